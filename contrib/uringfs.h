@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * uringfs.h: io_uring(7) on a uringfs mount, from C11 and C++. One header, no dependency.
+ *
+ *   int fd = uringfs_open("/mnt/uring/new");               a ring of your own (any other name: shared by name)
+ *   struct io_uring_params p = {0};
+ *   uringfs_setup(fd, 64, &p);                             io_uring_setup(2)
+ *   void *rings = mmap(0, ..., MAP_SHARED, fd, IORING_OFF_SQ_RING);
+ *   ...                                                    queues and SQEs exactly as with the kernel
+ *   uringfs_enter(fd, 1, 1, IORING_ENTER_GETEVENTS, 0);    io_uring_enter(2)
+ *
+ * Every function returns what the system call of that name returns: -1 and errno on failure.
+ * A control write is one system call's arguments: a header {cmd, size}, then the arguments, user
+ * addresses as they are. docs/control-abi.md describes the same from the daemon's side.
+ * x86-64 and aarch64 (and any other little-endian 64-bit Linux).
+ */
+#ifndef URINGFS_H
+#define URINGFS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* ppoll; include this header first, or build with -D_GNU_SOURCE */
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/io_uring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define URINGFS_ASSERT(cond, msg) static_assert(cond, msg)
+#else
+#define URINGFS_ASSERT(cond, msg) _Static_assert(cond, msg)
+#endif
+
+/* Where a control write goes. Any offset is taken on a passthrough mount; this one on every backend. */
+#define URINGFS_OFF_CTL 0x20000000LL
+
+/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1, 2 or 3 (no text
+ * starts with that) and the size stands in it once more. size: bytes of the whole message. */
+struct uringfs_hdr {
+	uint32_t cmd;
+	uint32_t size;
+};
+
+/* Where `result` points, an int64_t: the daemon stores the call's return value there. */
+struct uringfs_setup {
+	struct uringfs_hdr hdr;
+	uint64_t result;  /* int64_t *: 0 */
+	uint32_t entries; /* SQ entries asked for */
+	uint32_t pad;     /* 0 */
+	uint64_t params;  /* struct io_uring_params *: read, then written */
+};
+
+struct uringfs_enter {
+	struct uringfs_hdr hdr;
+	uint64_t result;       /* int64_t *: SQEs submitted, or -errno of the wait */
+	uint32_t to_submit;    /* SQEs */
+	uint32_t min_complete; /* CQEs to wait for, with IORING_ENTER_GETEVENTS */
+	uint32_t flags;        /* IORING_ENTER_* */
+	uint32_t pad;          /* 0 */
+	uint64_t arg;          /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
+	uint64_t argsz;        /* bytes at arg */
+};
+
+struct uringfs_register {
+	struct uringfs_hdr hdr;
+	uint64_t result; /* int64_t *: what io_uring_register(2) returns */
+	uint32_t opcode; /* IORING_REGISTER_* */
+	uint32_t nr_args;
+	uint64_t arg;
+};
+
+#define URINGFS_CMD(nr, type) ((1u << 30) | ((uint32_t)sizeof(type) << 16) | ((uint32_t)'u' << 8) | (nr))
+#define URINGFS_CMD_SETUP URINGFS_CMD(1u, struct uringfs_setup)
+#define URINGFS_CMD_ENTER URINGFS_CMD(2u, struct uringfs_enter)
+#define URINGFS_CMD_REGISTER URINGFS_CMD(3u, struct uringfs_register)
+
+/* An enter that has to wait answers EINPROGRESS: the submission is done, and the wait goes on in a
+ * poll(2) of the ring file for this event, whose end stores the final value at `result`. So a waiter
+ * holds no lock of the file, and its signal mask is swapped atomically by ppoll(2). */
+#define URINGFS_POLL_WAIT POLLMSG
+
+URINGFS_ASSERT(sizeof(struct uringfs_hdr) == 8, "uringfs_hdr");
+URINGFS_ASSERT(sizeof(struct uringfs_setup) == 32, "uringfs_setup");
+URINGFS_ASSERT(offsetof(struct uringfs_setup, params) == 24, "uringfs_setup.params");
+URINGFS_ASSERT(sizeof(struct uringfs_enter) == 48, "uringfs_enter");
+URINGFS_ASSERT(offsetof(struct uringfs_enter, arg) == 32, "uringfs_enter.arg");
+URINGFS_ASSERT(sizeof(struct uringfs_register) == 32, "uringfs_register");
+URINGFS_ASSERT(offsetof(struct uringfs_register, arg) == 24, "uringfs_register.arg");
+URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
+URINGFS_ASSERT(sizeof(struct io_uring_cqe) == 16, "io_uring_cqe");
+URINGFS_ASSERT(sizeof(struct io_uring_sqe) == 64, "io_uring_sqe");
+
+/* Open a ring file: MOUNT/new for a ring of your own, any other name for one shared by name (made if
+ * absent, 0666 & ~umask). Returns a descriptor (close-on-exec) or -1. */
+static inline int uringfs_open(const char *path)
+{
+	return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+}
+
+/* One control write; result is filled by the daemon while the write lasts. */
+static inline int uringfs_control(int fd, const void *msg, size_t size, volatile int64_t *result)
+{
+	ssize_t n = pwrite(fd, msg, size, URINGFS_OFF_CTL);
+
+	if (n < 0)
+		return -1;
+	if (*result < 0) {
+		errno = (int)-*result;
+		return -1;
+	}
+	return (int)*result;
+}
+
+/* io_uring_setup(2) on an open ring file; 0, or -1: EINVAL, EFAULT, ENOMEM, EBUSY (has been set up). */
+static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params *p)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_setup m;
+
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_SETUP;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.entries = entries;
+	m.params = (uint64_t)(uintptr_t)p;
+	return uringfs_control(fd, &m, sizeof(m), &result);
+}
+
+/* The kernel's own sigset size; a sigset_t of libc is larger. */
+#define URINGFS_SIGSET_SIZE 8
+
+/* io_uring_enter2(2): arg is a kernel sigset, or a struct io_uring_getevents_arg with EXT_ARG. Returns
+ * the number of SQEs submitted, or -1: EBADFD (not set up), EINVAL, EFAULT, EINTR ... */
+static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+				 const void *arg, size_t argsz)
+{
+	const int64_t unset = INT64_MIN;
+	volatile int64_t result = unset;
+	uint64_t all = ~(uint64_t)0, old = 0, mask;
+	struct uringfs_enter m;
+	int waits = (flags & IORING_ENTER_GETEVENTS) && min_complete;
+	int ret;
+
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_ENTER;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.to_submit = to_submit;
+	m.min_complete = min_complete;
+	m.flags = flags;
+	m.arg = (uint64_t)(uintptr_t)arg;
+	m.argsz = argsz;
+	/* Signals stay pending from the write to the ppoll, else one in between would be missed. */
+	if (waits)
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, URINGFS_SIGSET_SIZE);
+	ret = uringfs_control(fd, &m, sizeof(m), &result);
+	if (!waits)
+		return ret;
+	if (ret < 0 && errno == EINPROGRESS) {
+		struct pollfd pfd;
+
+		pfd.fd = fd;
+		pfd.events = URINGFS_POLL_WAIT;
+		mask = old;
+		if (arg && !(flags & IORING_ENTER_EXT_ARG)) {
+			memcpy(&mask, arg, sizeof(mask));
+		} else if (arg) {
+			uint64_t sigmask; /* io_uring_getevents_arg.sigmask, the first field */
+
+			memcpy(&sigmask, arg, sizeof(sigmask));
+			if (sigmask)
+				memcpy(&mask, (const void *)(uintptr_t)sigmask, sizeof(mask));
+		}
+		/* EINTR may come before the daemon has ended the wait: then the wait was not interrupted. */
+		do {
+			pfd.revents = 0;
+			ret = (int)syscall(SYS_ppoll, &pfd, 1, NULL, &mask, URINGFS_SIGSET_SIZE);
+		} while (result == unset && ret < 0 && errno == EINTR);
+		if (result == unset) {
+			if (ret >= 0)
+				errno = EIO; /* the daemon is gone */
+			ret = -1;
+		} else if (result < 0) {
+			errno = (int)-result;
+			ret = -1;
+		} else {
+			ret = (int)result;
+		}
+	}
+	{
+		int saved = errno;
+
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, URINGFS_SIGSET_SIZE);
+		errno = saved;
+	}
+	return ret;
+}
+
+/* io_uring_enter(2). sigset: NULL, or the mask during the wait, as in ppoll(2). */
+static inline int uringfs_enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+				const sigset_t *sigset)
+{
+	return uringfs_enter2(fd, to_submit, min_complete, flags, sigset, URINGFS_SIGSET_SIZE);
+}
+
+/* io_uring_register(2); -1 and EINVAL for an opcode that is not there. */
+static inline int uringfs_register(int fd, unsigned opcode, void *arg, unsigned nr_args)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_register m;
+
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_REGISTER;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.opcode = opcode;
+	m.nr_args = nr_args;
+	m.arg = (uint64_t)(uintptr_t)arg;
+	return uringfs_control(fd, &m, sizeof(m), &result);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* URINGFS_H */

@@ -1,0 +1,32 @@
+"""Builds the one extension module; everything else is in pyproject.toml."""
+
+import subprocess
+import sys
+
+from setuptools import Extension, setup
+
+
+def pkg_config(*args: str) -> list[str]:
+    try:
+        return subprocess.check_output(["pkg-config", *args, "fuse3"], text=True).split()
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit("uringfs: libfuse3's headers are missing: apt-get install libfuse3-dev pkg-config gcc")
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "uringfs.native._native",
+            sources=[
+                "uringfs/native/module.c",
+                "uringfs/native/fusewire.c",
+                "uringfs/native/atomics.c",
+                "uringfs/native/process.c",
+            ],
+            depends=["uringfs/native/native.h"],
+            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit", *pkg_config("--cflags")],
+            # -z nodelete: pyfuse3 keeps pointers into the hooks until the process ends
+            extra_link_args=[*pkg_config("--libs"), "-Wl,-z,nodelete"],
+        )
+    ]
+)
