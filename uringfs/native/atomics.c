@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Words: 32-bit words of shared memory with the memory order of liburing's barrier.h. One object holds
+ * one buffer exported, so an access costs no buffer protocol. All words the client shares are reached
+ * through here, bounds and alignment checked.
+ */
+#include "native.h"
+
+typedef struct {
+	PyObject_HEAD
+	Py_buffer view;
+	uint32_t *words; /* NULL: released */
+} Words;
+
+static void words_drop(Words *self)
+{
+	if (self->words) {
+		self->words = NULL;
+		PyBuffer_Release(&self->view);
+	}
+}
+
+static void words_dealloc(PyObject *obj)
+{
+	PyTypeObject *type = Py_TYPE(obj);
+
+	words_drop((Words *)obj);
+	type->tp_free(obj);
+	Py_DECREF(type);
+}
+
+static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = {"", NULL};
+	PyObject *buffer;
+	Words *self;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Words", names, &buffer))
+		return NULL;
+	self = (Words *)type->tp_alloc(type, 0);
+	if (!self)
+		return NULL;
+	if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE | PyBUF_WRITABLE) < 0) {
+		Py_DECREF(self);
+		return NULL;
+	}
+	self->words = self->view.buf;
+	if ((uintptr_t)self->view.buf % sizeof(uint32_t)) {
+		PyErr_SetString(PyExc_ValueError, "the buffer does not start at a multiple of 4");
+		Py_DECREF(self);
+		return NULL;
+	}
+	return (PyObject *)self;
+}
+
+/* The word at byte offset `offset`, or NULL with an exception set. */
+static inline uint32_t *word_at(PyObject *obj, PyObject *offset)
+{
+	Words *self = (Words *)obj;
+	Py_ssize_t off = PyLong_AsSsize_t(offset);
+
+	if (off == -1 && PyErr_Occurred()) {
+		if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+			return NULL;
+		PyErr_Clear(); /* off is -1: out of range */
+	}
+	if (!self->words) {
+		PyErr_SetString(PyExc_ValueError, "Words has been released");
+		return NULL;
+	}
+	if (off < 0 || off > self->view.len - (Py_ssize_t)sizeof(uint32_t)) {
+		PyErr_Format(PyExc_IndexError, "no 32-bit word at %R in %zd bytes", offset, self->view.len);
+		return NULL;
+	}
+	if (off % (Py_ssize_t)sizeof(uint32_t)) {
+		PyErr_Format(PyExc_ValueError, "offset %zd is not a multiple of 4", off);
+		return NULL;
+	}
+	return self->words + off / (Py_ssize_t)sizeof(uint32_t);
+}
+
+/* The operands of a read-modify-write or store; value wraps to 32 bits, as __u32 does. */
+static inline uint32_t *word_and_value(const char *name, PyObject *self, PyObject *const *args,
+				       Py_ssize_t nargs, uint32_t *value)
+{
+	unsigned long v;
+
+	if (!nargs_is(name, nargs, 2))
+		return NULL;
+	v = PyLong_AsUnsignedLongMask(args[1]);
+	if (v == (unsigned long)-1 && PyErr_Occurred())
+		return NULL;
+	*value = (uint32_t)v;
+	return word_at(self, args[0]);
+}
+
+static PyObject *words_load(PyObject *self, PyObject *offset)
+{
+	uint32_t *word = word_at(self, offset);
+
+	return word ? PyLong_FromUnsignedLong(__atomic_load_n(word, __ATOMIC_ACQUIRE)) : NULL;
+}
+
+static PyObject *words_store(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+	uint32_t value, *word = word_and_value("store", self, args, nargs, &value);
+
+	if (!word)
+		return NULL;
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+	Py_RETURN_NONE;
+}
+
+static PyObject *words_fetch_or(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+	uint32_t value, *word = word_and_value("fetch_or", self, args, nargs, &value);
+
+	return word ? PyLong_FromUnsignedLong(__atomic_fetch_or(word, value, __ATOMIC_SEQ_CST)) : NULL;
+}
+
+static PyObject *words_fetch_and(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+	uint32_t value, *word = word_and_value("fetch_and", self, args, nargs, &value);
+
+	return word ? PyLong_FromUnsignedLong(__atomic_fetch_and(word, value, __ATOMIC_SEQ_CST)) : NULL;
+}
+
+static PyObject *words_release(PyObject *self, PyObject *Py_UNUSED(arg))
+{
+	words_drop((Words *)self);
+	Py_RETURN_NONE;
+}
+
+static PyObject *words_enter(PyObject *self, PyObject *Py_UNUSED(arg))
+{
+	return Py_NewRef(self);
+}
+
+static PyObject *words_exit(PyObject *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+	return words_release(self, NULL);
+}
+
+static Py_ssize_t words_len(PyObject *self)
+{
+	return ((Words *)self)->words ? ((Words *)self)->view.len / (Py_ssize_t)sizeof(uint32_t) : 0;
+}
+
+#define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))words_##name, flags, doc}
+static PyMethodDef words_methods[] = {
+	METHOD(load, METH_O, "load(offset) -> int: smp_load_acquire"),
+	METHOD(store, METH_FASTCALL, "store(offset, value): smp_store_release"),
+	METHOD(fetch_or, METH_FASTCALL, "fetch_or(offset, value) -> int: the value before"),
+	METHOD(fetch_and, METH_FASTCALL, "fetch_and(offset, value) -> int: the value before"),
+	METHOD(release, METH_NOARGS, "release(): give the buffer back; later accesses raise ValueError"),
+	{"__enter__", words_enter, METH_NOARGS, NULL},
+	{"__exit__", (PyCFunction)(void (*)(void))words_exit, METH_FASTCALL, NULL},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot words_slots[] = {
+	{Py_tp_new, words_new},
+	{Py_tp_dealloc, words_dealloc},
+	{Py_tp_methods, words_methods},
+	{Py_sq_length, words_len},
+	{Py_tp_doc, "Words(buffer): atomic access to the 32-bit words of a writable buffer"},
+	{0, NULL},
+};
+
+static PyType_Spec words_spec = {
+	.name = "uringfs.native.Words",
+	.basicsize = sizeof(Words),
+	.flags = Py_TPFLAGS_DEFAULT,
+	.slots = words_slots,
+};
+
+int atomics_add_types(PyObject *module)
+{
+	PyObject *type = PyType_FromSpec(&words_spec);
+	int ret;
+
+	if (!type)
+		return -1;
+	ret = PyModule_AddObjectRef(module, "Words", type);
+	Py_DECREF(type);
+	return ret;
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fusewire: what pyfuse3 does not reach. The functions marked HOOK have libfuse's names. This module is
+ * loaded with RTLD_GLOBAL before pyfuse3, so the dynamic linker gives pyfuse3 ours, and ours call
+ * libfuse's. They see every message on the FUSE descriptor (custom I/O, libfuse >= 3.14) and write the
+ * replies libfuse has no words for.
+ *
+ * fuse_session_mount() rather than fuse_session_new() is the way in: its signature is the same in every
+ * libfuse 3, and only then the descriptor exists.
+ *
+ * Everything below is called by pyfuse3's one thread with the interpreter lock held, except wire_writev,
+ * which notifications call from anywhere; it only reads what fuse_session_mount() and the INIT set.
+ */
+#include "native.h"
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 14)
+#error "libfuse 3.14 or newer is needed (fuse_session_custom_io)"
+#endif
+
+#define HOOK __attribute__((visibility("default")))
+
+/* linux/fuse.h of 7.40 (Linux 6.9); older headers lack them */
+#define WIRE_INIT_EXT (1u << 30)	 /* FUSE_INIT_EXT */
+#define WIRE_PASSTHROUGH (1u << 5)	 /* FUSE_PASSTHROUGH >> 32: a bit of flags2 */
+#define WIRE_FOPEN_PASSTHROUGH (1u << 7) /* FOPEN_PASSTHROUGH */
+#define WIRE_FOPEN_NOFLUSH (1u << 5)
+#define WIRE_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
+
+struct wire_init_in {
+	uint32_t major, minor, max_readahead, flags, flags2;
+};
+
+struct wire_init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth, unused[6];
+};
+_Static_assert(sizeof(struct wire_init_out) == 64, "struct fuse_init_out");
+
+struct wire_open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+_Static_assert(sizeof(struct wire_open_out) == 16, "struct fuse_open_out");
+_Static_assert(sizeof(struct fuse_entry_out) == 128, "struct fuse_entry_out");
+
+struct wire_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define WIRE_BACKING_OPEN _IOW(229, 1, struct wire_backing_map)
+#define WIRE_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+/* A file of ours: read and write come to us, mmap goes to the backing memfd, writes run in parallel, and
+ * close(2) sends no FLUSH. FOPEN_PASSTHROUGH tolerates no other flag beside these (fs/fuse/iomode.c). */
+#define WIRE_OPEN_FLAGS \
+	(FOPEN_DIRECT_IO | WIRE_FOPEN_NOFLUSH | WIRE_FOPEN_PARALLEL_DIRECT_WRITES | WIRE_FOPEN_PASSTHROUGH)
+
+static struct {
+	struct fuse_session *session; /* NULL: none is mounted through us */
+	uint64_t init_unique;
+	bool offered;  /* the kernel's INIT has passthrough */
+	bool granted;  /* our reply took it */
+	/* the message read last; pyfuse3 dispatches it before it reads the next */
+	uint64_t unique;
+	uint32_t opcode, uid, gid, tid, events;
+} wire;
+
+static bool passthrough_wanted;
+
+/* uniques of interrupted requests that nobody has taken yet; eventfd is readable while there are any */
+static struct {
+	uint64_t *items;
+	size_t count, room;
+	int eventfd;
+} interrupts = {.eventfd = -1};
+
+static void interrupts_add(uint64_t unique)
+{
+	const uint64_t one = 1;
+
+	if (interrupts.count == interrupts.room) {
+		size_t room = interrupts.room ? 2 * interrupts.room : 64;
+		uint64_t *items = realloc(interrupts.items, room * sizeof(*items));
+
+		if (!items)
+			return; /* this wait goes on; the kernel asks but once */
+		interrupts.items = items;
+		interrupts.room = room;
+	}
+	interrupts.items[interrupts.count++] = unique;
+	if (interrupts.eventfd >= 0 && write(interrupts.eventfd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: the counter is full, so it is readable already */
+}
+
+static void interrupts_clear(void)
+{
+	uint64_t counter;
+
+	interrupts.count = 0;
+	if (interrupts.eventfd >= 0 && read(interrupts.eventfd, &counter, sizeof(counter)) < 0)
+		return; /* EAGAIN: nothing was signalled */
+}
+
+/* ---- messages ---- */
+
+/* Remember what the handlers will ask for. Returns false when the message ends here. */
+static bool message_seen(const char *buf, size_t size)
+{
+	const struct fuse_in_header *in = (const void *)buf;
+	const char *arg = buf + sizeof(*in);
+	size_t arg_size;
+
+	if (size < sizeof(*in))
+		return true;
+	arg_size = size - sizeof(*in);
+	if (in->opcode == FUSE_INTERRUPT) {
+		/* Not for libfuse: it keeps those it cannot match, and answers them later. The kernel sends
+		 * them after the request itself was read, so whoever waits for that request is known by now
+		 * (or has answered: then the interrupt is void). */
+		if (arg_size >= sizeof(struct fuse_interrupt_in))
+			interrupts_add(((const struct fuse_interrupt_in *)(const void *)arg)->unique);
+		return false;
+	}
+	wire.unique = in->unique;
+	wire.opcode = in->opcode;
+	wire.uid = in->uid;
+	wire.gid = in->gid;
+	wire.tid = in->pid;
+	wire.events = 0;
+	if (in->opcode == FUSE_POLL && arg_size >= sizeof(struct fuse_poll_in)) {
+		wire.events = ((const struct fuse_poll_in *)(const void *)arg)->events;
+	} else if (in->opcode == FUSE_INIT) {
+		const struct wire_init_in *init = (const void *)arg;
+
+		wire.init_unique = in->unique;
+		wire.offered = arg_size >= sizeof(*init) && (init->flags & WIRE_INIT_EXT) &&
+			       (init->flags2 & WIRE_PASSTHROUGH);
+	}
+	return true;
+}
+
+static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdata))
+{
+	ssize_t n = read(fd, buf, size);
+
+	if (n < 0) {
+		if (errno == EAGAIN) /* the request was withdrawn; pyfuse3's loop dies of EAGAIN */
+			errno = EINTR;
+		return n;
+	}
+	if (message_seen(buf, (size_t)n))
+		return n;
+	errno = EINTR; /* nothing to dispatch; the descriptor stays readable if there is more */
+	return -1;
+}
+
+static void init_reply_edit(struct wire_init_out *out, size_t size)
+{
+	out->flags &= ~(uint32_t)FUSE_ATOMIC_O_TRUNC; /* no open with O_TRUNC reaches the memfd */
+	if (!passthrough_wanted || !wire.offered || size < sizeof(*out) || (out->flags & FUSE_WRITEBACK_CACHE))
+		return;
+	out->flags |= WIRE_INIT_EXT;
+	out->flags2 |= WIRE_PASSTHROUGH;
+	out->max_stack_depth = 1;
+	wire.granted = true;
+}
+
+static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *Py_UNUSED(userdata))
+{
+	const struct fuse_out_header *head = iov[0].iov_base;
+
+	if (wire.init_unique && head->unique == wire.init_unique) {
+		wire.init_unique = 0;
+		if (!head->error && count == 2 && iov[1].iov_len >= offsetof(struct wire_init_out, max_background) &&
+		    iov[1].iov_len <= sizeof(struct wire_init_out)) {
+			struct wire_init_out out = {0};
+			struct iovec edited[2] = {iov[0], {&out, iov[1].iov_len}};
+
+			memcpy(&out, iov[1].iov_base, iov[1].iov_len);
+			init_reply_edit(&out, iov[1].iov_len);
+			return writev(fd, edited, 2);
+		}
+	}
+	return writev(fd, iov, count);
+}
+
+/* ---- hooks ---- */
+
+static void *real(const char *name)
+{
+	void *func = dlsym(RTLD_NEXT, name);
+
+	if (!func)
+		Py_FatalError("uringfs: libfuse3 lacks a function that pyfuse3 has linked");
+	return func;
+}
+
+static void session_forget(struct fuse_session *se)
+{
+	if (wire.session == se)
+		memset(&wire, 0, sizeof(wire));
+}
+
+HOOK int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
+{
+	static const struct fuse_custom_io io = {.read = wire_read, .writev = wire_writev};
+	int (*next)(struct fuse_session *, const char *) = real("fuse_session_mount");
+	int fd, flags, ret = next(se, mountpoint);
+
+	if (ret != 0)
+		return ret;
+	memset(&wire, 0, sizeof(wire));
+	interrupts_clear();
+	fd = fuse_session_fd(se);
+	/* non-blocking: a request withdrawn between poll and read must not stop the whole daemon */
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fuse_session_custom_io(se, &io, fd) == 0)
+		wire.session = se;
+	return 0;
+}
+
+HOOK void fuse_session_unmount(struct fuse_session *se)
+{
+	void (*next)(struct fuse_session *) = real("fuse_session_unmount");
+
+	session_forget(se); /* the descriptor is closed now, and its number may be another file's soon */
+	next(se);
+}
+
+HOOK void fuse_session_destroy(struct fuse_session *se)
+{
+	void (*next)(struct fuse_session *) = real("fuse_session_destroy");
+
+	session_forget(se);
+	next(se);
+}
+
+static struct wire_open_out open_out(const struct fuse_file_info *fi)
+{
+	return (struct wire_open_out){
+		.fh = fi->fh,
+		.open_flags = WIRE_OPEN_FLAGS,
+		.backing_id = (int32_t)(uint32_t)fi->fh,
+	};
+}
+
+HOOK int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	int (*next)(fuse_req_t, const struct fuse_file_info *) = real("fuse_reply_open");
+	struct wire_open_out out;
+
+	if (!(uint32_t)fi->fh)
+		return next(req, fi);
+	out = open_out(fi);
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
+static void put_timeout(double t, uint64_t *sec, uint32_t *nsec)
+{
+	if (!(t > 0)) {
+		*sec = 0;
+		*nsec = 0;
+	} else if (t >= (double)UINT64_MAX) {
+		*sec = UINT64_MAX;
+		*nsec = 0;
+	} else {
+		*sec = (uint64_t)t;
+		*nsec = (uint32_t)((t - (double)*sec) * 1e9);
+	}
+}
+
+static void put_attr(struct fuse_attr *attr, const struct stat *st)
+{
+	attr->ino = st->st_ino;
+	attr->size = (uint64_t)st->st_size;
+	attr->blocks = (uint64_t)st->st_blocks;
+	attr->atime = (uint64_t)st->st_atim.tv_sec;
+	attr->mtime = (uint64_t)st->st_mtim.tv_sec;
+	attr->ctime = (uint64_t)st->st_ctim.tv_sec;
+	attr->atimensec = (uint32_t)st->st_atim.tv_nsec;
+	attr->mtimensec = (uint32_t)st->st_mtim.tv_nsec;
+	attr->ctimensec = (uint32_t)st->st_ctim.tv_nsec;
+	attr->mode = st->st_mode;
+	attr->nlink = (uint32_t)st->st_nlink;
+	attr->uid = st->st_uid;
+	attr->gid = st->st_gid;
+	attr->rdev = (uint32_t)st->st_rdev;
+	attr->blksize = (uint32_t)st->st_blksize;
+}
+
+HOOK int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e, const struct fuse_file_info *fi)
+{
+	int (*next)(fuse_req_t, const struct fuse_entry_param *, const struct fuse_file_info *) =
+		real("fuse_reply_create");
+	struct {
+		struct fuse_entry_out entry;
+		struct wire_open_out open;
+	} out;
+
+	if (!(uint32_t)fi->fh)
+		return next(req, e, fi);
+	memset(&out, 0, sizeof(out));
+	out.entry.nodeid = e->ino;
+	out.entry.generation = e->generation;
+	put_timeout(e->entry_timeout, &out.entry.entry_valid, &out.entry.entry_valid_nsec);
+	put_timeout(e->attr_timeout, &out.entry.attr_valid, &out.entry.attr_valid_nsec);
+	put_attr(&out.entry.attr, &e->attr);
+	out.open = open_out(fi);
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
+/* ---- Python ---- */
+
+static PyObject *current(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	return Py_BuildValue("KIIIII", (unsigned long long)wire.unique, wire.opcode, wire.tid, wire.uid, wire.gid,
+			     wire.events);
+}
+
+static PyObject *interrupt_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	if (interrupts.eventfd < 0) {
+		interrupts.eventfd = eventfd(interrupts.count != 0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (interrupts.eventfd < 0)
+			return raise_errno(errno);
+	}
+	return PyLong_FromLong(interrupts.eventfd);
+}
+
+static PyObject *take_interrupts(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	PyObject *list = PyList_New((Py_ssize_t)interrupts.count);
+
+	for (size_t i = 0; list && i < interrupts.count; i++) {
+		PyObject *unique = PyLong_FromUnsignedLongLong(interrupts.items[i]);
+
+		if (!unique)
+			Py_CLEAR(list);
+		else
+			PyList_SET_ITEM(list, (Py_ssize_t)i, unique);
+	}
+	if (list)
+		interrupts_clear();
+	return list;
+}
+
+static PyObject *want_passthrough(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	int wanted = PyObject_IsTrue(arg);
+
+	if (wanted < 0)
+		return NULL;
+	passthrough_wanted = wanted;
+	Py_RETURN_NONE;
+}
+
+static PyObject *passthrough_granted(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	return PyBool_FromLong(wire.granted);
+}
+
+static PyObject *hooks_taken(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	return PyBool_FromLong(wire.session != NULL);
+}
+
+/* The session's descriptor, or -1 with OSError(ENOTCONN) set. */
+static int wire_fd(void)
+{
+	int fd = wire.session ? fuse_session_fd(wire.session) : -1;
+
+	if (fd < 0)
+		raise_errno(ENOTCONN);
+	return fd;
+}
+
+static PyObject *session_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	int fd = wire_fd();
+
+	return fd < 0 ? NULL : PyLong_FromLong(fd);
+}
+
+static PyObject *backing_open(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	struct wire_backing_map map = {0};
+	int id, fd = wire_fd();
+
+	if (fd < 0 || !get_int(arg, EBADF, &map.fd))
+		return NULL;
+	id = ioctl(fd, WIRE_BACKING_OPEN, &map);
+	return id < 0 ? raise_errno(errno) : PyLong_FromLong(id);
+}
+
+static PyObject *backing_close(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	int id, fd = wire_fd();
+	uint32_t backing;
+
+	if (fd < 0 || !get_int(arg, ENOENT, &id))
+		return NULL;
+	backing = (uint32_t)id;
+	if (ioctl(fd, WIRE_BACKING_CLOSE, &backing) < 0)
+		return raise_errno(errno);
+	Py_RETURN_NONE;
+}
+
+PyMethodDef fusewire_methods[] = {
+	{"current", current, METH_NOARGS, "current() -> (unique, opcode, tid, uid, gid, events)"},
+	{"interrupt_fd", interrupt_fd, METH_NOARGS, "interrupt_fd() -> int"},
+	{"take_interrupts", take_interrupts, METH_NOARGS, "take_interrupts() -> list[int]"},
+	{"want_passthrough", want_passthrough, METH_O, "want_passthrough(wanted)"},
+	{"passthrough_granted", passthrough_granted, METH_NOARGS, "passthrough_granted() -> bool"},
+	{"hooks_taken", hooks_taken, METH_NOARGS, "hooks_taken() -> bool"},
+	{"session_fd", session_fd, METH_NOARGS, "session_fd() -> int"},
+	{"backing_open", backing_open, METH_O, "backing_open(fd) -> int"},
+	{"backing_close", backing_close, METH_O, "backing_close(backing_id)"},
+	{NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of uringfs.native._native share. Each file exports one array of methods (atomics.c a
+ * type); module.c joins them. Everything is built with hidden visibility: the module is loaded with
+ * RTLD_GLOBAL, and only the hooks of fusewire.c may be seen by other libraries.
+ */
+#ifndef URINGFS_NATIVE_H
+#define URINGFS_NATIVE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+extern PyMethodDef fusewire_methods[];
+extern PyMethodDef process_methods[];
+int atomics_add_types(PyObject *module);
+
+/* raise OSError(err) */
+static inline PyObject *raise_errno(int err)
+{
+	errno = err;
+	return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static inline bool nargs_is(const char *name, Py_ssize_t have, Py_ssize_t want)
+{
+	if (have == want)
+		return true;
+	PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments (%zd given)", name, want, have);
+	return false;
+}
+
+/* A C int. A number that is none raises OSError(err), so hostile values become the kernel's errno. */
+static inline bool get_int(PyObject *obj, int err, int *out)
+{
+	int overflow;
+	long long v = PyLong_AsLongLongAndOverflow(obj, &overflow);
+
+	if (v == -1 && !overflow && PyErr_Occurred())
+		return false;
+	if (overflow || v < INT32_MIN || v > INT32_MAX) {
+		raise_errno(err);
+		return false;
+	}
+	*out = (int)v;
+	return true;
+}
+
+/* An unsigned 64-bit address; outside of 0..2^64-1 nothing can be mapped: EFAULT. */
+static inline bool get_addr(PyObject *obj, uint64_t *out)
+{
+	*out = PyLong_AsUnsignedLongLong(obj);
+	if (*out != UINT64_MAX || !PyErr_Occurred())
+		return true;
+	if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+		PyErr_Clear();
+		raise_errno(EFAULT);
+	}
+	return false;
+}
+
+#endif /* URINGFS_NATIVE_H */
