@@ -1,0 +1,60 @@
+"""The control ABI's numbers and layouts: what contrib/uringfs.h says in C.
+
+A message is {u32 cmd, u32 size} and one system call's arguments, little-endian, addresses as they are.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+URINGFS_OFF_CTL = 0x20000000
+# What a ring file reports as its size: a write past it would take the inode's lock, so it covers every
+# control write, a full 1 MiB one included.
+RING_FILE_SIZE = URINGFS_OFF_CTL + (1 << 21)
+# POLLMSG: the poll(2) event by which an enter that answered EINPROGRESS waits.
+URINGFS_POLL_WAIT = 0x400
+
+HEADER = Struct("<II")
+
+
+class Setup(NamedTuple):
+    """struct uringfs_setup after its header."""
+
+    result: int
+    entries: int
+    pad: int
+    params: int
+
+
+class Enter(NamedTuple):
+    """struct uringfs_enter after its header."""
+
+    result: int
+    to_submit: int
+    min_complete: int
+    flags: int
+    pad: int
+    arg: int
+    argsz: int
+
+
+class Register(NamedTuple):
+    """struct uringfs_register after its header."""
+
+    result: int
+    opcode: int
+    nr_args: int
+    arg: int
+
+
+SETUP = Struct("<QIIQ")
+ENTER = Struct("<QIIIIQQ")
+REGISTER = Struct("<QIIQ")
+
+
+def _iow(nr: int, body: Struct) -> int:
+    return 1 << 30 | (HEADER.size + body.size) << 16 | ord("u") << 8 | nr
+
+
+URINGFS_CMD_SETUP = _iow(1, SETUP)
+URINGFS_CMD_ENTER = _iow(2, ENTER)
+URINGFS_CMD_REGISTER = _iow(3, REGISTER)

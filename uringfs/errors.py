@@ -1,0 +1,22 @@
+"""The one internal error. Below the FUSE door every failure is a UringError; fs.operations turns it into
+the errno of a FUSE reply, worker into a CQE's negative result."""
+
+import errno as _errno
+import os
+
+
+class UringError(Exception):
+    """An errno (positive, as in errno.h) and what to do about it, for the log and for `cat`."""
+
+    def __init__(self, errno: int, message: str = "") -> None:
+        super().__init__(errno, message)
+        self.errno = errno
+        self.message = message or os.strerror(errno)
+
+    def __str__(self) -> str:
+        return f"{_errno.errorcode.get(self.errno, self.errno)}: {self.message}"
+
+    @classmethod
+    def of(cls, error: OSError) -> "UringError":
+        """The same errno; EIO where the OSError carries none."""
+        return cls(error.errno or _errno.EIO, error.strerror or str(error))

@@ -1,0 +1,1 @@
+"""Ring memory: bytes that client and daemon share, behind one interface (base), by one of the backends."""

@@ -1,0 +1,48 @@
+"""The interface of ring memory. Nothing above this floor knows which backend is in use."""
+
+from typing import Protocol
+
+
+class RingMemory(Protocol):
+    """The memory behind one ring file. Offsets are bytes from the file's start, those of mmap(2).
+
+    Client and daemon store to it at the same time, so single words go through load, store and
+    fetch_*, which are atomic; read and write copy bytes without an order of their own.
+    """
+
+    @property
+    def backing_id(self) -> int:
+        """What the OPEN reply needs for the kernel to map this memory; 0 if nothing."""
+
+    def grow(self, size: int) -> None:
+        """Make the first `size` bytes usable. Called once, before any access. ENOMEM, ENFILE."""
+
+    def load(self, offset: int) -> int:
+        """The u32 at offset, with acquire order."""
+
+    def store(self, offset: int, value: int) -> None:
+        """Set the u32 at offset, with release order."""
+
+    def fetch_or(self, offset: int, bits: int) -> int:
+        """Set bits in the u32 at offset; the value before."""
+
+    def fetch_and(self, offset: int, bits: int) -> int:
+        """Keep only bits in the u32 at offset; the value before."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A copy of size bytes."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Copy data in."""
+
+    def close(self) -> None:
+        """Drop the daemon's hold; mappings of clients keep their pages. May be called twice."""
+
+
+class Backend(Protocol):
+    """Makes ring memory; one per mount."""
+
+    name: str
+
+    def allocate(self) -> RingMemory:
+        """Fresh zeroed memory with nothing usable yet. ENOMEM, ENFILE, EMFILE."""

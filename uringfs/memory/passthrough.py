@@ -1,0 +1,64 @@
+"""The passthrough backend: a memfd per ring, which the kernel maps in the client on our behalf.
+
+Linux >= 6.9 with CAP_SYS_ADMIN (fs/fuse/passthrough.c). The memfd is sparse: the rings lie at 0, the
+mirror of the CQ ring at 0x8000000 and the SQEs at 0x10000000; only touched pages exist.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+
+from uringfs import native
+from uringfs.errors import UringError
+from uringfs.memory.mapped import MappedMemory
+
+
+class PassthroughMemory(MappedMemory):
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            self._memfd = os.memfd_create("uringfs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError as error:
+            raise UringError.of(error) from error
+        try:
+            self.backing_id = native.backing_open(self._memfd)
+        except OSError as error:
+            os.close(self._memfd)
+            raise UringError.of(error) from error
+
+    def _map_pages(self, size: int) -> mmap.mmap:
+        try:
+            os.ftruncate(self._memfd, size)
+            # Sealed: a client reaches the memfd through its mapping's /proc/self/map_files entry, and a
+            # truncation from there would be a SIGBUS here.
+            fcntl.fcntl(self._memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            pages = mmap.mmap(self._memfd, size)
+        except OSError as error:
+            raise UringError.of(error) from error
+        # mmap keeps a descriptor of its own, the kernel's backing file another.
+        os.close(self._memfd)
+        self._memfd = -1
+        return pages
+
+    def close(self) -> None:
+        super().close()
+        if self._memfd >= 0:
+            os.close(self._memfd)
+            self._memfd = -1
+        if self.backing_id:
+            native.backing_close(self.backing_id)
+            self.backing_id = 0
+
+
+class PassthroughBackend:
+    name = "passthrough"
+
+    def allocate(self) -> PassthroughMemory:
+        return PassthroughMemory()
+
+
+def require_passthrough() -> None:
+    """ENOSYS if the session's kernel did not grant passthrough (needs Linux >= 6.9 and CAP_SYS_ADMIN)."""
+    if not native.passthrough_granted():
+        raise UringError(errno.ENOSYS, "the kernel grants no FUSE passthrough: Linux >= 6.9 is needed")

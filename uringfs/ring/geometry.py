@@ -1,0 +1,119 @@
+"""Entries and flags in, sizes and offsets out: io_uring_setup(2)'s arithmetic, with its errors."""
+
+import errno
+from dataclasses import dataclass
+
+from uringfs.abi.constants import (
+    IORING_FEAT_CQE_SKIP,
+    IORING_FEAT_CUR_PERSONALITY,
+    IORING_FEAT_EXT_ARG,
+    IORING_FEAT_FAST_POLL,
+    IORING_FEAT_LINKED_FILE,
+    IORING_FEAT_MIN_TIMEOUT,
+    IORING_FEAT_NATIVE_WORKERS,
+    IORING_FEAT_NODROP,
+    IORING_FEAT_RW_CUR_POS,
+    IORING_FEAT_SINGLE_MMAP,
+    IORING_FEAT_SUBMIT_STABLE,
+    IORING_MAX_CQ_ENTRIES,
+    IORING_MAX_ENTRIES,
+    IORING_OFF_SQES,
+    IORING_SETUP_CLAMP,
+    IORING_SETUP_CQSIZE,
+    IORING_SETUP_NO_SQARRAY,
+    IORING_SETUP_SUBMIT_ALL,
+)
+from uringfs.abi.structs import (
+    CQ_FLAGS,
+    CQ_HEAD,
+    CQ_OVERFLOW,
+    CQ_RING_ENTRIES,
+    CQ_RING_MASK,
+    CQ_TAIL,
+    CQE,
+    CQES,
+    OFFSETS,
+    PARAMS,
+    SMP_CACHE_BYTES,
+    SQ_DROPPED,
+    SQ_FLAGS,
+    SQ_HEAD,
+    SQ_RING_ENTRIES,
+    SQ_RING_MASK,
+    SQ_TAIL,
+    SQE,
+    Params,
+)
+from uringfs.errors import UringError
+
+# What is honoured, and so what is advertised; anything else answers as a kernel without it.
+SUPPORTED_SETUP_FLAGS = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
+FEATURES = (
+    IORING_FEAT_SINGLE_MMAP
+    | IORING_FEAT_NODROP
+    | IORING_FEAT_SUBMIT_STABLE
+    | IORING_FEAT_RW_CUR_POS
+    | IORING_FEAT_CUR_PERSONALITY
+    | IORING_FEAT_FAST_POLL
+    | IORING_FEAT_EXT_ARG
+    | IORING_FEAT_NATIVE_WORKERS
+    | IORING_FEAT_CQE_SKIP
+    | IORING_FEAT_LINKED_FILE
+    | IORING_FEAT_MIN_TIMEOUT
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes of one ring: entries, byte offsets within the ring file, and the flags they follow from."""
+
+    sq_entries: int
+    cq_entries: int
+    flags: int
+    sq_array: int
+    """Byte offset of the index array; 0 with NO_SQARRAY."""
+    rings_size: int
+    """Bytes of struct io_rings with the CQEs and the index array."""
+
+    @property
+    def file_size(self) -> int:
+        """Bytes the ring's memory must cover: the highest mmap offset in use."""
+        return IORING_OFF_SQES + self.sq_entries * SQE.size
+
+    @classmethod
+    def of(cls, entries: int, params: Params) -> "Geometry":
+        """io_uring/io_uring.c: io_uring_setup(), io_uring_fill_params(), rings_size(). EINVAL."""
+        if params.resv0 or params.resv1 or params.resv2:
+            raise UringError(errno.EINVAL, "io_uring_params.resv must be 0")
+        flags = params.flags
+        if flags & ~SUPPORTED_SETUP_FLAGS:
+            raise UringError(errno.EINVAL, f"setup flags {flags & ~SUPPORTED_SETUP_FLAGS:#x} are not supported")
+        sq_entries = _entries(entries, IORING_MAX_ENTRIES, flags, "entries")
+        cq_entries = 2 * sq_entries
+        if flags & IORING_SETUP_CQSIZE:
+            cq_entries = _entries(params.cq_entries, IORING_MAX_CQ_ENTRIES, flags, "cq_entries")
+            if cq_entries < sq_entries:
+                raise UringError(errno.EINVAL, "the CQ is smaller than the SQ")
+        size = CQES + cq_entries * CQE.size
+        sq_array = 0
+        if not flags & IORING_SETUP_NO_SQARRAY:
+            sq_array = -(-size // SMP_CACHE_BYTES) * SMP_CACHE_BYTES
+            size = sq_array + 4 * sq_entries
+        return cls(sq_entries, cq_entries, flags, sq_array, size)
+
+    def params(self, asked: Params) -> bytes:
+        """struct io_uring_params as the call hands it back, 120 bytes."""
+        head = asked._replace(sq_entries=self.sq_entries, cq_entries=self.cq_entries, features=FEATURES)
+        sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, 0)
+        cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, 0)
+        return PARAMS.pack(*head) + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
+
+
+def _entries(entries: int, most: int, flags: int, name: str) -> int:
+    if entries == 0:
+        raise UringError(errno.EINVAL, f"{name} is 0")
+    if entries > most:
+        if not flags & IORING_SETUP_CLAMP:
+            raise UringError(errno.EINVAL, f"{name} {entries} is above {most}; IORING_SETUP_CLAMP clamps it")
+        entries = most
+    return 1 << (entries - 1).bit_length()

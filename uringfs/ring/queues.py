@@ -1,0 +1,212 @@
+"""The submission and the completion queue over shared memory.
+
+Everything the client can write is taken as hostile: indices are masked, the client's head and tail are
+only ever compared, and of the shared words this module writes the kernel's side alone (sq.head, cq.tail,
+flags, counters). Positions are u32 that wrap. Source: io_uring/io_uring.c.
+"""
+
+from collections import deque
+
+from uringfs.abi.constants import IORING_OFF_CQ_RING, IORING_OFF_SQ_RING, IORING_OFF_SQES, IORING_SQ_CQ_OVERFLOW
+from uringfs.abi.structs import (
+    CQ_HEAD,
+    CQ_OVERFLOW,
+    CQ_RING_ENTRIES,
+    CQ_RING_MASK,
+    CQ_TAIL,
+    CQE,
+    CQES,
+    SQ_DROPPED,
+    SQ_FLAGS,
+    SQ_HEAD,
+    SQ_RING_ENTRIES,
+    SQ_RING_MASK,
+    SQ_TAIL,
+    SQE,
+    Cqe,
+    Sqe,
+)
+from uringfs.memory.base import RingMemory
+from uringfs.ring.geometry import Geometry
+
+U32 = 0xFFFFFFFF
+# A client that never reaps must not eat the daemon: beyond this, completions are counted in cq.overflow,
+# as the kernel does when it gets no memory for the backlog (io_cqring_add_overflow).
+MAX_BACKLOG = 1 << 20
+
+
+def distance(ahead: int, behind: int) -> int:
+    """How far u32 position `ahead` is in front of `behind`; negative when it is behind (as (s32)(a - b))."""
+    return ((ahead - behind + 0x80000000) & U32) - 0x80000000
+
+
+class SubmissionQueue:
+    """io_get_sqe() and its state. `head` is the kernel's cached_sq_head."""
+
+    def __init__(self, memory: RingMemory, geometry: Geometry) -> None:
+        self._memory = memory
+        self._mask = geometry.sq_entries - 1
+        self._array = geometry.sq_array
+        self.entries = geometry.sq_entries
+        self.head = 0
+        self.dropped = 0
+        memory.store(SQ_RING_MASK, self._mask)
+        memory.store(SQ_RING_ENTRIES, self.entries)
+
+    def pending(self) -> int:
+        """io_sqring_entries(): SQEs the client has queued, at most the ring's size."""
+        return min((self._memory.load(SQ_TAIL) - self.head) & U32, self.entries)
+
+    def get(self) -> bytes | None:
+        """A copy of the next SQE, 64 bytes; None if its index is out of range, which counts as dropped."""
+        index = self.head & self._mask
+        self.head = (self.head + 1) & U32
+        if self._array:
+            index = self._memory.load(self._array + 4 * index)
+            if index >= self.entries:
+                self.dropped = (self.dropped + 1) & U32
+                self._memory.store(SQ_DROPPED, self.dropped)
+                return None
+        return self._memory.read(IORING_OFF_SQES + index * SQE.size, SQE.size)
+
+    def peek(self) -> list[tuple[int, Sqe]]:
+        """(index, SQE) of those queued and not taken yet, for people to look at."""
+        found = []
+        for position in range(self.head, self.head + self.pending()):
+            index = position & self._mask
+            if self._array:
+                index = self._memory.load(self._array + 4 * index)
+            if index < self.entries:
+                found.append((index, Sqe._make(SQE.unpack(self._memory.read(IORING_OFF_SQES + index * 64, 64)))))
+        return found
+
+    def commit(self) -> None:
+        """io_commit_sqring(): the client may reuse the SQEs taken so far."""
+        self._memory.store(SQ_HEAD, self.head)
+
+    def words(self) -> tuple[int, int]:
+        """(head, tail) as they stand in memory."""
+        return self._memory.load(SQ_HEAD), self._memory.load(SQ_TAIL)
+
+    def push(self, sqe: bytes) -> bool:
+        """The client's side, for text requests: queue one SQE; False if the SQ is full."""
+        if self.pending() == self.entries:
+            return False
+        tail = self._memory.load(SQ_TAIL)
+        index = tail & self._mask
+        self._memory.write(IORING_OFF_SQES + index * SQE.size, sqe)
+        if self._array:
+            self._memory.store(self._array + 4 * index, index)
+        self._memory.store(SQ_TAIL, (tail + 1) & U32)
+        return True
+
+    def set_flags(self, bits: int) -> None:
+        self._memory.fetch_or(SQ_FLAGS, bits)
+
+    def clear_flags(self, bits: int) -> None:
+        self._memory.fetch_and(SQ_FLAGS, ~bits & U32)
+
+
+class CompletionQueue:
+    """io_fill_cqe_aux() and friends. `tail` is the kernel's cached_cq_tail.
+
+    A file has one page per offset, so the CQ ring stands twice: beside the SQ ring, and as a mirror at
+    IORING_OFF_CQ_RING for clients that map it by itself. We write both; the client's head is in one.
+    """
+
+    def __init__(self, memory: RingMemory, geometry: Geometry, sq: SubmissionQueue) -> None:
+        self._memory = memory
+        self._sq = sq
+        self._mask = geometry.cq_entries - 1
+        self.entries = geometry.cq_entries
+        self.tail = 0
+        self.overflow = 0
+        self.backlog: deque[Cqe] = deque()
+        self._head = 0
+        self._free = self.entries  # CQEs that fit before the client's head has to be looked at again
+        for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
+            memory.store(base + CQ_RING_MASK, self._mask)
+            memory.store(base + CQ_RING_ENTRIES, self.entries)
+
+    def head(self) -> int:
+        """The client's head: of the two copies the one that is further ahead, among those that can be."""
+        one = self._memory.load(CQ_HEAD)
+        two = self._memory.load(IORING_OFF_CQ_RING + CQ_HEAD)
+        if one != two:
+            room = (self.tail - self._head) & U32
+            steps_one, steps_two = (one - self._head) & U32, (two - self._head) & U32
+            if steps_two <= room and (steps_one > room or steps_two > steps_one):
+                one = two
+        self._head = one
+        return one
+
+    def ready(self) -> int:
+        """__io_cqring_events_user(): CQEs posted and not reaped, as the client's head says."""
+        return (self.tail - self.head()) & U32
+
+    def post(self, user_data: int, res: int, flags: int) -> None:
+        """Write one CQE behind the tail, or keep it in the backlog; publish() makes it seen."""
+        if self._free == 0 and not self.backlog:
+            # io_cqe_cache_refill(): a head that lies counts as a full queue
+            self._free = self.entries - min((self.tail - self.head()) & U32, self.entries)
+        if self._free == 0 or self.backlog:
+            self._overflow(Cqe(user_data, res, flags))
+            return
+        self._free -= 1
+        data = CQE.pack(user_data, res, flags)
+        offset = CQES + (self.tail & self._mask) * CQE.size
+        write = self._memory.write
+        write(offset, data)
+        write(IORING_OFF_CQ_RING + offset, data)
+        self.tail = (self.tail + 1) & U32
+
+    def _overflow(self, cqe: Cqe) -> None:
+        """io_cqring_add_overflow()"""
+        if len(self.backlog) >= MAX_BACKLOG:
+            self.overflow = (self.overflow + 1) & U32
+            self._memory.store(CQ_OVERFLOW, self.overflow)
+            self._memory.store(IORING_OFF_CQ_RING + CQ_OVERFLOW, self.overflow)
+            return
+        if not self.backlog:
+            self._sq.set_flags(IORING_SQ_CQ_OVERFLOW)
+        self.backlog.append(cqe)
+
+    def flush(self) -> None:
+        """__io_cqring_overflow_flush(): move what fits from the backlog, in order."""
+        if not self.backlog:
+            return
+        pending, self.backlog = self.backlog, deque()
+        room = self.entries - min(self.ready(), self.entries)
+        self._free = room
+        while pending and room:
+            self.post(*pending.popleft())
+            room -= 1
+        self.backlog = pending
+        if not pending:
+            self._sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
+        self.publish()
+
+    def publish(self) -> None:
+        """io_commit_cqring(): let the client see what was posted."""
+        self._memory.store(CQ_TAIL, self.tail)
+        self._memory.store(IORING_OFF_CQ_RING + CQ_TAIL, self.tail)
+
+    def peek(self) -> list[tuple[int, Cqe]]:
+        """(index, CQE) of those the client has not reaped, for people to look at."""
+        head, found = self.head(), []
+        for position in range(head, head + min(self.ready(), self.entries)):
+            index = position & self._mask
+            found.append((index, Cqe._make(CQE.unpack(self._memory.read(CQES + index * CQE.size, CQE.size)))))
+        return found
+
+    def reap(self, most: int) -> list[Cqe]:
+        """The client's side, for text requests: take up to `most` CQEs and move the head past them."""
+        taken = [cqe for _, cqe in self.peek()[:most]]
+        head = (self.head() + len(taken)) & U32
+        self._memory.store(CQ_HEAD, head)
+        self._memory.store(IORING_OFF_CQ_RING + CQ_HEAD, head)
+        return taken
+
+    def words(self) -> tuple[int, int]:
+        """(head, tail) as they stand in memory."""
+        return self.head(), self._memory.load(CQ_TAIL)
