@@ -1,0 +1,118 @@
+"""What the C files offer. Failures of system calls are OSError with the kernel's errno."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, final
+
+from typing_extensions import Buffer
+
+# ---- atomics.c ----
+
+@final
+class Words:
+    """The 32-bit words of a writable buffer, with the memory order of liburing's barrier.h.
+
+    Offsets are bytes. IndexError: no whole word there; ValueError: not a multiple of 4, or released;
+    values wrap to 32 bits, as __u32 does. The buffer is held exported until `release()` (or the end of a
+    `with` block): an mmap cannot be closed before, BufferError.
+    """
+
+    def __new__(cls, buffer: Buffer, /) -> Self: ...
+    def load(self, offset: int, /) -> int:
+        """smp_load_acquire."""
+    def store(self, offset: int, value: int, /) -> None:
+        """smp_store_release."""
+    def fetch_or(self, offset: int, value: int, /) -> int:
+        """The value before; sequentially consistent."""
+    def fetch_and(self, offset: int, value: int, /) -> int:
+        """The value before; sequentially consistent."""
+    def release(self) -> None:
+        """Give the buffer back. May be called again."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, typ: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
+    def __len__(self) -> int:
+        """The number of whole words; 0 when released."""
+
+# ---- process.c ----
+# tid: any thread of the process. Addresses: 0..2^64-1; whatever is not the process' own memory, kernel
+# addresses too, is EFAULT. ESRCH: it is gone; EPERM: ptrace(2) would not be allowed. These calls wait
+# (the interpreter lock released) where a page fault of the process would: swap, userfaultfd, its mounts.
+
+def vm_read(tid: int, address: int, size: int, /) -> bytes:
+    """Exactly size bytes; EFAULT when not all can be read."""
+
+def vm_readv(tid: int, ranges: Sequence[tuple[int, int]], /) -> bytes:
+    """The longest readable prefix of the (address, length) ranges; EFAULT when it is empty and they are
+    not. EINVAL: more than 1024 ranges, or lengths beyond ssize_t. Allocates the sum of the lengths first:
+    bound it."""
+
+def vm_write(tid: int, address: int, data: Buffer, /) -> None:
+    """All of data; EFAULT when not all could be written (a prefix may have been)."""
+
+def vm_writev(tid: int, data: Buffer, ranges: Sequence[tuple[int, int]], /) -> int:
+    """Scatter data into the (address, length) ranges in order. Returns the bytes written: the smaller of
+    both totals, or less where the memory ends; EFAULT when none could be. EINVAL as in vm_readv."""
+
+def writable_prefix(tid: int, address: int, size: int, /) -> int:
+    """How many of the size bytes from address on lie in writable mappings, without a gap. Touches no page.
+    ESRCH, EACCES."""
+
+def writable_prefix_text(tid: int, address: int, size: int, /) -> int:
+    """writable_prefix by parsing /proc/TID/maps: what kernels before 6.11 get (no PROCMAP_QUERY)."""
+
+def pidfd_open(tid: int, flags: int, /) -> int:
+    """pidfd_open(2). EINVAL: tid leads no thread group, and flags lacks PIDFD_THREAD (Linux 6.9)."""
+
+def pidfd_getfd(pidfd: int, fd: int, /) -> int:
+    """A close-on-exec descriptor for the same open file description. EBADF for any number that is none."""
+
+def preadv2(fd: int, buffer: Buffer, offset: int, flags: int, /) -> int:
+    """preadv2(2) into one writable buffer. offset is a loff_t, signed or not: -1 (2^64-1) is the file's own
+    position. Not retried on EINTR. EAGAIN: RWF_NOWAIT would have had to wait."""
+
+def pwritev2(fd: int, data: Buffer, offset: int, flags: int, /) -> int:
+    """pwritev2(2) from one buffer; as preadv2."""
+
+def fd_identity(fd: int, /) -> tuple[int, int, int]:
+    """(st_dev, st_ino, st_mode) as os.fstat has them, but never asking a FUSE daemon: the file may be of
+    our own mount. Permission bits may be stale, the file type is not."""
+
+# ---- fusewire.c: call from the thread that runs pyfuse3 ----
+
+def want_passthrough(wanted: bool, /) -> None:
+    """Whether sessions mounted from now on ask for FUSE_PASSTHROUGH. Not by default."""
+
+def hooks_taken() -> bool:
+    """Whether a session is mounted and its messages go through us. False after a mount: pyfuse3 is linked
+    past our hooks."""
+
+def passthrough_granted() -> bool:
+    """Whether the session got FUSE_PASSTHROUGH. Known once the kernel's INIT is answered, so ask in the
+    first handler. Needs Linux 6.9, and no writeback cache."""
+
+def current() -> tuple[int, int, int, int, int, int]:
+    """(unique, opcode, tid, uid, gid, events) of the request being dispatched. Ask before the handler's
+    first await: then it is another's. events: those of the poll(2), 0 for any other request."""
+
+def interrupt_fd() -> int:
+    """An eventfd, readable while interrupted requests wait in take_interrupts(). One for the process'
+    life, non-blocking."""
+
+def take_interrupts() -> list[int]:
+    """The uniques the kernel has asked to interrupt since the last call, in order; interrupt_fd() is
+    unreadable then. Unknown ones have been answered already: ignore them. The kernel asks only once, and
+    the caller waits for the answer, even with SIGKILL."""
+
+def session_fd() -> int:
+    """The mounted session's /dev/fuse descriptor, set O_NONBLOCK. ENOTCONN: none is mounted."""
+
+def backing_open(fd: int, /) -> int:
+    """FUSE_DEV_IOC_BACKING_OPEN: a backing id for fd, > 0. A file whose FileInfo.fh has it in the low 32
+    bits is opened as passthrough (mmap of the backing file) with direct I/O, parallel writes and no FLUSH;
+    every open of one inode must use the same id. FileInfo.keep_cache and the like are ignored then.
+    EPERM: no CAP_SYS_ADMIN, or passthrough not granted. ENOTCONN, EBADF."""
+
+def backing_close(backing_id: int, /) -> None:
+    """FUSE_DEV_IOC_BACKING_CLOSE; open files and mappings keep the backing file. ENOENT, ENOTCONN."""
