@@ -1,0 +1,30 @@
+# What people run. Each target installs what it needs first; see contrib/provision.
+.PHONY: demo test bench lint clean base
+
+demo: base
+	contrib/demo.sh
+
+test: base
+	contrib/provision/packages.sh containers
+	.venv/bin/pytest tests $(PYTEST_ARGS)
+
+bench: base
+	contrib/provision/packages.sh bench
+	.venv/bin/python contrib/bench/run.py $(BENCH_ARGS)
+
+lint: base
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+# Packages, .venv, extension module: a moment when nothing changed
+base:
+	@contrib/provision/packages.sh base
+	@contrib/provision/venv.sh
+
+clean:
+	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f uringfs/native/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	for d in contrib/examples contrib/bench tests/conformance; do \
+		if [ -e $$d/Makefile ]; then $(MAKE) -s -C $$d clean; fi; \
+	done
