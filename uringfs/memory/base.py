@@ -17,16 +17,16 @@ class RingMemory(Protocol):
     def grow(self, size: int) -> None:
         """Make the first `size` bytes usable. Called once, before any access. ENOMEM, ENFILE."""
 
-    def load(self, offset: int) -> int:
+    def load(self, offset: int, /) -> int:
         """The u32 at offset, with acquire order."""
 
-    def store(self, offset: int, value: int) -> None:
+    def store(self, offset: int, value: int, /) -> None:
         """Set the u32 at offset, with release order."""
 
-    def fetch_or(self, offset: int, bits: int) -> int:
+    def fetch_or(self, offset: int, bits: int, /) -> int:
         """Set bits in the u32 at offset; the value before."""
 
-    def fetch_and(self, offset: int, bits: int) -> int:
+    def fetch_and(self, offset: int, bits: int, /) -> int:
         """Keep only bits in the u32 at offset; the value before."""
 
     def read(self, offset: int, size: int) -> bytes:

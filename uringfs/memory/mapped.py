@@ -1,6 +1,7 @@
 """Ring memory as one mapping in the daemon: what the passthrough backend and the tests share."""
 
 import mmap
+from collections.abc import Callable
 
 from uringfs.native import Words
 
@@ -9,6 +10,10 @@ class MappedMemory:
     """A writable shared mapping. Subclasses say what it maps."""
 
     backing_id = 0
+    load: Callable[[int], int]
+    store: Callable[[int, int], None]
+    fetch_or: Callable[[int, int], int]
+    fetch_and: Callable[[int, int], int]
 
     def __init__(self) -> None:
         self._map: mmap.mmap | None = None
@@ -25,18 +30,6 @@ class MappedMemory:
         self.store = words.store
         self.fetch_or = words.fetch_or
         self.fetch_and = words.fetch_and
-
-    def load(self, offset: int) -> int:
-        raise IndexError(offset)
-
-    def store(self, offset: int, value: int) -> None:
-        raise IndexError(offset)
-
-    def fetch_or(self, offset: int, bits: int) -> int:
-        raise IndexError(offset)
-
-    def fetch_and(self, offset: int, bits: int) -> int:
-        raise IndexError(offset)
 
     def read(self, offset: int, size: int) -> bytes:
         assert self._map is not None

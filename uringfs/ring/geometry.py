@@ -47,7 +47,9 @@ from uringfs.abi.structs import (
 from uringfs.errors import UringError
 
 # What is honoured, and so what is advertised; anything else answers as a kernel without it.
-SUPPORTED_SETUP_FLAGS = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
+SUPPORTED_SETUP_FLAGS = (
+    IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
+)
 FEATURES = (
     IORING_FEAT_SINGLE_MMAP
     | IORING_FEAT_NODROP

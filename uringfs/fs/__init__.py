@@ -1,0 +1,1 @@
+"""The filesystem: inodes and names, the control codec, status text, and the pyfuse3 translator."""

@@ -1,0 +1,164 @@
+"""One ring file: its memory, its ring once set up, and what control writes and text commands do to it."""
+
+import errno
+from collections import deque
+from collections.abc import Callable
+
+from uringfs.abi import control as abi
+from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
+    IORING_OP_NOP,
+    IORING_OP_READV,
+    IORING_SETUP_CQSIZE,
+)
+from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
+from uringfs.errors import UringError
+from uringfs.fs import text
+from uringfs.host.base import Caller
+from uringfs.memory.base import Backend, RingMemory
+from uringfs.ops.request import Attachment
+from uringfs.ops.rw import TextRead
+from uringfs.ring.geometry import Geometry
+from uringfs.ring.ring import Ring
+from uringfs.worker import Entered, Worker
+
+KEPT_RESULTS = 16
+"""Texts of finished `readv path=` requests that `cat` shows."""
+
+
+class RingFile:
+    """Memory comes with the first open, the ring with setup; both go with the inode."""
+
+    def __init__(self, backend: Backend, make_worker: Callable[[Ring], Worker]) -> None:
+        self._backend = backend
+        self._make_worker = make_worker
+        self._memory: RingMemory | None = None
+        self.worker: Worker | None = None
+        self.message = "none"
+        """What the last text command, or failed control write, said."""
+        self.kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_RESULTS)
+        """(user_data, data) of text reads."""
+
+    @property
+    def backend(self) -> str:
+        return self._backend.name
+
+    def memory(self) -> RingMemory:
+        """Allocated on first use. ENOMEM, EMFILE."""
+        if self._memory is None:
+            self._memory = self._backend.allocate()
+        return self._memory
+
+    def close(self) -> None:
+        """The inode is gone: nothing pends, nothing is held any more."""
+        if self.worker is not None:
+            self.worker.close()
+            self.worker = None
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def last_close(self) -> None:
+        """No descriptor is open any more (io_uring_release(), but for the name that keeps the ring)."""
+        if self.worker is not None:
+            self.worker.cancel_all()
+
+    # -- the three system calls
+
+    def setup(self, caller: Caller, message: abi.Setup) -> int:
+        """io_uring_setup(2). EFAULT, EINVAL, ENOMEM; EBUSY if it has been set up."""
+        asked = Params._make(PARAMS.unpack_from(caller.memory.read(message.params, PARAMS_SIZE)))
+        caller.memory.write(message.result, bytes(8))
+        if self.worker is not None:
+            raise UringError(errno.EBUSY, "this ring has been set up; open another")
+        geometry = Geometry.of(message.entries, asked)
+        # Before the ring exists: an address that cannot be written must not leave a ring behind.
+        caller.memory.write(message.params, geometry.params(asked))
+        self._create(caller, geometry)
+        return 0
+
+    def _create(self, caller: Caller, geometry: Geometry) -> None:
+        self.worker = self._make_worker(Ring(self.memory(), geometry, (caller.tid, caller.uid)))
+
+    async def enter(self, caller: Caller, message: abi.Enter) -> Entered:
+        """io_uring_enter(2). EBADFD before setup, and what Worker.enter raises."""
+        return await self._ready().enter(
+            caller, message.to_submit, message.min_complete, message.flags, message.arg, message.argsz
+        )
+
+    def register(self, caller: Caller, message: abi.Register) -> int:
+        """io_uring_register(2): EINVAL, as for every opcode a kernel does not know."""
+        self._ready()
+        raise UringError(errno.EINVAL, f"register opcode {message.opcode} is not supported")
+
+    def _ready(self) -> Worker:
+        if self.worker is None:
+            raise UringError(errno.EBADFD, "this ring has not been set up: write `setup ENTRIES` or URINGFS_SETUP")
+        return self.worker
+
+    # -- text
+
+    async def command(self, caller: Caller, command: text.Command) -> None:
+        """Do one text command; self.message says what came of it."""
+        match command:
+            case text.SetupCommand():
+                self._text_setup(caller, command)
+            case text.NopCommand():
+                sqe = Sqe(IORING_OP_NOP, command.flags, fd=-1, user_data=command.user_data)
+                self._queue(sqe, None)
+            case text.ReadvCommand():
+                self._text_readv(caller, command)
+            case text.EnterCommand():
+                await self._text_enter(caller, command)
+            case text.ReapCommand():
+                self._text_reap(command)
+
+    def _text_setup(self, caller: Caller, command: text.SetupCommand) -> None:
+        if self.worker is not None:
+            raise UringError(errno.EBUSY, "this ring has been set up; open another")
+        flags = command.flags | (IORING_SETUP_CQSIZE if command.cq is not None else 0)
+        geometry = Geometry.of(command.entries, Params(cq_entries=command.cq or 0, flags=flags))
+        self._create(caller, geometry)
+        self.message = f"setup: {geometry.sq_entries} SQ entries, {geometry.cq_entries} CQ entries"
+
+    def _text_readv(self, caller: Caller, command: text.ReadvCommand) -> None:
+        self._ready()
+        sqe = Sqe(
+            IORING_OP_READV,
+            command.flags,
+            fd=-1,
+            off=command.off,
+            len=command.len,
+            user_data=command.user_data,
+        )
+        opener = caller.open_path(command.path)
+        self._queue(sqe, TextRead(opener, lambda user_data, data: self.kept.append((user_data, data))))
+
+    def _queue(self, sqe: Sqe, attachment: Attachment | None) -> None:
+        worker = self._ready()
+        data = SQE.pack(*sqe)
+        sq = worker.ring.sq
+        position = sq.words()[1]
+        if not sq.push(data):
+            raise UringError(errno.EAGAIN, f"the SQ is full ({sq.entries} entries): `enter` first")
+        if attachment is not None:
+            worker.attachments[position] = (data, attachment)
+        self.message = f"queued user_data {sqe.user_data}; {sq.pending()} in the SQ"
+
+    async def _text_enter(self, caller: Caller, command: text.EnterCommand) -> None:
+        worker = self._ready()
+        to_submit = worker.ring.sq.pending() if command.to_submit is None else command.to_submit
+        flags = IORING_ENTER_GETEVENTS if command.wait else 0
+        entered = await worker.enter(caller, to_submit, command.wait, flags, 0, 0)
+        if entered.wait is not None:
+            result = await entered.wait.run()
+            if result < 0:
+                raise UringError(-result)
+        self.message = f"enter: {entered.result} submitted, {worker.ring.cq.ready()} CQEs ready"
+
+    def _text_reap(self, command: text.ReapCommand) -> None:
+        cq = self._ready().ring.cq
+        taken = cq.reap(cq.entries if command.count is None else command.count)
+        self._ready().ring.flush()
+        listed = "; ".join(f"user_data:{cqe.user_data}, res:{cqe.res}, flags:{cqe.flags:x}" for cqe in taken)
+        self.message = f"reaped {len(taken)}{': ' if taken else ''}{listed}"

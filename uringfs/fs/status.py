@@ -1,0 +1,125 @@
+"""What `cat` shows of a ring: first the lines of Linux's /proc/PID/fdinfo of an io_uring fd
+(io_uring/fdinfo.c: __io_uring_show_fdinfo(), 6.18), which people and tools know, then our own; and the
+same numbers as xattrs, for scripts."""
+
+from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
+from uringfs.fs.ringfile import RingFile
+from uringfs.ring.ring import Ring
+from uringfs.worker import Worker
+
+XATTR_PREFIX = "user.uring."
+
+
+def show(file: RingFile) -> bytes:
+    """The text of a ring file."""
+    lines = []
+    if file.worker is None:
+        lines.append("State:\tnot set up (write `setup ENTRIES`)")
+    else:
+        lines += _fdinfo(file.worker) + _ours(file, file.worker)
+    lines.append(f"LastMessage:\t{file.message}")
+    for user_data, data in file.kept:
+        lines.append(f"Data:\tuser_data:{user_data}, len:{len(data)}, {_quoted(data)}")
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _fdinfo(worker: Worker) -> list[str]:
+    ring = worker.ring
+    sq, cq = ring.sq, ring.cq
+    (sq_head, sq_tail), (cq_head, cq_tail) = sq.words(), cq.words()
+    sqes, cqes = sq.peek(), cq.peek()
+    return [
+        f"SqMask:\t{sq.entries - 1:#x}",
+        f"SqHead:\t{sq_head}",
+        f"SqTail:\t{sq_tail}",
+        f"CachedSqHead:\t{sq.head}",
+        f"CqMask:\t{cq.entries - 1:#x}",
+        f"CqHead:\t{cq_head}",
+        f"CqTail:\t{cq_tail}",
+        f"CachedCqTail:\t{cq.tail}",
+        f"SQEs:\t{len(sqes)}",
+        *(
+            f"{index:5}: opcode:{_opcode(sqe.opcode)}, fd:{sqe.fd}, flags:{sqe.flags:x}, off:{sqe.off}, "
+            f"addr:{sqe.addr:#x}, rw_flags:{sqe.rw_flags:#x}, buf_index:{sqe.buf_index} user_data:{sqe.user_data}"
+            for index, sqe in sqes
+        ),
+        f"CQEs:\t{len(cqes)}",
+        *(f"{index:5}: user_data:{cqe.user_data}, res:{cqe.res}, flag:{cqe.flags:x}" for index, cqe in cqes),
+        "SqThread:\t-1",
+        "SqThreadCpu:\t-1",
+        "SqTotalTime:\t0",
+        "SqWorkTime:\t0",
+        "UserFiles:\t0",
+        "UserBufs:\t0",
+        "PollList:",
+        "CqOverflowList:",
+        *(f"  user_data={cqe.user_data}, res={cqe.res}, flags={cqe.flags:x}" for cqe in cq.backlog),
+        "NAPI:\tdisabled",
+    ]
+
+
+def _ours(file: RingFile, worker: Worker) -> list[str]:
+    ring = worker.ring
+    tid, uid = ring.owner
+    pending = [request.sqe for request in worker.pending]
+    return [
+        f"Owner:\tpid:{tid}, uid:{uid}",
+        f"Backend:\t{file.backend}",
+        f"SetupFlags:\t{flag_names(SETUP_FLAGS, ring.geometry.flags)}",
+        *(f"{name}:\t{value}" for name, value in _counters(ring).items()),
+        f"Waiting:\t{len(ring.waiters)}",
+        f"Pending:\t{len(pending)}",
+        *(
+            f"  opcode:{_opcode(sqe.opcode)}, fd:{sqe.fd}, flags:{flag_names(SQE_FLAGS, sqe.flags)}, "
+            f"len:{sqe.len}, user_data:{sqe.user_data}"
+            for sqe in pending
+        ),
+    ]
+
+
+def _counters(ring: Ring) -> dict[str, int]:
+    counters = ring.counters
+    return {
+        "Enters": counters.enters,
+        "Submitted": counters.submitted,
+        "Completed": counters.completed,
+        "Cancelled": counters.cancelled,
+        "Overflowed": counters.overflowed,
+        "SqDropped": ring.sq.dropped,
+        "CqOverflow": ring.cq.overflow,
+    }
+
+
+def xattrs(file: RingFile) -> dict[str, bytes]:
+    """user.uring.NAME: the counters and sizes, as decimal text. Only the state before setup."""
+    if file.worker is None:
+        return {f"{XATTR_PREFIX}state": b"new"}
+    ring = file.worker.ring
+    numbers = {
+        "sq_entries": ring.sq.entries,
+        "cq_entries": ring.cq.entries,
+        "sq_ready": ring.sq.pending(),
+        "cq_ready": ring.cq.ready(),
+        "backlog": len(ring.cq.backlog),
+        "pending": len(file.worker.pending),
+        "waiting": len(ring.waiters),
+        "enters": ring.counters.enters,
+        "submitted": ring.counters.submitted,
+        "completed": ring.counters.completed,
+        "cancelled": ring.counters.cancelled,
+        "overflowed": ring.counters.overflowed,
+        "sq_dropped": ring.sq.dropped,
+        "cq_overflow": ring.cq.overflow,
+    }
+    texts = {name: str(value).encode() for name, value in numbers.items()}
+    return {f"{XATTR_PREFIX}{name}": value for name, value in {"state": b"ready", **texts}.items()}
+
+
+def _opcode(number: int) -> str:
+    return OPCODES[number] if number < len(OPCODES) else "INVALID"
+
+
+def _quoted(data: bytes) -> str:
+    """As a C string, so that any data stays one line."""
+    escapes = {0x5C: "\\\\", 0x22: '\\"', 0x0A: "\\n", 0x09: "\\t", 0x0D: "\\r"}
+    return '"' + "".join(escapes.get(c) or (chr(c) if 0x20 <= c < 0x7F else f"\\{c:03o}") for c in data) + '"'

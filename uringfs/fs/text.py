@@ -1,0 +1,158 @@
+"""The text control language: one command a line, for shells. docs/text-commands.md describes it.
+
+parse() knows words and numbers; what they do is in ringfile.
+"""
+
+import errno
+from typing import NamedTuple, overload
+
+from uringfs.abi.constants import SETUP_FLAGS, SQE_FLAGS
+from uringfs.errors import UringError
+
+MAX_LINE = 4096
+MAX_READ = 1 << 20
+U64 = (1 << 64) - 1
+
+
+class SetupCommand(NamedTuple):
+    """setup ENTRIES [cq=N] [flags=A|B]"""
+
+    entries: int
+    cq: int | None
+    flags: int
+
+
+class NopCommand(NamedTuple):
+    """nop [user_data=N] [flags=A|B]"""
+
+    user_data: int
+    flags: int
+
+
+class ReadvCommand(NamedTuple):
+    """readv path=PATH len=N [off=N] [user_data=N] [flags=A|B]"""
+
+    path: str
+    len: int
+    off: int
+    user_data: int
+    flags: int
+
+
+class EnterCommand(NamedTuple):
+    """enter [N] [wait=N]: N SQEs, by default all that are queued"""
+
+    to_submit: int | None
+    wait: int
+
+
+class ReapCommand(NamedTuple):
+    """reap [N]: take N CQEs off the CQ, by default all"""
+
+    count: int | None
+
+
+Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand
+
+
+def parse(data: bytes) -> list[Command]:
+    """The commands of a write; blank lines and what follows a '#' are ignored. EINVAL says what is wrong."""
+    if b"\0" in data:
+        raise UringError(errno.EINVAL, "text commands hold no NUL; binary messages start with a command word")
+    commands = []
+    for raw in data.split(b"\n"):
+        if len(raw) > MAX_LINE:
+            raise UringError(errno.EINVAL, f"a line of {len(raw)} bytes; at most {MAX_LINE}")
+        words = raw.decode("utf-8", "surrogateescape").split()
+        if words and not words[0].startswith("#"):
+            commands.append(_command(words[0], words[1:]))
+    return commands
+
+
+def _command(verb: str, words: list[str]) -> Command:
+    fields = _Fields(verb, words)
+    command: Command
+    match verb:
+        case "setup":
+            entries = fields.bare("entries")
+            if entries is None:
+                raise UringError(errno.EINVAL, "setup needs a number of entries: setup 8")
+            command = SetupCommand(entries, fields.number("cq", None), fields.bits("flags", SETUP_FLAGS))
+        case "nop":
+            command = NopCommand(fields.number("user_data", 0), fields.bits("flags", SQE_FLAGS))
+        case "readv":
+            command = ReadvCommand(
+                fields.word("path"),
+                fields.number("len", 4096, MAX_READ),
+                fields.number("off", 0, U64 >> 1),
+                fields.number("user_data", 0),
+                fields.bits("flags", SQE_FLAGS),
+            )
+        case "enter":
+            command = EnterCommand(fields.bare("count"), fields.number("wait", 0, 0xFFFFFFFF))
+        case "reap":
+            command = ReapCommand(fields.bare("count"))
+        case _:
+            raise UringError(errno.EINVAL, f"unknown command {verb!r}: setup, nop, readv, enter or reap")
+    fields.end()
+    return command
+
+
+class _Fields:
+    """The words of one command, taken one by one; what is left over is an error."""
+
+    def __init__(self, verb: str, words: list[str]) -> None:
+        self._verb = verb
+        self._bare = [word for word in words if "=" not in word]
+        self._named: dict[str, str] = {}
+        for word in words:
+            name, equals, value = word.partition("=")
+            if equals and name in self._named:
+                raise UringError(errno.EINVAL, f"{verb}: {name} is given twice")
+            if equals:
+                self._named[name] = value
+
+    def bare(self, name: str) -> int | None:
+        return self._integer(name, self._bare.pop(0), 0xFFFFFFFF) if self._bare else None
+
+    def word(self, name: str) -> str:
+        value = self._named.pop(name, "")
+        if not value:
+            raise UringError(errno.EINVAL, f"{self._verb} needs {name}=")
+        return value
+
+    @overload
+    def number(self, name: str, default: int, most: int = U64) -> int: ...
+
+    @overload
+    def number(self, name: str, default: None, most: int = U64) -> int | None: ...
+
+    def number(self, name: str, default: int | None, most: int = U64) -> int | None:
+        value = self._named.pop(name, None)
+        return default if value is None else self._integer(name, value, most)
+
+    def bits(self, name: str, names: list[str]) -> int:
+        value = self._named.pop(name, "")
+        bits = 0
+        for word in value.split("|") if value else []:
+            if word in names:
+                bits |= 1 << names.index(word)
+            elif word[:1].isdigit():
+                bits |= self._integer(name, word, 0xFFFFFFFF)
+            else:
+                raise UringError(errno.EINVAL, f"{self._verb}: unknown flag {word!r}: one of {' '.join(names)}")
+        return bits
+
+    def _integer(self, name: str, value: str, most: int) -> int:
+        try:
+            number = int(value, 0)
+        except ValueError:
+            raise UringError(errno.EINVAL, f"{self._verb}: {name} is no number: {value!r}") from None
+        if not 0 <= number <= most:
+            raise UringError(errno.EINVAL, f"{self._verb}: {name} {number} is not within 0..{most}")
+        return number
+
+    def end(self) -> None:
+        left = [*self._bare, *(f"{name}={value}" for name, value in self._named.items())]
+        if left:
+            raise UringError(errno.EINVAL, f"{self._verb}: what is {left[0]!r}?")

@@ -1,0 +1,110 @@
+"""Opening a path as the caller: its ids, groups and capabilities, its root and working directory.
+
+The kernel keeps credentials and fs_struct per thread, glibc hides it: the bare system calls change those
+of one thread only. Everything here runs in a thread of the pool and is put back before it returns.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ARM = platform.machine() == "aarch64"
+_SYS_SETGROUPS, _SYS_SETFSUID, _SYS_SETFSGID = (159, 151, 152) if _ARM else (116, 122, 123)
+_SYS_CAPGET, _SYS_CAPSET, _SYS_OPENAT2 = (90, 91, 437) if _ARM else (125, 126, 437)
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_RESOLVE_IN_ROOT = 0x10
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What decides a path lookup: fsuid, fsgid, groups and effective capabilities (a bit set)."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    capabilities: int
+
+    @classmethod
+    def of(cls, tid: int) -> "Credentials":
+        """Those of a thread now (/proc/TID/status). ESRCH."""
+        fields = {}
+        with open(f"/proc/{tid}/status") as status:
+            for line in status:
+                name, _, value = line.partition(":")
+                fields[name] = value.split()
+        # Capabilities of a user namespace that is not ours count for nothing here.
+        here = os.readlink("/proc/self/ns/user") == os.readlink(f"/proc/{tid}/ns/user")
+        return cls(
+            int(fields["Uid"][3]),
+            int(fields["Gid"][3]),
+            tuple(int(group) for group in fields["Groups"]),
+            int(fields["CapEff"][0], 16) if here else 0,
+        )
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _syscall(number: int, *args: object) -> int:
+    result = int(_libc.syscall(number, *args))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+@contextmanager
+def assumed(credentials: Credentials) -> Iterator[None]:
+    """Let this thread, and it alone, act with those credentials. A failed return ends the process: a
+    thread of the pool must never keep a client's."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    own = (_CapData * 2)()
+    _syscall(_SYS_CAPGET, ctypes.byref(header), ctypes.byref(own))
+    own_groups, own_uid, own_gid = os.getgroups(), os.geteuid(), os.getegid()
+    theirs = (_CapData * 2)()
+    for word in (0, 1):
+        theirs[word].permitted, theirs[word].inheritable = own[word].permitted, own[word].inheritable
+        theirs[word].effective = own[word].permitted & (credentials.capabilities >> 32 * word & 0xFFFFFFFF)
+    try:
+        _setgroups(credentials.groups)
+        _libc.syscall(_SYS_SETFSGID, credentials.gid)
+        _libc.syscall(_SYS_SETFSUID, credentials.uid)
+        _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(theirs))
+        yield
+    finally:
+        try:
+            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
+            _libc.syscall(_SYS_SETFSUID, own_uid)
+            _libc.syscall(_SYS_SETFSGID, own_gid)
+            _setgroups(tuple(own_groups))
+            # setfsuid(2) touches capabilities on the way: set them once more, last
+            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
+        except OSError:
+            os.abort()
+
+
+def _setgroups(groups: tuple[int, ...]) -> None:
+    array = (ctypes.c_uint32 * len(groups))(*groups)
+    _syscall(_SYS_SETGROUPS, len(groups), array)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2_in_root(root: int, path: bytes, flags: int) -> int:
+    """openat2(2) with RESOLVE_IN_ROOT: absolute paths and symlinks stay within `root`."""
+    if b"\0" in path:
+        raise OSError(errno.EINVAL, "a path cannot hold a NUL")
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
+    return _syscall(_SYS_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how))

@@ -1,0 +1,105 @@
+"""The caller's memory through process_vm_readv(2) and process_vm_writev(2), and through /proc/TID/mem."""
+
+import errno
+import os
+from collections.abc import Sequence
+
+from uringfs import native
+from uringfs.errors import UringError
+from uringfs.host.base import Iovec
+
+
+class VmMemory:
+    """Memory of a thread that is blocked in a control write: its id cannot be reused meanwhile."""
+
+    def __init__(self, tid: int) -> None:
+        self._tid = tid
+
+    def read(self, address: int, size: int) -> bytes:
+        try:
+            return native.vm_read(self._tid, address, size)
+        except OSError as error:
+            raise _fault(error) from error
+
+    def write(self, address: int, data: bytes) -> None:
+        try:
+            native.vm_write(self._tid, address, data)
+        except OSError as error:
+            raise _fault(error) from error
+
+    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+        if not data:
+            return 0
+        try:
+            return native.vm_writev(self._tid, data, list(iovecs))
+        except OSError:
+            return 0
+
+    def writable(self, iovecs: Sequence[Iovec]) -> int:
+        return _writable(self._tid, iovecs)
+
+
+class PinnedMemory:
+    """One address space, held by an open /proc/TID/mem: after exec or exit it reads as empty, it never
+    becomes another process's. Stores through it would pass page protections (FOLL_FORCE), so each is
+    checked against the mappings first."""
+
+    def __init__(self, tid: int) -> None:
+        self._tid = tid
+        self._fd = -1
+        try:
+            self._fd = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
+
+    def read(self, address: int, size: int) -> bytes:
+        try:
+            data = os.pread(self._fd, size, address)
+        except (OSError, OverflowError) as error:
+            raise UringError(errno.EFAULT) from error
+        if len(data) < size:
+            raise UringError(errno.EFAULT)
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        if self.scatter(data, [(address, len(data))]) < len(data):
+            raise UringError(errno.EFAULT)
+
+    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+        done = 0
+        for address, length in iovecs:
+            piece = data[done : done + length]
+            reach = _writable(self._tid, [(address, len(piece))])
+            try:
+                stored = os.pwrite(self._fd, piece[:reach], address) if reach else 0
+            except (OSError, OverflowError):
+                stored = 0
+            done += stored
+            if stored < len(piece):
+                break
+        return done
+
+    def writable(self, iovecs: Sequence[Iovec]) -> int:
+        return _writable(self._tid, iovecs)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
+    total = 0
+    for address, length in iovecs:
+        try:
+            reach = native.writable_prefix(tid, address, length) if length else 0
+        except OSError:
+            reach = 0
+        total += reach
+        if reach < length:
+            break
+    return total
+
+
+def _fault(error: OSError) -> UringError:
+    """A caller that is gone has no memory either: EFAULT is all a request can say."""
+    return UringError(errno.EFAULT if error.errno in (errno.ESRCH, errno.EFAULT) else error.errno or errno.EIO)

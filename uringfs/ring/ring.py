@@ -1,0 +1,54 @@
+"""The state of one ring: its queues, who waits for completions, and its counters."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from uringfs.memory.base import RingMemory
+from uringfs.ring.geometry import Geometry
+from uringfs.ring.queues import CompletionQueue, SubmissionQueue
+
+
+class Waiter(Protocol):
+    """Someone to be told when CQEs have been published."""
+
+    def completions(self) -> None: ...
+
+    def closed(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since setup; what `cat` and the xattrs show."""
+
+    enters: int = 0
+    submitted: int = 0
+    completed: int = 0
+    overflowed: int = 0
+    cancelled: int = 0
+
+
+class Ring:
+    """A ring that has been set up. owner: (thread id, uid) of who did."""
+
+    def __init__(self, memory: RingMemory, geometry: Geometry, owner: tuple[int, int]) -> None:
+        memory.grow(geometry.file_size)
+        self.memory = memory
+        self.geometry = geometry
+        self.owner = owner
+        self.sq = SubmissionQueue(memory, geometry)
+        self.cq = CompletionQueue(memory, geometry, self.sq)
+        self.counters = Counters()
+        self.waiters: list[Waiter] = []
+        """In the order they came. A waiter takes itself out."""
+
+    def publish(self) -> None:
+        """Show the client what was posted, and tell who waits for it. Once a batch, not once a CQE."""
+        self.cq.publish()
+        for waiter in tuple(self.waiters):
+            waiter.completions()
+
+    def flush(self) -> None:
+        """Move what fits out of the backlog; tells the waiters only if something did."""
+        if self.cq.backlog:
+            self.cq.flush()
+            self.publish()

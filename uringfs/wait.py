@@ -1,0 +1,101 @@
+"""Waiting for completions (io_uring/io_uring.c: io_cqring_wait())."""
+
+import errno
+import time
+
+import trio
+
+from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG
+from uringfs.abi.structs import GETEVENTS_ARG, KERNEL_SIGSET_SIZE, TIMESPEC
+from uringfs.errors import UringError
+from uringfs.host.base import Caller
+from uringfs.ring.queues import U32, distance
+from uringfs.ring.ring import Ring
+
+NSEC = 1_000_000_000
+FOREVER = float("inf")
+
+
+class CqWait:
+    """One waiting enter. It hears of every publication and wakes at once when its count is reached."""
+
+    def __init__(self, ring: Ring, min_events: int, timeout: float, min_wait: float) -> None:
+        self._ring = ring
+        self._target = (ring.cq.head() + min_events) & U32
+        self._seen = ring.cq.tail
+        self._deadline = trio.current_time() + timeout
+        self._min_deadline = trio.current_time() + min_wait if min_wait else FOREVER
+        self._done = trio.Event()
+        self._closed = False
+
+    @classmethod
+    def start(
+        cls, ring: Ring, caller: Caller, min_events: int, flags: int, arg: int, argsz: int
+    ) -> "CqWait | None":
+        """None if there is nothing to wait for. EINVAL and EFAULT of the extended arguments."""
+        timeout, min_wait = FOREVER, 0.0
+        if flags & IORING_ENTER_EXT_ARG:
+            arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags)
+        ring.flush()
+        min_events = min(min_events, ring.cq.entries)
+        if ring.cq.ready() >= min_events:
+            return None
+        if arg:
+            if argsz != KERNEL_SIGSET_SIZE:
+                raise UringError(errno.EINVAL, f"a sigset is {KERNEL_SIGSET_SIZE} bytes, not {argsz}")
+            caller.memory.read(arg, argsz)
+        return cls(ring, min_events, timeout, min_wait)
+
+    async def run(self) -> int:
+        """0, -ETIME, or -EBADF once the ring is gone. Cancelled: the caller says interrupted()."""
+        self._ring.waiters.append(self)
+        try:
+            self.completions()
+            with trio.move_on_at(min(self._deadline, self._min_deadline)):
+                await self._done.wait()
+            if not self._done.is_set() and self._min_deadline <= self._deadline:
+                # the short wait is over: from now on one new completion is enough
+                self._target = (self._seen + 1) & U32
+                self.completions()
+                with trio.move_on_at(self._deadline):
+                    await self._done.wait()
+        finally:
+            self._ring.waiters.remove(self)
+        if self._closed:
+            return -errno.EBADF
+        return 0 if self._done.is_set() else self._result(-errno.ETIME)
+
+    def interrupted(self) -> int:
+        """What a signal makes of it: -EINTR, unless there are completions to be had."""
+        return self._result(-errno.EINTR)
+
+    def _result(self, otherwise: int) -> int:
+        return 0 if self._ring.cq.ready() else otherwise
+
+    def completions(self) -> None:
+        self._ring.cq.flush()
+        if distance(self._ring.cq.tail, self._target) >= 0:
+            self._done.set()
+
+    def closed(self) -> None:
+        self._closed = True
+        self._done.set()
+
+
+def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int) -> tuple[int, int, float, float]:
+    """io_get_ext_arg(): (sigmask, its size, timeout in s, min_wait in s)"""
+    if argsz != GETEVENTS_ARG.size:
+        raise UringError(errno.EINVAL, f"io_uring_getevents_arg is {GETEVENTS_ARG.size} bytes, not {argsz}")
+    sigmask, sigmask_size, min_wait, ts = GETEVENTS_ARG.unpack(caller.memory.read(arg, argsz))
+    timeout = FOREVER
+    if ts:
+        seconds, nanoseconds = TIMESPEC.unpack(caller.memory.read(ts, TIMESPEC.size))
+        timeout = seconds + nanoseconds / NSEC
+        if flags & IORING_ENTER_ABS_TIMER:
+            timeout -= _monotonic()
+    return sigmask, sigmask_size, timeout, min_wait / 1e6
+
+
+def _monotonic() -> float:
+    """CLOCK_MONOTONIC, in seconds: the ring's clock unless another is registered."""
+    return time.monotonic()

@@ -1,0 +1,380 @@
+"""Queue processing: what io_uring_enter(2) does with a ring (io_uring/io_uring.c).
+
+One active processor a ring, first come first served. Submission is serial and, as long as nothing has
+to wait, synchronous; completions may come from many tasks. post() is the only way out of a request.
+"""
+
+import errno
+import logging
+from collections import deque
+from typing import NamedTuple
+
+import trio
+
+from uringfs.abi.constants import (
+    IORING_ENTER_ABS_TIMER,
+    IORING_ENTER_EXT_ARG,
+    IORING_ENTER_GETEVENTS,
+    IORING_ENTER_SQ_WAIT,
+    IORING_ENTER_SQ_WAKEUP,
+    IORING_SETUP_SUBMIT_ALL,
+    IOSQE_BUFFER_SELECT,
+    IOSQE_CQE_SKIP_SUCCESS,
+    IOSQE_FIXED_FILE,
+    IOSQE_IO_DRAIN,
+    IOSQE_IO_HARDLINK,
+    IOSQE_IO_LINK,
+    SQE_VALID_FLAGS,
+)
+from uringfs.abi.structs import SQE, Sqe
+from uringfs.errors import UringError
+from uringfs.host.base import Caller, Host
+from uringfs.ops.request import Attachment, Pending, Request
+from uringfs.ops.table import lookup
+from uringfs.ring.ring import Ring
+from uringfs.wait import CqWait
+
+log = logging.getLogger(__name__)
+
+ENTER_FLAGS = (
+    IORING_ENTER_GETEVENTS
+    | IORING_ENTER_SQ_WAKEUP
+    | IORING_ENTER_SQ_WAIT
+    | IORING_ENTER_EXT_ARG
+    | IORING_ENTER_ABS_TIMER
+)
+LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
+BATCH = 256
+"""SQEs taken before other rings get a turn."""
+
+
+class Entered(NamedTuple):
+    """What an enter came to: the return value, and the wait still to be done, if any."""
+
+    result: int
+    wait: CqWait | None = None
+
+
+class Owners:
+    """Which requests pend for which thread: when it exits they are cancelled (io_uring_files_cancel())."""
+
+    def __init__(self, host: Host, nursery: trio.Nursery) -> None:
+        self._host = host
+        self._nursery = nursery
+        self._pending: dict[int, dict[Request, Worker]] = {}
+
+    def add(self, tid: int, request: Request, worker: "Worker") -> None:
+        if tid not in self._pending:
+            self._pending[tid] = {}
+            self._nursery.start_soon(self._watch, tid)
+        self._pending[tid][request] = worker
+
+    def remove(self, tid: int, request: Request) -> None:
+        self._pending.get(tid, {}).pop(request, None)
+
+    async def _watch(self, tid: int) -> None:
+        await self._host.exited(tid)
+        for request, worker in self._pending.pop(tid, {}).items():
+            worker.cancel(request)
+
+
+class Worker:
+    """The processor of one ring."""
+
+    def __init__(self, ring: Ring, nursery: trio.Nursery, owners: Owners) -> None:
+        self.ring = ring
+        self.attachments: dict[int, tuple[bytes, Attachment]] = {}
+        """By SQ position: what a text request carries beside its SQE, and that SQE."""
+        self.pending: set[Request] = set()
+        """Issued and not complete, or held back (links, drain)."""
+        self._nursery = nursery
+        self._owners = owners
+        self._lock = trio.Lock()
+        self._closed = False
+        self._deferred: deque[Request] = deque()
+        self._unfinished = 0  # requests that are neither complete nor in _deferred
+        self._head: Request | None = None  # of the chain being assembled
+        self._last: Request | None = None
+
+    async def enter(
+        self, caller: Caller, to_submit: int, min_complete: int, flags: int, arg: int, argsz: int
+    ) -> Entered:
+        """io_uring_enter(2). EINVAL, EFAULT; Cancelled while queued leaves nothing done."""
+        if flags & ~ENTER_FLAGS:
+            raise UringError(errno.EINVAL, f"enter flags {flags & ~ENTER_FLAGS:#x} are not supported")
+        self.ring.counters.enters += 1
+        submitted = await self._submit(caller, to_submit) if to_submit else 0
+        if submitted != to_submit or not flags & IORING_ENTER_GETEVENTS:
+            return Entered(submitted)
+        try:
+            wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
+        except UringError:
+            if submitted:
+                return Entered(submitted)
+            raise
+        return Entered(submitted, wait)
+
+    async def _submit(self, caller: Caller, to_submit: int) -> int:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            return await self._submit_sqes(caller, to_submit)
+        finally:
+            self._lock.release()
+
+    async def _submit_sqes(self, caller: Caller, to_submit: int) -> int:
+        """io_submit_sqes(): the number of SQEs consumed."""
+        ring, sq = self.ring, self.ring.sq
+        submit_all = ring.geometry.flags & IORING_SETUP_SUBMIT_ALL
+        entries = min(to_submit, sq.pending())
+        done = 0
+        try:
+            while done < entries:
+                data = sq.get()
+                if data is None:
+                    break
+                done += 1
+                if not self._submit_sqe(caller, data) and not submit_all:
+                    break
+                if done % BATCH == 0 and done < entries:
+                    # What has been done stands, whatever becomes of this task: no cancellation here.
+                    self._end_batch()
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            if self._head is not None:
+                chain, self._head = self._head, None
+                self._queue(chain)
+            self._end_batch()
+            ring.counters.submitted += done
+        return done
+
+    def _end_batch(self) -> None:
+        self.ring.sq.commit()
+        self.ring.publish()
+
+    def _submit_sqe(self, caller: Caller, data: bytes) -> bool:
+        """io_submit_sqe(): False if the request failed before it began, which ends the batch."""
+        sqe = Sqe._make(SQE.unpack(data))
+        attachment = None
+        if self.attachments:
+            copy, attached = self.attachments.pop((self.ring.sq.head - 1) & 0xFFFFFFFF, (b"", None))
+            attachment = attached if copy == data else None
+        request = Request(sqe, lookup(sqe.opcode), caller, attachment)
+        self._unfinished += 1
+        try:
+            self._init(request)
+        except UringError as error:
+            return self._fail_init(request, -error.errno)
+        if self._head is None and not sqe.flags & LINK_FLAGS:
+            self._queue(request)
+            return True
+        self._chain(request)
+        if not sqe.flags & LINK_FLAGS:
+            self._queue_chain()
+        return True
+
+    def _init(self, request: Request) -> None:
+        """io_init_req()"""
+        sqe, op = request.sqe, request.op
+        if sqe.flags & ~SQE_VALID_FLAGS:
+            raise UringError(errno.EINVAL, f"sqe flags {sqe.flags:#x}")
+        if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
+            raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")
+        if sqe.flags & IOSQE_IO_DRAIN and self._head is not None:
+            # draining in the middle of a link drains its head (io_init_drain())
+            self._head.flags |= IOSQE_IO_DRAIN
+        if sqe.ioprio and not op.ioprio:
+            raise UringError(errno.EINVAL, f"{op.name} takes no ioprio")
+        if sqe.personality:
+            raise UringError(errno.EINVAL, f"personality {sqe.personality} is not registered")
+        op.prep(request)
+
+    def _fail_init(self, request: Request, res: int) -> bool:
+        """io_submit_fail_init(): within a chain go on assembling it, its head marked as failed."""
+        request.failed, request.res = True, res
+        head = self._head
+        if head is None and not request.flags & LINK_FLAGS:
+            self.post(request, res)
+            return False
+        if head is not None and not head.failed:
+            head.failed, head.res = True, -errno.ECANCELED
+        self._chain(request)
+        if request.flags & LINK_FLAGS:
+            return True
+        self._queue_chain()
+        return False
+
+    def _chain(self, request: Request) -> None:
+        if self._head is None:
+            self._head = request
+        else:
+            assert self._last is not None
+            self._last.link = request
+        self._last = request
+
+    def _queue_chain(self) -> None:
+        head, self._head, self._last = self._head, None, None
+        assert head is not None
+        self._queue(head)
+
+    def _queue(self, request: Request) -> None:
+        """io_queue_sqe(), io_drain_req()"""
+        if request.failed:
+            request.flags &= ~IOSQE_IO_HARDLINK
+            self.post(request, request.res)
+        elif self._deferred or (request.flags & IOSQE_IO_DRAIN and self._unfinished > _length(request)):
+            self._defer(request)
+        else:
+            if request.link is not None:
+                self._keep(request.link)
+            self._issue(request)
+
+    def _defer(self, request: Request) -> None:
+        self._unfinished -= _length(request)
+        self._deferred.append(request)
+        self._keep(request)
+
+    def _keep(self, request: Request | None) -> None:
+        """A chain that outlives the control write: its caller must, too."""
+        while request is not None:
+            self._hold(request)
+            request = request.link
+
+    def _hold(self, request: Request) -> None:
+        """Make it a pending request of its caller."""
+        request.caller = request.caller.detached()
+        self.pending.add(request)
+        if request.attachment is None:
+            self._owners.add(request.caller.tid, request, self)
+
+    def _issue(self, request: Request) -> None:
+        """io_issue_sqe()"""
+        try:
+            outcome = self._perform(request)
+        except UringError as error:
+            outcome = -error.errno
+        except Exception:
+            log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
+            outcome = -errno.EIO
+        if isinstance(outcome, int):
+            self.post(request, outcome)
+            return
+        try:
+            self._hold(request)
+        except UringError as error:
+            self.post(request, -error.errno)
+            return
+        request.scope = trio.CancelScope()
+        self._nursery.start_soon(self._run, request, outcome)
+
+    def _perform(self, request: Request) -> int | Pending:
+        if request.attachment is not None:
+            return request.attachment.issue(request)
+        if request.flags & IOSQE_FIXED_FILE:
+            raise UringError(errno.EBADF, "no files are registered")
+        return request.op.issue(request)
+
+    async def _run(self, request: Request, rest: Pending) -> None:
+        """The task of a request that has to wait."""
+        res = -errno.ECANCELED
+        assert request.scope is not None
+        with request.scope:
+            try:
+                res = await rest()
+            except UringError as error:
+                res = -error.errno
+            except Exception:
+                log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
+                res = -errno.EIO
+        if request.scope.cancelled_caught:
+            self.ring.counters.cancelled += 1
+        self.post(request, res)
+        self.ring.publish()
+
+    def post(self, request: Request, res: int) -> None:
+        """The one way out: the CQE, then what was linked behind, then what was held back for it."""
+        self._unfinished -= 1
+        if request in self.pending:
+            self.pending.discard(request)
+            self._owners.remove(request.caller.tid, request)
+        link, request.link = request.link, None
+        failed = request.failed or res < 0
+        # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
+        skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
+        if not skipping or failed:
+            self._post_cqe(request, res)
+        if link is not None:
+            if failed and not request.flags & IOSQE_IO_HARDLINK:
+                self._fail_links(link, bool(skipping))
+            else:
+                self._issue(link) if not link.failed else self._queue(link)
+        if self._deferred:
+            self._undefer()
+
+    def _post_cqe(self, request: Request, res: int) -> None:
+        if self._closed:
+            return
+        self.ring.counters.completed += 1
+        cq = self.ring.cq
+        had = len(cq.backlog)
+        cq.post(request.sqe.user_data, res, request.cqe_flags)
+        self.ring.counters.overflowed += len(cq.backlog) - had
+
+    def _fail_links(self, link: Request | None, ignore_cqes: bool) -> None:
+        while link is not None:
+            behind, link.link = link.link, None
+            self._unfinished -= 1
+            self.pending.discard(link)
+            self._owners.remove(link.caller.tid, link)
+            if not ignore_cqes:
+                self._post_cqe(link, link.res if link.failed else -errno.ECANCELED)
+            link = behind
+
+    def _undefer(self) -> None:
+        """io_queue_deferred()"""
+        while self._deferred:
+            if self._deferred[0].flags & IOSQE_IO_DRAIN and self._unfinished:
+                return
+            request = self._deferred.popleft()
+            self._unfinished += _length(request)
+            self._issue(request)
+
+    def cancel(self, request: Request) -> None:
+        """Ask a pending request to end; it completes with ECANCELED unless it was quicker."""
+        if request.scope is not None:
+            request.scope.cancel()
+        elif request in self._deferred:
+            self._deferred.remove(request)
+            self._unfinished += _length(request)
+            request.flags &= ~IOSQE_IO_HARDLINK
+            self.post(request, -errno.ECANCELED)
+            self.ring.publish()
+        # a request linked behind another goes when that one does
+
+    def close(self) -> None:
+        """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""
+        self._closed = True
+        self._deferred.clear()
+        for request in tuple(self.pending):
+            request.link = None
+            self._owners.remove(request.caller.tid, request)
+            if request.scope is not None:
+                request.scope.cancel()
+        for waiter in tuple(self.ring.waiters):
+            waiter.closed()
+
+    def cancel_all(self) -> None:
+        """The last descriptor is closed, the name lives on: nobody is left to take completions."""
+        for request in tuple(self.pending):
+            if request.attachment is None:
+                self.cancel(request)
+
+
+def _length(request: Request) -> int:
+    """io_linked_nr()"""
+    count, link = 1, request.link
+    while link is not None:
+        count, link = count + 1, link.link
+    return count
