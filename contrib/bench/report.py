@@ -1,0 +1,112 @@
+"""What the measurements say: medians, the one table, and the ratios that are aimed at."""
+
+from statistics import median
+from typing import Any
+
+Result = dict[str, Any]
+CONTROL, FLAT_SMALL, FLAT_LARGE = "control write", "NOP x256, ring 256", "NOP x256, ring 16384"
+
+
+def summarise(line: Result, column: str, pinning: str) -> Result:
+    """One row of one column: the medians over the repetitions."""
+    reps = line["reps"] if line["error"] is None else []
+    ops = [rep["ops"] / rep["seconds"] for rep in reps]
+    us = [rep["seconds"] / rep["enters"] * 1e6 for rep in reps]
+    return {
+        "row": line["row"],
+        "column": column,
+        "pinning": pinning,
+        "entries": line["entries"],
+        "batch": line["batch"],
+        "repetitions": len(reps),
+        "ops_per_s": median(ops) if ops else None,
+        "us_per_enter": median(us) if us else None,
+        "us_per_enter_range": [min(us), max(us)] if us else None,
+        "second_enters": sum(rep["waits"] for rep in reps),
+        "missing_completions": sum(rep["missing"] for rep in reps),
+        "error": line["error"],
+    }
+
+
+def si(value: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}" if value < 1000 * size else f"{value / size:.0f}{unit}"
+    return f"{value:.3g}"
+
+
+def us(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def cell(result: Result | None) -> str:
+    if result is None:
+        return "-"
+    if result["error"] is not None or result["ops_per_s"] is None:
+        return "failed"
+    return f"{si(result['ops_per_s'])} {us(result['us_per_enter']):>7}"
+
+
+def find(results: list[Result], column: str, pinning: str, row: str) -> Result | None:
+    wanted = (column, pinning, row)
+    return next((r for r in results if (r["column"], r["pinning"], r["row"]) == wanted), None)
+
+
+def table(results: list[Result]) -> str:
+    """Rows of the program in its order; a column for each pair of backend and pinning that ran."""
+    rows = list(dict.fromkeys(r["row"] for r in results))
+    columns = list(dict.fromkeys((r["column"], r["pinning"]) for r in results))
+    lines = [["", *(column for column, _ in columns)], ["ops/s, us per enter", *(pin for _, pin in columns)]]
+    lines += [[row, *(cell(find(results, column, pin, row)) for column, pin in columns)] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def divide(a: Result | None, b: Result | None, key: str) -> float | None:
+    if a is None or b is None or a[key] is None or b[key] is None:
+        return None
+    return float(a[key] / b[key])
+
+
+def ratios(results: list[Result]) -> list[Result]:
+    """name, value, and the aim where there is one: `<=` or `>` and a figure."""
+    out: list[Result] = []
+
+    def add(name: str, pin: str, value: float | None, aim: str | None = None) -> None:
+        if value is None:
+            return
+        met = None
+        if aim is not None:
+            sign, bound = aim.split()
+            met = value <= float(bound) if sign == "<=" else value > float(bound)
+        out.append({"name": name, "pinning": pin, "value": value, "aim": aim, "met": met})
+
+    for pin in ("same CPU", "across CPUs"):
+        across = pin == "across CPUs"
+        mine, floor = find(results, "uringfs", pin, CONTROL), find(results, "floor", pin, CONTROL)
+        aim = "<= 1.5" if across else None
+        add("control write, time: uringfs / floor", pin, divide(mine, floor, "us_per_enter"), aim)
+        for row in ("NOP x1", "READV 4K x1"):
+            mine, other = find(results, "uringfs", pin, row), find(results, "gVisor", pin, row)
+            aim = "> 1" if across else None
+            add(f"{row}, ops/s: uringfs / gVisor", pin, divide(mine, other, "ops_per_s"), aim)
+    for column, pin in dict.fromkeys((r["column"], r["pinning"]) for r in results):
+        large, small = find(results, column, pin, FLAT_LARGE), find(results, column, pin, FLAT_SMALL)
+        aim = "<= 1.2" if column == "uringfs" else None
+        add(f"cost per NOP, 16384- / 256-entry ring: {column}", pin, divide(large, small, "us_per_enter"), aim)
+    return out
+
+
+def ratio_lines(found: list[Result]) -> str:
+    width = max((len(r["name"]) for r in found), default=0)
+    return "\n".join(
+        f"{r['name']:<{width}}  {r['pinning']:<11}  {r['value']:6.2f}"
+        + (f"   aim {r['aim']}: {'met' if r['met'] else 'MISSED'}" if r["aim"] else "")
+        for r in found
+    )

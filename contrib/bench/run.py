@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""`make bench`: the same C program against every backend this machine can run, in one table.
+
+Columns: kernel (io_uring's own system calls), uringfs (a mount of this checkout), gVisor (runsc), and the
+floor (the write round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the same
+CPU, and on two CPUs. The interpreter that runs this file also runs mount.py.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from daemons import Unavailable, client, daemon, last_line
+from report import Result, ratio_lines, ratios, summarise, table
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
+BENCH, FLOOR = OUT / "bench", OUT / "floor"
+MOUNT = HERE.parent.parent / "mount.py"
+RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", "do"]
+READ_FILE_SIZE = 1 << 20
+NR_ROWS = 11
+
+
+class Plan:
+    """How long and where: shared by all columns."""
+
+    def __init__(self, budget: float, repetitions: int, cpus: Sequence[int], data: Path) -> None:
+        self.budget, self.repetitions, self.cpus, self.data = budget, repetitions, cpus, data
+
+    @property
+    def pinnings(self) -> dict[str, tuple[int, int]]:
+        """name -> (the client's CPU, the daemon's)."""
+        first = self.cpus[0]
+        pins = {"same CPU": (first, first)}
+        if len(self.cpus) > 1:
+            pins["across CPUs"] = (first, self.cpus[1])
+        return pins
+
+    def command(self, backend: str, path: Path | None = None) -> list[str]:
+        where = [] if path is None else ["-p", str(path)]
+        timing = ["-t", str(self.budget), "-n", str(self.repetitions)]
+        return [str(BENCH), backend, "-f", str(self.data), *where, *timing]
+
+    def measure(self, column: str, pin: str, command: Sequence[str], cpus: Sequence[int]) -> list[Result]:
+        limit = 20 + 2 * NR_ROWS * (self.repetitions + 1) * self.budget
+        out, trouble = client(command, cpus, limit)
+        lines = [json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}")]
+        if not lines or all(line["error"] for line in lines):
+            raise Unavailable(lines[0]["error"] if lines else trouble)
+        if trouble.startswith("timeout"):
+            print(f"{column}, {pin}: {trouble}", file=sys.stderr)
+        return [summarise(line, column, pin) for line in lines]
+
+
+def build(target: Path) -> None:
+    command = ["make", "-s", "-C", str(HERE), str(target.relative_to(HERE))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise Unavailable(f"cannot build {target.name}: {exc}") from exc
+    if done.returncode:
+        raise Unavailable(f"cannot build {target.name}: {last_line(done.stderr)}")
+
+
+def run_kernel(plan: Plan) -> list[Result]:
+    """No daemon: one pinning says it all."""
+    return plan.measure("kernel", "client's CPU", plan.command("kernel"), plan.cpus[:1])
+
+
+def run_daemon(plan: Plan, column: str, command: list[str], file: str) -> list[Result]:
+    results = []
+    for pin, (client_cpu, daemon_cpu) in plan.pinnings.items():
+        with daemon(command, [daemon_cpu]) as mountpoint:
+            bench = plan.command(column, mountpoint / file)
+            results += plan.measure(column, pin, bench, [client_cpu])
+    return results
+
+
+def run_uringfs(plan: Plan) -> list[Result]:
+    if not MOUNT.exists():
+        raise Unavailable("no mount.py in this checkout")
+    return run_daemon(plan, "uringfs", [sys.executable, str(MOUNT)], "new")
+
+
+def run_gvisor(plan: Plan) -> list[Result]:
+    """runsc has its own scheduler: it gets one CPU or both, not a CPU for each side."""
+    if shutil.which("runsc") is None:
+        raise Unavailable("runsc is not installed (Debian: apt-get install runsc)")
+    if os.geteuid() != 0:
+        raise Unavailable("runsc needs root")
+    results = []
+    for pin, cpus in plan.pinnings.items():
+        results += plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], sorted(set(cpus)))
+    return results
+
+
+def run_floor(plan: Plan) -> list[Result]:
+    build(FLOOR)
+    return run_daemon(plan, "floor", [str(FLOOR)], "floor")
+
+
+COLUMNS: dict[str, Callable[[Plan], list[Result]]] = {
+    "kernel": run_kernel,
+    "uringfs": run_uringfs,
+    "gVisor": run_gvisor,
+    "floor": run_floor,
+}
+
+
+def run(plan: Plan, names: Sequence[str]) -> tuple[list[Result], dict[str, str | None]]:
+    """The results, and for each column the reason why it did not run, or None."""
+    results: list[Result] = []
+    reasons: dict[str, str | None] = {}
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        try:
+            results += COLUMNS[name](plan)
+            reasons[name] = None
+        except Unavailable as exc:
+            # one pinning of it may have run before
+            results = [r for r in results if r["column"] != name]
+            reasons[name] = str(exc)
+    return results, reasons
+
+
+def show(results: list[Result], reasons: dict[str, str | None], plan: Plan) -> None:
+    budget = f"median of {plan.repetitions}, {plan.budget:g} s each"
+    print(f"\nLinux {platform.release()}, CPUs {list(plan.cpus)}, {budget}")
+    if len(plan.cpus) < 2:
+        print("one CPU only: nothing runs across CPUs")
+    print(f"\n{table(results)}\n")
+    for name, reason in reasons.items():
+        if reason is not None:
+            print(f"no column {name}: {reason}")
+    for r in results:
+        where = f"{r['column']}, {r['pinning']}, {r['row']}"
+        if r["error"] is not None:
+            print(f"{where}: {r['error']}")
+        if r["missing_completions"]:
+            print(f"{where}: {r['missing_completions']} completions missing")
+    print(ratio_lines(ratios(results)))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    def columns(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in COLUMNS:
+                raise argparse.ArgumentTypeError(f"no column {name!r}; there are {', '.join(COLUMNS)}")
+        return names
+
+    parser = argparse.ArgumentParser(description="Measure rings: kernel, uringfs, gVisor, the floor.")
+    parser.add_argument("--quick", action="store_true", help="one repetition of 0.05 s a row")
+    parser.add_argument("--columns", type=columns, default=list(COLUMNS), help="comma-separated; default all")
+    parser.add_argument("--budget", type=float, help="seconds of one repetition (0.3)")
+    parser.add_argument("--json", type=Path, default=OUT / "bench.json", help="where the figures go")
+    return parser.parse_args(argv)
+
+
+def on_sigterm(signum: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signum)  # unwinds: daemons end, mounts go
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    try:
+        build(BENCH)
+    except Unavailable as exc:
+        print(f"bench: {exc}", file=sys.stderr)
+        return 1
+    with tempfile.NamedTemporaryFile(prefix="uringfs-bench-", suffix=".data") as data:
+        data.write(os.urandom(READ_FILE_SIZE))
+        data.flush()
+        budget = args.budget or (0.05 if args.quick else 0.3)
+        plan = Plan(budget, 1 if args.quick else 5, cpus, Path(data.name))
+        results, reasons = run(plan, args.columns)
+    show(results, reasons, plan)
+    report: dict[str, Any] = {
+        "kernel_release": platform.release(),
+        "cpus": cpus,
+        "budget_s": budget,
+        "repetitions": plan.repetitions,
+        "columns": {name: {"ran": reason is None, "reason": reason} for name, reason in reasons.items()},
+        "results": results,
+        "ratios": ratios(results),
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"\nJSON: {args.json}")
+    return 0 if any(reason is None for reason in reasons.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
