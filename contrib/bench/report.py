@@ -4,6 +4,7 @@ from statistics import median
 from typing import Any
 
 Result = dict[str, Any]
+SAME, ACROSS = "same CPU", "across CPUs"
 CONTROL, FLAT_SMALL, FLAT_LARGE = "control write", "NOP x256, ring 256", "NOP x256, ring 16384"
 
 
@@ -87,8 +88,8 @@ def ratios(results: list[Result]) -> list[Result]:
             met = value <= float(bound) if sign == "<=" else value > float(bound)
         out.append({"name": name, "pinning": pin, "value": value, "aim": aim, "met": met})
 
-    for pin in ("same CPU", "across CPUs"):
-        across = pin == "across CPUs"
+    for pin in (SAME, ACROSS):
+        across = pin == ACROSS
         mine, floor = find(results, "uringfs", pin, CONTROL), find(results, "floor", pin, CONTROL)
         aim = "<= 1.5" if across else None
         add("control write, time: uringfs / floor", pin, divide(mine, floor, "us_per_enter"), aim)

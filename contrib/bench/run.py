@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from daemons import Unavailable, client, daemon, last_line
-from report import Result, ratio_lines, ratios, summarise, table
+from report import ACROSS, SAME, Result, ratio_lines, ratios, summarise, table
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
@@ -42,9 +42,9 @@ class Plan:
     def pinnings(self) -> dict[str, tuple[int, int]]:
         """name -> (the client's CPU, the daemon's)."""
         first = self.cpus[0]
-        pins = {"same CPU": (first, first)}
+        pins = {SAME: (first, first)}
         if len(self.cpus) > 1:
-            pins["across CPUs"] = (first, self.cpus[1])
+            pins[ACROSS] = (first, self.cpus[1])
         return pins
 
     def command(self, backend: str, path: Path | None = None) -> list[str]:
@@ -73,64 +73,62 @@ def build(target: Path) -> None:
         raise Unavailable(f"cannot build {target.name}: {last_line(done.stderr)}")
 
 
-def run_kernel(plan: Plan) -> list[Result]:
-    """No daemon: one pinning says it all."""
-    return plan.measure("kernel", "client's CPU", plan.command("kernel"), plan.cpus[:1])
+def run_kernel(plan: Plan, pin: str) -> list[Result]:
+    return plan.measure("kernel", pin, plan.command("kernel"), plan.cpus[:1])
 
 
-def run_daemon(plan: Plan, column: str, command: list[str], file: str) -> list[Result]:
-    results = []
-    for pin, (client_cpu, daemon_cpu) in plan.pinnings.items():
-        with daemon(command, [daemon_cpu]) as mountpoint:
-            bench = plan.command(column, mountpoint / file)
-            results += plan.measure(column, pin, bench, [client_cpu])
-    return results
+def run_daemon(plan: Plan, column: str, pin: str, command: list[str], file: str) -> list[Result]:
+    client_cpu, daemon_cpu = plan.pinnings[pin]
+    with daemon(command, [daemon_cpu]) as mountpoint:
+        return plan.measure(column, pin, plan.command(column, mountpoint / file), [client_cpu])
 
 
-def run_uringfs(plan: Plan) -> list[Result]:
+def run_uringfs(plan: Plan, pin: str) -> list[Result]:
     if not MOUNT.exists():
         raise Unavailable("no mount.py in this checkout")
-    return run_daemon(plan, "uringfs", [sys.executable, str(MOUNT)], "new")
+    return run_daemon(plan, "uringfs", pin, [sys.executable, str(MOUNT)], "new")
 
 
-def run_gvisor(plan: Plan) -> list[Result]:
+def run_gvisor(plan: Plan, pin: str) -> list[Result]:
     """runsc has its own scheduler: it gets one CPU or both, not a CPU for each side."""
     if shutil.which("runsc") is None:
         raise Unavailable("runsc is not installed (Debian: apt-get install runsc)")
     if os.geteuid() != 0:
         raise Unavailable("runsc needs root")
-    results = []
-    for pin, cpus in plan.pinnings.items():
-        results += plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], sorted(set(cpus)))
-    return results
+    return plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], plan.pinnings[pin])
 
 
-def run_floor(plan: Plan) -> list[Result]:
+def run_floor(plan: Plan, pin: str) -> list[Result]:
     build(FLOOR)
-    return run_daemon(plan, "floor", [str(FLOOR)], "floor")
+    return run_daemon(plan, "floor", pin, [str(FLOOR)], "floor")
 
 
-COLUMNS: dict[str, Callable[[Plan], list[Result]]] = {
+COLUMNS: dict[str, Callable[[Plan, str], list[Result]]] = {
     "kernel": run_kernel,
     "uringfs": run_uringfs,
     "gVisor": run_gvisor,
     "floor": run_floor,
 }
+# The floor right before uringfs, whose first row is compared with it: a noisy machine is noisy for both.
+ORDER = ("kernel", "gVisor", "floor", "uringfs")
 
 
 def run(plan: Plan, names: Sequence[str]) -> tuple[list[Result], dict[str, str | None]]:
     """The results, and for each column the reason why it did not run, or None."""
     results: list[Result] = []
-    reasons: dict[str, str | None] = {}
-    for name in names:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        try:
-            results += COLUMNS[name](plan)
-            reasons[name] = None
-        except Unavailable as exc:
-            # one pinning of it may have run before
-            results = [r for r in results if r["column"] != name]
-            reasons[name] = str(exc)
+    reasons: dict[str, str | None] = dict.fromkeys(names)
+    for pin in plan.pinnings:
+        for name in ORDER:
+            if name not in names or reasons[name] is not None or (name == "kernel" and pin != SAME):
+                continue  # the kernel has no daemon: one pinning says it all
+            print(f"measuring {name}, {pin} ...", file=sys.stderr, flush=True)
+            try:
+                results += COLUMNS[name](plan, pin)
+            except Unavailable as exc:
+                reasons[name] = str(exc)
+    ran = [name for name in names if reasons[name] is None]
+    results = [r for r in results if r["column"] in ran]
+    results.sort(key=lambda r: ran.index(r["column"]))
     return results, reasons
 
 
