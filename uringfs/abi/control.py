@@ -58,3 +58,4 @@ def _iow(nr: int, body: Struct) -> int:
 URINGFS_CMD_SETUP = _iow(1, SETUP)
 URINGFS_CMD_ENTER = _iow(2, ENTER)
 URINGFS_CMD_REGISTER = _iow(3, REGISTER)
+RESULT = Struct("<q")  # what stands at `result`: the call's return value

@@ -158,7 +158,7 @@ class RingFile:
 
     def _text_reap(self, command: text.ReapCommand) -> None:
         cq = self._ready().ring.cq
-        taken = cq.reap(cq.entries if command.count is None else command.count)
+        taken = cq.reap(cq.entries if command.most is None else command.most)
         self._ready().ring.flush()
         listed = "; ".join(f"user_data:{cqe.user_data}, res:{cqe.res}, flags:{cqe.flags:x}" for cqe in taken)
         self.message = f"reaped {len(taken)}{': ' if taken else ''}{listed}"

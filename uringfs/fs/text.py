@@ -49,7 +49,7 @@ class EnterCommand(NamedTuple):
 class ReapCommand(NamedTuple):
     """reap [N]: take N CQEs off the CQ, by default all"""
 
-    count: int | None
+    most: int | None
 
 
 Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand

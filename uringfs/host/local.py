@@ -7,6 +7,7 @@ import trio
 
 from uringfs import native
 from uringfs.errors import UringError
+from uringfs.host.base import Memory
 from uringfs.host.credentials import Credentials, assumed, openat2_in_root
 from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
@@ -39,7 +40,7 @@ class LocalCaller:
         self.tid = tid
         self.uid = uid
         self.gid = gid
-        self.memory = memory or VmMemory(tid)
+        self.memory: Memory = memory or VmMemory(tid)
 
     def file(self, fd: int) -> LocalFile:
         try:

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""python mount.py MOUNTPOINT: the same as `uringfs mount MOUNTPOINT`."""
+
+import sys
+
+from uringfs.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["mount", *sys.argv[1:]]))

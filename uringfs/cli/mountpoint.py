@@ -1,0 +1,64 @@
+"""What is mounted where, without touching the mount itself: a stuck daemon must not hang us."""
+
+import ctypes
+import os
+import re
+
+FSTYPE = "fuse.uringfs"
+MNT_DETACH = 2
+
+
+class MountError(Exception):
+    """A reason not to go on: the exit status and one line that says what to do."""
+
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status = status
+
+
+def _types_at(mountpoint: str) -> list[tuple[str, int]]:
+    """(file system type, device minor) of what is mounted exactly there, bottom first (proc(5), mountinfo)."""
+    found = []
+    parent, name = os.path.split(mountpoint)
+    wanted = os.path.join(os.path.realpath(parent), name)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            fields = left.split()
+            path = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+            if path == wanted:
+                found.append((right.split()[0], int(fields[2].partition(":")[2])))
+    return found
+
+
+def mounted_here(mountpoint: str) -> bool:
+    """A uringfs is the uppermost mount there."""
+    types = _types_at(mountpoint)
+    return bool(types) and types[-1][0] == FSTYPE
+
+
+def clean_stale(mountpoint: str) -> bool:
+    """Unmount a uringfs whose daemon is gone; True if there was one. A living daemon is left alone."""
+    cleaned = False
+    while mounted_here(mountpoint) and not _alive(mountpoint):
+        if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(mountpoint), MNT_DETACH) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise MountError(11, f"{mountpoint}: cannot unmount what a dead daemon left: {reason}")
+        cleaned = True
+    return cleaned
+
+
+def _alive(mountpoint: str) -> bool:
+    """A dead daemon's connection is no longer listed; stat(2) would tell too, but hangs on a stuck one."""
+    minor = _types_at(mountpoint)[-1][1]
+    if os.path.isdir("/sys/fs/fuse/connections") and os.listdir("/sys/fs/fuse/connections"):
+        return os.path.isdir(f"/sys/fs/fuse/connections/{minor}") and _answers(mountpoint)
+    return _answers(mountpoint)
+
+
+def _answers(mountpoint: str) -> bool:
+    try:
+        os.stat(mountpoint)
+    except OSError as error:
+        return error.errno != 107  # ENOTCONN
+    return True

@@ -1,0 +1,187 @@
+"""The model of the mount: names, inodes, open files and the calls on them. Knows nothing of FUSE's wire;
+operations translates, tests drive it without a mount."""
+
+import errno
+import itertools
+import logging
+import stat
+import time
+from dataclasses import dataclass, field
+
+import trio
+
+from uringfs.abi import control as abi
+from uringfs.abi.control import RESULT
+from uringfs.errors import UringError
+from uringfs.fs import control, status, text
+from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
+from uringfs.fs.ringfile import RingFile
+from uringfs.host.base import Caller, Host
+from uringfs.memory.base import Backend
+from uringfs.ring.ring import Ring
+from uringfs.wait import CqWait
+from uringfs.worker import Owners, Worker
+
+log = logging.getLogger(__name__)
+
+RingInode = Inode[RingFile]
+ROOT_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o777
+NEW_MODE = 0o666
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """One open(2) of a ring file."""
+
+    fh: int
+    inode: RingInode
+    waits: dict[int, tuple[abi.Enter, int, CqWait]] = field(default_factory=dict)
+    """By thread: enters that answered EINPROGRESS: (message, SQEs submitted, wait)."""
+    snapshot: bytes = b""
+    """The text a reader is in the middle of."""
+
+
+class RingFs:
+    """One mount. backing ids: what the kernel needs to map a file's memory, see memory.base."""
+
+    def __init__(self, backend: Backend, host: Host, nursery: trio.Nursery, max_rings: int) -> None:
+        self._backend = backend
+        self._host = host
+        self._nursery = nursery
+        self._owners = Owners(host, nursery)
+        self._serials = itertools.count(1)
+        self._open: dict[int, OpenFile] = {}
+        self.max_rings = max_rings
+        self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
+        self.root_times = (time.time_ns(),) * 3
+        self.root_mode, self.root_uid, self.root_gid = ROOT_MODE, 0, 0
+
+    def _make_file(self) -> RingFile:
+        return RingFile(self._backend, self._make_worker)
+
+    def _make_worker(self, ring: Ring) -> Worker:
+        return Worker(ring, self._nursery, self._owners)
+
+    # -- names
+
+    def lookup(self, name: bytes, uid: int, gid: int) -> RingInode:
+        """Counts as a kernel lookup. `new` is another inode each time. ENOENT, ENAMETOOLONG, ENOSPC."""
+        inode = self.inodes.allocate(NEW_MODE, uid, gid) if name == NEW else self.inodes.find(name)
+        inode.lookups += 1
+        return inode
+
+    def create(self, name: bytes, mode: int, uid: int, gid: int) -> RingInode:
+        """A named ring file; counts as a lookup. mode is what open(2) or mknod(2) gave, umask applied."""
+        inode = self.inodes.create(name, mode, uid, gid)
+        inode.lookups += 1
+        return inode
+
+    # -- open files
+
+    def open(self, inode: RingInode) -> OpenFile:
+        """fh: serial << 32 | backing id, as the wire's reply needs it (native/fusewire.c). ENOMEM, EMFILE."""
+        memory = inode.payload.memory()
+        file = OpenFile((next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id, inode)
+        self._open[file.fh] = file
+        inode.opens += 1
+        return file
+
+    def opened(self, fh: int) -> OpenFile:
+        """EBADF"""
+        try:
+            return self._open[fh]
+        except KeyError:
+            raise UringError(errno.EBADF) from None
+
+    def release(self, fh: int) -> None:
+        file = self._open.pop(fh, None)
+        if file is None:
+            return
+        inode = file.inode
+        inode.opens -= 1
+        if inode.opens == 0:
+            inode.payload.last_close()
+        self.inodes.release(inode)
+
+    def close(self) -> None:
+        """Unmounted."""
+        self._open.clear()
+        self.inodes.clear()
+
+    # -- reading
+
+    def read(self, fh: int, offset: int, size: int) -> bytes:
+        """The status text. A read at 0 takes a new snapshot, reads behind it go on in the same."""
+        file = self.opened(fh)
+        if offset == 0:
+            file.snapshot = status.show(file.inode.payload)
+        return file.snapshot[offset : offset + size]
+
+    # -- control writes
+
+    async def write(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> None:
+        """One control write. EINPROGRESS: an enter goes on in wait(). What failed stands in `cat`."""
+        file = self.opened(fh)
+        ring_file = file.inode.payload
+        caller = self._host.caller(tid, uid, gid)
+        try:
+            if not data:
+                return
+            if control.is_text(data):
+                for command in text.parse(data):
+                    await ring_file.command(caller, command)
+            else:
+                await self._message(file, caller, control.decode(data))
+        except UringError as error:
+            if error.errno != errno.EINPROGRESS:
+                ring_file.message = f"error {error}"
+                log.debug("control write of thread %d on inode %d: %s", tid, file.inode.number, error)
+            raise
+
+    async def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> None:
+        ring_file = file.inode.payload
+        match message:
+            case abi.Setup():
+                ring_file.setup(caller, message)
+            case abi.Enter():
+                await self._enter(file, caller, message)
+            case abi.Register():
+                caller.memory.write(message.result, RESULT.pack(ring_file.register(caller, message)))
+
+    async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
+        entered = await file.inode.payload.enter(caller, message)
+        if entered.wait is None:
+            caller.memory.write(message.result, RESULT.pack(entered.result))
+            return
+        file.waits[caller.tid] = (message, entered.result, entered.wait)
+        raise UringError(errno.EINPROGRESS)
+
+    async def wait(self, fh: int, tid: int, uid: int, gid: int) -> None:
+        """The poll(2) by which an enter waits. Stores its return value; Cancelled is a signal: EINTR."""
+        file = self.opened(fh)
+        message, submitted, wait = file.waits.pop(tid, (None, 0, None))
+        if message is None or wait is None:
+            raise UringError(errno.EINVAL, "no enter of this thread is waiting")
+        caller = self._host.caller(tid, uid, gid)
+        result = -errno.EINTR
+        try:
+            result = await wait.run()
+        except trio.Cancelled:
+            result = wait.interrupted()
+            raise
+        finally:
+            self._store(caller, message, submitted or result)
+
+    def _store(self, caller: Caller, message: abi.Enter, result: int) -> None:
+        try:
+            caller.memory.write(message.result, RESULT.pack(result))
+        except UringError as error:
+            log.info("thread %d: the result of a wait could not be stored: %s", caller.tid, error)
+
+    def ring(self, fh: int) -> Ring | None:
+        """The ring of an open file, if it has been set up."""
+        worker = self.opened(fh).inode.payload.worker
+        return worker.ring if worker is not None else None
+
+
+__all__ = ["ROOT", "OpenFile", "RingFs", "RingInode"]

@@ -1,0 +1,331 @@
+"""The pyfuse3 Operations: a translator between FUSE's requests and filesystem.RingFs, no logic of its own.
+
+The door: a UringError leaves as its errno, anything else is logged and leaves as EIO; pyfuse3's main loop
+would end on any exception but FUSEError.
+"""
+
+import errno
+import functools
+import logging
+import stat
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import trio
+
+from uringfs import native  # before pyfuse3: see uringfs.native
+from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_WAIT
+from uringfs.errors import UringError
+from uringfs.fs import status
+from uringfs.fs.filesystem import ROOT, RingFs, RingInode
+from uringfs.fs.inodes import NEW
+from uringfs.ring.ring import Ring
+
+# isort: split
+import pyfuse3
+
+log = logging.getLogger(__name__)
+
+POLLIN, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x4, 0x8, 0x40, 0x100
+ATTR_TIMEOUT = 1.0  # seconds; attributes change through this mount alone
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
+
+
+def door(handler: Handler[P, R]) -> Handler[P, R]:
+    """Errors out of a handler become FUSEError."""
+
+    @functools.wraps(handler)
+    async def guarded(operations: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(operations, *args, **kwargs)
+        except UringError as error:
+            raise pyfuse3.FUSEError(error.errno) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("%s failed; the client gets EIO", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    return guarded  # type: ignore[return-value]  # wraps() hides that the first argument is positional
+
+
+class Interrupts:
+    """FUSE_INTERRUPT by request: the cancel scope of each handler that may wait."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[int, trio.CancelScope] = {}
+
+    async def run(self) -> None:
+        """Deliver them, as the wire's read hook reports them."""
+        while True:
+            await trio.lowlevel.wait_readable(native.interrupt_fd())
+            for unique in native.take_interrupts():
+                scope = self._scopes.get(unique)
+                if scope is not None:
+                    scope.cancel()
+
+    async def during(self, unique: int, wait: Awaitable[None]) -> bool:
+        """Await; False if the request was interrupted."""
+        with trio.CancelScope() as scope:
+            self._scopes[unique] = scope
+            try:
+                await wait
+            finally:
+                del self._scopes[unique]
+        return not scope.cancelled_caught
+
+
+class PollWatcher:
+    """Tells the kernel once that a ring's readiness may have changed; it asks again itself."""
+
+    def __init__(self, ring: Ring, handle: Any) -> None:
+        self._ring = ring
+        self._handle = handle
+        ring.waiters.append(self)
+
+    def completions(self) -> None:
+        self.drop()
+        with suppress(OSError):  # the client is gone
+            self._handle.notify()
+
+    closed = completions
+
+    def drop(self) -> None:
+        if self in self._ring.waiters:
+            self._ring.waiters.remove(self)
+
+
+class Operations(pyfuse3.Operations):
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, fs: RingFs) -> None:
+        super().__init__()
+        self._fs = fs
+        self._watchers: dict[int, PollWatcher] = {}
+        self.interrupts = Interrupts()
+
+    # -- attributes
+
+    def _attributes(self, inode: RingInode, entry_timeout: float = ATTR_TIMEOUT) -> pyfuse3.EntryAttributes:
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = inode.number
+        entry.st_mode = inode.mode
+        entry.st_nlink = inode.names
+        entry.st_uid, entry.st_gid = inode.uid, inode.gid
+        entry.st_size = RING_FILE_SIZE
+        entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = inode.atime_ns, inode.mtime_ns, inode.ctime_ns
+        entry.attr_timeout, entry.entry_timeout = ATTR_TIMEOUT, entry_timeout
+        return entry
+
+    def _root(self) -> pyfuse3.EntryAttributes:
+        fs, entry = self._fs, pyfuse3.EntryAttributes()
+        entry.st_ino, entry.st_mode, entry.st_nlink = ROOT, fs.root_mode, 2
+        entry.st_uid, entry.st_gid = fs.root_uid, fs.root_gid
+        entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = fs.root_times
+        entry.attr_timeout = entry.entry_timeout = ATTR_TIMEOUT
+        return entry
+
+    @door
+    async def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
+        return self._root() if inode == ROOT else self._attributes(self._fs.inodes[inode])
+
+    @door
+    async def setattr(
+        self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        if inode == ROOT:
+            fs = self._fs
+            if fields.update_mode:
+                fs.root_mode = stat.S_IFDIR | stat.S_IMODE(attr.st_mode)
+            fs.root_uid = attr.st_uid if fields.update_uid else fs.root_uid
+            fs.root_gid = attr.st_gid if fields.update_gid else fs.root_gid
+            return self._root()
+        node = self._fs.inodes[inode]
+        if fields.update_mode:
+            node.mode = stat.S_IFREG | stat.S_IMODE(attr.st_mode)
+        node.uid = attr.st_uid if fields.update_uid else node.uid
+        node.gid = attr.st_gid if fields.update_gid else node.gid
+        node.atime_ns = attr.st_atime_ns if fields.update_atime else node.atime_ns
+        node.mtime_ns = attr.st_mtime_ns if fields.update_mtime else node.mtime_ns
+        node.ctime_ns = time.time_ns()
+        # update_size: accepted, without effect; open(O_TRUNC) of a shell's `>` ends up here
+        return self._attributes(node)
+
+    # -- names
+
+    @door
+    async def lookup(self, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        if name == b"." or name == b"..":
+            return self._root()
+        inode = self._fs.lookup(name, ctx.uid, ctx.gid)
+        return self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for inode, lookups in inode_list:
+            if inode != ROOT:
+                self._fs.inodes.forget(inode, lookups)
+
+    @door
+    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise UringError(errno.EPERM, "only regular files: each is a ring")
+        return self._attributes(self._fs.create(name, mode & ~ctx.umask, ctx.uid, ctx.gid))
+
+    @door
+    async def unlink(self, parent: int, name: bytes, ctx: Any) -> None:
+        self._fs.inodes.unlink(name)
+
+    @door
+    async def rename(
+        self, parent_old: int, name_old: bytes, parent_new: int, name_new: bytes, flags: int, ctx: Any
+    ) -> None:
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
+            raise UringError(errno.EINVAL)
+        self._fs.inodes.rename(
+            name_old, name_new, noreplace=bool(flags & RENAME_NOREPLACE), exchange=bool(flags & RENAME_EXCHANGE)
+        )
+
+    @door
+    async def mkdir(self, parent: int, name: bytes, mode: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        raise UringError(errno.EPERM, "a ring filesystem has one directory")
+
+    @door
+    async def rmdir(self, parent: int, name: bytes, ctx: Any) -> None:
+        self._fs.inodes.find(name)
+        raise UringError(errno.ENOTDIR)
+
+    @door
+    async def symlink(self, parent: int, name: bytes, target: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        raise UringError(errno.EPERM, "a ring filesystem has no links")
+
+    @door
+    async def link(self, inode: int, new_parent: int, new_name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        raise UringError(errno.EPERM, "a ring has one name")
+
+    @door
+    async def opendir(self, inode: int, ctx: Any) -> int:
+        return ROOT
+
+    @door
+    async def readdir(self, fh: int, start_id: int, token: Any) -> None:
+        for inode in sorted((inode for _, inode in self._fs.inodes.names()), key=lambda inode: inode.number):
+            if inode.number <= start_id:
+                continue
+            names = [name for name, named in self._fs.inodes.names() if named is inode]
+            inode.lookups += 1
+            if not pyfuse3.readdir_reply(token, names[0], self._attributes(inode), inode.number):
+                inode.lookups -= 1
+                return
+
+    # -- open files
+
+    @door
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, ctx: Any
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        fs = self._fs
+        try:
+            inode = fs.create(name, mode & ~ctx.umask, ctx.uid, ctx.gid)
+        except UringError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            inode = fs.lookup(name, ctx.uid, ctx.gid)  # `new`, or another's creation in between
+        return self._file_info(inode), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+
+    @door
+    async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        return self._file_info(self._fs.inodes[inode])
+
+    def _file_info(self, inode: RingInode) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=self._fs.open(inode).fh, direct_io=True, keep_cache=False)
+
+    @door
+    async def release(self, fh: int) -> None:
+        self._drop_watcher(fh)
+        self._fs.release(fh)
+
+    @door
+    async def flush(self, fh: int) -> None:
+        # The kernel asks once and never again: a close of a ring must not need us.
+        raise UringError(errno.ENOSYS)
+
+    @door
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        pass
+
+    @door
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        return self._fs.read(fh, off, size)
+
+    @door
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        # First, before anything else is read from the wire: pyfuse3 gives a write no context.
+        unique, _, tid, uid, gid, _ = native.current()
+        if not await self.interrupts.during(unique, self._fs.write(fh, bytes(buf), tid, uid, gid)):
+            raise UringError(errno.EINTR)
+        return len(buf)
+
+    @door
+    async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:
+        unique, _, tid, uid, gid, events = native.current()
+        if events & URINGFS_POLL_WAIT:
+            done = await self.interrupts.during(unique, self._fs.wait(fh, tid, uid, gid))
+            return URINGFS_POLL_WAIT if done else 0
+        ring = self._fs.ring(fh)
+        if ring is None:
+            return POLLERR
+        if poll_handle is not None:
+            self._drop_watcher(fh)
+            self._watchers[fh] = PollWatcher(ring, poll_handle)
+        # io_uring_poll()
+        room = POLLOUT | POLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
+        return room | (POLLIN | POLLRDNORM if ring.cq.ready() or ring.cq.backlog else 0)
+
+    def _drop_watcher(self, fh: int) -> None:
+        watcher = self._watchers.pop(fh, None)
+        if watcher is not None:
+            watcher.drop()
+
+    # -- the rest
+
+    @door
+    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_blocks = data.f_bfree = data.f_bavail = 0
+        data.f_files = self._fs.max_rings
+        data.f_ffree = data.f_favail = self._fs.max_rings - len(self._fs.inodes)
+        data.f_namemax = 255
+        return data
+
+    @door
+    async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
+        value = self._xattrs(inode).get(name)
+        if value is None:
+            raise UringError(pyfuse3.ENOATTR)
+        return value
+
+    @door
+    async def listxattr(self, inode: int, ctx: Any) -> Sequence[bytes]:
+        return list(self._xattrs(inode))
+
+    def _xattrs(self, inode: int) -> dict[bytes, bytes]:
+        if inode == ROOT:
+            return {}
+        payload = self._fs.inodes[inode].payload
+        return {name.encode(): value for name, value in status.xattrs(payload).items()}
+
+    @door
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Any) -> None:
+        raise UringError(errno.EPERM, "the attributes of a ring are read-only")
+
+    @door
+    async def removexattr(self, inode: int, name: bytes, ctx: Any) -> None:
+        raise UringError(errno.EPERM, "the attributes of a ring are read-only")

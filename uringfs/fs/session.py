@@ -1,0 +1,83 @@
+"""A mount from beginning to end: mounts, serves, and leaves no mount behind."""
+
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from uringfs import native  # before pyfuse3: see uringfs.native
+from uringfs.errors import UringError
+from uringfs.fs.filesystem import RingFs
+from uringfs.fs.operations import Operations
+from uringfs.host.local import LocalHost
+from uringfs.memory.passthrough import PassthroughBackend, require_passthrough
+
+# isort: split
+import pyfuse3
+
+log = logging.getLogger(__name__)
+
+MAX_TASKS = 1 << 20  # every waiting enter is a request being served
+
+
+@dataclass(frozen=True)
+class MountOptions:
+    mountpoint: str
+    options: frozenset[str]
+    """As mount(8) takes them after -o."""
+    max_rings: int
+
+
+def raise_descriptor_limit() -> int:
+    """Each ring and each pending request costs descriptors: the soft limit becomes the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
+    """Mount and serve until SIGINT, SIGTERM or umount(8). ready() is called once clients are answered.
+
+    UringError: the mount failed, or the kernel does not grant what the backend needs.
+    """
+    async with trio.open_nursery() as nursery:
+        host = LocalHost()
+        fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings)
+        operations = Operations(fs)
+        native.want_passthrough(True)
+        options = {"fsname=uringfs", "subtype=uringfs", "default_permissions", *mount.options}
+        try:
+            pyfuse3.init(operations, mount.mountpoint, options)
+        except RuntimeError as error:
+            raise UringError(5, f"libfuse could not mount {mount.mountpoint}: {error}") from error
+        try:
+            os.set_blocking(native.session_fd(), False)
+            nursery.start_soon(operations.interrupts.run)
+            nursery.start_soon(_end_on_signal, nursery.cancel_scope)
+            nursery.start_soon(_announce, mount, host, ready)
+            await pyfuse3.main(max_tasks=MAX_TASKS)
+        finally:
+            fs.close()
+            pyfuse3.close(unmount=True)
+        nursery.cancel_scope.cancel()
+
+
+async def _announce(mount: MountOptions, host: LocalHost, ready: Callable[[], None]) -> None:
+    """From a thread: a request of our own is answered once FUSE_INIT has been."""
+    status = await trio.to_thread.run_sync(os.stat, mount.mountpoint)
+    require_passthrough()
+    host.own_device = status.st_dev
+    log.info("%s: serving rings; backend passthrough", mount.mountpoint)
+    ready()
+
+
+async def _end_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            scope.cancel()
+            return
