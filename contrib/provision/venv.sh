@@ -15,22 +15,22 @@ unchanged() { # stamp, fingerprint
     [ -x $venv/bin/uringfs ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]
 }
 
-# The dependencies, when pyproject.toml changed
-want=$(fingerprint pyproject.toml contrib/provision/venv.sh)
-if ! unchanged .dependencies "$want"; then
+# Everything, when pyproject.toml changed: pip builds the extension module in place as well
+dependencies=$(fingerprint pyproject.toml contrib/provision/venv.sh)
+module=$(fingerprint setup.py uringfs/native/*.[ch])
+if ! unchanged .dependencies "$dependencies"; then
     echo "making $venv with $python"
     "$python" -m venv --clear $venv
     $venv/bin/python -m pip install -q --disable-pip-version-check 'setuptools>=68'
     $venv/bin/python -m pip install -q --disable-pip-version-check -e '.[test,lint]'
-    echo "$want" >$venv/.dependencies
-    rm -f $venv/.built
+    echo "$dependencies" >$venv/.dependencies
+    echo "$module" >$venv/.built
 fi
 
 # The extension module, when its sources changed or it is gone
-want=$(fingerprint setup.py uringfs/native/*.[ch])
 suffix=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-if ! unchanged .built "$want" || ! [ -e "uringfs/native/_native$suffix" ]; then
+if ! unchanged .built "$module" || ! [ -e "uringfs/native/_native$suffix" ]; then
     echo "building the extension module"
-    $venv/bin/python setup.py -q build_ext --inplace --force
-    echo "$want" >$venv/.built
+    $venv/bin/python -W ignore setup.py -q build_ext --inplace --force
+    echo "$module" >$venv/.built
 fi
