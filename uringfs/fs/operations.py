@@ -52,7 +52,7 @@ def door(handler: Handler[P, R]) -> Handler[P, R]:
             log.exception("%s failed; the client gets EIO", handler.__name__)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
-    return guarded  # type: ignore[return-value]  # wraps() hides that the first argument is positional
+    return guarded
 
 
 class Interrupts:
