@@ -4,12 +4,14 @@ import contextlib
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
+MOVE_SECONDS = 1.0  # a sandbox has started its first program by then
 
 
 class Unavailable(Exception):
@@ -85,12 +87,52 @@ def daemon(command: Sequence[str], cpus: Sequence[int]) -> Iterator[Path]:
                 unmount(mountpoint)
 
 
-def client(command: Sequence[str], cpus: Sequence[int], seconds: float) -> tuple[str, str]:
-    """Run to the end or to the time limit; what it printed until then, and why it ended early if so."""
+def status(pid: int | str) -> dict[str, str]:
+    """/proc/PID/status; empty once the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def descends(pid: int, root: int) -> bool:
+    while pid > 1 and pid != root:
+        pid = int(status(pid).get("PPid", "0"))
+    return pid == root
+
+
+def move_traced(root: int, cpu: int) -> None:
+    """Pin those of root's descendants that are under ptrace(2), every thread; their children inherit it."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        if status(pid).get("TracerPid", "0") == "0" or not descends(pid, root):
+            continue
+        for task in entry.glob("task/*"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(task.name), [cpu])
+
+
+def keep_moving(process: subprocess.Popen[str], cpu: int, quit_: threading.Event) -> None:
+    deadline = time.monotonic() + MOVE_SECONDS
+    while not quit_.wait(0.02) and process.poll() is None and time.monotonic() < deadline:
+        move_traced(process.pid, cpu)
+
+
+def client(
+    command: Sequence[str], cpus: Sequence[int], seconds: float, traced_cpu: int | None = None
+) -> tuple[str, str]:
+    """Run to the end or to the time limit; what it printed until then, and why it ended early if so.
+
+    traced_cpu: the CPU of whatever the command runs under ptrace(2), which is its client and it the daemon.
+    """
     with pinned(cpus):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+    quit_ = threading.Event()
+    if traced_cpu is not None:
+        threading.Thread(target=keep_moving, args=(process, traced_cpu, quit_), daemon=True).start()
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -103,4 +145,6 @@ def client(command: Sequence[str], cpus: Sequence[int], seconds: float) -> tuple
     except BaseException:
         stop(process)
         raise
+    finally:
+        quit_.set()
     return out, last_line(err) if process.returncode else ""

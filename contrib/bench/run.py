@@ -52,9 +52,11 @@ class Plan:
         timing = ["-t", str(self.budget), "-n", str(self.repetitions)]
         return [str(BENCH), backend, "-f", str(self.data), *where, *timing]
 
-    def measure(self, column: str, pin: str, command: Sequence[str], cpus: Sequence[int]) -> list[Result]:
+    def measure(
+        self, column: str, pin: str, command: Sequence[str], cpu: int, traced_cpu: int | None = None
+    ) -> list[Result]:
         limit = 20 + 2 * NR_ROWS * (self.repetitions + 1) * self.budget
-        out, trouble = client(command, cpus, limit)
+        out, trouble = client(command, [cpu], limit, traced_cpu)
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}")]
         if not lines or all(line["error"] for line in lines):
             raise Unavailable(lines[0]["error"] if lines else trouble)
@@ -74,13 +76,13 @@ def build(target: Path) -> None:
 
 
 def run_kernel(plan: Plan, pin: str) -> list[Result]:
-    return plan.measure("kernel", pin, plan.command("kernel"), plan.cpus[:1])
+    return plan.measure("kernel", pin, plan.command("kernel"), plan.cpus[0])
 
 
 def run_daemon(plan: Plan, column: str, pin: str, command: list[str], file: str) -> list[Result]:
     client_cpu, daemon_cpu = plan.pinnings[pin]
     with daemon(command, [daemon_cpu]) as mountpoint:
-        return plan.measure(column, pin, plan.command(column, mountpoint / file), [client_cpu])
+        return plan.measure(column, pin, plan.command(column, mountpoint / file), client_cpu)
 
 
 def run_uringfs(plan: Plan, pin: str) -> list[Result]:
@@ -90,12 +92,13 @@ def run_uringfs(plan: Plan, pin: str) -> list[Result]:
 
 
 def run_gvisor(plan: Plan, pin: str) -> list[Result]:
-    """runsc has its own scheduler: it gets one CPU or both, not a CPU for each side."""
+    """The sentry is the daemon, the process it traces the client."""
     if shutil.which("runsc") is None:
         raise Unavailable("runsc is not installed (Debian: apt-get install runsc)")
     if os.geteuid() != 0:
         raise Unavailable("runsc needs root")
-    return plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], plan.pinnings[pin])
+    client_cpu, daemon_cpu = plan.pinnings[pin]
+    return plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], daemon_cpu, client_cpu)
 
 
 def run_floor(plan: Plan, pin: str) -> list[Result]:
