@@ -17,8 +17,8 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
 
 
 def is_text(data: bytes) -> bool:
-    """Text starts with a printable character, a blank or a newline; a message's first byte is 1, 2 or 3."""
-    return data[:1].isspace() or 0x20 <= data[0] < 0x7F or data[0] >= 0x80
+    """Text starts with a printable character, a blank or a newline; a message with a byte that is 1, 2 or 3."""
+    return data[:1].isspace() or data[:1] >= b" "
 
 
 def decode(data: bytes) -> Message:

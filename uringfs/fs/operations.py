@@ -9,7 +9,8 @@ import functools
 import logging
 import stat
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import types
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,7 +19,7 @@ import trio
 from uringfs import native  # before pyfuse3: see uringfs.native
 from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_WAIT
 from uringfs.errors import UringError
-from uringfs.fs import status
+from uringfs.fs import control, status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode
 from uringfs.fs.inodes import NEW
 from uringfs.ring.ring import Ring
@@ -70,15 +71,44 @@ class Interrupts:
                 if scope is not None:
                     scope.cancel()
 
-    async def during(self, unique: int, wait: Awaitable[None]) -> bool:
-        """Await; False if the request was interrupted."""
+    async def during(self, unique: int, call: Coroutine[Any, Any, None]) -> bool:
+        """Await call; False if the request was interrupted."""
         with trio.CancelScope() as scope:
             self._scopes[unique] = scope
             try:
-                await wait
+                await call
             finally:
                 del self._scopes[unique]
         return not scope.cancelled_caught
+
+    async def quick(self, unique: int, call: Coroutine[Any, Any, None]) -> bool:
+        """The same for a call that rarely waits, and is in no cancel scope of its own when it first does:
+        it gets a scope only then. A scope costs as much as the rest of a control write."""
+        try:
+            trap = call.send(None)
+        except StopIteration:
+            return True
+        return await self.during(unique, _resume(call, trap))
+
+
+async def _resume(call: Coroutine[Any, Any, None], trap: Any) -> None:
+    """`await call`, for one that has run as far as its first trap to trio."""
+    await _steps(call, trap)
+
+
+@types.coroutine
+def _steps(call: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
+    while True:
+        try:
+            value = yield trap
+        except BaseException as error:
+            step = functools.partial(call.throw, error)
+        else:
+            step = functools.partial(call.send, value)
+        try:
+            trap = step()
+        except StopIteration:
+            return
 
 
 class PollWatcher:
@@ -268,9 +298,11 @@ class Operations(pyfuse3.Operations):
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         # First, before anything else is read from the wire: pyfuse3 gives a write no context.
         unique, _, tid, uid, gid, _ = native.current()
-        if not await self.interrupts.during(unique, self._fs.write(fh, bytes(buf), tid, uid, gid)):
+        data = bytes(buf)
+        guard = self.interrupts.during if control.is_text(data) else self.interrupts.quick
+        if not await guard(unique, self._fs.write(fh, data, tid, uid, gid)):
             raise UringError(errno.EINTR)
-        return len(buf)
+        return len(data)
 
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:

@@ -25,6 +25,9 @@ class Memory(Protocol):
     def writable(self, iovecs: Sequence[Iovec]) -> int:
         """How many bytes of the iovecs, from their start, a write would reach now."""
 
+    def gone(self) -> bool:
+        """The address space has ended: exit or exec."""
+
 
 class File(Protocol):
     """One open file description of the caller, held until close(). offset -1: the current position."""
@@ -41,6 +44,9 @@ class File(Protocol):
 
     async def read(self, size: int, offset: int, flags: int) -> bytes:
         """The same, waiting as long as it takes. Cancellable."""
+
+    def available(self) -> int:
+        """Bytes that can be read now, where the file says so (FIONREAD), else 0."""
 
     def ready(self) -> bool:
         """A read would not block now."""

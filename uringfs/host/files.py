@@ -5,14 +5,17 @@ O_NONBLOCK is never touched. The order is the kernel's own: try without blocking
 readiness where the file can be polled, then a thread.
 """
 
+import array
 import errno
 import fcntl
 import mmap
 import os
 import select
 import stat
+import termios
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -37,7 +40,8 @@ class LocalFile:
         self._regular = stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
         # A read of our own mount would be answered by ourselves, who wait for it.
         self.refused = errno.EINVAL if device == own_device else 0
-        self.streaming = not (self._regular or self.refused) and not _seekable(fd)
+        self._socket = stat.S_ISSOCK(mode)
+        self.streaming = not (self._regular or self.refused) and not _positioned(fd)
         self.nonblock = False
 
     def readable_mode(self) -> bool:
@@ -68,6 +72,13 @@ class LocalFile:
                     return await self._in_thread(lambda: self._read_or_raise(size, offset, flags))
                 if error.errno != errno.EAGAIN:
                     raise UringError.of(error) from error
+
+    def available(self) -> int:
+        """FIONREAD; 0 where the file does not say."""
+        count = array.array("i", [0])
+        with suppress(OSError):
+            fcntl.ioctl(self._fd, termios.FIONREAD, count)
+        return count[0]
 
     def ready(self) -> bool:
         poll = select.poll()
@@ -117,6 +128,8 @@ class LocalFile:
         return await trio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter)
 
     def _preadv2(self, size: int, offset: int, flags: int) -> bytes:
+        if self._socket and offset > 0:  # sock_read_iter()
+            raise OSError(errno.ESPIPE, "a socket has no offset")
         # O_DIRECT wants aligned memory, which a mapping is
         data = mmap.mmap(-1, size) if size and self._status & os.O_DIRECT else bytearray(size)
         count = native.preadv2(self._fd, data, CURRENT_POSITION if self.streaming else offset, flags)
@@ -132,9 +145,10 @@ class LocalFile:
                 raise UringError.of(error) from error
 
 
-def _seekable(fd: int) -> bool:
+def _positioned(fd: int) -> bool:
+    """FMODE_PREAD: the file can be read at an offset. Asked with a read of nothing."""
     try:
-        os.lseek(fd, 0, os.SEEK_CUR)
-    except OSError:
-        return False
+        native.preadv2(fd, bytearray(), 0, 0)
+    except OSError as error:
+        return error.errno != errno.ESPIPE
     return True

@@ -38,6 +38,9 @@ class VmMemory:
     def writable(self, iovecs: Sequence[Iovec]) -> int:
         return _writable(self._tid, iovecs)
 
+    def gone(self) -> bool:
+        return False
+
 
 class PinnedMemory:
     """One address space, held by an open /proc/TID/mem: after exec or exit it reads as empty, it never
@@ -81,6 +84,12 @@ class PinnedMemory:
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
         return _writable(self._tid, iovecs)
+
+    def gone(self) -> bool:
+        try:
+            return not os.pread(self._fd, 1, 0)
+        except OSError:  # EIO: nothing is mapped at 0, by somebody who lives
+            return False
 
     def __del__(self) -> None:
         if self._fd >= 0:

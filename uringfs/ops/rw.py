@@ -101,8 +101,8 @@ class Transfer:
             raise UringError(errno.EOPNOTSUPP, f"rw_flags {self._request.sqe.rw_flags:#x}")
         if self._request.sqe.rw_flags & RWF_HIPRI:
             raise UringError(errno.EINVAL, "RWF_HIPRI needs IORING_SETUP_IOPOLL")
-        if self._offset >> 63 > 0:
-            raise UringError(errno.EINVAL, "negative offset")
+        if self._offset + self._total >> 63 > 0:
+            raise UringError(errno.EINVAL, "negative offset, or a read past the largest")
 
     def inline(self) -> int | None:
         """Read what is there; the result if that is all of it, None if the rest has to be waited for."""
@@ -128,19 +128,28 @@ class Transfer:
         """Wait for the rest."""
         file, memory = self._file, self._request.caller.memory
         try:
-            while self._done < self._total or self._done == 0:
-                if self._unwritable():
-                    await file.wait()
-                    raise UringError(errno.EFAULT)
-                try:
-                    data = await file.read(self._size(), self._position(), self._flags)
-                except UringError as error:
-                    return self._failed(error)
-                if not self._store(data, memory):
-                    break
-            return self._finish()
+            return await self._rest(memory)
+        except UringError as error:
+            if error.errno == errno.EFAULT and memory.gone():
+                # The caller exits: io_uring_files_cancel() comes before exit_mm()
+                raise UringError(errno.ECANCELED) from error
+            raise
         finally:
             file.close()
+
+    async def _rest(self, memory: Memory) -> int:
+        file = self._file
+        while self._done < self._total or self._done == 0:
+            if self._unwritable():
+                await file.wait()
+                raise UringError(errno.EFAULT)
+            try:
+                data = await file.read(self._size(), self._position(), self._flags)
+            except UringError as error:
+                return self._failed(error)
+            if not self._store(data, memory):
+                break
+        return self._finish()
 
     def _size(self) -> int:
         """Bytes to ask for next."""
@@ -151,6 +160,9 @@ class Transfer:
         stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
         if self._file.streaming and self._total:
             self._room = self._request.caller.memory.writable(self._iovecs)
+            if self._room < self._total - self._done and self._file.available() > self._room:
+                # copy_page_to_iter() takes nothing of a buffer it cannot copy whole
+                self._room = 0
         return self._room == 0
 
     def _position(self) -> int:
