@@ -1,0 +1,96 @@
+"""A daemon of the real command line on a directory of its own, for tests."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 30.0  # seconds for anything that ought to take moments
+MNT_DETACH = 2
+
+
+def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Wait for a condition nobody announces; AssertionError after the deadline."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        time.sleep(0.005)
+
+
+def is_mounted(path: Path) -> bool:
+    """By mountinfo: asking the mount itself would hang with its daemon."""
+    with open("/proc/self/mountinfo") as lines:
+        return any(line.split()[4] == str(path) for line in lines)
+
+
+class Mount:
+    """Serving once constructed. `with` ends it, and always leaves neither mount nor process."""
+
+    def __init__(self, path: Path, *args: str, command: tuple[str, ...] = ()) -> None:
+        """args: to mount.py behind the directory. command: what to run it by (setpriv ...)."""
+        self.path = path.resolve()
+        self.path.mkdir(exist_ok=True)
+        self.log_path = self.path.with_name(self.path.name + ".log")
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [*command, sys.executable, str(ROOT / "mount.py"), str(self.path), *args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        try:
+            until(self._serving_or_ended, f"{self.path} to be served; log: {self.log()}")
+            assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+        except BaseException:
+            self.stop()
+            raise
+
+    def _serving_or_ended(self) -> bool:
+        return self.process.poll() is not None or "serving rings" in self.log()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def assert_clean_log(self) -> None:
+        """Nothing the daemon itself calls an error, and no traceback."""
+        bad = [line for line in self.log().splitlines() if " ERROR " in line or "Traceback" in line]
+        assert not bad, self.log()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status. Whatever happens nothing is left."""
+        try:
+            self.process.send_signal(signal.SIGTERM)
+            return self.process.wait(DEADLINE)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            if is_mounted(self.path):
+                ctypes.CDLL(None).umount2(os.fsencode(self.path), MNT_DETACH)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = self.stop()
+        if kind is None:
+            assert status == 0, self.log()
+            assert not is_mounted(self.path)
+            self.assert_clean_log()
