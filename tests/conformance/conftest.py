@@ -1,0 +1,54 @@
+"""Builds the programs once; one daemon and, where the kernel has io_uring, one oracle for the session."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.mounting import Mount
+
+HERE = Path(__file__).parent
+SYS_IO_URING_SETUP = 425
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    done = subprocess.run(["make", "-C", str(HERE), "-j2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return HERE / "out"
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    with Mount(tmp_path_factory.mktemp("conformance") / "mnt") as mount:
+        yield mount
+
+
+@pytest.fixture
+def uringfs(daemon: Mount) -> Iterator[Mount]:
+    """The daemon; whatever the behaviour did to it, it goes on and its log is clean."""
+    yield daemon
+    assert daemon.process.poll() is None, f"the daemon ended: {daemon.log()}"
+    os.statvfs(daemon.path)
+    assert not os.listdir(daemon.path)
+    daemon.assert_clean_log()
+
+
+@pytest.fixture(scope="session")
+def oracle() -> bool:
+    """Whether this kernel has io_uring. URINGFS_REQUIRE_ORACLE=1 (CI): it must."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    params = ctypes.create_string_buffer(120)
+    fd = libc.syscall(SYS_IO_URING_SETUP, 1, params)
+    if fd >= 0:
+        os.close(fd)
+        return True
+    error = os.strerror(ctypes.get_errno())
+    assert not os.environ.get("URINGFS_REQUIRE_ORACLE"), f"io_uring_setup: {error}"
+    return False
