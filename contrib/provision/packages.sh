@@ -6,7 +6,7 @@ set -eu
 # group:Debian package:what proves it elsewhere:what to look for in another distribution
 needs='
 base:gcc:command cc:gcc
-base:libc6-dev:header stdio.h:glibc headers and the static libc (glibc-devel, glibc-static)
+base:libc6-dev:archive libc.a:the C library's headers and static archive (glibc-devel, glibc-static)
 base:make:command make:make
 base:pkg-config:command pkg-config:pkg-config (pkgconf)
 base:fuse3:command fusermount3:fuse3
@@ -48,7 +48,7 @@ debian_like() {
 proven() { # kind argument
     case $1 in
     command) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] || [ -x "/sbin/$2" ] ;;
-    header) echo "#include <$2>" | cc -E - >/dev/null 2>&1 ;;
+    archive) [ -e "$(cc -print-file-name="$2" 2>/dev/null)" ] ;;
     pkgconfig) pkg-config --exists "$2" 2>/dev/null ;;
     module) python=$("$here/python.sh" 2>/dev/null) && "$python" -c "import $2" 2>/dev/null ;;
     python_h) python=$("$here/python.sh" 2>/dev/null) &&
