@@ -20,7 +20,6 @@ from uringfs.abi.constants import (
     IORING_SETUP_SUBMIT_ALL,
     IOSQE_BUFFER_SELECT,
     IOSQE_CQE_SKIP_SUCCESS,
-    IOSQE_FIXED_FILE,
     IOSQE_IO_DRAIN,
     IOSQE_IO_HARDLINK,
     IOSQE_IO_LINK,
@@ -30,6 +29,7 @@ from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Host
 from uringfs.ops.request import Attachment, Pending, Request
+from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
 from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
@@ -59,7 +59,7 @@ class Owners:
     """Which requests pend for which thread: when it exits they are cancelled (io_uring_files_cancel())."""
 
     def __init__(self, host: Host, nursery: trio.Nursery) -> None:
-        self._host = host
+        self.host = host
         self._nursery = nursery
         self._pending: dict[int, dict[Request, Worker]] = {}
 
@@ -73,7 +73,7 @@ class Owners:
         self._pending.get(tid, {}).pop(request, None)
 
     async def _watch(self, tid: int) -> None:
-        await self._host.exited(tid)
+        await self.host.exited(tid)
         for request, worker in self._pending.pop(tid, {}).items():
             worker.cancel(request)
 
@@ -83,10 +83,13 @@ class Worker:
 
     def __init__(self, ring: Ring, nursery: trio.Nursery, owners: Owners) -> None:
         self.ring = ring
+        self.resources = Resources()
+        self.host = owners.host
+        self.setup_flags = ring.geometry.flags
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
         """By SQ position: what a text request carries beside its SQE, and that SQE."""
-        self.pending: set[Request] = set()
-        """Issued and not complete, or held back (links, drain)."""
+        self.pending: dict[Request, None] = {}
+        """Issued and not complete, or held back (links, drain), in their order."""
         self._nursery = nursery
         self._owners = owners
         self._lock = trio.Lock()
@@ -161,7 +164,7 @@ class Worker:
         if self.attachments:
             copy, attached = self.attachments.pop((self.ring.sq.head - 1) & 0xFFFFFFFF, (b"", None))
             attachment = attached if copy == data else None
-        request = Request(sqe, lookup(sqe.opcode), caller, attachment)
+        request = Request(sqe, lookup(sqe.opcode), caller, self, attachment)
         self._unfinished += 1
         try:
             self._init(request)
@@ -245,7 +248,7 @@ class Worker:
     def _hold(self, request: Request) -> None:
         """Make it a pending request of its caller."""
         request.caller = request.caller.detached()
-        self.pending.add(request)
+        self.pending[request] = None
         if request.attachment is None:
             self._owners.add(request.caller.tid, request, self)
 
@@ -272,8 +275,6 @@ class Worker:
     def _perform(self, request: Request) -> int | Pending:
         if request.attachment is not None:
             return request.attachment.issue(request)
-        if request.flags & IOSQE_FIXED_FILE:
-            raise UringError(errno.EBADF, "no files are registered")
         return request.op.issue(request)
 
     async def _run(self, request: Request, rest: Pending) -> None:
@@ -291,20 +292,18 @@ class Worker:
         if request.scope.cancelled_caught:
             self.ring.counters.cancelled += 1
         self.post(request, res)
-        self.ring.publish()
+        self.publish()
 
     def post(self, request: Request, res: int) -> None:
         """The one way out: the CQE, then what was linked behind, then what was held back for it."""
         self._unfinished -= 1
-        if request in self.pending:
-            self.pending.discard(request)
-            self._owners.remove(request.caller.tid, request)
+        self._let_go(request)
         link, request.link = request.link, None
         failed = request.failed or res < 0
         # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
         skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
         if not skipping or failed:
-            self._post_cqe(request, res)
+            self.post_cqe(request.sqe.user_data, res, request.cqe_flags)
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
                 self._fail_links(link, bool(skipping))
@@ -313,23 +312,36 @@ class Worker:
         if self._deferred:
             self._undefer()
 
-    def _post_cqe(self, request: Request, res: int) -> None:
+    def _let_go(self, request: Request) -> None:
+        if request.held:
+            request.end()
+        if request in self.pending:
+            del self.pending[request]
+            self._owners.remove(request.caller.tid, request)
+
+    def post_cqe(self, user_data: int, res: int, flags: int) -> None:
         if self._closed:
             return
         self.ring.counters.completed += 1
         cq = self.ring.cq
         had = len(cq.backlog)
-        cq.post(request.sqe.user_data, res, request.cqe_flags)
+        cq.post(user_data, res, flags)
         self.ring.counters.overflowed += len(cq.backlog) - had
+
+    def publish(self) -> None:
+        if not self._closed:
+            self.ring.publish()
+
+    def pending_requests(self) -> list[Request]:
+        return list(self.pending)
 
     def _fail_links(self, link: Request | None, ignore_cqes: bool) -> None:
         while link is not None:
             behind, link.link = link.link, None
             self._unfinished -= 1
-            self.pending.discard(link)
-            self._owners.remove(link.caller.tid, link)
+            self._let_go(link)
             if not ignore_cqes:
-                self._post_cqe(link, link.res if link.failed else -errno.ECANCELED)
+                self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
             link = behind
 
     def _undefer(self) -> None:
@@ -350,7 +362,7 @@ class Worker:
             self._unfinished += _length(request)
             request.flags &= ~IOSQE_IO_HARDLINK
             self.post(request, -errno.ECANCELED)
-            self.ring.publish()
+            self.publish()
         # a request linked behind another goes when that one does
 
     def close(self) -> None:
@@ -362,6 +374,7 @@ class Worker:
             self._owners.remove(request.caller.tid, request)
             if request.scope is not None:
                 request.scope.cancel()
+        self.resources.close()
         for waiter in tuple(self.ring.waiters):
             waiter.closed()
 

@@ -60,6 +60,9 @@ class File(Protocol):
     def readable_mode(self) -> bool:
         """FMODE_READ: the description was opened for reading."""
 
+    def hold(self) -> None:
+        """One more user: as many close() calls are needed. A file starts with one."""
+
     def close(self) -> None: ...
 
 

@@ -34,7 +34,7 @@ class LocalFile:
         self._limiter = limiter
         self._lock = threading.Lock()
         self._threads = 0
-        self._closing = False
+        self._users = 1
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
         device, _, mode = native.fd_identity(fd)
         self._regular = stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
@@ -91,12 +91,16 @@ class LocalFile:
     def unread(self, count: int) -> None:
         os.lseek(self._fd, -count, os.SEEK_CUR)
 
+    def hold(self) -> None:
+        with self._lock:
+            self._users += 1
+
     def close(self) -> None:
         with self._lock:
-            self._closing = True
-            if self._threads:
-                return
-        self._close_fd()
+            self._users -= 1
+            last = not (self._users or self._threads)
+        if last:
+            self._close_fd()
 
     def _close_fd(self) -> None:
         fd, self._fd = self._fd, -1
@@ -121,7 +125,7 @@ class LocalFile:
             finally:
                 with self._lock:
                     self._threads -= 1
-                    last = self._closing and not self._threads
+                    last = not (self._users or self._threads)
                 if last:
                     self._close_fd()
 

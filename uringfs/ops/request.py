@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import trio
 
+from uringfs.abi.constants import IORING_CQE_F_MORE, IOSQE_FIXED_FILE
 from uringfs.abi.structs import Sqe
-from uringfs.host.base import Caller
+from uringfs.host.base import Caller, File
+from uringfs.ops.context import RingContext
 
 Pending = Callable[[], Awaitable[int]]
 
@@ -22,10 +24,12 @@ class Request:
     __slots__ = (
         "attachment",
         "caller",
+        "context",
         "cqe_flags",
         "data",
         "failed",
         "flags",
+        "held",
         "link",
         "op",
         "res",
@@ -33,10 +37,18 @@ class Request:
         "sqe",
     )
 
-    def __init__(self, sqe: Sqe, op: "Op", caller: Caller, attachment: "Attachment | None" = None) -> None:
+    def __init__(
+        self,
+        sqe: Sqe,
+        op: "Op",
+        caller: Caller,
+        context: RingContext,
+        attachment: "Attachment | None" = None,
+    ) -> None:
         self.sqe = sqe
         self.op = op
         self.caller = caller
+        self.context = context
         self.attachment = attachment
         self.flags = sqe.flags
         """IOSQE_* bits, and the worker's own above them."""
@@ -49,6 +61,29 @@ class Request:
         self.link: Request | None = None
         self.scope: trio.CancelScope | None = None
         """Of the task, once there is one."""
+        self.held: list[File] = []
+        """Closed when the request is complete."""
+
+    def file(self) -> File:
+        """io_assign_file(): the file of sqe->fd, registered or not, held until completion. EBADF."""
+        if self.flags & IOSQE_FIXED_FILE:
+            return self.hold(self.context.resources.file(self.sqe.fd))
+        return self.hold(self.caller.file(self.sqe.fd))
+
+    def hold(self, file: File) -> File:
+        """Close this file when the request is complete."""
+        self.held.append(file)
+        return file
+
+    def post_more(self, res: int, flags: int = 0) -> None:
+        """io_req_post_cqe(): one of a multishot request's CQEs, published at once."""
+        self.context.post_cqe(self.sqe.user_data, res, flags | IORING_CQE_F_MORE)
+        self.context.publish()
+
+    def end(self) -> None:
+        for file in self.held:
+            file.close()
+        self.held.clear()
 
 
 class Attachment:

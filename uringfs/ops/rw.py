@@ -62,17 +62,9 @@ def _check_ioprio(ioprio: int) -> None:
 
 def issue_readv(request: Request) -> int | Pending:
     """io_read(): inline as far as nothing blocks, the rest in a task."""
-    file = request.caller.file(request.sqe.fd)
-    try:
-        transfer = Transfer(request, file, request.data)
-        done = transfer.inline()
-    except BaseException:
-        file.close()
-        raise
-    if done is not None:
-        file.close()
-        return done
-    return transfer.rest
+    transfer = Transfer(request, request.file(), request.data)
+    done = transfer.inline()
+    return transfer.rest if done is None else done
 
 
 class Transfer:
@@ -126,7 +118,7 @@ class Transfer:
 
     async def rest(self) -> int:
         """Wait for the rest."""
-        file, memory = self._file, self._request.caller.memory
+        memory = self._request.caller.memory
         try:
             return await self._rest(memory)
         except UringError as error:
@@ -134,8 +126,6 @@ class Transfer:
                 # The caller exits: io_uring_files_cancel() comes before exit_mm()
                 raise UringError(errno.ECANCELED) from error
             raise
-        finally:
-            file.close()
 
     async def _rest(self, memory: Memory) -> int:
         file = self._file
@@ -174,7 +164,8 @@ class Transfer:
         self._done += stored
         if stored < len(data):
             if self._offset < 0 and not self._file.streaming:
-                self._file.unread(len(data) - stored)
+                # io_req_rw_complete() moves the position of a whole success only
+                self._file.unread(self._done - stored + len(data))
             if not self._done:
                 raise UringError(errno.EFAULT)
             return False
@@ -213,16 +204,13 @@ class TextRead(Attachment):
 
     async def _read(self, request: Request) -> int:
         sqe, data = request.sqe, b""
-        file = await self._opener.open()
-        try:
-            while len(data) < sqe.len:
-                offset = -1 if sqe.off == CURRENT_POSITION else sqe.off + len(data)
-                piece = await file.read(sqe.len - len(data), offset, 0)
-                data += piece
-                if not piece or file.streaming:
-                    break
-        finally:
-            file.close()
+        file = request.hold(await self._opener.open())
+        while len(data) < sqe.len:
+            offset = -1 if sqe.off == CURRENT_POSITION else sqe.off + len(data)
+            piece = await file.read(sqe.len - len(data), offset, 0)
+            data += piece
+            if not piece or file.streaming:
+                break
         self._keep(sqe.user_data, data)
         request.failed = len(data) != sqe.len
         return len(data)

@@ -49,9 +49,13 @@ class SubmissionQueue:
         self._array = geometry.sq_array
         self.entries = geometry.sq_entries
         self.head = 0
-        self.dropped = 0
         memory.store(SQ_RING_MASK, self._mask)
         memory.store(SQ_RING_ENTRIES, self.entries)
+
+    @property
+    def dropped(self) -> int:
+        """SQEs whose index was out of range; the client's to reset, as in the kernel."""
+        return self._memory.load(SQ_DROPPED)
 
     def pending(self) -> int:
         """io_sqring_entries(): SQEs the client has queued, at most the ring's size."""
@@ -64,8 +68,7 @@ class SubmissionQueue:
         if self._array:
             index = self._memory.load(self._array + 4 * index)
             if index >= self.entries:
-                self.dropped = (self.dropped + 1) & U32
-                self._memory.store(SQ_DROPPED, self.dropped)
+                self._memory.store(SQ_DROPPED, (self.dropped + 1) & U32)
                 return None
         return self._memory.read(IORING_OFF_SQES + index * SQE.size, SQE.size)
 
@@ -120,19 +123,26 @@ class CompletionQueue:
         self._mask = geometry.cq_entries - 1
         self.entries = geometry.cq_entries
         self.tail = 0
-        self.overflow = 0
         self.backlog: deque[Cqe] = deque()
         self._head = 0
+        self._mirror_used = False
         self._free = self.entries  # CQEs that fit before the client's head has to be looked at again
         for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
             memory.store(base + CQ_RING_MASK, self._mask)
             memory.store(base + CQ_RING_ENTRIES, self.entries)
 
+    @property
+    def overflow(self) -> int:
+        """CQEs lost for want of memory; the client's to reset, as in the kernel."""
+        return self._memory.load(CQ_OVERFLOW)
+
     def head(self) -> int:
         """The client's head: of the two copies the one that is further ahead, among those that can be."""
         one = self._memory.load(CQ_HEAD)
         two = self._memory.load(IORING_OFF_CQ_RING + CQ_HEAD)
-        if one != two:
+        if one != two and (self._mirror_used or two != 0):
+            # Once stored to, the mirror counts; before, a head that lies does so as with the kernel.
+            self._mirror_used = True
             room = (self.tail - self._head) & U32
             steps_one, steps_two = (one - self._head) & U32, (two - self._head) & U32
             if steps_two <= room and (steps_one > room or steps_two > steps_one):
@@ -163,9 +173,8 @@ class CompletionQueue:
     def _overflow(self, cqe: Cqe) -> None:
         """io_cqring_add_overflow()"""
         if len(self.backlog) >= MAX_BACKLOG:
-            self.overflow = (self.overflow + 1) & U32
-            self._memory.store(CQ_OVERFLOW, self.overflow)
-            self._memory.store(IORING_OFF_CQ_RING + CQ_OVERFLOW, self.overflow)
+            for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
+                self._memory.store(base + CQ_OVERFLOW, (self.overflow + 1) & U32)
             return
         if not self.backlog:
             self._sq.set_flags(IORING_SQ_CQ_OVERFLOW)
