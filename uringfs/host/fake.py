@@ -1,0 +1,333 @@
+"""A host made of Python objects, for tests: threads with memory, descriptors and an end.
+
+Implements base for real. What blocks, blocks on events: nothing here sleeps or looks at a clock.
+"""
+
+import errno
+from collections.abc import Container, Sequence
+
+import trio
+
+from uringfs.errors import UringError
+from uringfs.host.base import File, Iovec
+
+PAGE = 4096
+
+
+class FakeMemory:
+    """A sparse address space: pages that are mapped, each writable or not."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+        self._writable: set[int] = set()
+        self._gone = False
+
+    def map(self, address: int, size: int, *, writable: bool = True) -> int:
+        """Map the pages around [address, address + size), zeroed where they are new. Returns address."""
+        for page in range(address // PAGE, -(-(address + size) // PAGE)):
+            self._pages.setdefault(page, bytearray(PAGE))
+            (self._writable.add if writable else self._writable.discard)(page)
+        return address
+
+    def unmap(self, address: int, size: int) -> None:
+        for page in range(address // PAGE, -(-(address + size) // PAGE)):
+            self._pages.pop(page, None)
+            self._writable.discard(page)
+
+    def put(self, address: int, data: bytes) -> int:
+        """Map and fill, as the process itself would. Returns address."""
+        self.map(address, len(data))
+        self._store(address, data)
+        return address
+
+    def read(self, address: int, size: int) -> bytes:
+        if size and (self._gone or self._reach(address, size, self._pages.keys()) < size):
+            raise UringError(errno.EFAULT)
+        found = bytearray()
+        while len(found) < size:
+            page, start = divmod(address + len(found), PAGE)
+            found += self._pages[page][start : start + size - len(found)]
+        return bytes(found)
+
+    def write(self, address: int, data: bytes) -> None:
+        if self.scatter(data, [(address, len(data))]) < len(data):
+            raise UringError(errno.EFAULT)
+
+    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+        done = 0
+        for address, length in iovecs:
+            piece = data[done : done + length]
+            reach = self.writable([(address, len(piece))])
+            self._store(address, piece[:reach])
+            done += reach
+            if reach < len(piece):
+                break
+        return done
+
+    def writable(self, iovecs: Sequence[Iovec]) -> int:
+        total = 0
+        for address, length in iovecs:
+            reach = 0 if self._gone else self._reach(address, length, self._writable)
+            total += reach
+            if reach < length:
+                break
+        return total
+
+    def gone(self) -> bool:
+        return self._gone
+
+    def end(self) -> None:
+        """exit(2) or execve(2)."""
+        self._gone = True
+
+    def _reach(self, address: int, size: int, pages: Container[int]) -> int:
+        """How many of size bytes from address on lie in those pages, without a gap."""
+        end = address
+        while end < address + size and end // PAGE in pages:
+            end = (end // PAGE + 1) * PAGE
+        return max(0, min(end - address, size))
+
+    def _store(self, address: int, data: bytes) -> None:
+        done = 0
+        while done < len(data):
+            page, start = divmod(address + done, PAGE)
+            piece = data[done : done + PAGE - start]
+            self._pages[page][start : start + len(piece)] = piece
+            done += len(piece)
+
+
+class Description:
+    """An open file description: what descriptors refer to. opens counts the daemon's handles on it."""
+
+    streaming = False
+
+    def __init__(self, *, readable: bool = True, nonblock: bool = False, refused: int = 0) -> None:
+        self.readable = readable
+        self.nonblock = nonblock
+        self.refused = refused
+        self.opens = 0
+        self.error = 0
+        """Every read fails with it."""
+
+    def available(self) -> bool:
+        raise NotImplementedError
+
+    def count(self) -> int:
+        """What FIONREAD says."""
+        return 0
+
+    def take(self, size: int, offset: int) -> bytes:
+        raise NotImplementedError
+
+    def give_back(self, count: int) -> None:
+        raise NotImplementedError
+
+    async def becomes_available(self) -> None:
+        raise NotImplementedError
+
+
+class RegularFile(Description):
+    """Bytes with a position. With cached=False nothing is there before load()."""
+
+    def __init__(self, data: bytes, *, cached: bool = True, readable: bool = True, refused: int = 0) -> None:
+        super().__init__(readable=readable, refused=refused)
+        self.data = data
+        self.position = 0
+        self._loaded = trio.Event()
+        self.cached = cached
+        """try_read() gets at it; read() does in any case, once loaded."""
+        if cached:
+            self._loaded.set()
+
+    def load(self) -> None:
+        self._loaded.set()
+
+    def available(self) -> bool:
+        return self.cached
+
+    def take(self, size: int, offset: int) -> bytes:
+        start = self.position if offset < 0 else offset
+        data = self.data[start : start + size]
+        if offset < 0:
+            self.position += len(data)
+        return data
+
+    def give_back(self, count: int) -> None:
+        self.position -= count
+
+    async def becomes_available(self) -> None:
+        await self._loaded.wait()
+
+
+class Stream(Description):
+    """A pipe's reading end: feed() puts data in, hang_up() is the last writer's close()."""
+
+    streaming = True
+
+    def __init__(self, data: bytes = b"", *, readable: bool = True, nonblock: bool = False) -> None:
+        super().__init__(readable=readable, nonblock=nonblock)
+        self.data = bytearray(data)
+        self._hung_up = False
+        self._readers = trio.lowlevel.ParkingLot()
+
+    def feed(self, data: bytes) -> None:
+        self.data += data
+        self._readers.unpark_all()
+
+    def hang_up(self) -> None:
+        self._hung_up = True
+        self._readers.unpark_all()
+
+    def available(self) -> bool:
+        return bool(self.data) or self._hung_up
+
+    def count(self) -> int:
+        return len(self.data)
+
+    def take(self, size: int, offset: int) -> bytes:
+        data = bytes(self.data[:size])
+        del self.data[:size]
+        return data
+
+    def give_back(self, count: int) -> None:
+        raise AssertionError("a stream has no position to move back")
+
+    async def becomes_available(self) -> None:
+        while not self.available():
+            await self._readers.park()
+
+
+class FakeFile:
+    """The daemon's handle on a description."""
+
+    def __init__(self, description: Description) -> None:
+        self._description = description
+        self._closed = False
+        self.streaming = description.streaming
+        self.nonblock = description.nonblock
+        self.refused = description.refused
+        description.opens += 1
+
+    def try_read(self, size: int, offset: int, flags: int) -> bytes:
+        description = self._opened()
+        if description.error:
+            raise UringError(description.error)
+        if not description.available():
+            raise UringError(errno.EAGAIN)
+        return description.take(size, offset)
+
+    async def read(self, size: int, offset: int, flags: int) -> bytes:
+        await self._opened().becomes_available()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        description = self._opened()
+        if description.error:
+            raise UringError(description.error)
+        return description.take(size, offset)
+
+    def available(self) -> int:
+        return self._opened().count()
+
+    def ready(self) -> bool:
+        return self._opened().available()
+
+    async def wait(self) -> None:
+        await self._opened().becomes_available()
+
+    def unread(self, count: int) -> None:
+        self._opened().give_back(count)
+
+    def readable_mode(self) -> bool:
+        return self._opened().readable
+
+    def close(self) -> None:
+        self._opened().opens -= 1
+        self._closed = True
+
+    def _opened(self) -> Description:
+        assert not self._closed, "used after close(), or closed twice"
+        return self._description
+
+
+class FakeThread:
+    """A thread of its own process, alive until exit()."""
+
+    def __init__(self, tid: int, uid: int = 1000, gid: int = 1000) -> None:
+        self.tid = tid
+        self.uid = uid
+        self.gid = gid
+        self.memory = FakeMemory()
+        self.fds: dict[int, Description] = {}
+        self.paths: dict[str, Description] = {}
+        """What it can open by name."""
+        self.opening: trio.Event | None = None
+        """If there is one, opens wait for it."""
+        self.exited = trio.Event()
+
+    def exit(self) -> None:
+        self.memory.end()
+        self.fds.clear()
+        self.exited.set()
+
+
+class FakeCaller:
+    def __init__(self, thread: FakeThread) -> None:
+        self._thread = thread
+        self.tid = thread.tid
+        self.uid = thread.uid
+        self.gid = thread.gid
+        self.memory = thread.memory
+
+    def file(self, fd: int) -> File:
+        try:
+            return FakeFile(self._thread.fds[fd])
+        except KeyError:
+            raise UringError(errno.EBADF) from None
+
+    def detached(self) -> "FakeCaller":
+        if self._thread.exited.is_set():
+            raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
+        return FakeCaller(self._thread)
+
+    def open_path(self, path: str) -> "FakeOpener":
+        if self._thread.exited.is_set():
+            raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
+        return FakeOpener(self._thread, path)
+
+
+class FakeOpener:
+    def __init__(self, thread: FakeThread, path: str) -> None:
+        self._thread = thread
+        self._path = path
+
+    async def open(self) -> File:
+        if self._thread.opening is not None:
+            await self._thread.opening.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        try:
+            return FakeFile(self._thread.paths[self._path])
+        except KeyError:
+            raise UringError(errno.ENOENT) from None
+
+
+class FakeHost:
+    """The threads there are; one that was never made is one that is gone."""
+
+    def __init__(self) -> None:
+        self.threads: dict[int, FakeThread] = {}
+
+    def thread(self, tid: int, uid: int = 1000, gid: int = 1000) -> FakeThread:
+        self.threads[tid] = thread = FakeThread(tid, uid, gid)
+        return thread
+
+    def caller(self, tid: int, uid: int, gid: int) -> FakeCaller:
+        thread = self.threads.get(tid)
+        if thread is None:
+            thread = FakeThread(tid, uid, gid)
+            thread.exit()
+        return FakeCaller(thread)
+
+    async def exited(self, tid: int) -> None:
+        thread = self.threads.get(tid)
+        if thread is not None:
+            await thread.exited.wait()
