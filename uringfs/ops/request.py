@@ -101,7 +101,7 @@ class Op(NamedTuple):
     prep: Callable[[Request], None]
     issue: Callable[[Request], int | Pending]
     support: str
-    """full, partial or refused."""
+    """full, partial, refused (as by a kernel built without it) or none (as by a kernel before it)."""
     note: str = ""
     ioprio: bool = False
     """The op reads sqe->ioprio (io_issue_def.ioprio)."""
