@@ -1,18 +1,16 @@
 """The smallest pyfuse3 filesystem that shows what fusewire does; test_fusewire.py runs it as a process.
 
-    python fusewire_fs.py MOUNTPOINT [--no-passthrough] [--sessions N]
+    python fusewire_fs.py MOUNTPOINT [--no-passthrough [--try-backing]] [--sessions N] [--spurious]
 
 Files: `plain` (an ordinary FUSE file) and `ring` plus whatever is created (memfds, opened as passthrough).
-Write `load OFF`, `store OFF VALUE`, `wait`, `close-backing`; read the last word loaded and what was seen, as
-JSON. One JSON line a mount, a parked write and an unmount goes to stdout. It ends after 60 s whatever
-happens, which aborts the connection: no test can hang on it.
+Write `load OFF`, `store OFF VALUE`, `wait`, `identify FD` (the writer's), `close-backing`; read the last word
+loaded and what was seen, as JSON. One JSON line a mount, a parked write and an unmount goes to stdout.
 """
 
 import errno
 import json
 import mmap
 import os
-import signal
 import stat
 import sys
 
@@ -53,9 +51,12 @@ class Demo(pyfuse3.Operations):
         self.seen: dict[str, object] = {
             "writes": [],
             "polls": [],
-            "lost": [],
+            "open_flags": [],
+            "getattrs": 0,
+            "lookups": 0,
             "flushes": 0,
             "backing_errno": None,
+            "identity": None,
         }
         self.last_load = 0
         self.parked: dict[int, trio.Event] = {}
@@ -68,7 +69,15 @@ class Demo(pyfuse3.Operations):
                 if event is not None:
                     event.set()
 
+    def count(self, name: str) -> None:
+        self.seen[name] += 1  # type: ignore[operator]
+
     async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
+        if inode != pyfuse3.ROOT_INODE:
+            self.count("getattrs")
+        return self.entry(inode)
+
+    def entry(self, inode: int) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode
         entry.attr_timeout = entry.entry_timeout = 0
@@ -77,19 +86,21 @@ class Demo(pyfuse3.Operations):
             return entry
         node = self.nodes[inode]
         entry.generation = 7
-        entry.attr_timeout, entry.entry_timeout = 1.25, 0.5
+        if inode > RING:
+            entry.attr_timeout = entry.entry_timeout = 300.5
         entry.st_mode, entry.st_uid, entry.st_gid = stat.S_IFREG | node.mode, node.uid, node.gid
         entry.st_size, entry.st_blocks, entry.st_nlink = SIZE, 16, 1
         entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = 1_000_000_001, 2_000_000_002, 3_000_000_003
         return entry
 
     async def setattr(self, inode, attr, fields, fh, ctx):  # type: ignore[no-untyped-def]
-        return await self.getattr(inode)
+        return self.entry(inode)
 
     async def lookup(self, parent_inode, name, ctx=None):  # type: ignore[no-untyped-def]
+        self.count("lookups")
         for node in self.nodes.values():
             if node.name == name:
-                return await self.getattr(node.inode)
+                return self.entry(node.inode)
         raise pyfuse3.FUSEError(errno.ENOENT)
 
     def file_info(self, inode: int) -> pyfuse3.FileInfo:
@@ -103,15 +114,16 @@ class Demo(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=fh, direct_io=True, keep_cache=False)
 
     async def open(self, inode, flags, ctx):  # type: ignore[no-untyped-def]
+        self.seen["open_flags"].append(flags)  # type: ignore[attr-defined]
         return self.file_info(inode)
 
     async def create(self, parent_inode, name, mode, flags, ctx):  # type: ignore[no-untyped-def]
         inode = max(self.nodes) + 1
         self.nodes[inode] = Node(inode, name, stat.S_IMODE(mode), ctx.uid, ctx.gid)
-        return self.file_info(inode), await self.getattr(inode)
+        return self.file_info(inode), self.entry(inode)
 
     async def flush(self, fh):  # type: ignore[no-untyped-def]
-        self.seen["flushes"] += 1  # type: ignore[operator]
+        self.count("flushes")
 
     async def release(self, fh):  # type: ignore[no-untyped-def]
         pass
@@ -140,6 +152,8 @@ class Demo(pyfuse3.Operations):
                 self.last_load = node.words.load(int(offset))
             case [b"store", offset, value]:
                 node.words.store(int(offset), int(value))
+            case [b"identify", number]:
+                self.seen["identity"] = await identify(current[2], int(number))
             case [b"close-backing"]:
                 native.backing_close(node.backing)
             case [b"wait"]:
@@ -151,6 +165,32 @@ class Demo(pyfuse3.Operations):
         return len(buf)
 
 
+async def identify(pid: int, fd: int) -> tuple[int, int, int]:
+    pidfd = native.pidfd_open(pid, 0)
+    mine = native.pidfd_getfd(pidfd, fd)
+    os.close(pidfd)
+    try:
+        return native.fd_identity(mine)
+    finally:
+        await trio.to_thread.run_sync(os.close, mine)  # sends us a FLUSH, and waits for the answer
+
+
+def wake_without_a_message() -> None:
+    """Every second wait for the FUSE descriptor ends at once, as when a request is withdrawn just then."""
+    wait_readable = trio.lowlevel.wait_readable
+    turn = 0
+
+    async def spurious(fd: int) -> None:
+        nonlocal turn
+        turn += fd == native.session_fd()
+        if turn % 2 and fd == native.session_fd():
+            await trio.lowlevel.checkpoint()
+        else:
+            await wait_readable(fd)
+
+    trio.lowlevel.wait_readable = spurious
+
+
 async def serve(demo: Demo) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(demo.watch_interrupts)
@@ -160,10 +200,11 @@ async def serve(demo: Demo) -> None:
 
 def main() -> None:
     mountpoint, *options = sys.argv[1:]
-    signal.alarm(60)
     passthrough = "--no-passthrough" not in options
     sessions = int(options[options.index("--sessions") + 1]) if "--sessions" in options else 1
     native.want_passthrough(passthrough)
+    if "--spurious" in options:
+        wake_without_a_message()
     for _ in range(sessions):
         demo = Demo(passthrough or "--try-backing" in options)
         pyfuse3.init(demo, mountpoint, {"fsname=fusewire", "default_permissions"})

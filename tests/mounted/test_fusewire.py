@@ -1,10 +1,11 @@
 """fusewire on a real mount of fusewire_fs.py: the hooks, passthrough mappings, interrupts, sessions.
 
-Clients that may block are processes of their own; the daemon ends after 60 s by itself, so nothing here
-can wait longer than that.
+Clients that may block are processes of their own, and a timer aborts the connection of a mount that lives
+longer than a minute: nothing here can wait longer.
 """
 
 import contextlib
+import ctypes
 import errno
 import json
 import mmap
@@ -22,6 +23,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("fusewire_fs.py")
 TIMEOUT = 30
+MNT_FORCE = 1
 FUSE_WRITE, FUSE_POLL = 16, 40
 
 
@@ -35,6 +37,10 @@ class Mount:
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])},
         )
+        # Killing the daemon is not enough: it may be waiting for itself, uninterruptibly.
+        self.watchdog = threading.Timer(60, self.abort)
+        self.watchdog.daemon = True
+        self.watchdog.start()
         self.buffer = b""
         self.started = self.event("mounted")
 
@@ -72,7 +78,13 @@ class Mount:
         assert self.proc.returncode == 0, err.decode()
         return err.decode()
 
+    def abort(self) -> None:
+        """MNT_FORCE aborts the connection: every request, waiting or to come, fails."""
+        ctypes.CDLL(None).umount2(os.fsencode(self.path), MNT_FORCE)
+
     def close(self) -> None:
+        self.watchdog.cancel()
+        self.abort()
         self.proc.kill()
         self.proc.communicate(timeout=TIMEOUT)
         subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True, timeout=TIMEOUT)
@@ -209,6 +221,7 @@ def test_truncation_does_not_reach_the_memfd(mount: Mount) -> None:
             os.ftruncate(other, 0)
             os.truncate(mount.path / "ring", 100)
         assert mapped[60000] == 9
+        assert [flags & os.O_TRUNC for flags in seen(fd)["open_flags"]] == [0, 0]  # not ATOMIC_O_TRUNC
         check_shared(fd)
 
 
@@ -230,6 +243,36 @@ def test_without_wanting_it_there_is_no_passthrough(tmp_path: Path) -> None:
             state = seen(fd)
         assert (state["taken"], state["granted"]) == (True, False)
         assert state["backing_errno"] == errno.EPERM
+        assert mount.finish() == ""
+    finally:
+        mount.close()
+
+
+def test_created_entries_and_attributes_are_cached_as_long_as_the_handler_says(mount: Mount) -> None:
+    with mount.open("made", os.O_RDWR | os.O_CREAT) as fd:
+        for _ in range(3):
+            os.fstat(fd)
+            os.stat(mount.path / "made")
+        state = seen(fd)
+        assert (state["getattrs"], state["lookups"]) == (0, 1)
+    with mount.open("plain") as fd:  # no timeouts: asked every time
+        for _ in range(3):
+            os.fstat(fd)
+        assert seen(fd)["getattrs"] >= 3
+
+
+def test_fd_identity_of_a_file_of_this_mount_asks_nothing_of_the_daemon(mount: Mount) -> None:
+    with mount.open("plain") as fd:  # its attributes are never cached
+        st = os.fstat(fd)
+        os.pwrite(fd, b"identify %d" % fd, 0)
+        assert seen(fd)["identity"] == [st.st_dev, st.st_ino, st.st_mode]
+
+
+def test_a_wake_up_with_nothing_to_read_is_survived(tmp_path: Path) -> None:
+    mount = Mount(tmp_path / "mnt", "--spurious")
+    try:
+        with mount.open("ring") as fd:
+            check_shared(fd)
         assert mount.finish() == ""
     finally:
         mount.close()

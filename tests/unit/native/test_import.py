@@ -10,9 +10,7 @@ from uringfs import native
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_after_pyfuse3_it_refuses_and_says_what_to_do() -> None:
@@ -50,9 +48,7 @@ def test_everything_built_is_exported_and_declared() -> None:
     built = {name for name in vars(uringfs.native._native) if not name.startswith("_")}
     assert built == set(native.__all__)
     stub = Path(native.__file__).with_name("_native.pyi").read_text()
-    declared = {
-        node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    }
+    declared = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert declared == built
 
 

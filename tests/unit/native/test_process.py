@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import random
-import signal
 import socket
 import struct
 import subprocess
@@ -156,9 +155,7 @@ def test_vm_readv_returns_the_readable_prefix(child: Child) -> None:
 
 def test_vm_writev_scatters_in_order_and_stops_at_the_buffer_or_the_fault(child: Child) -> None:
     pid = child.pid
-    assert (
-        native.vm_writev(pid, b"abcdef", [(child.page(1), 2), (child.page(0), 3), (child.page(3), 100)]) == 6
-    )
+    assert native.vm_writev(pid, b"abcdef", [(child.page(1), 2), (child.page(0), 3), (child.page(3), 100)]) == 6
     assert native.vm_read(pid, child.page(1), 3) == b"ab" + content(PAGE + 2, 1)
     assert native.vm_read(pid, child.page(0), 4) == b"cde" + content(3, 1)
     assert native.vm_read(pid, child.page(3), 2) == b"f" + content(3 * PAGE + 1, 1)
@@ -268,9 +265,7 @@ def test_writable_prefix_goes_on_over_adjacent_writable_mappings(prefix) -> None
 
 def test_query_and_text_agree_all_over_a_process(child: Child) -> None:
     rng = random.Random(3)
-    starts = [
-        int(line.split("-")[0], 16) for line in Path(f"/proc/{child.pid}/maps").read_text().splitlines()
-    ]
+    starts = [int(line.split("-")[0], 16) for line in Path(f"/proc/{child.pid}/maps").read_text().splitlines()]
     assert len(starts) > 20
     some_writable = 0
     for start in starts:
@@ -303,9 +298,7 @@ def test_pidfd_getfd_shares_the_open_file_description(tmp_path: Path) -> None:
             os.close(each)
 
 
-@pytest.mark.parametrize(
-    "fd", [-1, -100, -(1 << 31), (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 63, -(1 << 70)]
-)
+@pytest.mark.parametrize("fd", [-1, -100, -(1 << 31), (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 63, -(1 << 70)])
 def test_pidfd_getfd_of_no_descriptor_is_ebadf(fd: int) -> None:
     pidfd = native.pidfd_open(os.getpid(), 0)
     try:
@@ -373,41 +366,33 @@ def test_preadv2_nowait_on_an_empty_pipe_is_eagain() -> None:
         os.close(w)
 
 
-def test_preadv2_is_not_retried_after_a_signal_and_lets_other_threads_run() -> None:
-    """The reader sits in preadv2 (seen in /proc) when this thread, which could not run if the interpreter
-    lock were held, signals it."""
-    r, w = os.pipe()
-    outcome: list[int | None] = []
-    tid: list[int] = []
-    started = threading.Event()
-    old = signal.signal(signal.SIGUSR1, lambda *_: None)
-
-    def read() -> None:
-        tid.append(threading.get_native_id())
-        started.set()
-        try:
-            native.preadv2(r, bytearray(1), -1, 0)
-            outcome.append(0)
-        except OSError as exc:
-            outcome.append(exc.errno)
-
-    thread = threading.Thread(target=read)
-    thread.start()
+BLOCKED_READER = """
+import errno, os, pathlib, signal, threading
+from uringfs import native
+r, w = os.pipe()
+outcome = []
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.siginterrupt(signal.SIGUSR1, True)
+def read():
     try:
-        assert started.wait(30)
-        waits = Path(f"/proc/self/task/{tid[0]}/syscall")
-        preadv2_number = {"x86_64": "327", "aarch64": "286"}[os.uname().machine]
-        while not waits.read_text().startswith(preadv2_number + " "):
-            assert thread.is_alive()
-        signal.pthread_kill(thread.ident or 0, signal.SIGUSR1)
-        thread.join(30)
-        assert outcome == [errno.EINTR]
-    finally:
-        os.write(w, b"x")
-        thread.join(30)
-        signal.signal(signal.SIGUSR1, old)
-        os.close(r)
-        os.close(w)
+        outcome.append(native.preadv2(r, bytearray(1), -1, 0))
+    except OSError as exc:
+        outcome.append(exc.errno)
+thread = threading.Thread(target=read)
+thread.start()
+waits = pathlib.Path(f"/proc/self/task/{thread.native_id}/syscall")
+number = {"x86_64": "327 ", "aarch64": "286 "}[os.uname().machine]
+while not waits.read_text().startswith(number):
+    assert thread.is_alive()
+signal.pthread_kill(thread.ident, signal.SIGUSR1)
+thread.join()
+assert outcome == [errno.EINTR], outcome
+"""
+
+
+def test_preadv2_lets_other_threads_run_and_is_not_retried_after_a_signal() -> None:
+    """A process of its own: with the interpreter lock held it would hang for good."""
+    subprocess.run([sys.executable, "-c", BLOCKED_READER], check=True, timeout=30)
 
 
 def test_fd_identity_is_what_fstat_says(tmp_path: Path) -> None:
