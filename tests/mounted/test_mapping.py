@@ -6,9 +6,9 @@ import os
 import signal
 
 import pytest
+
 from tests.support.children import Child, in_child
 from tests.support.mounting import Mount
-
 from uringfs.abi.constants import IORING_OFF_CQ_RING, IORING_OFF_SQ_RING, IORING_OFF_SQES
 from uringfs.abi.structs import CQ_TAIL, SQ_TAIL
 from uringfs.client import Ring, nop
@@ -32,13 +32,17 @@ def test_two_processes_see_each_others_stores(mount: Mount, name: str, offset: i
 
     # the SQEs of 8 entries fill 512 bytes, and the memory behind them ends with its page
     mine, theirs = (0, 4) if offset == IORING_OFF_SQES else (FREE_WORD, FREE_WORD - 4)
-    with Ring(mount / name, 8) as ring, in_child(peer) as child:
-        with mmap.mmap(ring.fd, 4096, mmap.MAP_SHARED | flags, offset=offset) as mapping, Words(mapping) as words:
-            for value in range(1000):
-                words.store(mine, value)
-                child.tell(b"?")
-                child.expect(b"!")
-                assert words.load(theirs) == value * 3
+    with (
+        Ring(mount / name, 8) as ring,
+        in_child(peer) as child,
+        mmap.mmap(ring.fd, 4096, mmap.MAP_SHARED | flags, offset=offset) as mapping,
+        Words(mapping) as words,
+    ):
+        for value in range(1000):
+            words.store(mine, value)
+            child.tell(b"?")
+            child.expect(b"!")
+            assert words.load(theirs) == value * 3
 
 
 def test_a_child_of_fork_uses_the_ring(mount: Mount) -> None:
@@ -102,10 +106,12 @@ def test_the_cq_mapped_on_its_own(mount: Mount) -> None:
 
 
 def test_a_private_mapping_is_a_copy_and_never_reaches_the_ring(mount: Mount) -> None:
-    with Ring(mount / "new", 4) as ring:
-        with mmap.mmap(ring.fd, 4096, mmap.MAP_PRIVATE, offset=IORING_OFF_SQ_RING) as private:
-            private[SQ_TAIL : SQ_TAIL + 4] = b"\1\0\0\0"
-            assert ring.enter(1) == 0
+    with (
+        Ring(mount / "new", 4) as ring,
+        mmap.mmap(ring.fd, 4096, mmap.MAP_PRIVATE, offset=IORING_OFF_SQ_RING) as private,
+    ):
+        private[SQ_TAIL : SQ_TAIL + 4] = b"\1\0\0\0"
+        assert ring.enter(1) == 0
 
 
 @pytest.mark.parametrize("where", ["behind the SQEs", "between the areas"])

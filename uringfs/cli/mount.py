@@ -1,15 +1,19 @@
 """`uringfs mount` and mount.py: check what can be checked, mount, serve. Errors are one line each."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
+from typing import TypeVar
 
 from uringfs.cli import mountpoint as points
 from uringfs.cli.mountpoint import MountError
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Exit(IntEnum):
@@ -123,11 +127,14 @@ def _has_capability(bit: int) -> bool:
 
 
 def _serve(args: argparse.Namespace, mountpoint: str, ready: Callable[[], None]) -> int:
-    logging.basicConfig(
-        level=args.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        filename=args.log_file,
-    )
+    try:
+        logging.basicConfig(
+            level=args.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            filename=args.log_file,
+        )
+    except OSError as error:
+        raise MountError(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
     # Late, and not at the head: everything above must be able to speak where libfuse is missing.
     try:
         import trio
@@ -138,11 +145,23 @@ def _serve(args: argparse.Namespace, mountpoint: str, ready: Callable[[], None])
         raise MountError(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
     options = frozenset(option for words in args.options for option in words.split(",") if option)
     session.raise_descriptor_limit()
+    failures: list[UringError] = []
     try:
         trio.run(session.serve, session.MountOptions(mountpoint, options, args.max_rings), ready)
     except* UringError as group:
-        raise MountError(Exit.FAILED, str(group.exceptions[0])) from None
+        failures += _leaves(group)
+    if failures:
+        status = Exit.KERNEL_TOO_OLD if failures[0].errno == errno.ENOSYS else Exit.FAILED
+        raise MountError(status, failures[0].message)
     return Exit.OK
+
+
+def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _to_background() -> Callable[[], None]:

@@ -1,6 +1,7 @@
-"""What is mounted where, without touching the mount itself: a stuck daemon must not hang us."""
+"""What is mounted where, and whether a daemon still answers there."""
 
 import ctypes
+import errno
 import os
 import re
 
@@ -16,8 +17,8 @@ class MountError(Exception):
         self.status = status
 
 
-def _types_at(mountpoint: str) -> list[tuple[str, int]]:
-    """(file system type, device minor) of what is mounted exactly there, bottom first (proc(5), mountinfo)."""
+def _types_at(mountpoint: str) -> list[str]:
+    """The file system types of what is mounted exactly there, bottom first (proc(5), mountinfo)."""
     found = []
     parent, name = os.path.split(mountpoint)
     wanted = os.path.join(os.path.realpath(parent), name)
@@ -27,14 +28,14 @@ def _types_at(mountpoint: str) -> list[tuple[str, int]]:
             fields = left.split()
             path = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
             if path == wanted:
-                found.append((right.split()[0], int(fields[2].partition(":")[2])))
+                found.append(right.split()[0])
     return found
 
 
 def mounted_here(mountpoint: str) -> bool:
     """A uringfs is the uppermost mount there."""
     types = _types_at(mountpoint)
-    return bool(types) and types[-1][0] == FSTYPE
+    return bool(types) and types[-1] == FSTYPE
 
 
 def clean_stale(mountpoint: str) -> bool:
@@ -49,16 +50,10 @@ def clean_stale(mountpoint: str) -> bool:
 
 
 def _alive(mountpoint: str) -> bool:
-    """A dead daemon's connection is no longer listed; stat(2) would tell too, but hangs on a stuck one."""
-    minor = _types_at(mountpoint)[-1][1]
-    if os.path.isdir("/sys/fs/fuse/connections") and os.listdir("/sys/fs/fuse/connections"):
-        return os.path.isdir(f"/sys/fs/fuse/connections/{minor}") and _answers(mountpoint)
-    return _answers(mountpoint)
-
-
-def _answers(mountpoint: str) -> bool:
+    """By statfs(2), which is never answered from a cache. The connection of a dead daemon stays listed in
+    /sys/fs/fuse/connections until it is unmounted, and stat(2) goes on for as long as attributes are valid."""
     try:
-        os.stat(mountpoint)
+        os.statvfs(mountpoint)
     except OSError as error:
-        return error.errno != 107  # ENOTCONN
+        return error.errno not in (errno.ENOTCONN, errno.ECONNABORTED)
     return True

@@ -4,7 +4,7 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import trio
@@ -44,6 +44,11 @@ async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
 
     UringError: the mount failed, or the kernel does not grant what the backend needs.
     """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        await _serve(mount, ready, signals)
+
+
+async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncIterator[int]) -> None:
     async with trio.open_nursery() as nursery:
         host = LocalHost()
         fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings)
@@ -56,9 +61,10 @@ async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
             raise UringError(5, f"libfuse could not mount {mount.mountpoint}: {error}") from error
         try:
             os.set_blocking(native.session_fd(), False)
+            host.own_device = _device(mount.mountpoint)
             nursery.start_soon(operations.interrupts.run)
-            nursery.start_soon(_end_on_signal, nursery.cancel_scope)
-            nursery.start_soon(_announce, mount, host, ready)
+            nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+            nursery.start_soon(_announce, mount, ready)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
             fs.close()
@@ -66,18 +72,25 @@ async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _announce(mount: MountOptions, host: LocalHost, ready: Callable[[], None]) -> None:
+def _device(mountpoint: str) -> int:
+    """st_dev of the mount. Asks nothing of the daemon, who is us and not serving yet."""
+    fd = os.open(mountpoint, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return native.fd_identity(fd)[0]
+    finally:
+        os.close(fd)
+
+
+async def _announce(mount: MountOptions, ready: Callable[[], None]) -> None:
     """From a thread: a request of our own is answered once FUSE_INIT has been."""
-    status = await trio.to_thread.run_sync(os.stat, mount.mountpoint)
+    await trio.to_thread.run_sync(os.statvfs, mount.mountpoint)
     require_passthrough()
-    host.own_device = status.st_dev
     log.info("%s: serving rings; backend passthrough", mount.mountpoint)
     ready()
 
 
-async def _end_on_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            log.info("%s: unmounting", signal.Signals(number).name)
-            scope.cancel()
-            return
+async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        log.info("%s: unmounting", signal.Signals(number).name)
+        scope.cancel()
+        return
