@@ -18,6 +18,7 @@ from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.request import Attachment
 from uringfs.ops.rw import TextRead
+from uringfs.register.table import register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 from uringfs.worker import Entered, Worker
@@ -87,9 +88,8 @@ class RingFile:
         )
 
     def register(self, caller: Caller, message: abi.Register) -> int:
-        """io_uring_register(2): EINVAL, as for every opcode a kernel does not know."""
-        self._ready()
-        raise UringError(errno.EINVAL, f"register opcode {message.opcode} is not supported")
+        """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
+        return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
 
     def _ready(self) -> Worker:
         if self.worker is None:

@@ -82,6 +82,9 @@ class Caller(Protocol):
         address space, its descriptors are those of one thread, however long a request takes. EFAULT and
         EBADF once they are gone. Holds descriptors of ours until nothing refers to it."""
 
+    def limit_nofile(self) -> int:
+        """Its soft RLIMIT_NOFILE."""
+
     def open_path(self, path: str) -> "PathOpener":
         """The opening of a file for reading with the caller's rights, root and working directory."""
 

@@ -288,6 +288,9 @@ class FakeCaller:
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
         return FakeCaller(self._thread)
 
+    def limit_nofile(self) -> int:
+        return 1024
+
     def open_path(self, path: str) -> "FakeOpener":
         if self._thread.exited.is_set():
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 
 import trio
 
@@ -60,6 +61,12 @@ class LocalCaller:
                 raise UringError.of(error) from error
             self._detached = caller
         return self._detached
+
+    def limit_nofile(self) -> int:
+        try:
+            return resource.prlimit(self.tid, resource.RLIMIT_NOFILE)[0]
+        except OSError as error:
+            raise UringError.of(error) from error
 
     def open_path(self, path: str) -> "LocalOpener":
         return LocalOpener(self._host, self.tid, path)

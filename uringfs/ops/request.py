@@ -6,7 +6,7 @@ ring and may be cancelled at every await.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
@@ -16,6 +16,10 @@ from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
 
 Pending = Callable[[], Awaitable[int]]
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
 
 
 class Request:
@@ -61,13 +65,15 @@ class Request:
         self.link: Request | None = None
         self.scope: trio.CancelScope | None = None
         """Of the task, once there is one."""
-        self.held: list[File] = []
+        self.held: list[Closable] = []
         """Closed when the request is complete."""
 
     def file(self) -> File:
         """io_assign_file(): the file of sqe->fd, registered or not, held until completion. EBADF."""
         if self.flags & IOSQE_FIXED_FILE:
-            return self.hold(self.context.resources.file(self.sqe.fd))
+            node = self.context.resources.file(self.sqe.fd)
+            self.held.append(node)
+            return node.what
         return self.hold(self.caller.file(self.sqe.fd))
 
     def hold(self, file: File) -> File:

@@ -1,31 +1,85 @@
 """What a ring has registered (io_uring/rsrc.c, filetable.c): the tables requests index into."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from uringfs.errors import UringError
 from uringfs.host.base import File
 
+T = TypeVar("T")
+
+
+class Node(Generic[T]):
+    """struct io_rsrc_node: one registered thing, used by its table and by requests. When the last of them
+    lets go, released is called, and a tag is posted as a CQE's user_data."""
+
+    __slots__ = ("_post_tag", "_released", "_users", "tag", "what")
+
+    def __init__(
+        self, what: T, released: Callable[[T], None], tag: int = 0, post_tag: Callable[[int], None] | None = None
+    ) -> None:
+        self.what = what
+        self.tag = tag
+        self._released = released
+        self._post_tag = post_tag
+        self._users = 1
+
+    def hold(self) -> "Node[T]":
+        self._users += 1
+        return self
+
+    def close(self) -> None:
+        """io_put_rsrc_node()"""
+        self._users -= 1
+        if self._users == 0:
+            self._released(self.what)
+            if self.tag and self._post_tag is not None:
+                self._post_tag(self.tag)
+
+
+@dataclass(slots=True)
+class Table(Generic[T]):
+    """A table of nodes: registered files, or registered buffers. nodes is None until one is registered."""
+
+    nodes: list[Node[T] | None] | None = None
+
+    def node(self, index: int) -> Node[T] | None:
+        """What is registered at an index, if anything."""
+        return self.nodes[index] if self.nodes is not None and 0 <= index < len(self.nodes) else None
+
+    def put(self, index: int, node: Node[T] | None) -> None:
+        """Set a slot; what was there is let go."""
+        assert self.nodes is not None
+        old, self.nodes[index] = self.nodes[index], node
+        if old is not None:
+            old.close()
+
+    def clear(self) -> None:
+        """Unregister all."""
+        nodes, self.nodes = self.nodes or [], None
+        for node in nodes:
+            if node is not None:
+                node.close()
+
 
 @dataclass(slots=True)
 class Resources:
-    """One ring's tables. Files in it are held once by the table, once more by each request that uses one."""
+    """One ring's tables."""
 
-    files: list[File | None] = field(default_factory=list)
-    buffers: list[Any] = field(default_factory=list)
+    files: Table[File] = field(default_factory=Table)
+    file_alloc_range: tuple[int, int] = (0, 0)
+    """(first, behind the last) slot that file_index IORING_FILE_INDEX_ALLOC may take."""
+    buffers: Table[Any] = field(default_factory=Table)
 
-    def file(self, index: int) -> File:
+    def file(self, index: int) -> Node[File]:
         """io_file_get_fixed(), held for the caller. EBADF."""
-        file = self.files[index] if 0 <= index < len(self.files) else None
-        if file is None:
+        node = self.files.node(index)
+        if node is None:
             raise UringError(errno.EBADF, f"no file is registered at {index}")
-        file.hold()
-        return file
+        return node.hold()
 
     def close(self) -> None:
-        for file in self.files:
-            if file is not None:
-                file.close()
         self.files.clear()
         self.buffers.clear()

@@ -1,0 +1,31 @@
+"""IORING_REGISTER_PROBE (io_uring/register.c: io_probe()): made from the opcode table."""
+
+import errno
+from struct import Struct
+
+from uringfs.errors import UringError
+from uringfs.ops.table import TABLE
+from uringfs.register.registration import Registration
+
+PROBE = Struct("<BBH12x")  # struct io_uring_probe before ops: last_op, ops_len, resv, resv2[3]
+PROBE_OP = Struct("<BBHI")  # struct io_uring_probe_op: op, resv, flags, resv2
+IO_URING_OP_SUPPORTED = 1
+MAX_OPS = 256
+SUPPORTED = ("full", "partial")
+
+
+def probe(call: Registration) -> int:
+    """EINVAL, EFAULT; the caller's buffer must hold zeros."""
+    if not call.arg or call.nr_args > MAX_OPS:
+        raise UringError(errno.EINVAL)
+    size = PROBE.size + call.nr_args * PROBE_OP.size
+    if any(call.read(size)):
+        raise UringError(errno.EINVAL, "the probe's buffer must be zeroed")
+    last = max(op.number for op in TABLE if op.support in SUPPORTED)
+    count = min(call.nr_args, last + 1)
+    ops = b"".join(
+        PROBE_OP.pack(op.number, 0, IO_URING_OP_SUPPORTED if op.support in SUPPORTED else 0, 0)
+        for op in TABLE[:count]
+    )
+    call.caller.memory.write(call.arg, (PROBE.pack(last, count, 0) + ops).ljust(size, b"\0"))
+    return 0
