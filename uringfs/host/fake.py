@@ -202,7 +202,7 @@ class FakeFile:
 
     def __init__(self, description: Description) -> None:
         self._description = description
-        self._closed = False
+        self._users = 1
         self.streaming = description.streaming
         self.nonblock = description.nonblock
         self.refused = description.refused
@@ -239,12 +239,18 @@ class FakeFile:
     def readable_mode(self) -> bool:
         return self._opened().readable
 
+    def hold(self) -> None:
+        self._opened()
+        self._users += 1
+
     def close(self) -> None:
-        self._opened().opens -= 1
-        self._closed = True
+        description = self._opened()
+        self._users -= 1
+        if not self._users:
+            description.opens -= 1
 
     def _opened(self) -> Description:
-        assert not self._closed, "used after close(), or closed twice"
+        assert self._users, "used after close(), or closed once too often"
         return self._description
 
 
