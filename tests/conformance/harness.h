@@ -55,16 +55,16 @@ __attribute__((format(printf, 3, 4), noreturn)) void fail(const char *file, int 
 __attribute__((noreturn)) void skip(const char *why);
 
 #define FAIL(...) fail(__FILE__, __LINE__, __VA_ARGS__)
-#define EXPECT_OP(a, op, b)                                                                      \
+#define EXPECT_OP(a, op, b, a_text, b_text)                                                      \
 	do {                                                                                     \
 		long long a_ = (long long)(a), b_ = (long long)(b);                              \
 		if (!(a_ op b_))                                                                 \
-			FAIL("%s is %lld (0x%llx), not %s %lld (%s)", #a, a_,                    \
-			     (unsigned long long)a_, #op, b_, #b);                               \
+			FAIL("%s is %lld (0x%llx), not %s %lld (%s)", a_text, a_,                \
+			     (unsigned long long)a_, #op, b_, b_text);                           \
 	} while (0)
-#define EXPECT_EQ(a, b) EXPECT_OP(a, ==, b)
-#define EXPECT_GE(a, b) EXPECT_OP(a, >=, b)
-#define EXPECT_LE(a, b) EXPECT_OP(a, <=, b)
+#define EXPECT_EQ(a, b) EXPECT_OP(a, ==, b, #a, #b)
+#define EXPECT_GE(a, b) EXPECT_OP(a, >=, b, #a, #b)
+#define EXPECT_LE(a, b) EXPECT_OP(a, <=, b, #a, #b)
 #define EXPECT(cond)                                                                             \
 	do {                                                                                     \
 		if (!(cond))                                                                     \
