@@ -4,15 +4,17 @@ import itertools
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import container
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.mounting import Mount
+
 HERE = Path(__file__).parent
-TOP = HERE.parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,51 +25,28 @@ def tools() -> None:
         pytest.fail(f"the container tests need: apt-get install --no-install-recommends {' '.join(missing)}")
 
 
-def mounted(mountpoint: Path) -> bool:
-    table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    return any(line.split()[4] == str(mountpoint) for line in table.splitlines())
-
-
 @pytest.fixture(scope="session")
-def mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Ends with a clean unmount: exit status 0, nothing mounted, no warning in the daemon's log."""
-    scratch = tmp_path_factory.mktemp("containers").resolve()
-    mountpoint, log = scratch / "mnt", scratch / "log"
-    mountpoint.mkdir()
-    with open(log, "w") as sink:
-        daemon = subprocess.Popen(
-            [sys.executable, str(TOP / "mount.py"), str(mountpoint), "-o", "allow_other"],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-        )
-    try:
-        deadline = time.monotonic() + 20
-        while not mounted(mountpoint):
-            assert daemon.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "not mounted: " + log.read_text()
-            time.sleep(0.02)
-        yield mountpoint
-        daemon.terminate()
-        assert daemon.wait(20) == 0, log.read_text()
-        assert not mounted(mountpoint)
-        complaints = [line for line in log.read_text().splitlines() if " INFO " not in line]
-        assert complaints == []
-    finally:
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.wait()
-        if mounted(mountpoint):
-            subprocess.run(["umount", "-l", mountpoint], check=True)
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    with Mount(tmp_path_factory.mktemp("containers") / "mnt", "-o", "allow_other") as mount:
+        yield mount
+
+
+@pytest.fixture
+def mount(daemon: Mount) -> Iterator[Path]:
+    """Where rings are. Behind the test the daemon serves, complains of nothing and holds no named ring."""
+    yield daemon.path
+    assert daemon.process.poll() is None, daemon.log()
+    for ring in daemon.path.iterdir():
+        ring.unlink()
+    complaints = [line for line in daemon.log().splitlines() if " INFO " not in line]
+    assert complaints == []
 
 
 @pytest.fixture(scope="session")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """probe.c, static."""
     out = tmp_path_factory.mktemp("probe")
-    done = subprocess.run(
-        ["make", "-s", "-C", HERE, f"OUT={out}"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["make", "-s", "-C", HERE, f"OUT={out}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return out / "probe"
 

@@ -64,9 +64,7 @@ class Container:
 
     @staticmethod
     def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["podman", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        return subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
 
     def kill(self) -> None:
         done = self.podman("kill", self.name)

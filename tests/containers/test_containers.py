@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from container import INSIDE, SECONDS, Container, run, values
+
+from tests.support.mounting import until
 
 ROOT, USER = "0:0", "1000:1000"
 everyone = pytest.mark.parametrize("user", [ROOT, USER], ids=["root", "user"])
@@ -24,14 +25,6 @@ def status(ring: Path) -> dict[str, str]:
     """The `Name:<tab>value` lines that reading a ring gives."""
     lines = ring.read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """The state is polled; time alone decides nothing but the failure."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.01)
 
 
 def waiters(ring: Path) -> int:
@@ -112,7 +105,6 @@ def test_shell_in_a_container(mount: Path, rootfs: MakeRootfs, user: str) -> Non
     assert ("for root alone" in out) == (user == ROOT)
     ring = mount / name
     assert (ring.stat().st_uid, ring.stat().st_gid) == tuple(map(int, user.split(":")))
-    ring.unlink()
 
 
 def test_another_users_ring_is_not_opened(mount: Path, rootfs: MakeRootfs) -> None:
@@ -124,7 +116,6 @@ def test_another_users_ring_is_not_opened(mount: Path, rootfs: MakeRootfs) -> No
     assert code != 0
     assert "Permission denied" in err
     assert "Pending:\t0" in ring.read_text()
-    ring.unlink()
 
 
 def test_two_containers_at_once(mount: Path, rootfs: MakeRootfs) -> None:
@@ -137,8 +128,6 @@ def test_two_containers_at_once(mount: Path, rootfs: MakeRootfs) -> None:
         assert second.finish("for the second\n")[:2] == (0, "entries=8,16\nstdin=for the second\n")
         assert waiters(mount / "first") == 1
         assert first.finish("for the first\n")[:2] == (0, "entries=8,16\nstdin=for the first\n")
-    for name in ("first", "second"):
-        (mount / name).unlink()
 
 
 def test_killed_mid_wait(mount: Path, probe: Path, rootfs: MakeRootfs) -> None:
@@ -163,8 +152,6 @@ def test_killed_mid_wait(mount: Path, probe: Path, rootfs: MakeRootfs) -> None:
         outside.communicate()
     found = host(str(probe), "ring", str(mount / "new"), str(Path(__file__)))
     assert values(found)["done"] == "1"
-    for name in ("doomed", "other", "outside"):
-        (mount / name).unlink()
 
 
 def test_what_podman_asks_of_the_mount(mount: Path) -> None:
