@@ -40,5 +40,6 @@ def document() -> str:
     ):
         yes = [name for bit, name in enumerate(names) if supported >> bit & 1]
         no = [name for bit, name in enumerate(names) if not supported >> bit & 1]
-        lines += ["", f"## {title}", "", f"Supported: {' '.join(yes)}.", "", f"Not supported: {' '.join(no) or 'none'}."]
+        lines += ["", f"## {title}", "", f"Supported: {' '.join(yes)}."]
+        lines += ["", f"Not supported: {' '.join(no) or 'none'}."]
     return "\n".join(lines) + "\n"
