@@ -24,7 +24,11 @@ setup(
                 "uringfs/native/process.c",
             ],
             depends=["uringfs/native/native.h"],
-            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit", "-fvisibility=hidden", *pkg_config("--cflags")],
+            extra_compile_args=[
+                *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],
+                "-fvisibility=hidden",  # the module is RTLD_GLOBAL: only the hooks may be seen
+                *pkg_config("--cflags"),
+            ],
             # -z nodelete: pyfuse3 keeps pointers into the hooks until the process ends
             extra_link_args=[*pkg_config("--libs"), "-Wl,-z,nodelete"],
         )
