@@ -17,9 +17,16 @@ from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
     IORING_ENTER_SQ_WAIT,
     IORING_ENTER_SQ_WAKEUP,
+    IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_R_DISABLED,
+    IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_TASKRUN,
+    IOSQE_ASYNC,
     IOSQE_BUFFER_SELECT,
     IOSQE_CQE_SKIP_SUCCESS,
+    IOSQE_FIXED_FILE,
     IOSQE_IO_DRAIN,
     IOSQE_IO_HARDLINK,
     IOSQE_IO_LINK,
@@ -28,7 +35,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Host
-from uringfs.ops.request import Attachment, Pending, Request
+from uringfs.ops.request import Attachment, Op, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
 from uringfs.ring.ring import Ring
@@ -44,6 +51,7 @@ ENTER_FLAGS = (
     | IORING_ENTER_ABS_TIMER
 )
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
+SQE_COMMON_FLAGS = IOSQE_FIXED_FILE | LINK_FLAGS | IOSQE_ASYNC
 BATCH = 256
 """SQEs taken before other rings get a turn."""
 
@@ -95,7 +103,17 @@ class Worker:
         self._lock = trio.Lock()
         self._closed = False
         self._deferred: deque[Request] = deque()
+        self.disabled = bool(self.setup_flags & IORING_SETUP_R_DISABLED)
+        single = self.setup_flags & IORING_SETUP_SINGLE_ISSUER and not self.disabled
+        self.submitter = ring.owner[0] if single else 0
+        """The one thread that may submit; 0 for any."""
+        self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
+        self._task_work: deque[tuple[Request, int]] = deque()
         self._unfinished = 0  # requests that are neither complete nor in _deferred
+        self._draining = False  # one of them is a drain
+        self._drain_disabled = False
+        self._next: deque[Request] = deque()  # what the completion before has let go
+        self._going_on = False
         self._head: Request | None = None  # of the chain being assembled
         self._last: Request | None = None
 
@@ -105,17 +123,46 @@ class Worker:
         """io_uring_enter(2). EINVAL, EFAULT; Cancelled while queued leaves nothing done."""
         if flags & ~ENTER_FLAGS:
             raise UringError(errno.EINVAL, f"enter flags {flags & ~ENTER_FLAGS:#x} are not supported")
+        if self.disabled:
+            raise UringError(errno.EBADFD, "the ring is disabled: IORING_REGISTER_ENABLE_RINGS")
         self.ring.counters.enters += 1
-        submitted = await self._submit(caller, to_submit) if to_submit else 0
+        submitted = 0
+        if to_submit:
+            self.check_submitter(caller)
+            submitted = await self._submit(caller, to_submit)
         if submitted != to_submit or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)
         try:
+            if self._defers:
+                self.check_submitter(caller)
+                self._run_task_work()
             wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
         except UringError:
             if submitted:
                 return Entered(submitted)
             raise
         return Entered(submitted, wait)
+
+    def check_submitter(self, caller: Caller) -> None:
+        """io_uring_add_tctx_node(), io_allowed_run_tw(): EEXIST for another thread than the ring's."""
+        if self.submitter not in (0, caller.tid):
+            raise UringError(errno.EEXIST, f"thread {self.submitter} is the single issuer of this ring")
+
+    def enable(self, caller: Caller) -> None:
+        """io_register_enable_rings(): EBADFD unless disabled."""
+        if not self.disabled:
+            raise UringError(errno.EBADFD, "the ring is not disabled")
+        self.disabled = False
+        if self.setup_flags & IORING_SETUP_SINGLE_ISSUER:
+            self.submitter = caller.tid
+
+    def _run_task_work(self) -> None:
+        """io_run_local_work(): with DEFER_TASKRUN completions of tasks are posted in an enter that waits."""
+        if self._task_work:
+            self.ring.sq.clear_flags(IORING_SQ_TASKRUN)
+            while self._task_work:
+                self.post(*self._task_work.popleft())
+            self.publish()
 
     async def _submit(self, caller: Caller, to_submit: int) -> int:
         try:
@@ -159,7 +206,7 @@ class Worker:
 
     def _submit_sqe(self, caller: Caller, data: bytes) -> bool:
         """io_submit_sqe(): False if the request failed before it began, which ends the batch."""
-        sqe = Sqe._make(SQE.unpack(data))
+        sqe = Sqe._make(SQE.unpack_from(data))
         attachment = None
         if self.attachments:
             copy, attached = self.attachments.pop((self.ring.sq.head - 1) & 0xFFFFFFFF, (b"", None))
@@ -181,18 +228,29 @@ class Worker:
     def _init(self, request: Request) -> None:
         """io_init_req()"""
         sqe, op = request.sqe, request.op
-        if sqe.flags & ~SQE_VALID_FLAGS:
-            raise UringError(errno.EINVAL, f"sqe flags {sqe.flags:#x}")
-        if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
-            raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")
-        if sqe.flags & IOSQE_IO_DRAIN and self._head is not None:
-            # draining in the middle of a link drains its head (io_init_drain())
-            self._head.flags |= IOSQE_IO_DRAIN
+        if sqe.flags & ~SQE_COMMON_FLAGS:
+            self._check_flags(sqe, op)
         if sqe.ioprio and not op.ioprio:
             raise UringError(errno.EINVAL, f"{op.name} takes no ioprio")
         if sqe.personality:
             raise UringError(errno.EINVAL, f"personality {sqe.personality} is not registered")
         op.prep(request)
+
+    def _check_flags(self, sqe: Sqe, op: Op) -> None:
+        if op.support == "none":
+            return  # prep says so
+        if sqe.flags & ~SQE_VALID_FLAGS:
+            raise UringError(errno.EINVAL, f"sqe flags {sqe.flags:#x}")
+        if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
+            raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")
+        if sqe.flags & IOSQE_CQE_SKIP_SUCCESS:
+            self._drain_disabled = True
+        if sqe.flags & IOSQE_IO_DRAIN:
+            if self._drain_disabled:
+                raise UringError(errno.EOPNOTSUPP, "a ring that has skipped CQEs cannot drain")
+            if self._head is not None:
+                # draining in the middle of a link drains its head (io_init_drain())
+                self._head.flags |= IOSQE_IO_DRAIN
 
     def _fail_init(self, request: Request, res: int) -> bool:
         """io_submit_fail_init(): within a chain go on assembling it, its head marked as failed."""
@@ -224,20 +282,21 @@ class Worker:
 
     def _queue(self, request: Request) -> None:
         """io_queue_sqe(), io_drain_req()"""
+        drains = bool(self._deferred or self._draining or request.flags & IOSQE_IO_DRAIN)
+        if not request.failed and (drains or request.link is not None):
+            try:
+                self._keep(request if drains else request.link)
+            except UringError as error:  # its caller is gone already
+                request.failed, request.res = True, -error.errno
         if request.failed:
             request.flags &= ~IOSQE_IO_HARDLINK
             self.post(request, request.res)
-        elif self._deferred or (request.flags & IOSQE_IO_DRAIN and self._unfinished > _length(request)):
-            self._defer(request)
+        elif drains:
+            self._unfinished -= _length(request)
+            self._deferred.append(request)
+            self._go_on()
         else:
-            if request.link is not None:
-                self._keep(request.link)
             self._issue(request)
-
-    def _defer(self, request: Request) -> None:
-        self._unfinished -= _length(request)
-        self._deferred.append(request)
-        self._keep(request)
 
     def _keep(self, request: Request | None) -> None:
         """A chain that outlives the control write: its caller must, too."""
@@ -291,6 +350,11 @@ class Worker:
                 res = -errno.EIO
         if request.scope.cancelled_caught:
             self.ring.counters.cancelled += 1
+        if self._defers and not self._closed and not self.ring.waiters:
+            self._task_work.append((request, res))
+            if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
+                self.ring.sq.set_flags(IORING_SQ_TASKRUN)
+            return
         self.post(request, res)
         self.publish()
 
@@ -303,14 +367,14 @@ class Worker:
         # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
         skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
         if not skipping or failed:
-            self.post_cqe(request.sqe.user_data, res, request.cqe_flags)
+            self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
                 self._fail_links(link, bool(skipping))
             else:
-                self._issue(link) if not link.failed else self._queue(link)
-        if self._deferred:
-            self._undefer()
+                self._next.append(link)
+        if self._next or self._deferred:
+            self._go_on()
 
     def _let_go(self, request: Request) -> None:
         if request.held:
@@ -319,13 +383,13 @@ class Worker:
             del self.pending[request]
             self._owners.remove(request.caller.tid, request)
 
-    def post_cqe(self, user_data: int, res: int, flags: int) -> None:
+    def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         if self._closed:
             return
         self.ring.counters.completed += 1
         cq = self.ring.cq
         had = len(cq.backlog)
-        cq.post(user_data, res, flags)
+        cq.post(user_data, res, flags, big)
         self.ring.counters.overflowed += len(cq.backlog) - had
 
     def publish(self) -> None:
@@ -344,14 +408,33 @@ class Worker:
                 self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
             link = behind
 
-    def _undefer(self) -> None:
-        """io_queue_deferred()"""
-        while self._deferred:
-            if self._deferred[0].flags & IOSQE_IO_DRAIN and self._unfinished:
-                return
-            request = self._deferred.popleft()
-            self._unfinished += _length(request)
-            self._issue(request)
+    def _go_on(self) -> None:
+        """io_queue_next(), io_queue_deferred(): start what may start now. A loop, for a chain may be as long
+        as the ring, and each of its requests may end while it is being started."""
+        if self._going_on:
+            return
+        self._going_on = True
+        try:
+            while self._next or self._undefer():
+                self._issue(self._next.popleft())
+        finally:
+            self._going_on = False
+
+    def _undefer(self) -> bool:
+        """Let the first deferred request go, if it may: a drain once all before it are complete, others
+        once no drain is running."""
+        if not self._unfinished:
+            self._draining = False
+        if not self._deferred:
+            return False
+        drain = bool(self._deferred[0].flags & IOSQE_IO_DRAIN)
+        if self._draining or (drain and self._unfinished):
+            return False
+        request = self._deferred.popleft()
+        self._unfinished += _length(request)
+        self._draining = drain
+        self._next.append(request)
+        return True
 
     def cancel(self, request: Request) -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it was quicker."""

@@ -1,0 +1,21 @@
+import logging
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from tests.unit.support import Bench
+
+
+@pytest.fixture
+async def bench(nursery: trio.Nursery) -> Bench:
+    return Bench(nursery)
+
+
+@pytest.fixture(autouse=True)
+def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The engine logs an error where it had to give up on a request: never in passing."""
+    yield
+    for when in ("setup", "call"):
+        errors = [record.getMessage() for record in caplog.get_records(when) if record.levelno >= logging.ERROR]
+        assert errors == []

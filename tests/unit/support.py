@@ -1,0 +1,110 @@
+"""A client of a ring without a mount: the engine over heap memory and the fake host."""
+
+from collections.abc import Sequence
+
+import trio
+
+from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES, IORING_OP_NOP, IORING_OP_READV
+from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_TAIL, SQE, Cqe, Params, Sqe
+from uringfs.host.fake import FakeHost, FakeThread
+from uringfs.memory.mapped import MappedMemory
+from uringfs.ring.geometry import Geometry
+from uringfs.ring.ring import Ring
+from uringfs.worker import Owners, Worker
+
+U32 = 0xFFFFFFFF
+CURRENT_POSITION = (1 << 64) - 1
+
+
+def nop(user_data: int = 0, flags: int = 0, **fields: int) -> Sqe:
+    return Sqe(IORING_OP_NOP, flags, fd=-1, user_data=user_data, **fields)
+
+
+def readv(fd: int, iovecs: int, count: int, user_data: int = 0, flags: int = 0, **fields: int) -> Sqe:
+    return Sqe(IORING_OP_READV, flags, fd=fd, addr=iovecs, len=count, user_data=user_data, **fields)
+
+
+def iovecs(thread: FakeThread, address: int, vector: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Store a vector in the thread's memory; (address, count) for readv()."""
+    thread.memory.put(address, b"".join(IOVEC.pack(*entry) for entry in vector) or b"\0")
+    return address, len(vector)
+
+
+class Client:
+    """The words and arrays of a ring as a client has them, all through its memory."""
+
+    def __init__(self, memory: MappedMemory, geometry: Geometry) -> None:
+        self.memory = memory
+        self.geometry = geometry
+
+    def push(self, *sqes: Sqe, indices: Sequence[int] | None = None) -> None:
+        """Queue SQEs at the slots `indices`, by default each at its position's own."""
+        tail = self.memory.load(SQ_TAIL)
+        for number, sqe in enumerate(sqes):
+            position = (tail + number) & (self.geometry.sq_entries - 1)
+            slot = position if indices is None else indices[number]
+            if slot < self.geometry.sq_entries:
+                self.memory.write(IORING_OFF_SQES + slot * SQE.size, SQE.pack(*sqe))
+            if self.geometry.sq_array:
+                self.memory.store(self.geometry.sq_array + 4 * position, slot)
+        self.memory.store(SQ_TAIL, (tail + len(sqes)) & U32)
+
+    def reap(self, most: int | None = None) -> list[Cqe]:
+        head, tail = self.memory.load(CQ_HEAD), self.memory.load(CQ_TAIL)
+        count = (tail - head) & U32
+        count = count if most is None else min(count, most)
+        mask = self.geometry.cq_entries - 1
+        found = [
+            Cqe._make(CQE.unpack(self.memory.read(CQES + CQE.size * ((head + n) & mask), CQE.size)))
+            for n in range(count)
+        ]
+        self.memory.store(CQ_HEAD, (head + count) & U32)
+        return found
+
+    def results(self) -> list[tuple[int, int]]:
+        """(user_data, res) of all CQEs, reaped."""
+        return [(cqe.user_data, cqe.res) for cqe in self.reap()]
+
+
+class Bench:
+    """A ring, its worker, its client and one thread that enters it."""
+
+    def __init__(self, nursery: trio.Nursery, entries: int = 8, flags: int = 0, cq: int = 0) -> None:
+        self.nursery = nursery
+        self.host = FakeHost()
+        self.owners = Owners(self.host, nursery)
+        self.thread = self.host.thread(100)
+        self.client, self.worker = self.another(entries, flags, cq)
+
+    def another(self, entries: int = 8, flags: int = 0, cq: int = 0) -> tuple[Client, Worker]:
+        geometry = Geometry.of(entries, Params(flags=flags, cq_entries=cq))
+        memory = MappedMemory()
+        ring = Ring(memory, geometry, (self.thread.tid, self.thread.uid))
+        return Client(memory, geometry), Worker(ring, self.nursery, self.owners)
+
+    @property
+    def ring(self) -> Ring:
+        return self.worker.ring
+
+    async def submit(self, *sqes: Sqe, thread: FakeThread | None = None) -> int:
+        """Queue and enter without waiting."""
+        self.client.push(*sqes)
+        return await self.enter(len(sqes), thread=thread)
+
+    async def enter(
+        self,
+        to_submit: int,
+        wait: int = 0,
+        flags: int = 0,
+        arg: int = 0,
+        argsz: int = 0,
+        thread: FakeThread | None = None,
+    ) -> int:
+        """An enter to its end: the SQEs submitted, or the wait's result."""
+        thread = thread or self.thread
+        caller = self.host.caller(thread.tid, thread.uid, thread.gid)
+        flags |= IORING_ENTER_GETEVENTS if wait else 0
+        entered = await self.worker.enter(caller, to_submit, wait, flags, arg, argsz)
+        if entered.wait is None:
+            return entered.result
+        return entered.result or await entered.wait.run()
