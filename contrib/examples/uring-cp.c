@@ -222,6 +222,10 @@ static void open_files(struct copy *c, const char *src, const char *dst)
 	c->src = open(src, O_RDONLY | O_CLOEXEC);
 	if (c->src < 0 || fstat(c->src, &a) < 0)
 		die(src);
+	if (S_ISDIR(a.st_mode)) {
+		errno = EISDIR;
+		die(src);
+	}
 	if (stat(dst, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
 		errno = EEXIST;
 		die("SRC and DST are the same file");

@@ -24,24 +24,17 @@ static _Noreturn void die(const char *what)
 	exit(1);
 }
 
-/* The whole text, from the start: every read is a fresh look. */
-static size_t look(int fd, char *text)
+/* One read of the whole text is one moment of the ring; a second read would be of another moment. */
+static void look(int fd, char *text)
 {
-	size_t len = 0;
+	ssize_t n;
 
-	while (len < MOST - 1) {
-		ssize_t n = pread(fd, text + len, MOST - 1 - len, (off_t)len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			die("read");
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	text[len] = 0;
-	return len;
+	do
+		n = pread(fd, text, MOST - 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		die("read");
+	text[n] = 0;
 }
 
 static void print_screen(const char *name, const char *text)
