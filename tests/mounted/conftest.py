@@ -1,8 +1,11 @@
 """One daemon serves most tests of this directory; each test leaves it answering and its log clean."""
 
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -10,20 +13,39 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.support.mounting import Mount
+from tests.support.mounting import Mount, is_mounted
 from uringfs.client import Ring, nop
 
 _serial = count()
 
 
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A temporary directory other users reach, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="uringfs-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
 @pytest.fixture(scope="session")
-def shared_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def shared_mount() -> Iterator[Mount]:
     """allow_other, so that tests may act as other users."""
-    directory = tmp_path_factory.mktemp("shared")
-    for parent in (directory, *directory.parents[:2]):
-        os.chmod(parent, 0o755)  # other users must reach it
-    with Mount(directory / "mnt", "-o", "allow_other", "--max-rings", "4096") as mount:
+    with (
+        open_directory() as directory,
+        Mount(directory / "mnt", "-o", "allow_other", "--max-rings", "4096") as mount,
+    ):
         yield mount
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """An empty directory to mount on; a mount that a failing test leaves there is taken away."""
+    with open_directory() as parent:
+        path = parent / "mnt"
+        path.mkdir()
+        yield path
+        while is_mounted(path):
+            subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 @pytest.fixture

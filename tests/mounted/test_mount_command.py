@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,6 @@ from uringfs.cli.mount import Exit
 from uringfs.client import Ring, nop
 
 MOUNT_PY = str(ROOT / "mount.py")
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory; a mount that a failing test leaves there is taken away."""
-    path = tmp_path / "mnt"
-    path.mkdir()
-    yield path
-    while is_mounted(path):
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def refused(*args: str, by: tuple[str, ...] = (), env: dict[str, str] | None = None) -> tuple[int, str]:
@@ -94,8 +83,6 @@ def test_no_dev_fuse(directory: Path) -> None:
 
 def test_dev_fuse_not_permitted(directory: Path) -> None:
     """As an ordinary user, where /dev/fuse is root's alone."""
-    for parent in (directory, *directory.parents[:3]):
-        os.chmod(parent, 0o755)
     by = (
         *shell("mount -t tmpfs none /dev; mknod -m 600 /dev/fuse c 10 229; mknod -m 666 /dev/null c 1 3"),
         *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
@@ -195,8 +182,6 @@ def test_max_rings(directory: Path) -> None:
 
 
 def test_allow_other_and_without_it(directory: Path) -> None:
-    for parent in directory.parents[:3]:
-        os.chmod(parent, 0o755)
     script = f"import os; os.close(os.open({str(directory / 'new')!r}, os.O_RDWR))"
     as_other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", script]
     with Mount(directory, "-o", "allow_other,default_permissions"):

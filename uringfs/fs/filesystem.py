@@ -4,8 +4,6 @@ operations translates, tests drive it without a mount."""
 import errno
 import itertools
 import logging
-import stat
-import time
 from dataclasses import dataclass, field
 
 import trio
@@ -25,7 +23,6 @@ from uringfs.worker import Owners, Worker
 log = logging.getLogger(__name__)
 
 RingInode = Inode[RingFile]
-ROOT_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o777
 NEW_MODE = 0o666
 
 
@@ -53,8 +50,6 @@ class RingFs:
         self._open: dict[int, OpenFile] = {}
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
-        self.root_times = (time.time_ns(),) * 3
-        self.root_mode, self.root_uid, self.root_gid = ROOT_MODE, 0, 0
 
     def _make_file(self) -> RingFile:
         return RingFile(self._backend, self._make_worker)
@@ -99,8 +94,11 @@ class RingFs:
             return
         inode = file.inode
         inode.opens -= 1
-        if inode.opens == 0:
+        if inode.opens == 0 and inode.names:
             inode.payload.last_close()
+        elif inode.opens == 0:
+            # At once, whatever lookups the kernel still caches: nobody can come back to it.
+            inode.payload.close()
         self.inodes.release(inode)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from uringfs.errors import UringError
 
 ROOT = 1
+ROOT_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o777
 NEW = b"new"
 MAX_NAME = 255
 
@@ -52,6 +53,7 @@ class InodeTable(Generic[T]):
         self._numbers = itertools.count(ROOT + 1)
         self._inodes: dict[int, Inode[T]] = {}
         self._names: dict[bytes, Inode[T]] = {}
+        self.root: Inode[None] = Inode(ROOT, ROOT_MODE, 0, 0, None, names=2)
 
     def __len__(self) -> int:
         return len(self._inodes)
@@ -63,9 +65,11 @@ class InodeTable(Generic[T]):
         except KeyError:
             raise UringError(errno.ESTALE) from None
 
-    def names(self) -> list[tuple[bytes, Inode[T]]]:
-        """In the order of their creation, so that an offset into it stays a place to go on."""
-        return list(self._names.items())
+    def names_behind(self, number: int) -> list[tuple[bytes, Inode[T]]]:
+        """Those of inodes above that number, in the order of their numbers: a place to go on that stays
+        one whatever is made, removed or renamed meanwhile."""
+        names = [(name, inode) for name, inode in self._names.items() if inode.number > number]
+        return sorted(names, key=lambda named: named[1].number)
 
     def allocate(self, mode: int, uid: int, gid: int) -> Inode[T]:
         """A fresh regular file without a name. ENOSPC at the limit."""
@@ -93,6 +97,7 @@ class InodeTable(Generic[T]):
         inode = self.allocate(mode, uid, gid)
         self._names[name] = inode
         inode.names = 1
+        self._changed()
         return inode
 
     def unlink(self, name: bytes) -> None:
@@ -109,18 +114,20 @@ class InodeTable(Generic[T]):
         if len(new) > MAX_NAME:
             raise UringError(errno.ENAMETOOLONG)
         if exchange:
-            self._names[old], self._names[new] = self.find(new), inode
+            other = self.find(new)
+            self._names[old], self._names[new] = other, inode
+            self._changed(inode, other)
             return
-        other = self._names.get(new)
-        if other is inode:
+        replaced = self._names.get(new)
+        if replaced is inode:
             return
-        if other is not None:
+        if replaced is not None:
             if noreplace:
                 raise UringError(errno.EEXIST)
-            self._drop_name(new, other)
+            self._drop_name(new, replaced)
         del self._names[old]
         self._names[new] = inode
-        inode.ctime_ns = time.time_ns()
+        self._changed(inode)
 
     def looked_up(self, inode: Inode[T]) -> None:
         inode.lookups += 1
@@ -146,5 +153,11 @@ class InodeTable(Generic[T]):
     def _drop_name(self, name: bytes, inode: Inode[T]) -> None:
         del self._names[name]
         inode.names = 0
-        inode.ctime_ns = time.time_ns()
+        self._changed(inode)
         self.release(inode)
+
+    def _changed(self, *inodes: Inode[T]) -> None:
+        """The directory has; so have the inodes whose name it was."""
+        now = self.root.mtime_ns = self.root.ctime_ns = time.time_ns()
+        for inode in inodes:
+            inode.ctime_ns = now

@@ -21,7 +21,7 @@ from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_WAIT
 from uringfs.errors import UringError
 from uringfs.fs import control, status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode
-from uringfs.fs.inodes import NEW
+from uringfs.fs.inodes import NEW, Inode
 from uringfs.ring.ring import Ring
 
 # isort: split
@@ -143,43 +143,33 @@ class Operations(pyfuse3.Operations):
 
     # -- attributes
 
-    def _attributes(self, inode: RingInode, entry_timeout: float = ATTR_TIMEOUT) -> pyfuse3.EntryAttributes:
+    def _node(self, number: int) -> RingInode | Inode[None]:
+        return self._fs.inodes.root if number == ROOT else self._fs.inodes[number]
+
+    def _attributes(
+        self, inode: RingInode | Inode[None], entry_timeout: float = ATTR_TIMEOUT
+    ) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode.number
         entry.st_mode = inode.mode
         entry.st_nlink = inode.names
         entry.st_uid, entry.st_gid = inode.uid, inode.gid
-        entry.st_size = RING_FILE_SIZE
+        entry.st_size = RING_FILE_SIZE if inode.number != ROOT else 0
         entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = inode.atime_ns, inode.mtime_ns, inode.ctime_ns
         entry.attr_timeout, entry.entry_timeout = ATTR_TIMEOUT, entry_timeout
         return entry
 
-    def _root(self) -> pyfuse3.EntryAttributes:
-        fs, entry = self._fs, pyfuse3.EntryAttributes()
-        entry.st_ino, entry.st_mode, entry.st_nlink = ROOT, fs.root_mode, 2
-        entry.st_uid, entry.st_gid = fs.root_uid, fs.root_gid
-        entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = fs.root_times
-        entry.attr_timeout = entry.entry_timeout = ATTR_TIMEOUT
-        return entry
-
     @door
     async def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
-        return self._root() if inode == ROOT else self._attributes(self._fs.inodes[inode])
+        return self._attributes(self._node(inode))
 
     @door
     async def setattr(
         self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: Any
     ) -> pyfuse3.EntryAttributes:
-        if inode == ROOT:
-            fs = self._fs
-            if fields.update_mode:
-                fs.root_mode = stat.S_IFDIR | stat.S_IMODE(attr.st_mode)
-            fs.root_uid = attr.st_uid if fields.update_uid else fs.root_uid
-            fs.root_gid = attr.st_gid if fields.update_gid else fs.root_gid
-            return self._root()
-        node = self._fs.inodes[inode]
+        node = self._node(inode)
         if fields.update_mode:
-            node.mode = stat.S_IFREG | stat.S_IMODE(attr.st_mode)
+            node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(attr.st_mode)
         node.uid = attr.st_uid if fields.update_uid else node.uid
         node.gid = attr.st_gid if fields.update_gid else node.gid
         node.atime_ns = attr.st_atime_ns if fields.update_atime else node.atime_ns
@@ -193,7 +183,7 @@ class Operations(pyfuse3.Operations):
     @door
     async def lookup(self, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
         if name == b"." or name == b"..":
-            return self._root()
+            return self._attributes(self._fs.inodes.root)
         inode = self._fs.lookup(name, ctx.uid, ctx.gid)
         return self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
 
@@ -245,14 +235,10 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
-        for inode in sorted((inode for _, inode in self._fs.inodes.names()), key=lambda inode: inode.number):
-            if inode.number <= start_id:
-                continue
-            names = [name for name, named in self._fs.inodes.names() if named is inode]
-            inode.lookups += 1
-            if not pyfuse3.readdir_reply(token, names[0], self._attributes(inode), inode.number):
-                inode.lookups -= 1
+        for name, inode in self._fs.inodes.names_behind(start_id):
+            if not pyfuse3.readdir_reply(token, name, self._attributes(inode), inode.number):
                 return
+            inode.lookups += 1
 
     # -- open files
 

@@ -5,6 +5,7 @@ same numbers as xattrs, for scripts."""
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.fs.ringfile import RingFile
 from uringfs.ring.ring import Ring
+from uringfs.wait import CqWait
 from uringfs.worker import Worker
 
 XATTR_PREFIX = "user.uring."
@@ -53,7 +54,7 @@ def _fdinfo(worker: Worker) -> list[str]:
         "UserBufs:\t0",
         "PollList:",
         "CqOverflowList:",
-        *(f"  user_data={cqe.user_data}, res={cqe.res}, flags={cqe.flags:x}" for cqe in cq.backlog),
+        *(f"  user_data={cqe.user_data}, res={cqe.res}, flags={cqe.flags:x}" for cqe, _ in cq.backlog),
         "NAPI:\tdisabled",
     ]
 
@@ -67,7 +68,7 @@ def _ours(file: RingFile, worker: Worker) -> list[str]:
         f"Backend:\t{file.backend}",
         f"SetupFlags:\t{flag_names(SETUP_FLAGS, ring.geometry.flags)}",
         *(f"{name}:\t{value}" for name, value in _counters(ring).items()),
-        f"Waiting:\t{len(ring.waiters)}",
+        f"Waiting:\t{_waiting(ring)}",
         f"Pending:\t{len(pending)}",
         *(
             f"  opcode:{_opcode(sqe.opcode)}, fd:{sqe.fd}, flags:{flag_names(SQE_FLAGS, sqe.flags)}, "
@@ -75,6 +76,11 @@ def _ours(file: RingFile, worker: Worker) -> list[str]:
             for sqe in pending
         ),
     ]
+
+
+def _waiting(ring: Ring) -> int:
+    """Enters that wait. A poll waits for the ring, too, but that is the kernel's business."""
+    return sum(isinstance(waiter, CqWait) for waiter in ring.waiters)
 
 
 def _counters(ring: Ring) -> dict[str, int]:
@@ -102,7 +108,7 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
         "cq_ready": ring.cq.ready(),
         "backlog": len(ring.cq.backlog),
         "pending": len(file.worker.pending),
-        "waiting": len(ring.waiters),
+        "waiting": _waiting(ring),
         "enters": ring.counters.enters,
         "submitted": ring.counters.submitted,
         "completed": ring.counters.completed,

@@ -1,0 +1,84 @@
+"""Thousands of rings come and go; the daemon's descriptors, mappings, memory and inodes do not pile up."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.mounting import Mount, until
+from uringfs.client import Ring, nop
+
+CYCLES = 10_000
+WARM_UP = 500
+RSS_SLACK = 4 << 20  # bytes: allocator noise; 10,000 leaked objects of 500 bytes would show
+
+
+class Held(NamedTuple):
+    """What the daemon has."""
+
+    descriptors: int
+    mappings: int
+    free_inodes: int
+
+    @classmethod
+    def by(cls, mount: Mount) -> "Held":
+        return cls(
+            len(os.listdir(f"/proc/{mount.pid}/fd")),
+            maps(mount).count("memfd:"),
+            os.statvfs(mount.path).f_ffree,
+        )
+
+
+def maps(mount: Mount) -> str:
+    return Path(f"/proc/{mount.pid}/maps").read_text()
+
+
+def rss(mount: Mount) -> int:
+    return int(Path(f"/proc/{mount.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def assert_same_after(mount: Mount, work: Callable[[], None]) -> None:
+    def settled() -> bool:
+        # The kernel keeps the last entry of `new` it looked up until the next, and so one bare inode.
+        return os.statvfs(mount.path).f_ffree >= 4095 and "memfd:" not in maps(mount)
+
+    until(settled, "the first rings to be freed")
+    before, memory = Held.by(mount), rss(mount)
+    work()
+    until(lambda: Held.by(mount) == before, f"as before: {before}")
+    assert rss(mount) - memory < RSS_SLACK
+
+
+@pytest.mark.parametrize("which", ["named", "new"])
+def test_ten_thousand_rings(mount: Mount, name: str, which: str) -> None:
+    def cycle(count: int) -> None:
+        for _ in range(count):
+            with Ring(mount / (name if which == "named" else "new"), 8):
+                pass
+            if which == "named":
+                os.unlink(mount / name)
+
+    cycle(WARM_UP)
+    assert_same_after(mount, lambda: cycle(CYCLES))
+
+
+def test_pending_reads_and_dead_clients_leave_nothing(mount: Mount, name: str) -> None:
+    """A pipe read pends at each close: the duplicate descriptor and the pinned memory go with it."""
+    receive, send = os.pipe()
+
+    def cycle(count: int) -> None:
+        for _ in range(count):
+            with Ring(mount / "new", 8) as ring:
+                for user_data in range(4):
+                    ring.readv(receive, [bytearray(8)], user_data=user_data)
+                ring.queue(nop(9))
+                assert ring.submit(wait=1) == 5
+
+    try:
+        cycle(50)
+        assert_same_after(mount, lambda: cycle(500))
+    finally:
+        os.close(receive)
+        os.close(send)
