@@ -2,6 +2,7 @@
 
 import errno
 import time
+from collections.abc import Callable
 
 import trio
 
@@ -21,6 +22,8 @@ class CqWait:
 
     def __init__(self, ring: Ring, min_events: int, timeout: float, min_wait: float) -> None:
         self._ring = ring
+        self.begin: Callable[[], None] = lambda: None
+        """What the waiting thread does first: its task work."""
         self._target = (ring.cq.head() + min_events) & U32
         self._seen = ring.cq.tail
         self._deadline = trio.current_time() + timeout
@@ -50,6 +53,7 @@ class CqWait:
         """0, -ETIME, or -EBADF once the ring is gone. Cancelled: the caller says interrupted()."""
         self._ring.waiters.append(self)
         try:
+            self.begin()
             self.completions()
             with trio.move_on_at(min(self._deadline, self._min_deadline)):
                 await self._done.wait()

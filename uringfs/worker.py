@@ -141,6 +141,8 @@ class Worker:
             if submitted:
                 return Entered(submitted)
             raise
+        if wait is not None and self._defers:
+            wait.begin = self._run_task_work
         return Entered(submitted, wait)
 
     def check_submitter(self, caller: Caller) -> None:

@@ -6,7 +6,7 @@ The worker implements it; ops depend on this interface alone.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from uringfs.host.base import Host
+from uringfs.host.base import Caller, Host
 from uringfs.ops.resources import Resources
 
 if TYPE_CHECKING:
@@ -18,8 +18,14 @@ class RingContext(Protocol):
     host: Host
     setup_flags: int
 
-    def post_cqe(self, user_data: int, res: int, flags: int) -> None:
+    def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         """A CQE beside the request's own (io_post_aux_cqe()), published with the batch or by publish()."""
+
+    def enable(self, caller: Caller) -> None:
+        """End IORING_SETUP_R_DISABLED. EBADFD."""
+
+    def check_submitter(self, caller: Caller) -> None:
+        """EEXIST if a single issuer is set, and it is another thread."""
 
     def publish(self) -> None:
         """Let the client see what was posted, and wake who waits. Needed after post_cqe() in a task."""

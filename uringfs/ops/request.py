@@ -27,6 +27,7 @@ class Request:
 
     __slots__ = (
         "attachment",
+        "big",
         "caller",
         "context",
         "cqe_flags",
@@ -62,6 +63,8 @@ class Request:
         """REQ_F_FAIL: what is linked behind must not run. A short read fails without being negative."""
         self.res = 0
         self.cqe_flags = 0
+        self.big = b""
+        """The second half of a 32-byte CQE."""
         self.link: Request | None = None
         self.scope: trio.CancelScope | None = None
         """Of the task, once there is one."""

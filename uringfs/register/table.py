@@ -23,12 +23,18 @@ def _bare(handler: Handler) -> Handler:
     return checked
 
 
+def _enable_rings(call: Registration) -> int:
+    call.ring.enable(call.caller)
+    return 0
+
+
 # fmt: off
 REGISTER: dict[int, tuple[str, Handler]] = {
     2: ("REGISTER_FILES", files.register_files),
     3: ("UNREGISTER_FILES", _bare(files.unregister_files)),
     6: ("REGISTER_FILES_UPDATE", files.update_files),
     8: ("REGISTER_PROBE", probe.probe),
+    12: ("REGISTER_ENABLE_RINGS", _bare(_enable_rings)),
     13: ("REGISTER_FILES2", files.register_files2),
     14: ("REGISTER_FILES_UPDATE2", files.update_files2),
     25: ("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
@@ -41,4 +47,5 @@ def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: 
     row = REGISTER.get(opcode)
     if row is None:
         raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")
+    ring.check_submitter(caller)
     return row[1](Registration(ring, caller, opcode, arg, nr_args))

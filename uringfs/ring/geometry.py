@@ -19,9 +19,16 @@ from uringfs.abi.constants import (
     IORING_MAX_ENTRIES,
     IORING_OFF_SQES,
     IORING_SETUP_CLAMP,
+    IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_CQE32,
     IORING_SETUP_CQSIZE,
+    IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_NO_SQARRAY,
+    IORING_SETUP_R_DISABLED,
+    IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_SQE128,
     IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_TASKRUN_FLAG,
 )
 from uringfs.abi.structs import (
     CQ_FLAGS,
@@ -48,7 +55,17 @@ from uringfs.errors import UringError
 
 # What is honoured, and so what is advertised; anything else answers as a kernel without it.
 SUPPORTED_SETUP_FLAGS = (
-    IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
+    IORING_SETUP_CQSIZE
+    | IORING_SETUP_CLAMP
+    | IORING_SETUP_R_DISABLED
+    | IORING_SETUP_SUBMIT_ALL
+    | IORING_SETUP_COOP_TASKRUN
+    | IORING_SETUP_TASKRUN_FLAG
+    | IORING_SETUP_SQE128
+    | IORING_SETUP_CQE32
+    | IORING_SETUP_SINGLE_ISSUER
+    | IORING_SETUP_DEFER_TASKRUN
+    | IORING_SETUP_NO_SQARRAY
 )
 FEATURES = (
     IORING_FEAT_SINGLE_MMAP
@@ -80,7 +97,17 @@ class Geometry:
     @property
     def file_size(self) -> int:
         """Bytes the ring's memory must cover: the highest mmap offset in use."""
-        return IORING_OFF_SQES + self.sq_entries * SQE.size
+        return IORING_OFF_SQES + self.sq_entries * self.sqe_size
+
+    @property
+    def sqe_size(self) -> int:
+        """Bytes from one SQE to the next."""
+        return SQE.size * (2 if self.flags & IORING_SETUP_SQE128 else 1)
+
+    @property
+    def cqe_size(self) -> int:
+        """Bytes from one CQE to the next."""
+        return _cqe_size(self.flags)
 
     @classmethod
     def of(cls, entries: int, params: Params) -> "Geometry":
@@ -90,13 +117,14 @@ class Geometry:
         flags = params.flags
         if flags & ~SUPPORTED_SETUP_FLAGS:
             raise UringError(errno.EINVAL, f"setup flags {flags & ~SUPPORTED_SETUP_FLAGS:#x} are not supported")
+        _check_flags(flags)
         sq_entries = _entries(entries, IORING_MAX_ENTRIES, flags, "entries")
         cq_entries = 2 * sq_entries
         if flags & IORING_SETUP_CQSIZE:
             cq_entries = _entries(params.cq_entries, IORING_MAX_CQ_ENTRIES, flags, "cq_entries")
             if cq_entries < sq_entries:
                 raise UringError(errno.EINVAL, "the CQ is smaller than the SQ")
-        size = CQES + cq_entries * CQE.size
+        size = CQES + cq_entries * _cqe_size(flags)
         sq_array = 0
         if not flags & IORING_SETUP_NO_SQARRAY:
             sq_array = -(-size // SMP_CACHE_BYTES) * SMP_CACHE_BYTES
@@ -109,6 +137,18 @@ class Geometry:
         sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, 0)
         cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, 0)
         return PARAMS.pack(*head) + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
+
+
+def _cqe_size(flags: int) -> int:
+    return CQE.size * (2 if flags & IORING_SETUP_CQE32 else 1)
+
+
+def _check_flags(flags: int) -> None:
+    """io_uring_sanitise_params(): flags that need others."""
+    if flags & IORING_SETUP_TASKRUN_FLAG and not flags & (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN):
+        raise UringError(errno.EINVAL, "TASKRUN_FLAG needs COOP_TASKRUN or DEFER_TASKRUN")
+    if flags & IORING_SETUP_DEFER_TASKRUN and not flags & IORING_SETUP_SINGLE_ISSUER:
+        raise UringError(errno.EINVAL, "DEFER_TASKRUN needs SINGLE_ISSUER")
 
 
 def _entries(entries: int, most: int, flags: int, name: str) -> int:

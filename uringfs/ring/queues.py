@@ -47,6 +47,7 @@ class SubmissionQueue:
         self._memory = memory
         self._mask = geometry.sq_entries - 1
         self._array = geometry.sq_array
+        self._size = geometry.sqe_size
         self.entries = geometry.sq_entries
         self.head = 0
         memory.store(SQ_RING_MASK, self._mask)
@@ -62,7 +63,7 @@ class SubmissionQueue:
         return min((self._memory.load(SQ_TAIL) - self.head) & U32, self.entries)
 
     def get(self) -> bytes | None:
-        """A copy of the next SQE, 64 bytes; None if its index is out of range, which counts as dropped."""
+        """A copy of the next SQE, 64 or 128 bytes; None if its index is out of range, which counts as dropped."""
         index = self.head & self._mask
         self.head = (self.head + 1) & U32
         if self._array:
@@ -70,7 +71,7 @@ class SubmissionQueue:
             if index >= self.entries:
                 self._memory.store(SQ_DROPPED, (self.dropped + 1) & U32)
                 return None
-        return self._memory.read(IORING_OFF_SQES + index * SQE.size, SQE.size)
+        return self._memory.read(IORING_OFF_SQES + index * self._size, self._size)
 
     def peek(self) -> list[tuple[int, Sqe]]:
         """(index, SQE) of those queued and not taken yet, for people to look at."""
@@ -80,7 +81,8 @@ class SubmissionQueue:
             if self._array:
                 index = self._memory.load(self._array + 4 * index)
             if index < self.entries:
-                found.append((index, Sqe._make(SQE.unpack(self._memory.read(IORING_OFF_SQES + index * 64, 64)))))
+                data = self._memory.read(IORING_OFF_SQES + index * self._size, SQE.size)
+                found.append((index, Sqe._make(SQE.unpack(data))))
         return found
 
     def commit(self) -> None:
@@ -97,7 +99,7 @@ class SubmissionQueue:
             return False
         tail = self._memory.load(SQ_TAIL)
         index = tail & self._mask
-        self._memory.write(IORING_OFF_SQES + index * SQE.size, sqe)
+        self._memory.write(IORING_OFF_SQES + index * self._size, sqe)
         if self._array:
             self._memory.store(self._array + 4 * index, index)
         self._memory.store(SQ_TAIL, (tail + 1) & U32)
@@ -120,13 +122,15 @@ class CompletionQueue:
     def __init__(self, memory: RingMemory, geometry: Geometry, sq: SubmissionQueue) -> None:
         self._memory = memory
         self._sq = sq
+        self._size = geometry.cqe_size
         self._mask = geometry.cq_entries - 1
         self.entries = geometry.cq_entries
         self.tail = 0
-        self.backlog: deque[Cqe] = deque()
+        self.backlog: deque[tuple[Cqe, bytes]] = deque()
+        """What did not fit: the CQE and, on CQE32 rings, its second half."""
         self._head = 0
         self._mirror_used = False
-        self._free = self.entries  # CQEs that fit before the client's head has to be looked at again
+        self._free = 0  # CQEs that fit before the client's head has to be looked at again
         for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
             memory.store(base + CQ_RING_MASK, self._mask)
             memory.store(base + CQ_RING_ENTRIES, self.entries)
@@ -154,23 +158,30 @@ class CompletionQueue:
         """__io_cqring_events_user(): CQEs posted and not reaped, as the client's head says."""
         return (self.tail - self.head()) & U32
 
-    def post(self, user_data: int, res: int, flags: int) -> None:
-        """Write one CQE behind the tail, or keep it in the backlog; publish() makes it seen."""
+    def post(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
+        """Write one CQE behind the tail, or keep it in the backlog; publish() makes it seen. big: the
+        second half of a 32-byte CQE, zeros if not given."""
         if self._free == 0 and not self.backlog:
-            # io_cqe_cache_refill(): a head that lies counts as a full queue
-            self._free = self.entries - min((self.tail - self.head()) & U32, self.entries)
+            self._refill()
         if self._free == 0 or self.backlog:
-            self._overflow(Cqe(user_data, res, flags))
+            self._overflow(Cqe(user_data, res, flags), big)
             return
         self._free -= 1
         data = CQE.pack(user_data, res, flags)
-        offset = CQES + (self.tail & self._mask) * CQE.size
+        if self._size != CQE.size:
+            data += big.ljust(CQE.size, b"\0")
+        offset = CQES + (self.tail & self._mask) * self._size
         write = self._memory.write
         write(offset, data)
         write(IORING_OFF_CQ_RING + offset, data)
         self.tail = (self.tail + 1) & U32
 
-    def _overflow(self, cqe: Cqe) -> None:
+    def _refill(self) -> None:
+        """io_cqe_cache_refill(): a head that lies counts as a full queue; looked at again at each wrap."""
+        free = self.entries - min(self.ready(), self.entries)
+        self._free = min(free, self.entries - (self.tail & self._mask))
+
+    def _overflow(self, cqe: Cqe, big: bytes) -> None:
         """io_cqring_add_overflow()"""
         if len(self.backlog) >= MAX_BACKLOG:
             for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
@@ -178,18 +189,19 @@ class CompletionQueue:
             return
         if not self.backlog:
             self._sq.set_flags(IORING_SQ_CQ_OVERFLOW)
-        self.backlog.append(cqe)
+        self.backlog.append((cqe, big))
 
     def flush(self) -> None:
         """__io_cqring_overflow_flush(): move what fits from the backlog, in order."""
         if not self.backlog:
             return
         pending, self.backlog = self.backlog, deque()
-        room = self.entries - min(self.ready(), self.entries)
-        self._free = room
-        while pending and room:
-            self.post(*pending.popleft())
-            room -= 1
+        self._refill()
+        while pending and self._free:
+            cqe, big = pending.popleft()
+            self.post(*cqe, big)
+            if not self._free:
+                self._refill()
         self.backlog = pending
         if not pending:
             self._sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
@@ -205,7 +217,8 @@ class CompletionQueue:
         head, found = self.head(), []
         for position in range(head, head + min(self.ready(), self.entries)):
             index = position & self._mask
-            found.append((index, Cqe._make(CQE.unpack(self._memory.read(CQES + index * CQE.size, CQE.size)))))
+            data = self._memory.read(CQES + index * self._size, CQE.size)
+            found.append((index, Cqe._make(CQE.unpack(data))))
         return found
 
     def reap(self, most: int) -> list[Cqe]:
