@@ -1,0 +1,295 @@
+"""The text language from a real shell: every command, every error, and what `cat` and the tools show."""
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.children import Child, in_child
+from tests.support.mounting import DEADLINE, Mount, until
+from uringfs.abi.control import RING_FILE_SIZE
+from uringfs.client import Ring
+
+
+class Shell:
+    """`sh` with $r as the ring's path."""
+
+    def __init__(self, mount: Mount, name: str) -> None:
+        self.path = mount / name
+
+    def __call__(self, script: str) -> str:
+        done = self.run(script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, script: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", "-c", script],
+            env={**os.environ, "r": str(self.path), "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE,
+        )
+
+    def refused(self, command: str, errno_text: str, message: str) -> None:
+        """echo COMMAND fails with that errno; `cat` has the message."""
+        done = self.run(f"/bin/echo '{command}' > $r")  # dash's own echo says `I/O error` whatever it was
+        assert done.returncode != 0, f"{command}: accepted"
+        assert errno_text in done.stderr
+        last = next(line for line in self("cat $r").splitlines() if line.startswith("LastMessage:"))
+        assert re.search(message, last), last
+
+
+@pytest.fixture
+def sh(mount: Mount, name: str) -> Shell:
+    return Shell(mount, name)
+
+
+def lines(text: str) -> dict[str, str]:
+    """NAME:<tab>VALUE lines."""
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+# -- commands
+
+
+def test_a_session(sh: Shell) -> None:
+    assert lines(sh("> $r; cat $r"))["State"].startswith("not set up")
+    shown = lines(sh("echo setup 8 > $r; cat $r"))
+    assert shown["LastMessage"] == "setup: 8 SQ entries, 16 CQ entries"
+    assert (shown["SqMask"], shown["CqMask"]) == ("0x7", "0xf")
+    shown = lines(sh("echo nop user_data=42 > $r; echo nop user_data=43 >> $r; cat $r"))
+    assert shown["LastMessage"] == "queued user_data 43; 2 in the SQ"
+    assert (shown["SqHead"], shown["SqTail"], shown["SQEs"]) == ("0", "2", "2")
+    shown = lines(sh("echo enter > $r; cat $r"))
+    assert shown["LastMessage"] == "enter: 2 submitted, 2 CQEs ready"
+    assert (shown["SqHead"], shown["CqTail"], shown["CQEs"]) == ("2", "2", "2")
+    shown = lines(sh("echo reap 1 > $r; cat $r"))
+    assert shown["LastMessage"] == "reaped 1: user_data:42, res:0, flags:0"
+    shown = lines(sh("echo reap > $r; cat $r"))
+    assert shown["LastMessage"] == "reaped 1: user_data:43, res:0, flags:0"
+    assert lines(sh("echo reap > $r; cat $r"))["LastMessage"] == "reaped 0"
+
+
+def test_the_lines_of_the_kernels_fdinfo_come_first_and_in_its_order(sh: Shell) -> None:
+    text = sh("echo 'setup 4\nnop user_data=7 flags=IO_LINK\nnop user_data=0x8' > $r; cat $r")
+    names = [line.split(":")[0] for line in text.splitlines()]
+    fdinfo = "SqMask SqHead SqTail CachedSqHead CqMask CqHead CqTail CachedCqTail SQEs".split()
+    assert names[:9] == fdinfo
+    assert text.splitlines()[9:11] == [
+        "    0: opcode:NOP, fd:-1, flags:4, off:0, addr:0x0, rw_flags:0x0, buf_index:0 user_data:7",
+        "    1: opcode:NOP, fd:-1, flags:0, off:0, addr:0x0, rw_flags:0x0, buf_index:0 user_data:8",
+    ]
+    rest = ["CQEs", *"SqThread SqThreadCpu SqTotalTime SqWorkTime UserFiles UserBufs PollList".split()]
+    rest += ["CqOverflowList", "NAPI"]
+    assert names[11 : 11 + len(rest)] == rest
+    text = sh("echo enter > $r; cat $r")
+    assert "\nCQEs:\t2\n    0: user_data:7, res:0, flag:0\n    1: user_data:8, res:0, flag:0\n" in text
+
+
+def test_our_lines(sh: Shell, mount: Mount) -> None:
+    shown = lines(sh("echo 'setup 4 cq=32 flags=CLAMP|SUBMIT_ALL' > $r; cat $r"))
+    assert re.fullmatch(r"pid:\d+, uid:0", shown["Owner"])
+    assert shown["Backend"] == "passthrough"
+    assert shown["SetupFlags"] == "CQSIZE|CLAMP|SUBMIT_ALL"
+    assert shown["CqMask"] == "0x1f"
+    shown = lines(sh("printf 'nop\\nnop\\nenter\\n' > $r; cat $r"))
+    assert (shown["Submitted"], shown["Completed"]) == ("2", "2")
+
+
+def test_several_commands_comments_and_blank_lines(sh: Shell) -> None:
+    script = "# a ring\n\n   setup   4\n\tnop user_data=1\n  # twice\nnop user_data=2\nenter\nreap\n"
+    sh(f"printf '{script}' > $r")
+    assert "reaped 2: user_data:1, res:0, flags:0; user_data:2" in sh("cat $r")
+
+
+def test_a_failing_line_ends_the_write_and_what_stood_before_it_is_done(sh: Shell) -> None:
+    done = sh.run("/usr/bin/printf 'setup 4\\nnop\\nenter x\\nnop\\n' > $r")
+    assert "Invalid argument" in done.stderr
+    assert "State" in sh("cat $r")  # parsed as a whole: nothing was done
+    sh("printf 'setup 1\\nnop\\n' > $r")
+    done = sh.run("/usr/bin/printf 'enter\\nnop user_data=1\\nnop\\nreap\\n' > $r")
+    assert "Resource temporarily unavailable" in done.stderr
+    shown = lines(sh("cat $r"))
+    assert (shown["SqTail"], shown["CQEs"]) == ("2", "1")
+
+
+def test_enter_counts(sh: Shell) -> None:
+    sh("printf 'setup 8\\nnop\\nnop\\nnop\\n' > $r")
+    assert lines(sh("echo enter 2 > $r; cat $r"))["LastMessage"] == "enter: 2 submitted, 2 CQEs ready"
+    assert lines(sh("echo enter 9 wait=3 > $r; cat $r"))["LastMessage"] == "enter: 1 submitted, 3 CQEs ready"
+    assert lines(sh("echo enter wait=3 > $r; cat $r"))["LastMessage"] == "enter: 0 submitted, 3 CQEs ready"
+
+
+def test_flags_by_name_and_number(sh: Shell) -> None:
+    text = sh("printf 'setup 4\\nnop flags=IO_LINK|IO_DRAIN\\nnop flags=0x10\\nnop flags=ASYNC|4\\n' > $r; cat $r")
+    assert re.findall(r"opcode:NOP, fd:-1, flags:(\w+)", text) == ["6", "10", "14"]
+
+
+def test_readv(sh: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b'line "1"\n\\\t\0\xff' + b"x" * 50)
+    sh(f"printf 'setup 4\\nreadv path={tmp_path}/file len=12 user_data=43\\nenter wait=1\\nreap\\n' > $r")
+    text = sh("cat $r")
+    assert lines(text)["LastMessage"] == "reaped 1: user_data:43, res:12, flags:0"
+    assert 'Data:\tuser_data:43, len:12, "line \\"1\\"\\n\\\\\\t\\000"\n' in text
+    sh(f"printf 'readv path={tmp_path}/file len=4 off=9 user_data=44\\nenter wait=1\\nreap\\n' > $r")
+    assert 'Data:\tuser_data:44, len:4, "\\\\\\t\\000\\377"' in sh("cat $r")
+    sh(f"printf 'readv path={tmp_path}/none user_data=45\\nenter wait=1\\nreap\\n' > $r")
+    assert "user_data:45, res:-2, flags:0" in sh("cat $r")
+    sh(f"cd {tmp_path}; printf 'readv path=file len=999\\nenter wait=1\\nreap\\n' > $r")
+    assert "res:63, flags:0" in sh("cat $r")  # a relative path, a short read
+
+
+def test_readv_has_the_writers_rights(sh: Shell, tmp_path: Path, mount: Mount) -> None:
+    secret = mount.path.parent / "secret"
+    secret.write_text("root's alone")
+    secret.chmod(0o600)
+    sh("echo setup 4 > $r; chmod 666 $r")
+
+    def stranger(_: Child) -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        sh(f"printf 'readv path={secret}\\nenter wait=1\\nreap\\n' > $r")
+
+    with in_child(stranger):
+        pass
+    assert "res:-13, flags:0" in sh("cat $r")
+    sh(f"printf 'readv path={secret}\\nenter wait=1\\nreap\\n' > $r")
+    assert "root's alone" in sh("cat $r")
+
+
+def test_a_readv_goes_on_when_the_shell_has_gone(sh: Shell, tmp_path: Path) -> None:
+    """Nobody has the ring open: the name keeps it, and the read ends when the fifo speaks."""
+    os.mkfifo(tmp_path / "fifo")
+    sh(f"printf 'setup 4\\nreadv path={tmp_path}/fifo user_data=5\\nenter\\n' > $r")
+    assert "Pending:\t1\n  opcode:READV" in sh("cat $r")
+    sh(f"echo hello > {tmp_path}/fifo")
+    until(lambda: 'user_data:5, len:6, "hello\\n"' in sh("cat $r"), "the data")
+    assert "user_data:5, res:6" in sh("cat $r")
+
+
+def test_text_and_a_mapping_client_share_the_queues(sh: Shell) -> None:
+    with Ring(sh.path, 4) as ring:
+        sh("printf 'nop user_data=9\\n' > $r")
+        assert ring.queued() == 1
+        assert ring.submit(wait=1) == 1
+        assert [cqe.user_data for cqe in ring.reap()] == [9]
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("command", "errno_text", "message"),
+    [
+        ("hello", "Invalid argument", r"EINVAL: unknown command 'hello': setup, nop, readv, enter or reap"),
+        ("setup", "Invalid argument", "setup needs a number of entries: setup 8"),
+        ("setup x", "Invalid argument", "setup: entries is no number: 'x'"),
+        ("setup 0", "Invalid argument", "EINVAL: entries is 0"),
+        ("setup 99999", "Invalid argument", "99999 is above 32768; IORING_SETUP_CLAMP clamps it"),
+        ("setup 8 cq=4", "Invalid argument", "the CQ is smaller than the SQ"),
+        ("setup 8 cq=0", "Invalid argument", "cq_entries is 0"),
+        ("setup 8 cq=-1", "Invalid argument", r"cq -1 is not within 0\.\."),
+        ("setup 8 flags=NOPE", "Invalid argument", "unknown flag 'NOPE': one of IOPOLL SQPOLL"),
+        ("setup 8 flags=SQPOLL", "Invalid argument", "setup flags 0x2 are not supported"),
+        ("setup 8 9", "Invalid argument", "setup: what is '9'"),
+        ("setup 8 size=9", "Invalid argument", "setup: what is 'size=9'"),
+        ("setup 8 cq=16 cq=16", "Invalid argument", "cq is given twice"),
+        ("nop", "File descriptor in bad state", "EBADFD: this ring has not been set up"),
+        ("enter", "File descriptor in bad state", "EBADFD"),
+        ("reap", "File descriptor in bad state", "EBADFD"),
+        ("readv path=/etc/hostname", "File descriptor in bad state", "EBADFD"),
+    ],
+)
+def test_errors_before_setup(sh: Shell, command: str, errno_text: str, message: str) -> None:
+    sh.refused(command, errno_text, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "errno_text", "message"),
+    [
+        ("setup 8", "Device or resource busy", "EBUSY: this ring has been set up; open another"),
+        ("nop 5", "Invalid argument", "nop: what is '5'"),
+        ("nop user_data=x", "Invalid argument", "user_data is no number: 'x'"),
+        ("nop user_data=18446744073709551616", "Invalid argument", "is not within 0..18446744073709551615"),
+        ("nop flags=IO_LINKS", "Invalid argument", "unknown flag 'IO_LINKS'"),
+        ("readv len=5", "Invalid argument", "readv needs path="),
+        ("readv path= len=5", "Invalid argument", "readv needs path="),
+        ("readv path=/x len=1048577", "Invalid argument", r"len 1048577 is not within 0\.\.1048576"),
+        ("readv path=/x off=-1", "Invalid argument", "off -1 is not within"),
+        ("enter -1", "Invalid argument", "count -1 is not within"),
+        ("enter wait=x", "Invalid argument", "wait is no number"),
+        ("reap x", "Invalid argument", "count is no number: 'x'"),
+        ("reap 1 2", "Invalid argument", "reap: what is '2'"),
+    ],
+)
+def test_errors_after_setup(sh: Shell, command: str, errno_text: str, message: str) -> None:
+    sh("echo setup 4 > $r")
+    sh.refused(command, errno_text, message)
+
+
+def test_a_full_queue(sh: Shell) -> None:
+    sh("printf 'setup 2\\nnop\\nnop\\n' > $r")
+    sh.refused("nop", "Resource temporarily unavailable", "EAGAIN: the SQ is full .2 entries.: `enter` first")
+
+
+# -- the tools
+
+
+def test_ls_stat_rm_mv(sh: Shell, mount: Mount) -> None:
+    sh("umask 022; echo setup 4 > $r")
+    assert sh("ls -l $r").startswith(f"-rw-r--r-- 1 root root {RING_FILE_SIZE} ")
+    assert sh("stat -c '%F %a %U %h' $r") == "regular file 644 root 1\n"
+    sh("mv $r ${r}b")
+    assert lines(sh("cat ${r}b"))["SqMask"] == "0x3"
+    assert "No such file" in sh.run("cat $r").stderr
+    sh("touch $r; mv -f ${r}b $r")
+    assert lines(sh("cat $r"))["SqMask"] == "0x3"
+    sh("rm $r")
+    assert os.listdir(mount.path) == []
+    assert "uringfs" in sh("df -i $(dirname $r)")
+
+
+def test_getfattr(sh: Shell) -> None:
+    """The counters, for scripts; the dump the man page of getfattr(1) shows."""
+    sh("> $r")
+    assert os.listxattr(sh.path) == ["user.uring.state"]
+    assert os.getxattr(sh.path, "user.uring.state") == b"new"
+    sh("printf 'setup 4\\nnop\\nnop\\nnop\\nenter 2\\nreap 1\\n' > $r")
+    found = {name: int(os.getxattr(sh.path, name)) for name in os.listxattr(sh.path) if not name.endswith("state")}
+    assert {name.removeprefix("user.uring."): value for name, value in found.items()} == {
+        "sq_entries": 4,
+        "cq_entries": 8,
+        "sq_ready": 1,
+        "cq_ready": 1,
+        "backlog": 0,
+        "pending": 0,
+        "waiting": 0,
+        "enters": 1,
+        "submitted": 2,
+        "completed": 2,
+        "cancelled": 0,
+        "overflowed": 0,
+        "sq_dropped": 0,
+        "cq_overflow": 0,
+    }
+    dump = sh("getfattr --absolute-names -d -m uring $r")
+    assert 'user.uring.submitted="2"\n' in dump
+    assert 'user.uring.state="ready"\n' in dump
+    assert sh("getfattr --absolute-names --only-values -n user.uring.cq_ready $r") == "1"
+    assert "No such attribute" in sh.run("getfattr -n user.uring.none $r").stderr
+    assert "Operation not permitted" in sh.run("setfattr -n user.uring.state -v x $r").stderr
+    assert "Operation not permitted" in sh.run("setfattr -x user.uring.state $r").stderr
+
+
+def test_cat_reads_one_consistent_text_in_small_pieces(sh: Shell) -> None:
+    sh("printf 'setup 64\\n' > $r; i=0; while [ $i -lt 64 ]; do echo nop user_data=$i; i=$((i+1)); done > $r")
+    whole = sh("cat $r")
+    assert sh("dd if=$r bs=7 status=none") == whole
+    assert whole.count("opcode:NOP") == 64
+    assert stat.S_ISREG(os.stat(sh.path).st_mode)
