@@ -128,8 +128,9 @@ class CompletionQueue:
         self.tail = 0
         self.backlog: deque[tuple[Cqe, bytes]] = deque()
         """What did not fit: the CQE and, on CQE32 rings, its second half."""
+        self.max_backlog = MAX_BACKLOG
         self._head = 0
-        self._mirror_used = False
+        self._copies = (0, 0)
         self._free = 0  # CQEs that fit before the client's head has to be looked at again
         for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
             memory.store(base + CQ_RING_MASK, self._mask)
@@ -141,18 +142,19 @@ class CompletionQueue:
         return self._memory.load(CQ_OVERFLOW)
 
     def head(self) -> int:
-        """The client's head: of the two copies the one that is further ahead, among those that can be."""
-        one = self._memory.load(CQ_HEAD)
-        two = self._memory.load(IORING_OFF_CQ_RING + CQ_HEAD)
-        if one != two and (self._mirror_used or two != 0):
-            # Once stored to, the mirror counts; before, a head that lies does so as with the kernel.
-            self._mirror_used = True
-            room = (self.tail - self._head) & U32
-            steps_one, steps_two = (one - self._head) & U32, (two - self._head) & U32
-            if steps_two <= room and (steps_one > room or steps_two > steps_one):
-                one = two
-        self._head = one
-        return one
+        """The client's head: of the two copies the one that moved; if both did, the one further ahead."""
+        copies = one, two = self._memory.load(CQ_HEAD), self._memory.load(IORING_OFF_CQ_RING + CQ_HEAD)
+        if copies != self._copies:
+            moved_one, moved_two = one != self._copies[0], two != self._copies[1]
+            self._copies = copies
+            self._head = two if moved_two and (not moved_one or self._behind(one, two)) else one
+        return self._head
+
+    def _behind(self, one: int, two: int) -> bool:
+        """two is the further of both among those that can be, which are up to the tail."""
+        room = (self.tail - self._head) & U32
+        steps_one, steps_two = (one - self._head) & U32, (two - self._head) & U32
+        return steps_two <= room and (steps_one > room or steps_two > steps_one)
 
     def ready(self) -> int:
         """__io_cqring_events_user(): CQEs posted and not reaped, as the client's head says."""
@@ -183,9 +185,10 @@ class CompletionQueue:
 
     def _overflow(self, cqe: Cqe, big: bytes) -> None:
         """io_cqring_add_overflow()"""
-        if len(self.backlog) >= MAX_BACKLOG:
+        if len(self.backlog) >= self.max_backlog:
+            count = (self.overflow + 1) & U32
             for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
-                self._memory.store(base + CQ_OVERFLOW, (self.overflow + 1) & U32)
+                self._memory.store(base + CQ_OVERFLOW, count)
             return
         if not self.backlog:
             self._sq.set_flags(IORING_SQ_CQ_OVERFLOW)
