@@ -135,6 +135,9 @@ class RingFs:
                 ring_file.message = f"error {error}"
                 log.debug("control write of thread %d on inode %d: %s", tid, file.inode.number, error)
             raise
+        except trio.Cancelled:
+            ring_file.message = "error EINTR: interrupted by a signal"
+            raise
 
     async def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> None:
         ring_file = file.inode.payload
