@@ -107,6 +107,13 @@ int sys_enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
 	return sys_ret(syscall(SYS_io_uring_enter, fd, to_submit, min_complete, flags, sig, size));
 }
 
+int sys_register(int fd, unsigned opcode, const void *arg, unsigned nr_args)
+{
+	if (on_uringfs())
+		return sys_ret(uringfs_register(fd, opcode, (void *)(uintptr_t)arg, nr_args));
+	return sys_ret(syscall(SYS_io_uring_register, fd, opcode, arg, nr_args));
+}
+
 int enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags)
 {
 	return sys_enter(fd, to_submit, min_complete, flags, NULL, URINGFS_SIGSET_SIZE);

@@ -79,6 +79,7 @@ long ok_(long ret, const char *what, const char *file, int line);
 bool on_uringfs(void);
 int sys_setup(unsigned entries, struct io_uring_params *p); /* a descriptor */
 int sys_enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags, const void *sig, size_t size);
+int sys_register(int fd, unsigned opcode, const void *arg, unsigned nr_args);
 int enter(int fd, unsigned to_submit, unsigned min_complete, unsigned flags);
 
 /* ---- a ring ---- */

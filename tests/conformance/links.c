@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flags of an SQE: links, hard links, drains, skipped CQEs. */
+#include "harness.h"
+
+static char buf[64];
+static struct iovec whole = {buf, 64}, wrong = {buf, 64};
+
+static struct io_uring_sqe *flag_last(struct ring *r, unsigned flags)
+{
+	uint32_t slot = (r->tail - 1) & (r->p.sq_entries - 1);
+	struct io_uring_sqe *sqe = &r->sqes[r->array[slot]];
+
+	sqe->flags = (uint8_t)flags;
+	return sqe;
+}
+
+static void nop(struct ring *r, uint64_t user_data, unsigned flags)
+{
+	ring_nop(r, user_data);
+	flag_last(r, flags);
+}
+
+/* A request that fails while it runs. */
+static void bad(struct ring *r, uint64_t user_data, unsigned flags)
+{
+	ring_readv(r, -1, &wrong, 1, 0, user_data);
+	flag_last(r, flags);
+}
+
+static int by_user_data(const void *a, const void *b)
+{
+	uint64_t x = ((const struct cqe *)a)->user_data, y = ((const struct cqe *)b)->user_data;
+
+	return (x > y) - (x < y);
+}
+
+/* All there are; sorted, for the order of requests that are not linked is nobody's promise. */
+static void reap_all(struct ring *r)
+{
+	struct cqe cqes[64];
+	unsigned n = 0;
+
+	while (n < 64 && ring_reap(r, &cqes[n]))
+		n++;
+	qsort(cqes, n, sizeof(*cqes), by_user_data);
+	for (unsigned i = 0; i < n; i++)
+		note("user_data=%llu res=%d flags=%u", (unsigned long long)cqes[i].user_data, cqes[i].res,
+		     cqes[i].flags);
+}
+
+static void reap_in_order(struct ring *r, unsigned n, const uint64_t *user_data)
+{
+	struct cqe cqe;
+
+	for (unsigned i = 0; i < n; i++) {
+		EXPECT(ring_reap(r, &cqe));
+		note("user_data=%llu res=%d", (unsigned long long)cqe.user_data, cqe.res);
+		EXPECT_EQ(cqe.user_data, user_data[i]);
+	}
+	EXPECT_EQ(ring_ready(r), 0);
+}
+
+static void submit_all(struct ring *r, unsigned submitted, unsigned completed)
+{
+	EXPECT_EQ(ring_submit_wait(r, completed), submitted);
+	EXPECT_EQ(ring_ready(r), completed);
+	reap_all(r);
+}
+
+TEST(linked_nops_complete_in_order)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	for (uint64_t i = 0; i < 8; i++)
+		nop(&r, i, i < 7 ? IOSQE_IO_LINK : 0);
+	EXPECT_EQ(ring_submit_wait(&r, 8), 8);
+	reap_in_order(&r, 8, (const uint64_t[]){0, 1, 2, 3, 4, 5, 6, 7});
+}
+
+TEST(a_failure_cancels_what_is_linked_behind)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	nop(&r, 0, IOSQE_IO_LINK);
+	bad(&r, 1, IOSQE_IO_LINK);
+	nop(&r, 2, IOSQE_IO_LINK);
+	nop(&r, 3, 0);
+	nop(&r, 4, 0);
+	submit_all(&r, 5, 5);
+}
+
+TEST(a_hard_link_survives_a_failure)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	bad(&r, 1, IOSQE_IO_HARDLINK);
+	nop(&r, 2, IOSQE_IO_HARDLINK);
+	bad(&r, 3, IOSQE_IO_LINK);
+	nop(&r, 4, 0);
+	submit_all(&r, 4, 4);
+}
+
+/* io_read(): less than asked for is a failure to a link. */
+TEST(a_short_read_breaks_the_link)
+{
+	int file = make_file(10);
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	ring_readv(&r, file, &whole, 1, 0, 1);
+	flag_last(&r, IOSQE_IO_LINK);
+	nop(&r, 2, 0);
+	submit_all(&r, 2, 2);
+}
+
+TEST(a_whole_read_keeps_the_link)
+{
+	int file = make_file(100);
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	ring_readv(&r, file, &whole, 1, 0, 1);
+	flag_last(&r, IOSQE_IO_LINK);
+	nop(&r, 2, 0);
+	submit_all(&r, 2, 2);
+}
+
+/* Nothing behind a slow request starts before it ends. */
+TEST(a_link_waits_for_a_slow_request)
+{
+	struct iovec one = {buf, 1};
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 16, 0);
+	ring_readv(&r, p[0], &one, 1, 0, 1);
+	flag_last(&r, IOSQE_IO_LINK);
+	nop(&r, 2, 0);
+	nop(&r, 3, 0);
+	EXPECT_EQ(ring_submit_wait(&r, 1), 3);
+	reap_all(&r);
+	OK(write(p[1], "x", 1));
+	EXPECT_EQ(enter(r.fd, 0, 2, GETEVENTS), 0);
+	reap_in_order(&r, 2, (const uint64_t[]){1, 2});
+}
+
+/* A chain ends with the submission, whatever its last SQE says. */
+TEST(a_chain_does_not_reach_into_the_next_enter)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	bad(&r, 1, IOSQE_IO_LINK);
+	submit_all(&r, 1, 1);
+	nop(&r, 2, 0);
+	submit_all(&r, 1, 1);
+}
+
+TEST(a_bad_sqe_fails_the_whole_chain)
+{
+	struct ring r;
+
+	ring_init(&r, 16, IORING_SETUP_SUBMIT_ALL);
+	nop(&r, 1, IOSQE_IO_LINK);
+	nop(&r, 2, IOSQE_IO_LINK);
+	flag_last(&r, IOSQE_IO_LINK)->opcode = 255;
+	nop(&r, 3, IOSQE_IO_LINK);
+	nop(&r, 4, 0);
+	nop(&r, 5, 0);
+	submit_all(&r, 5, 5);
+}
+
+TEST(a_drain_waits_for_everything_before)
+{
+	struct iovec one = {buf, 1};
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 16, 0);
+	ring_readv(&r, p[0], &one, 1, 0, 1);
+	nop(&r, 2, 0);
+	nop(&r, 3, IOSQE_IO_DRAIN);
+	nop(&r, 4, 0);
+	EXPECT_EQ(ring_submit_wait(&r, 1), 4);
+	reap_all(&r);
+	OK(write(p[1], "x", 1));
+	EXPECT_EQ(enter(r.fd, 0, 3, GETEVENTS), 0);
+	reap_in_order(&r, 3, (const uint64_t[]){1, 3, 4});
+}
+
+TEST(cqe_skip_success)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	nop(&r, 1, IOSQE_CQE_SKIP_SUCCESS);
+	bad(&r, 2, IOSQE_CQE_SKIP_SUCCESS);
+	nop(&r, 3, 0);
+	submit_all(&r, 3, 2);
+	ring_note_words(&r);
+}
+
+TEST(cqe_skip_success_in_a_chain)
+{
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	nop(&r, 1, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+	bad(&r, 2, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+	nop(&r, 3, 0);
+	nop(&r, 4, 0);
+	submit_all(&r, 4, 2);
+}
+
+TEST(skip_and_drain_exclude_each_other)
+{
+	struct ring r;
+
+	ring_init(&r, 16, IORING_SETUP_SUBMIT_ALL);
+	nop(&r, 1, IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_DRAIN);
+	submit_all(&r, 1, 1);
+}
+
+TEST(async_changes_nothing_one_sees)
+{
+	int file = make_file(100);
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	ring_readv(&r, file, &whole, 1, 0, 1);
+	flag_last(&r, IOSQE_ASYNC);
+	EXPECT_EQ(ring_submit_wait(&r, 1), 1);
+	reap_all(&r);
+	EXPECT(is_pattern(buf, 0, 64));
+	nop(&r, 2, IOSQE_ASYNC);
+	EXPECT_EQ(ring_submit_wait(&r, 1), 1);
+	reap_all(&r);
+}
+
+TEST(buffer_select_without_buffers)
+{
+	int file = make_file(100);
+	struct ring r;
+
+	ring_init(&r, 16, IORING_SETUP_SUBMIT_ALL);
+	nop(&r, 1, IOSQE_BUFFER_SELECT);
+	ring_readv(&r, file, &whole, 1, 0, 2);
+	flag_last(&r, IOSQE_BUFFER_SELECT);
+	submit_all(&r, 2, 2);
+}
+
+TEST(many_chains_in_one_submission)
+{
+	struct ring r;
+
+	ring_init(&r, 64, 0);
+	for (uint64_t i = 0; i < 60; i++) {
+		if (i % 5 == 2)
+			bad(&r, i, IOSQE_IO_LINK);
+		else
+			nop(&r, i, i % 5 < 4 ? IOSQE_IO_LINK : 0);
+	}
+	submit_all(&r, 60, 60);
+}
