@@ -24,3 +24,12 @@ def fails(code: int, call: Callable[..., object], *args: object, **kwargs: objec
     with pytest.raises(OSError, match=re.escape(os.strerror(code))) as raised:
         call(*args, **kwargs)
     assert raised.value.errno == code
+
+
+def answer(call: Callable[[], object]) -> int:
+    """The errno of a call, 0 if it went well."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno or -1
+    return 0

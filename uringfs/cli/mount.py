@@ -142,6 +142,8 @@ def _serve(args: argparse.Namespace, mountpoint: str, ready: Callable[[], None])
         from uringfs.errors import UringError
         from uringfs.fs import session
     except ImportError as error:
+        if (error.name or "").startswith("uringfs."):
+            raise  # a mistake of ours, not a machine that lacks something
         raise MountError(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
     options = frozenset(option for words in args.options for option in words.split(",") if option)
     session.raise_descriptor_limit()
