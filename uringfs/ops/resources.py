@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from uringfs.errors import UringError
 from uringfs.host.base import File
+from uringfs.ops.kbuf import Group
 
 T = TypeVar("T")
 
@@ -72,6 +73,8 @@ class Resources:
     file_alloc_range: tuple[int, int] = (0, 0)
     """(first, behind the last) slot that file_index IORING_FILE_INDEX_ALLOC may take."""
     buffers: Table[Any] = field(default_factory=Table)
+    buffer_groups: dict[int, Group] = field(default_factory=dict)
+    """Provided buffers, by group id (ops/buffers.py)."""
 
     def file(self, index: int) -> Node[File]:
         """io_file_get_fixed(), held for the caller. EBADF."""
@@ -83,3 +86,4 @@ class Resources:
     def close(self) -> None:
         self.files.clear()
         self.buffers.clear()
+        self.buffer_groups.clear()

@@ -8,6 +8,7 @@ import errno
 
 from uringfs.errors import UringError
 from uringfs.ops import nop, rw
+from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
 from uringfs.ops.request import Op, Pending, Request
 
 
@@ -60,8 +61,8 @@ TABLE = (
     _none(28, "OPENAT2"),
     _none(29, "EPOLL_CTL"),
     _none(30, "SPLICE"),
-    _none(31, "PROVIDE_BUFFERS"),
-    _none(32, "REMOVE_BUFFERS"),
+    Op(31, "PROVIDE_BUFFERS", prep_provide, issue_provide, "full"),
+    Op(32, "REMOVE_BUFFERS", prep_remove, issue_remove, "full"),
     _none(33, "TEE"),
     _none(34, "SHUTDOWN"),
     _none(35, "RENAMEAT"),

@@ -31,6 +31,11 @@ class Registration(NamedTuple):
         if self.arg or self.nr_args:
             raise UringError(errno.EINVAL, "this register opcode takes no argument")
 
+    def need_one(self) -> None:
+        """EINVAL unless there is one argument, at arg."""
+        if not self.arg or self.nr_args != 1:
+            raise UringError(errno.EINVAL, "this register opcode takes one argument")
+
     def post_tag(self, tag: int) -> None:
         """What was registered with this tag is no longer in use (io_free_rsrc_node())."""
         self.ring.post_cqe(tag, 0, 0)

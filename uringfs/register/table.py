@@ -8,6 +8,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import Caller
 from uringfs.ops.context import RingContext
 from uringfs.register import files, probe
+from uringfs.register.pbuf import pbuf_status, register_pbuf_ring, unregister_pbuf_ring
 from uringfs.register.registration import Registration
 
 Handler = Callable[[Registration], int]
@@ -37,7 +38,10 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     12: ("REGISTER_ENABLE_RINGS", _bare(_enable_rings)),
     13: ("REGISTER_FILES2", files.register_files2),
     14: ("REGISTER_FILES_UPDATE2", files.update_files2),
+    22: ("REGISTER_PBUF_RING", register_pbuf_ring),
+    23: ("UNREGISTER_PBUF_RING", unregister_pbuf_ring),
     25: ("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
+    26: ("REGISTER_PBUF_STATUS", pbuf_status),
 }
 # fmt: on
 

@@ -1,0 +1,79 @@
+"""Groups of provided buffers (io_uring/kbuf.c): what requests with IOSQE_BUFFER_SELECT take from."""
+
+from collections import deque
+from struct import Struct
+from typing import NamedTuple, Protocol
+
+USHRT_MAX = 0xFFFF
+BUF = Struct("<QIHH")  # struct io_uring_buf: addr, len, bid, resv
+TAIL = Struct("<H")  # struct io_uring_buf_ring.tail: in place of the first entry's resv
+TAIL_OFFSET = 14
+
+
+class RingBytes(Protocol):
+    """The memory a buffer ring lies in: the registrant's, or the ring file's own. Offsets in bytes."""
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+    def write(self, offset: int, data: bytes) -> None: ...
+
+
+class Buffer(NamedTuple):
+    addr: int
+    len: int
+    bid: int
+
+
+class ProvidedBuffers:
+    """A group filled by PROVIDE_BUFFERS: each buffer is used once, in order."""
+
+    def __init__(self) -> None:
+        self.buffers: deque[Buffer] = deque()
+
+
+class BufferRing:
+    """A group registered with IORING_REGISTER_PBUF_RING: the client moves the tail, we the head."""
+
+    def __init__(self, memory: RingBytes, entries: int, incremental: bool) -> None:
+        self._memory = memory
+        self._mask = entries - 1
+        self._incremental = incremental
+        self.head = 0
+
+    def available(self) -> int:
+        (tail,) = TAIL.unpack(self._memory.read(TAIL_OFFSET, TAIL.size))
+        return int(tail - self.head & USHRT_MAX)
+
+    def at(self, ahead: int = 0) -> Buffer:
+        """io_ring_head_to_buf()"""
+        data = self._memory.read((self.head + ahead & self._mask) * BUF.size, BUF.size)
+        return Buffer(*BUF.unpack(data)[:3])
+
+    def shorten(self, ahead: int, length: int) -> None:
+        """The entry's last piece is used: its length says so, unless consumption is incremental."""
+        if not self._incremental:
+            offset = (self.head + ahead & self._mask) * BUF.size + 8
+            self._memory.write(offset, length.to_bytes(4, "little"))
+
+    def commit(self, length: int, count: int) -> bool:
+        """io_kbuf_commit(): length bytes in count buffers are used. False if the last is not used up."""
+        if length < 0:
+            return True
+        if not self._incremental:
+            self.head = self.head + count & USHRT_MAX
+            return True
+        while length:
+            addr, size, _ = self.at()
+            used = min(length, size)
+            offset = (self.head & self._mask) * BUF.size
+            if size != used or not used:
+                entry = (addr + used).to_bytes(8, "little") + (size - used).to_bytes(4, "little")
+                self._memory.write(offset, entry)
+                return False
+            self._memory.write(offset + 8, bytes(4))
+            self.head = self.head + 1 & USHRT_MAX
+            length -= used
+        return True
+
+
+Group = ProvidedBuffers | BufferRing
