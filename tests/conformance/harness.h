@@ -134,6 +134,8 @@ void ring_note_words(struct ring *r); /* every header word that is deterministic
 int run_readv(struct ring *r, int fd, const void *iov, unsigned n, uint64_t off);
 int run_sqe(struct ring *r, const struct io_uring_sqe *sqe);
 int run_read(struct ring *r, int fd, void *buf, size_t len, uint64_t off);
+/* Submitted while there is nothing: pending until text is written to fill_fd or, NULL, it is closed. */
+int run_later(struct ring *r, int fd, void *buf, size_t len, int fill_fd, const char *text);
 
 /* ---- the surroundings ---- */
 
