@@ -22,6 +22,8 @@ U32 = 0xFFFFFFFF
 
 def register_files(call: Registration) -> int:
     """io_sqe_files_register() without tags"""
+    if not call.arg:
+        raise UringError(errno.EFAULT)
     _register(call, call.arg, call.nr_args, 0)
     return 0
 

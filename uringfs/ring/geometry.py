@@ -124,7 +124,9 @@ class Geometry:
             cq_entries = _entries(params.cq_entries, IORING_MAX_CQ_ENTRIES, flags, "cq_entries")
             if cq_entries < sq_entries:
                 raise UringError(errno.EINVAL, "the CQ is smaller than the SQ")
-        size = CQES + cq_entries * _cqe_size(flags)
+        size = CQES + cq_entries * CQE.size
+        if flags & IORING_SETUP_CQE32:
+            size *= 2  # the header too: rings_size() shifts the whole
         sq_array = 0
         if not flags & IORING_SETUP_NO_SQARRAY:
             sq_array = -(-size // SMP_CACHE_BYTES) * SMP_CACHE_BYTES

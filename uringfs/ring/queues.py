@@ -126,6 +126,7 @@ class CompletionQueue:
         self._mask = geometry.cq_entries - 1
         self.entries = geometry.cq_entries
         self.tail = 0
+        self._published = 0
         self.backlog: deque[tuple[Cqe, bytes]] = deque()
         """What did not fit: the CQE and, on CQE32 rings, its second half."""
         self.max_backlog = MAX_BACKLOG
@@ -172,16 +173,19 @@ class CompletionQueue:
         data = CQE.pack(user_data, res, flags)
         if self._size != CQE.size:
             data += big.ljust(CQE.size, b"\0")
-        offset = CQES + (self.tail & self._mask) * self._size
-        write = self._memory.write
-        write(offset, data)
-        write(IORING_OFF_CQ_RING + offset, data)
+        self._memory.write(CQES + (self.tail & self._mask) * self._size, data)
         self.tail = (self.tail + 1) & U32
 
     def _refill(self) -> None:
         """io_cqe_cache_refill(): a head that lies counts as a full queue; looked at again at each wrap."""
         free = self.entries - min(self.ready(), self.entries)
         self._free = min(free, self.entries - (self.tail & self._mask))
+
+    def full(self) -> bool:
+        """io_get_cqe() finds no room: what is posted now goes to the backlog."""
+        if self._free == 0 and not self.backlog:
+            self._refill()
+        return self._free == 0 or bool(self.backlog)
 
     def _overflow(self, cqe: Cqe, big: bytes) -> None:
         """io_cqring_add_overflow()"""
@@ -211,9 +215,16 @@ class CompletionQueue:
         self.publish()
 
     def publish(self) -> None:
-        """io_commit_cqring(): let the client see what was posted."""
-        self._memory.store(CQ_TAIL, self.tail)
-        self._memory.store(IORING_OFF_CQ_RING + CQ_TAIL, self.tail)
+        """io_commit_cqring(): let the client see what was posted, in the mirror as a copy of the batch."""
+        memory, first, count = self._memory, self._published & self._mask, (self.tail - self._published) & U32
+        while count:
+            run = min(count, self.entries - first)
+            offset = CQES + first * self._size
+            memory.write(IORING_OFF_CQ_RING + offset, memory.read(offset, run * self._size))
+            first, count = 0, count - run
+        self._published = self.tail
+        memory.store(CQ_TAIL, self.tail)
+        memory.store(IORING_OFF_CQ_RING + CQ_TAIL, self.tail)
 
     def peek(self) -> list[tuple[int, Cqe]]:
         """(index, CQE) of those the client has not reaped, for people to look at."""
