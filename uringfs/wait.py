@@ -27,7 +27,7 @@ class CqWait:
         self._target = (ring.cq.head() + min_events) & U32
         self._seen = ring.cq.tail
         self._deadline = trio.current_time() + timeout
-        self._min_deadline = trio.current_time() + min_wait if min_wait else FOREVER
+        self._min_deadline = trio.current_time() + min_wait if min_wait else None
         self._done = trio.Event()
         self._closed = False
 
@@ -55,12 +55,10 @@ class CqWait:
         try:
             self.begin()
             self.completions()
-            with trio.move_on_at(min(self._deadline, self._min_deadline)):
+            with trio.move_on_at(self._deadline if self._min_deadline is None else self._min_deadline):
                 await self._done.wait()
-            if not self._done.is_set() and self._min_deadline <= self._deadline:
-                # the short wait is over: from now on one new completion is enough
-                self._target = (self._seen + 1) & U32
-                self.completions()
+            if not self._done.is_set() and self._goes_on():
+                self._target = (self._seen + 1) & U32  # from now on one completion is enough
                 with trio.move_on_at(self._deadline):
                     await self._done.wait()
         finally:
@@ -68,6 +66,12 @@ class CqWait:
         if self._closed:
             return -errno.EBADF
         return 0 if self._done.is_set() else self._result(-errno.ETIME)
+
+    def _goes_on(self) -> bool:
+        """io_cqring_min_timer_wakeup(): the minimum wait ends all if anything came, or no timeout follows."""
+        if self._min_deadline is None or not self._min_deadline < self._deadline < FOREVER:
+            return False
+        return self._ring.cq.tail == self._seen and not self._ring.cq.ready()
 
     def interrupted(self) -> int:
         """What a signal makes of it: -EINTR, unless there are completions to be had."""

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 import trio
 
-from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES, IORING_OP_NOP, IORING_OP_READV
-from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_TAIL, SQE, Cqe, Params, Sqe
+from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
+    IORING_OFF_CQ_RING,
+    IORING_OFF_SQ_RING,
+    IORING_OFF_SQES,
+    IORING_OP_NOP,
+    IORING_OP_READV,
+)
+from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
 from uringfs.host.fake import FakeHost, FakeThread
 from uringfs.memory.mapped import MappedMemory
 from uringfs.ring.geometry import Geometry
@@ -107,4 +114,16 @@ class Bench:
         entered = await self.worker.enter(caller, to_submit, wait, flags, arg, argsz)
         if entered.wait is None:
             return entered.result
-        return entered.result or await entered.wait.run()
+        waited = await entered.wait.run()
+        return entered.result or waited
+
+
+def start_at(ring: Ring, position: int) -> None:
+    """A ring that has got so far: both queues empty, all heads and tails there."""
+    ring.sq.head = ring.cq.tail = ring.cq._published = position
+    for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
+        for word in (CQ_HEAD, CQ_TAIL):
+            ring.memory.store(base + word, position)
+    for word in (SQ_HEAD, SQ_TAIL):
+        ring.memory.store(word, position)
+    ring.cq.head()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support import Client, nop
+from tests.unit.support import Client, nop, start_at
 from uringfs.abi.constants import (
     IORING_OFF_CQ_RING,
     IORING_SETUP_CQSIZE,
@@ -51,10 +51,7 @@ class Rig:
         self.sq, self.cq = self.ring.sq, self.ring.cq
         self.client = Client(self.memory, self.geometry)
         if start:
-            self.sq.head = self.cq.tail = start
-            for word in (SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL, MIRROR + CQ_HEAD, MIRROR + CQ_TAIL):
-                self.memory.store(word, start)
-            self.cq.head()
+            start_at(self.ring, start)
 
     def taken(self) -> list[int | None]:
         """The user_data of all that is queued, None where an index was invalid."""
