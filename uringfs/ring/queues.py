@@ -216,7 +216,8 @@ class CompletionQueue:
 
     def publish(self) -> None:
         """io_commit_cqring(): let the client see what was posted, in the mirror as a copy of the batch."""
-        memory, first, count = self._memory, self._published & self._mask, (self.tail - self._published) & U32
+        memory, first = self._memory, self._published & self._mask
+        count = min((self.tail - self._published) & U32, self.entries)
         while count:
             run = min(count, self.entries - first)
             offset = CQES + first * self._size
