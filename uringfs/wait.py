@@ -38,7 +38,7 @@ class CqWait:
         """None if there is nothing to wait for. EINVAL and EFAULT of the extended arguments."""
         timeout, min_wait = FOREVER, 0.0
         if flags & IORING_ENTER_EXT_ARG:
-            arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags)
+            arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags, ring.clock)
         ring.flush()
         min_events = min(min_events, ring.cq.entries)
         if ring.cq.ready() >= min_events:
@@ -90,7 +90,7 @@ class CqWait:
         self._done.set()
 
 
-def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int) -> tuple[int, int, float, float]:
+def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int, clock: int) -> tuple[int, int, float, float]:
     """io_get_ext_arg(): (sigmask, its size, timeout in s, min_wait in s)"""
     if argsz != GETEVENTS_ARG.size:
         raise UringError(errno.EINVAL, f"io_uring_getevents_arg is {GETEVENTS_ARG.size} bytes, not {argsz}")
@@ -100,10 +100,5 @@ def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int) -> tuple[int, int
         seconds, nanoseconds = TIMESPEC.unpack(caller.memory.read(ts, TIMESPEC.size))
         timeout = seconds + nanoseconds / NSEC
         if flags & IORING_ENTER_ABS_TIMER:
-            timeout -= _monotonic()
+            timeout -= time.clock_gettime(clock)
     return sigmask, sigmask_size, timeout, min_wait / 1e6
-
-
-def _monotonic() -> float:
-    """CLOCK_MONOTONIC, in seconds: the ring's clock unless another is registered."""
-    return time.monotonic()

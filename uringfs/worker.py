@@ -232,10 +232,16 @@ class Worker:
         sqe, op = request.sqe, request.op
         if sqe.flags & ~SQE_COMMON_FLAGS:
             self._check_flags(sqe, op)
+        restrictions = self.resources.restrictions
+        if restrictions is not None and op.support != "none" and not restrictions.admits(sqe.opcode, sqe.flags):
+            raise UringError(errno.EACCES, f"{op.name} is restricted")
         if sqe.ioprio and not op.ioprio:
             raise UringError(errno.EINVAL, f"{op.name} takes no ioprio")
         if sqe.personality:
-            raise UringError(errno.EINVAL, f"personality {sqe.personality} is not registered")
+            credentials = self.resources.personalities.get(sqe.personality)
+            if credentials is None:
+                raise UringError(errno.EINVAL, f"personality {sqe.personality} is not registered")
+            request.caller = request.caller.with_credentials(credentials)
         op.prep(request)
 
     def _check_flags(self, sqe: Sqe, op: Op) -> None:
@@ -356,6 +362,8 @@ class Worker:
             self._task_work.append((request, res))
             if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
                 self.ring.sq.set_flags(IORING_SQ_TASKRUN)
+            if self.ring.eventfd is not None:
+                self.ring.eventfd.task_work()
             return
         self.post(request, res)
         self.publish()
@@ -368,6 +376,8 @@ class Worker:
         failed = request.failed or res < 0
         # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
         skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
+        if request.flags & IOSQE_ASYNC:
+            self.ring.from_worker = True
         if not skipping or failed:
             self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
         if link is not None:
@@ -460,6 +470,9 @@ class Worker:
             if request.scope is not None:
                 request.scope.cancel()
         self.resources.close()
+        if self.ring.eventfd is not None:
+            self.ring.eventfd.close()
+            self.ring.eventfd = None
         for waiter in tuple(self.ring.waiters):
             waiter.closed()
 

@@ -66,6 +66,13 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
+class EventFd(Protocol):
+    def signal(self) -> None:
+        """eventfd_signal(): add 1, or stay at the end. Never blocks."""
+
+    def close(self) -> None: ...
+
+
 class Caller(Protocol):
     """A thread in a control write. Its ids are trustworthy while that write lasts."""
 
@@ -81,6 +88,15 @@ class Caller(Protocol):
         """The same caller for use after the control write has been answered: its memory is that of one
         address space, its descriptors are those of one thread, however long a request takes. EFAULT and
         EBADF once they are gone. Holds descriptors of ours until nothing refers to it."""
+
+    def eventfd(self, fd: int) -> EventFd:
+        """A duplicate of the caller's eventfd. EBADF; EINVAL if it is something else."""
+
+    def credentials(self) -> object:
+        """What paths are looked up and files opened with: its own now, or those it was given."""
+
+    def with_credentials(self, credentials: object) -> "Caller":
+        """The same caller with credentials that were registered (IORING_REGISTER_PERSONALITY)."""
 
     def limit_nofile(self) -> int:
         """Its soft RLIMIT_NOFILE."""

@@ -254,6 +254,20 @@ class FakeFile:
         return self._description
 
 
+class FakeEventFd:
+    """count: what read(2) would give."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.closed = False
+
+    def signal(self) -> None:
+        self.count += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class FakeThread:
     """A thread of its own process, alive until exit()."""
 
@@ -268,6 +282,7 @@ class FakeThread:
         self.opening: trio.Event | None = None
         """If there is one, opens wait for it."""
         self.exited = trio.Event()
+        self.eventfds: dict[int, FakeEventFd] = {}
 
     def exit(self) -> None:
         self.memory.end()
@@ -296,6 +311,21 @@ class FakeCaller:
 
     def limit_nofile(self) -> int:
         return 1024
+
+    def eventfd(self, fd: int) -> FakeEventFd:
+        try:
+            return self._thread.eventfds[fd]
+        except KeyError:
+            raise UringError(errno.EBADF) from None
+
+    def credentials(self) -> object:
+        return (self.uid, self.gid)
+
+    def with_credentials(self, credentials: object) -> "FakeCaller":
+        caller = FakeCaller(self._thread)
+        assert isinstance(credentials, tuple)
+        caller.uid, caller.gid = credentials
+        return caller
 
     def open_path(self, path: str) -> "FakeOpener":
         if self._thread.exited.is_set():

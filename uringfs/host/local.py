@@ -10,6 +10,7 @@ from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Memory
 from uringfs.host.credentials import Credentials, assumed, openat2_in_root
+from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
 
@@ -44,11 +45,13 @@ class LocalCaller:
         self.memory: Memory = memory or VmMemory(tid)
 
     def file(self, fd: int) -> LocalFile:
+        return self._host.adopt(self._getfd(fd))
+
+    def _getfd(self, fd: int) -> int:
         try:
-            ours = native.pidfd_getfd(self._pidfd_now(), fd)
+            return native.pidfd_getfd(self._pidfd_now(), fd)
         except OSError as error:
             raise UringError(errno.EBADF if error.errno == errno.ESRCH else error.errno or errno.EBADF) from error
-        return self._host.adopt(ours)
 
     def detached(self) -> "LocalCaller":
         if isinstance(self.memory, PinnedMemory):
@@ -70,6 +73,17 @@ class LocalCaller:
 
     def open_path(self, path: str) -> "LocalOpener":
         return LocalOpener(self._host, self.tid, path)
+
+    def eventfd(self, fd: int) -> LocalEventFd:
+        return LocalEventFd(self._getfd(fd))
+
+    def credentials(self) -> object:
+        return self.uid, self.gid
+
+    def with_credentials(self, credentials: object) -> "LocalCaller":
+        assert isinstance(credentials, tuple) and isinstance(self.memory, VmMemory | PinnedMemory)
+        uid, gid = credentials
+        return LocalCaller(self._host, self.tid, uid, gid, self.memory)
 
     def _pidfd_now(self) -> int:
         if self._pidfd < 0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from uringfs.host.base import Caller, Host
 from uringfs.ops.resources import Resources
+from uringfs.ring.ring import Ring
 
 if TYPE_CHECKING:
     from uringfs.ops.request import Request
@@ -17,6 +18,8 @@ class RingContext(Protocol):
     resources: Resources
     host: Host
     setup_flags: int
+    ring: Ring
+    disabled: bool
 
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         """A CQE beside the request's own (io_post_aux_cqe()), published with the batch or by publish()."""

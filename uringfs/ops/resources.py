@@ -66,6 +66,21 @@ class Table(Generic[T]):
 
 
 @dataclass(slots=True)
+class Restrictions:
+    """struct io_restriction: what a ring is left with."""
+
+    register_ops: set[int] = field(default_factory=set)
+    sqe_ops: set[int] = field(default_factory=set)
+    flags_allowed: int = 0
+    flags_required: int = 0
+
+    def admits(self, opcode: int, flags: int) -> bool:
+        """io_check_restriction()"""
+        missing, excess = self.flags_required & ~flags, flags & ~(self.flags_allowed | self.flags_required)
+        return opcode in self.sqe_ops and not missing and not excess
+
+
+@dataclass(slots=True)
 class Resources:
     """One ring's tables."""
 
@@ -75,6 +90,12 @@ class Resources:
     buffers: Table[Any] = field(default_factory=Table)
     buffer_groups: dict[int, Group] = field(default_factory=dict)
     """Provided buffers, by group id (ops/buffers.py)."""
+    personalities: dict[int, object] = field(default_factory=dict)
+    """Credentials by id, as Caller.credentials() gave them."""
+    next_personality: int = 1
+    restrictions: Restrictions | None = None
+    iowq_workers: tuple[int, int] | None = None
+    """IORING_REGISTER_IOWQ_MAX_WORKERS: bounded, unbounded."""
 
     def file(self, index: int) -> Node[File]:
         """io_file_get_fixed(), held for the caller. EBADF."""

@@ -8,8 +8,13 @@ from uringfs.errors import UringError
 from uringfs.host.base import Caller
 from uringfs.ops.context import RingContext
 from uringfs.register import files, probe
+from uringfs.register.clock import register_clock
+from uringfs.register.eventfd import register_eventfd, register_eventfd_async, unregister_eventfd
+from uringfs.register.iowq import register_iowq_aff, register_iowq_max_workers, unregister_iowq_aff
 from uringfs.register.pbuf import pbuf_status, register_pbuf_ring, unregister_pbuf_ring
+from uringfs.register.personality import register_personality, unregister_personality
 from uringfs.register.registration import Registration
+from uringfs.register.restrictions import register_restrictions
 
 Handler = Callable[[Registration], int]
 
@@ -33,15 +38,25 @@ def _enable_rings(call: Registration) -> int:
 REGISTER: dict[int, tuple[str, Handler]] = {
     2: ("REGISTER_FILES", files.register_files),
     3: ("UNREGISTER_FILES", _bare(files.unregister_files)),
+    4: ("REGISTER_EVENTFD", register_eventfd),
+    5: ("UNREGISTER_EVENTFD", _bare(unregister_eventfd)),
     6: ("REGISTER_FILES_UPDATE", files.update_files),
+    7: ("REGISTER_EVENTFD_ASYNC", register_eventfd_async),
     8: ("REGISTER_PROBE", probe.probe),
+    9: ("REGISTER_PERSONALITY", _bare(register_personality)),
+    10: ("UNREGISTER_PERSONALITY", unregister_personality),
+    11: ("REGISTER_RESTRICTIONS", register_restrictions),
     12: ("REGISTER_ENABLE_RINGS", _bare(_enable_rings)),
     13: ("REGISTER_FILES2", files.register_files2),
     14: ("REGISTER_FILES_UPDATE2", files.update_files2),
+    17: ("REGISTER_IOWQ_AFF", register_iowq_aff),
+    18: ("UNREGISTER_IOWQ_AFF", _bare(unregister_iowq_aff)),
+    19: ("REGISTER_IOWQ_MAX_WORKERS", register_iowq_max_workers),
     22: ("REGISTER_PBUF_RING", register_pbuf_ring),
     23: ("UNREGISTER_PBUF_RING", unregister_pbuf_ring),
     25: ("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
     26: ("REGISTER_PBUF_STATUS", pbuf_status),
+    29: ("REGISTER_CLOCK", register_clock),
 }
 # fmt: on
 
@@ -52,4 +67,7 @@ def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: 
     if row is None:
         raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")
     ring.check_submitter(caller)
+    restrictions = ring.resources.restrictions
+    if restrictions is not None and not ring.disabled and opcode not in restrictions.register_ops:
+        raise UringError(errno.EACCES, f"register opcode {opcode} is restricted")
     return row[1](Registration(ring, caller, opcode, arg, nr_args))

@@ -1,5 +1,6 @@
 """The state of one ring: its queues, who waits for completions, and its counters."""
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,16 @@ class Waiter(Protocol):
     def completions(self) -> None: ...
 
     def closed(self) -> None: ...
+
+
+class EventFdSignal(Protocol):
+    """A registered eventfd (register/eventfd.py)."""
+
+    def completions(self, from_worker: bool) -> None: ...
+
+    def task_work(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -40,10 +51,18 @@ class Ring:
         self.counters = Counters()
         self.waiters: list[Waiter] = []
         """In the order they came. A waiter takes itself out."""
+        self.eventfd: EventFdSignal | None = None
+        self.from_worker = False
+        """Some of what is posted and not published is of requests that io-wq would have done."""
+        self.clock = time.CLOCK_MONOTONIC
+        """Of waits (IORING_REGISTER_CLOCK)."""
 
     def publish(self) -> None:
         """Show the client what was posted, and tell who waits for it. Once a batch, not once a CQE."""
         self.cq.publish()
+        if self.eventfd is not None:
+            self.eventfd.completions(self.from_worker)
+        self.from_worker = False
         for waiter in tuple(self.waiters):
             waiter.completions()
 
