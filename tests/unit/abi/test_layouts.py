@@ -1,0 +1,175 @@
+"""Structs, offsets and numbers as the C compiler has them, from <linux/io_uring.h> and contrib/uringfs.h."""
+
+import subprocess
+from pathlib import Path
+from struct import Struct
+
+import pytest
+
+from uringfs.abi import constants, control, structs
+from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
+
+CONTRIB = Path(__file__).resolve().parents[3] / "contrib"
+SQE_MEMBERS = (
+    "opcode flags ioprio fd off addr len rw_flags user_data buf_index personality file_index addr3 __pad2"
+).split()  # fmt: skip
+PARAMS_MEMBERS = "sq_entries cq_entries flags sq_thread_cpu sq_thread_idle features wq_fd resv".split()
+# (our layout, C type, its members in order)
+LAYOUTS = {
+    "SQE": (structs.SQE, "struct io_uring_sqe", SQE_MEMBERS),
+    "CQE": (structs.CQE, "struct io_uring_cqe", ["user_data", "res", "flags"]),
+    "IOVEC": (structs.IOVEC, "struct iovec", ["iov_base", "iov_len"]),
+    "TIMESPEC": (structs.TIMESPEC, "struct __kernel_timespec", ["tv_sec", "tv_nsec"]),
+    "GETEVENTS_ARG": (
+        structs.GETEVENTS_ARG,
+        "struct io_uring_getevents_arg",
+        ["sigmask", "sigmask_sz", "pad", "ts"],
+    ),
+    "HEADER": (control.HEADER, "struct uringfs_hdr", ["cmd", "size"]),
+}
+# bodies behind struct uringfs_hdr
+BODIES = {
+    "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "pad", "params"]),
+    "ENTER": (
+        control.ENTER,
+        "struct uringfs_enter",
+        ["result", "to_submit", "min_complete", "flags", "pad", "arg", "argsz"],
+    ),
+    "REGISTER": (control.REGISTER, "struct uringfs_register", ["result", "opcode", "nr_args", "arg"]),
+}
+NAMES = {
+    "IORING_OP_": OPCODES,
+    "IORING_SETUP_": SETUP_FLAGS,
+    "IORING_FEAT_": FEATURES,
+    "IORING_ENTER_": ENTER_FLAGS,
+    "IOSQE_": SQE_FLAGS,
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory):
+    """Evaluate C expressions as long long; None for one that names what the header has not."""
+    folder = tmp_path_factory.mktemp("layouts")
+
+    def evaluate(expressions: list[str]) -> list[int]:
+        source, program = folder / "probe.c", folder / "probe"
+        lines = "".join(f'\tprintf("%lld\\n", (long long)({expression}));\n' for expression in expressions)
+        source.write_text(
+            "#include <stdio.h>\n#include <stddef.h>\n#include <sys/uio.h>\n#include <linux/time_types.h>\n"
+            f'#include "uringfs.h"\nint main(void)\n{{\n{lines}\treturn 0;\n}}\n'
+        )
+        subprocess.run(["gcc", "-w", "-D_GNU_SOURCE", f"-I{CONTRIB}", str(source), "-o", str(program)], check=True)
+        return [int(line) for line in subprocess.check_output([program], text=True).split()]
+
+    return evaluate
+
+
+def field_offsets(layout: Struct) -> list[int]:
+    """Where each field starts."""
+    prefix, offsets = layout.format[0], []
+    codes = "".join(code * int(count or 1) for count, code in runs(layout.format[1:]))
+    for index in range(len(codes)):
+        offsets.append(Struct(prefix + codes[:index]).size)
+    return offsets
+
+
+def runs(codes: str) -> list[tuple[str, str]]:
+    found, count = [], ""
+    for code in codes:
+        if code.isdigit():
+            count += code
+        else:
+            found.append((count, code))
+            count = ""
+    return found
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_sizes_and_offsets_are_those_of_c(compiled, name: str) -> None:
+    layout, c_type, members = LAYOUTS[name]
+    assert layout.size == compiled([f"sizeof({c_type})"])[0]
+    assert field_offsets(layout) == compiled([f"offsetof({c_type}, {member})" for member in members])
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_control_bodies_stand_behind_their_header(compiled, name: str) -> None:
+    layout, c_type, members = BODIES[name]
+    header = control.HEADER.size
+    assert header + layout.size == compiled([f"sizeof({c_type})"])[0]
+    offsets = compiled([f"offsetof({c_type}, {member})" for member in members])
+    assert [header + offset for offset in field_offsets(layout)] == offsets
+
+
+def test_params_have_three_words_of_resv_and_two_offset_structs(compiled) -> None:
+    c_type = "struct io_uring_params"
+    assert compiled([f"sizeof({c_type})"]) == [structs.PARAMS_SIZE] == [120]
+    offsets = compiled([f"offsetof({c_type}, {member})" for member in PARAMS_MEMBERS])
+    assert field_offsets(structs.PARAMS) == [*offsets, offsets[-1] + 4, offsets[-1] + 8]
+    assert compiled([f"offsetof({c_type}, sq_off)", f"offsetof({c_type}, cq_off)"]) == [40, 80]
+    for kind in ("sq", "cq"):
+        assert compiled([f"sizeof(struct io_{kind}ring_offsets)"]) == [structs.OFFSETS.size]
+
+
+def test_every_byte_of_an_sqe_is_in_the_field_it_belongs_to() -> None:
+    """Bytes whose values are their offsets."""
+    sqe = structs.Sqe._make(structs.SQE.unpack(bytes(range(64))))
+    assert sqe.opcode == 0
+    assert sqe.flags == 1
+    assert sqe.ioprio == 0x0302
+    assert sqe.fd == 0x07060504
+    assert sqe.off == 0x0F0E0D0C0B0A0908
+    assert sqe.addr == 0x1716151413121110
+    assert sqe.len == 0x1B1A1918
+    assert sqe.rw_flags == 0x1F1E1D1C
+    assert sqe.user_data == 0x2726252423222120
+    assert sqe.buf_index == 0x2928
+    assert sqe.personality == 0x2B2A
+    assert sqe.file_index == 0x2F2E2D2C
+    assert sqe.addr3 == 0x3736353433323130
+    assert sqe.pad2 == 0x3F3E3D3C3B3A3938
+    assert structs.SQE.pack(*sqe) == bytes(range(64))
+
+
+def test_signed_fields_are_signed() -> None:
+    assert structs.Sqe._make(structs.SQE.unpack(b"\xff" * 64)).fd == -1
+    assert structs.Cqe._make(structs.CQE.unpack(b"\xff" * 16)).res == -1
+
+
+@pytest.mark.parametrize("prefix", NAMES)
+def test_names_and_their_order_are_the_headers(compiled, prefix: str) -> None:
+    """As far as the installed header goes: it may be older than this code."""
+    header = Path("/usr/include/linux/io_uring.h").read_text(encoding="utf-8")
+    names = [name for name in NAMES[prefix] if f"{prefix}{name}" in header.replace(",", " ").split()]
+    assert len(names) >= {"IOSQE_": 7, "IORING_ENTER_": 5, "IORING_SETUP_": 12, "IORING_FEAT_": 13}.get(prefix, 48)
+    values = compiled([f"{prefix}{name}" for name in names])
+    numbers = [NAMES[prefix].index(name) for name in names]
+    assert values == (numbers if prefix == "IORING_OP_" else [1 << number for number in numbers])
+
+
+def test_all_constants_the_header_knows_have_its_values(compiled) -> None:
+    header = set(Path("/usr/include/linux/io_uring.h").read_text(encoding="utf-8").replace(",", " ").split())
+    names = [
+        name
+        for name, value in vars(constants).items()
+        if name.startswith(("IORING_", "IOSQE_")) and isinstance(value, int) and name in header
+    ]
+    names.remove("IORING_OP_LAST") if "IORING_OP_LAST" in names else None  # grows with each kernel
+    assert len(names) > 40
+    assert compiled(names) == [getattr(constants, name) for name in names]
+
+
+def test_control_commands_are_those_of_the_c_header(compiled) -> None:
+    names = [f"URINGFS_{name}" for name in ("CMD_SETUP", "CMD_ENTER", "CMD_REGISTER", "OFF_CTL", "POLL_WAIT")]
+    assert compiled(names) == [getattr(control, name) for name in names]
+    assert control.RING_FILE_SIZE >= control.URINGFS_OFF_CTL + (1 << 20)
+
+
+def test_there_are_as_many_names_as_in_linux_6_18() -> None:
+    assert [len(names) for names in NAMES.values()] == [65, 21, 18, 8, 7]
+    assert all(len(set(names)) == len(names) for names in NAMES.values())
+
+
+def test_flag_names() -> None:
+    assert flag_names(SQE_FLAGS, 0) == "0"
+    assert flag_names(SQE_FLAGS, 0b101) == "FIXED_FILE|IO_LINK"
+    assert flag_names(SQE_FLAGS, 0x184) == "IO_LINK|0x180"
