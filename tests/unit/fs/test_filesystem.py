@@ -1,0 +1,232 @@
+"""The model of the mount, driven without one: files, memory, control writes, and what `cat` shows."""
+
+import ctypes
+import errno
+import itertools
+import mmap
+import os
+import re
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests.unit.support import Client, nop
+from uringfs.abi import control as abi
+from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES
+from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
+from uringfs.errors import UringError
+from uringfs.fs import status
+from uringfs.fs.filesystem import RingFs
+from uringfs.host.fake import FakeHost, RegularFile
+from uringfs.memory.mapped import MappedMemory
+from uringfs.native import Words
+
+TID, RESULT, PARAMS = 100, 0x10000, 0x11000
+
+
+class CountingBackend:
+    """Heap memory that knows what is held."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.allocated = 0
+        self.closed = 0
+
+    def allocate(self) -> MappedMemory:
+        backend = self
+        backend.allocated += 1
+
+        class Counted(MappedMemory):
+            def close(self) -> None:
+                backend.closed += 1
+                super().close()
+
+        return Counted()
+
+
+class Mount:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.backend = CountingBackend()
+        self.host = FakeHost()
+        self.thread = self.host.thread(TID)
+        self.thread.memory.map(RESULT, 4096)
+        self.thread.memory.map(PARAMS, 4096)
+        self.fs = RingFs(self.backend, self.host, nursery, 8)
+
+    async def write(self, fh: int, data: bytes) -> None:
+        await self.fs.write(fh, data, TID, 1000, 1000)
+
+    async def refusal(self, fh: int, data: bytes) -> int:
+        with pytest.raises(UringError) as caught:
+            await self.write(fh, data)
+        return caught.value.errno
+
+    def new(self) -> int:
+        return self.fs.open(self.fs.lookup(b"new", 1000, 1000)).fh
+
+    def result(self) -> int:
+        return abi.RESULT.unpack(self.thread.memory.read(RESULT, 8))[0]
+
+    def client(self, fh: int) -> Client:
+        ring = self.fs.ring(fh)
+        assert ring is not None
+        return Client(ring.memory, ring.geometry)
+
+
+@pytest.fixture
+async def mount(nursery: trio.Nursery) -> Mount:
+    return Mount(nursery)
+
+
+def message(cmd: int, body, *fields: int) -> bytes:
+    return abi.HEADER.pack(cmd, abi.HEADER.size + body.size) + body.pack(*fields)
+
+
+SETUP_8 = message(abi.URINGFS_CMD_SETUP, abi.SETUP, RESULT, 8, 0, PARAMS)
+
+
+def enter(to_submit: int, wait: int = 0, result: int = RESULT) -> bytes:
+    flags = IORING_ENTER_GETEVENTS if wait else 0
+    return message(abi.URINGFS_CMD_ENTER, abi.ENTER, result, to_submit, wait, flags, 0, 0, 0)
+
+
+@pytest.mark.parametrize("order", set(itertools.permutations(["release", "release", "unlink", "forget"])))
+async def test_memory_is_freed_once_with_the_last_reference(mount: Mount, order: tuple[str, ...]) -> None:
+    fs = mount.fs
+    inode = fs.create(b"ring", 0o600, 0, 0)
+    handles = [fs.open(inode).fh, fs.open(inode).fh]
+    await mount.write(handles[0], SETUP_8)
+    for step, action in enumerate(order):
+        assert len(fs.inodes) == 1, f"gone before {order[step:]}"
+        if handles or "unlink" in order[step:]:
+            assert mount.backend.closed == 0, f"closed before {order[step:]}"
+        match action:
+            case "release":
+                fs.release(handles.pop())
+            case "unlink":
+                fs.inodes.unlink(b"ring")
+            case "forget":
+                fs.inodes.forget(inode.number, 1)
+    assert (mount.backend.allocated, mount.backend.closed) == (1, 1)
+    assert len(fs.inodes) == 0
+
+
+async def test_ten_thousand_rings_leave_nothing(mount: Mount) -> None:
+    for _ in range(10_000):
+        inode = mount.fs.lookup(b"new", 0, 0)
+        fh = mount.fs.open(inode).fh
+        mount.fs.release(fh)
+        mount.fs.inodes.forget(inode.number, 1)
+    assert len(mount.fs.inodes) == 0
+    assert mount.backend.allocated == mount.backend.closed == 10_000
+
+
+async def test_each_open_of_new_is_another_ring(mount: Mount) -> None:
+    one, two = mount.new(), mount.new()
+    await mount.write(one, SETUP_8)
+    assert mount.fs.ring(two) is None
+    assert await mount.refusal(two, enter(0)) == errno.EBADFD
+    assert await mount.refusal(one, SETUP_8) == errno.EBUSY
+
+
+@pytest.mark.parametrize("params", [0, 0x999000, (1 << 64) - 60, 0xFFFF_8000_0000_0000])
+async def test_setup_with_a_bad_pointer_leaves_no_ring(mount: Mount, params: int) -> None:
+    fh = mount.new()
+    setup = message(abi.URINGFS_CMD_SETUP, abi.SETUP, RESULT, 8, 0, params)
+    assert await mount.refusal(fh, setup) == errno.EFAULT
+    assert mount.fs.ring(fh) is None
+    mount.thread.memory.map(PARAMS, PARAMS_SIZE, writable=False)
+    assert await mount.refusal(fh, SETUP_8) == errno.EFAULT
+    assert mount.fs.ring(fh) is None
+
+
+async def test_an_enter_that_waits_goes_on_in_its_poll(mount: Mount) -> None:
+    fh = mount.new()
+    await mount.write(fh, SETUP_8)
+    mount.client(fh).push(nop(1))
+    assert await mount.refusal(fh, enter(0, wait=1)) == errno.EINPROGRESS
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mount.fs.wait, fh, TID, 1000, 1000)
+        await wait_all_tasks_blocked()
+        await mount.write(fh, enter(1, result=RESULT + 8))
+    assert mount.result() == 0
+    assert mount.client(fh).results() == [(1, 0)]
+    with pytest.raises(UringError):
+        await mount.fs.wait(fh, TID, 1000, 1000)
+
+
+async def test_an_interrupted_wait_stores_eintr(mount: Mount) -> None:
+    fh = mount.new()
+    await mount.write(fh, SETUP_8)
+    await mount.refusal(fh, enter(0, wait=1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mount.fs.wait, fh, TID, 1000, 1000)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert mount.result() == -errno.EINTR
+
+
+async def test_a_session_in_text(mount: Mount) -> None:
+    fh = mount.new()
+    mount.thread.paths["/etc/motd"] = RegularFile(b'say "hi"\n')
+    await mount.write(fh, b"setup 4\nnop user_data=42\nreadv path=/etc/motd len=64 user_data=43\nenter wait=2\n")
+    shown = mount.fs.read(fh, 0, 1 << 20).decode()
+    assert "user_data:42, res:0" in shown
+    assert "user_data:43, res:9" in shown
+    assert 'Data:\tuser_data:43, len:9, "say \\"hi\\"\\n"' in shown
+    await mount.write(fh, b"reap")
+    assert mount.client(fh).results() == []
+    assert await mount.refusal(fh, b"fly") == errno.EINVAL
+    assert "EINVAL: unknown command 'fly'" in mount.fs.read(fh, 0, 1 << 20).decode()
+
+
+def kernel_fdinfo(entries: int, sqes: list[bytes], submit: int, reaped: int) -> list[str]:
+    """The lines of /proc/self/fdinfo of a kernel ring in that state, io_uring's own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    params = ctypes.create_string_buffer(PARAMS_SIZE)
+    fd = libc.syscall(425, entries, params)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    slots = mmap.mmap(fd, 64 * entries, offset=IORING_OFF_SQES)
+    with slots, mmap.mmap(fd, 4096) as rings, Words(rings) as words:
+        for number, sqe in enumerate(sqes):
+            slots[64 * number : 64 * number + 64] = sqe
+            words.store(64 + 16 * 2 * entries + 4 * number, number)
+        words.store(SQ_TAIL, len(sqes))
+        assert libc.syscall(426, fd, submit, 0, 0, None, 0) == submit
+        words.store(CQ_HEAD, reaped)
+        with open(f"/proc/self/fdinfo/{fd}") as info:
+            lines = info.read().splitlines()
+    os.close(fd)
+    return lines[next(n for n, line in enumerate(lines) if line.startswith("SqMask")) :]
+
+
+@pytest.mark.parametrize(("submit", "reaped"), [(0, 0), (3, 1), (5, 0), (5, 5)])
+async def test_the_text_begins_as_the_kernels_fdinfo(mount: Mount, submit: int, reaped: int) -> None:
+    sqes = [nop(10 + n, off=n, addr=n * 4096) for n in range(5)]
+    theirs = kernel_fdinfo(8, [SQE.pack(*sqe) for sqe in sqes], submit, reaped)
+    fh = mount.new()
+    await mount.write(fh, SETUP_8)
+    client = mount.client(fh)
+    client.push(*sqes)
+    await mount.write(fh, enter(submit))
+    client.memory.store(CQ_HEAD, reaped)
+    ours = mount.fs.read(fh, 0, 1 << 20).decode().splitlines()
+    assert [blanks(line) for line in ours[: len(theirs)]] == [blanks(line) for line in theirs]
+    assert ours[len(theirs)].startswith("Owner:")
+
+
+def blanks(line: str) -> str:
+    return re.sub(r"\s+", " ", line).strip()
+
+
+async def test_xattrs_are_numbers(mount: Mount) -> None:
+    fh = mount.new()
+    payload = mount.fs.opened(fh).inode.payload
+    assert status.xattrs(payload) == {"user.uring.state": b"new"}
+    await mount.write(fh, SETUP_8)
+    values = status.xattrs(payload)
+    assert values.pop("user.uring.state") == b"ready"
+    assert values["user.uring.sq_entries"] == b"8"
+    assert all(value.isdigit() for value in values.values())
