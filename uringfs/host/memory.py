@@ -83,7 +83,8 @@ class PinnedMemory:
         return done
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
-        return _writable(self._tid, iovecs)
+        # After exec(2) the thread's mappings are another program's: nothing of ours can be stored.
+        return 0 if self.gone() else _writable(self._tid, iovecs)
 
     def gone(self) -> bool:
         try:
