@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -58,6 +59,9 @@ CURRENT_POSITION = (1 << 64) - 1
 _UNSET = -(1 << 63)
 _SIGSET_BYTES = 128  # glibc's sigset_t
 _libc = ctypes.CDLL(None, use_errno=True)
+_abandoned: list[list[object]] = []
+"""Buffers of reads that pended when their ring was closed. Nobody says when a cancelled read has ended, and
+until then it may store there."""
 
 
 class _PollFd(ctypes.Structure):
@@ -158,7 +162,8 @@ class Ring:
     ) -> None:
         """separate_cq: map the CQ at its own offset, as clients do that ignore IORING_FEAT_SINGLE_MMAP."""
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._held: dict[int, object] = {}
+        self._held: dict[int, list[object]] = {}
+        self._unreaped: Counter[int] = Counter()
         self._maps: list[mmap.mmap] = []
         self._words: list[Words] = []
         try:
@@ -217,18 +222,19 @@ class Ring:
     def readv(
         self,
         fd: int,
-        buffers: Sequence[bytearray],
+        buffers: Sequence[bytearray | mmap.mmap],
         offset: int = CURRENT_POSITION,
         user_data: int = 0,
         flags: int = 0,
     ) -> None:
-        """Queue a READV. The buffers are held until the completion with this user_data is reaped."""
+        """Queue a READV. The buffers are held until what has this user_data is reaped."""
         views = [(ctypes.c_char * len(buffer)).from_buffer(buffer) for buffer in buffers]
         packed = b"".join(IOVEC.pack(ctypes.addressof(view), len(view)) for view in views)
         iovecs = ctypes.create_string_buffer(packed, len(packed) or 1)
         sqe = Sqe(IORING_OP_READV, flags, 0, fd, offset, ctypes.addressof(iovecs), len(views), user_data=user_data)
         self.queue(sqe)
-        self._held[user_data] = (views, iovecs)
+        self._held.setdefault(user_data, []).append((views, iovecs))
+        self._unreaped[user_data] += 1
 
     def queued(self) -> int:
         """SQEs the daemon has not taken."""
@@ -264,8 +270,15 @@ class Ring:
             found.append(Cqe._make(CQE.unpack_from(self.cq_rings, offset)))
         self.cq.store(self._cq_head, (head + count) & U32)
         for cqe in found:
-            self._held.pop(cqe.user_data, None)
+            self._let_go(cqe.user_data)
         return found
+
+    def _let_go(self, user_data: int) -> None:
+        """Buffers go when all requests with their user_data are complete: which was which nobody knows."""
+        if user_data in self._held:
+            self._unreaped[user_data] -= 1
+            if not self._unreaped[user_data]:
+                del self._held[user_data], self._unreaped[user_data]
 
     def wait(self) -> Cqe:
         """The next CQE, waiting for it."""
@@ -287,7 +300,8 @@ class Ring:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        self._held.clear()
+        _abandoned.extend(self._held.values())
+        self._held = {}
 
     def __enter__(self) -> Self:
         return self

@@ -17,8 +17,7 @@ class Child:
 
     def __init__(self, pid: int, receive: int, send: int) -> None:
         self.pid = pid
-        self._receive = receive
-        self._send = send
+        self.ends = self._receive, self._send = receive, send
         self.status: int | None = None
         """As waitstatus_to_exitcode, once it has ended."""
 
