@@ -7,11 +7,14 @@ to wait, synchronous; completions may come from many tasks. post() is the only w
 import errno
 import logging
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
 from uringfs.abi.constants import (
+    IORING_CQE_F_MORE,
     IORING_ENTER_ABS_TIMER,
     IORING_ENTER_EXT_ARG,
     IORING_ENTER_GETEVENTS,
@@ -34,8 +37,10 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, Host
-from uringfs.ops.request import Attachment, Op, Pending, Request
+from uringfs.host.base import Caller, File, Host
+from uringfs.ops import timeout
+from uringfs.ops.newfile import Deliveries
+from uringfs.ops.request import Attachment, Issue, Op, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
 from uringfs.ring.ring import Ring
@@ -66,8 +71,12 @@ class Entered(NamedTuple):
 class Owners:
     """Which requests pend for which thread: when it exits they are cancelled (io_uring_files_cancel())."""
 
-    def __init__(self, host: Host, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, host: Host, nursery: trio.Nursery, find_ring: "Callable[[int], Worker | None]" = lambda inode: None
+    ) -> None:
         self.host = host
+        self.find_ring = find_ring
+        """The ring behind an inode of the mount."""
         self._nursery = nursery
         self._pending: dict[int, dict[Request, Worker]] = {}
 
@@ -108,12 +117,16 @@ class Worker:
         self.submitter = ring.owner[0] if single else 0
         """The one thread that may submit; 0 for any."""
         self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
-        self._task_work: deque[tuple[Request, int]] = deque()
+        self._task_work: deque[Callable[[], None]] = deque()
         self._unfinished = 0  # requests that are neither complete nor in _deferred
         self._draining = False  # one of them is a drain
         self._drain_disabled = False
-        self._next: deque[Request] = deque()  # what the completion before has let go
-        self._going_on = False
+        self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
+        self._going_on = False  # it is running, or will once the batch is submitted
+        self._issued: dict[int, dict[Request, None]] = {}  # by user_data
+        self.timeouts = timeout.Timeouts()
+        self.deliveries = Deliveries(self)
+        self.flushed = 0
         self._head: Request | None = None  # of the chain being assembled
         self._last: Request | None = None
 
@@ -163,8 +176,9 @@ class Worker:
         if self._task_work:
             self.ring.sq.clear_flags(IORING_SQ_TASKRUN)
             while self._task_work:
-                self.post(*self._task_work.popleft())
+                self._task_work.popleft()()
             self.publish()
+            self._go_on()
 
     async def _submit(self, caller: Caller, to_submit: int) -> int:
         try:
@@ -182,6 +196,7 @@ class Worker:
         submit_all = ring.geometry.flags & IORING_SETUP_SUBMIT_ALL
         entries = min(to_submit, sq.pending())
         done = 0
+        self._going_on = True  # links and whatever else is task work come behind the batch
         try:
             while done < entries:
                 data = sq.get()
@@ -200,15 +215,17 @@ class Worker:
                 self._queue(chain)
             self._end_batch()
             ring.counters.submitted += done
+            self._going_on = False
+            self._go_on()
         return done
 
     def _end_batch(self) -> None:
         self.ring.sq.commit()
-        self.ring.publish()
+        self.publish()
 
     def _submit_sqe(self, caller: Caller, data: bytes) -> bool:
         """io_submit_sqe(): False if the request failed before it began, which ends the batch."""
-        sqe = Sqe._make(SQE.unpack_from(data))
+        sqe = tuple.__new__(Sqe, SQE.unpack_from(data))  # _make(), without its check of the length
         attachment = None
         if self.attachments:
             copy, attached = self.attachments.pop((self.ring.sq.head - 1) & 0xFFFFFFFF, (b"", None))
@@ -315,6 +332,9 @@ class Worker:
     def _hold(self, request: Request) -> None:
         """Make it a pending request of its caller."""
         request.caller = request.caller.detached()
+        self._pend(request)
+
+    def _pend(self, request: Request) -> None:
         self.pending[request] = None
         if request.attachment is None:
             self._owners.add(request.caller.tid, request, self)
@@ -331,15 +351,21 @@ class Worker:
         if isinstance(outcome, int):
             self.post(request, outcome)
             return
-        try:
-            self._hold(request)
-        except UringError as error:
-            self.post(request, -error.errno)
-            return
-        request.scope = trio.CancelScope()
-        self._nursery.start_soon(self._run, request, outcome)
+        if isinstance(outcome, Issue):
+            self._pend(request)
+        else:
+            try:
+                self._hold(request)
+            except UringError as error:
+                self.post(request, -error.errno)
+                return
+            request.scope = trio.CancelScope()
+            self._nursery.start_soon(self._run, request, outcome)
+        self._issued.setdefault(request.sqe.user_data, {})[request] = None
+        if request.link_timeout is not None:
+            timeout.queue_linked_timeout(request)
 
-    def _perform(self, request: Request) -> int | Pending:
+    def _perform(self, request: Request) -> Outcome:
         if request.attachment is not None:
             return request.attachment.issue(request)
         return request.op.issue(request)
@@ -358,42 +384,60 @@ class Worker:
                 res = -errno.EIO
         if request.scope.cancelled_caught:
             self.ring.counters.cancelled += 1
-        if self._defers and not self._closed and not self.ring.waiters:
-            self._task_work.append((request, res))
+        self.complete(request, res)
+
+    def complete(self, request: Request, res: int, failed: bool | None = None) -> None:
+        self.task_work(partial(self.post, request, res, failed))
+
+    def task_work(self, work: Callable[[], None]) -> None:
+        if self._defers and not (self._closed or self.ring.waiters or self._going_on):
+            self._task_work.append(work)
             if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
                 self.ring.sq.set_flags(IORING_SQ_TASKRUN)
             if self.ring.eventfd is not None:
                 self.ring.eventfd.task_work()
             return
-        self.post(request, res)
-        self.publish()
+        self._next.append(work)
+        self._go_on()
 
-    def post(self, request: Request, res: int) -> None:
+    def post(self, request: Request, res: int, failed: bool | None = None) -> None:
         """The one way out: the CQE, then what was linked behind, then what was held back for it."""
         self._unfinished -= 1
         self._let_go(request)
+        if request.link_timeout is not None:
+            linked = timeout.disarm_linked_timeout(request)
+            self._next.append(partial(self.post, linked, -errno.ECANCELED, False))
         link, request.link = request.link, None
-        failed = request.failed or res < 0
+        if failed is None:
+            failed = request.failed or res < 0
         # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
         skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
         if request.flags & IOSQE_ASYNC:
             self.ring.from_worker = True
         if not skipping or failed:
             self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
+        if request.held:
+            request.end()  # behind its CQE: this may post the tag of what it was the last to use
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
-                self._fail_links(link, bool(skipping))
+                self._next.append(partial(self._fail_links, link, bool(skipping)))
             else:
-                self._next.append(link)
+                self._next.append(partial(self._issue, link))
         if self._next or self._deferred:
             self._go_on()
 
     def _let_go(self, request: Request) -> None:
-        if request.held:
-            request.end()
         if request in self.pending:
             del self.pending[request]
             self._owners.remove(request.caller.tid, request)
+            self._unindex(request)
+
+    def _unindex(self, request: Request) -> None:
+        same = self._issued.get(request.sqe.user_data)
+        if same is not None and request in same:
+            del same[request]
+            if not same:
+                del self._issued[request.sqe.user_data]
 
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         if self._closed:
@@ -404,12 +448,38 @@ class Worker:
         cq.post(user_data, res, flags, big)
         self.ring.counters.overflowed += len(cq.backlog) - had
 
+    def post_more(self, user_data: int, res: int, flags: int) -> bool:
+        if self.ring.cq.full():
+            return False
+        self.post_cqe(user_data, res, flags | IORING_CQE_F_MORE)
+        self.publish()
+        return True
+
     def publish(self) -> None:
         if not self._closed:
             self.ring.publish()
+            self.flushed = self.ring.cq.tail
+            if self.timeouts.counted:
+                self.timeouts.flush(self)
 
     def pending_requests(self) -> list[Request]:
         return list(self.pending)
+
+    def issued(self, user_data: int | None = None) -> list[Request]:
+        if user_data is not None:
+            return list(self._issued.get(user_data, ()))
+        return [request for same in self._issued.values() for request in same]
+
+    def set_user_data(self, request: Request, user_data: int) -> None:
+        self._unindex(request)
+        request.sqe = request.sqe._replace(user_data=user_data)
+        self._issued.setdefault(user_data, {})[request] = None
+
+    def link_last(self) -> Request | None:
+        return self._last if self._head is not None else None
+
+    def ring_of(self, file: File) -> "Worker | None":
+        return self._owners.find_ring(file.inode) if file.inode else None
 
     def _fail_links(self, link: Request | None, ignore_cqes: bool) -> None:
         while link is not None:
@@ -418,17 +488,21 @@ class Worker:
             self._let_go(link)
             if not ignore_cqes:
                 self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
+            if link.held:
+                link.end()
             link = behind
 
     def _go_on(self) -> None:
-        """io_queue_next(), io_queue_deferred(): start what may start now. A loop, for a chain may be as long
-        as the ring, and each of its requests may end while it is being started."""
+        """io_run_task_work(): start what may start now (io_queue_next(), io_queue_deferred()). A loop, for a
+        chain may be as long as the ring, and each of its requests may end while it is being started."""
         if self._going_on:
             return
         self._going_on = True
         try:
             while self._next or self._undefer():
-                self._issue(self._next.popleft())
+                for _ in range(len(self._next)):
+                    self._next.popleft()()
+                self.publish()
         finally:
             self._going_on = False
 
@@ -445,13 +519,17 @@ class Worker:
         request = self._deferred.popleft()
         self._unfinished += _length(request)
         self._draining = drain
-        self._next.append(request)
+        self._next.append(partial(self._issue, request))
         return True
 
     def cancel(self, request: Request) -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it was quicker."""
         if request.scope is not None:
             request.scope.cancel()
+        elif request.disarm is not None:
+            if request.disarm():
+                self.ring.counters.cancelled += 1
+                self.complete(request, -errno.ECANCELED)
         elif request in self._deferred:
             self._deferred.remove(request)
             self._unfinished += _length(request)
@@ -465,10 +543,16 @@ class Worker:
         self._closed = True
         self._deferred.clear()
         for request in tuple(self.pending):
-            request.link = None
             self._owners.remove(request.caller.tid, request)
+            if request.link_timeout is not None:
+                timeout.disarm_linked_timeout(request)
+            request.link = None
             if request.scope is not None:
                 request.scope.cancel()
+            else:
+                if request.disarm is not None:
+                    request.disarm()
+                request.end()
         self.resources.close()
         if self.ring.eventfd is not None:
             self.ring.eventfd.close()

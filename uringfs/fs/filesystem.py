@@ -45,7 +45,7 @@ class RingFs:
         self._backend = backend
         self._host = host
         self._nursery = nursery
-        self._owners = Owners(host, nursery)
+        self._owners = Owners(host, nursery, self._find_ring)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
         self.max_rings = max_rings
@@ -56,6 +56,9 @@ class RingFs:
 
     def _make_worker(self, ring: Ring) -> Worker:
         return Worker(ring, self._nursery, self._owners)
+
+    def _find_ring(self, inode: int) -> Worker | None:
+        return None if inode == ROOT else self.inodes[inode].payload.worker
 
     # -- names
 
@@ -148,11 +151,15 @@ class RingFs:
                 await self._enter(file, caller, message)
             case abi.Register():
                 caller.memory.write(message.result, RESULT.pack(ring_file.register(caller, message)))
+            case abi.Fetch():
+                caller.memory.write(message.result, RESULT.pack(await ring_file.fetch(caller, message)))
 
     async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
+        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
         entered = await file.inode.payload.enter(caller, message)
         if entered.wait is None:
-            caller.memory.write(message.result, RESULT.pack(entered.result))
+            result = entered.result | file.inode.payload.fetch_due(caller)
+            caller.memory.write(message.result, RESULT.pack(result))
             return
         file.waits[caller.tid] = (message, entered.result, entered.wait)
         raise UringError(errno.EINPROGRESS)
@@ -164,14 +171,29 @@ class RingFs:
         if message is None or wait is None:
             raise UringError(errno.EINVAL, "no enter of this thread is waiting")
         caller = self._host.caller(tid, uid, gid)
+        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
         result = -errno.EINTR
         try:
-            result = await wait.run()
+            with file.inode.payload.interrupted_by_fetch(caller, wait):
+                result = await wait.run()
+            if wait.left:
+                wait.resume()
+                file.waits[tid] = (message, submitted, wait)
         except trio.Cancelled:
             result = wait.interrupted()
             raise
         finally:
-            self._store(caller, message, submitted or result)
+            if tid not in file.waits:
+                self._store(caller, message, submitted or result)
+
+    def waits(self, fh: int, tid: int) -> bool:
+        """The wait of that thread's enter goes on once it has fetched descriptors."""
+        return tid in self.opened(fh).waits
+
+    def fetchable(self, fh: int) -> bool:
+        """There are descriptors for somebody to fetch."""
+        worker = self.opened(fh).inode.payload.worker
+        return worker is not None and worker.deliveries.any_ready()
 
     def _store(self, caller: Caller, message: abi.Enter, result: int) -> None:
         try:

@@ -3,11 +3,34 @@
 Every method raises UringError with the errno the kernel would give. Addresses and sizes are bytes.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 Iovec = tuple[int, int]
 """(address, length) in the caller's memory."""
+Data = bytes | memoryview
+INFINITY = 1 << 63
+
+
+class Name(bytes):
+    """A path to be looked up, as an argument of Actor.call()."""
+
+
+class Out(NamedTuple):
+    """Room for a system call to write to, as an argument of Actor.call()."""
+
+    size: int
+
+
+class Actor(Protocol):
+    """A caller's identity, as it was when taken: ids, groups, capabilities, umask, root, working directory,
+    mount and user namespaces."""
+
+    async def call(self, name: str, *args: "int | bytes | File | Out") -> tuple[int, bytes]:
+        """A path system call, with that identity: its result and what it wrote to Out. The descriptor of
+        an openat or openat2 is ours (Host.adopt()). bytes end where a NUL does. Cancellable: an open is
+        ended, of others the result is awaited for a moment."""
 
 
 class Memory(Protocol):
@@ -19,7 +42,10 @@ class Memory(Protocol):
     def write(self, address: int, data: bytes) -> None:
         """copy_to_user(): all of it, or EFAULT."""
 
-    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+    def gather(self, iovecs: Sequence[Iovec]) -> Data:
+        """The iovecs' bytes in order, up to the first that cannot be read. Never EFAULT."""
+
+    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
         """Fill the iovecs in order; bytes stored before the first that could not be. Never EFAULT."""
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
@@ -36,14 +62,39 @@ class File(Protocol):
     """No position of its own (pipe, socket, tty): data read is gone, an offset is ignored."""
     nonblock: bool
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
+    nowait: bool
+    """try_read() works; False once the file has said that it knows no RWF_NOWAIT."""
     refused: int
     """The errno of any read or write of it (a file of our own mount); 0 for none."""
+    regular: bool
+    """A file, block device or directory: epoll knows nothing of it, and its disk may be slow."""
+    pipe: bool
+    direct: bool
+    """O_DIRECT is set: transfers take the caller's iovecs, for the alignment of its memory counts."""
 
-    def try_read(self, size: int, offset: int, flags: int) -> bytes:
+    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         """preadv2(2) with RWF_NOWAIT; EAGAIN when it would block. b'' at the end of the file."""
 
-    async def read(self, size: int, offset: int, flags: int) -> bytes:
+    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         """The same, waiting as long as it takes. Cancellable."""
+
+    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
+        """pwritev2(2) with RWF_NOWAIT; EAGAIN when it would block."""
+
+    async def write(
+        self,
+        source: Callable[[], Data],
+        offset: int,
+        flags: int,
+        caller: "Caller",
+        iovecs: Sequence[Iovec] = (),
+    ) -> int:
+        """The same in a thread, where source() provides the data, with the caller's rights and within its
+        RLIMIT_FSIZE: EFBIG. What has begun is not cancelled where it cannot be interrupted."""
+
+    async def call(self, system_call: Callable[[int], int], caller: "Caller") -> int:
+        """A system call on the descriptor in a thread, with the caller's rights over files. Not cancelled
+        once begun."""
 
     def available(self) -> int:
         """Bytes that can be read now, where the file says so (FIONREAD), else 0."""
@@ -54,11 +105,29 @@ class File(Protocol):
     async def wait(self) -> None:
         """Wait until a read would not block, without reading. Cancellable."""
 
+    def writable(self) -> bool:
+        """A write would not block now."""
+
+    async def wait_writable(self) -> None:
+        """Wait until a write would not block. Cancellable."""
+
     def unread(self, count: int) -> None:
         """Move the current position back by count bytes: they could not be delivered."""
 
     def readable_mode(self) -> bool:
         """FMODE_READ: the description was opened for reading."""
+
+    def writable_mode(self) -> bool:
+        """FMODE_WRITE"""
+
+    inode: int
+    """Of a file of our own mount; 0 for every other."""
+
+    def fileno(self) -> int:
+        """Our descriptor of it."""
+
+    def same(self, other: "File") -> bool:
+        """Both are handles on the same open file description."""
 
     def hold(self) -> None:
         """One more user: as many close() calls are needed. A file starts with one."""
@@ -80,6 +149,18 @@ class Caller(Protocol):
     uid: int
     gid: int
     memory: Memory
+    fetches: bool
+    """It fetches new descriptors (URINGFS_ENTER_FETCHES)."""
+    @property
+    def group(self) -> int:
+        """The process it is a thread of. ESRCH."""
+
+    def actor(self) -> Actor:
+        """Its identity, to be taken while it is blocked in its control write. ESRCH."""
+
+    def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
+        """SCM_RIGHTS over its own socketpair, which another process must not hold the end of. EBADF, EPERM,
+        EINVAL for any other socket."""
 
     def file(self, fd: int) -> File:
         """The file behind the caller's descriptor. EBADF."""
@@ -101,6 +182,15 @@ class Caller(Protocol):
     def limit_nofile(self) -> int:
         """Its soft RLIMIT_NOFILE."""
 
+    def limit_fsize(self) -> int:
+        """Its soft RLIMIT_FSIZE, or INFINITY for none. ECANCELED once it is gone."""
+
+    def rights(self) -> AbstractContextManager[None]:
+        """Let this thread, one of the pool, have no more privilege over open files than the caller."""
+
+    def signal(self, number: int) -> None:
+        """A signal the kernel would send to the submitting thread."""
+
     def open_path(self, path: str) -> "PathOpener":
         """The opening of a file for reading with the caller's rights, root and working directory."""
 
@@ -109,11 +199,60 @@ class PathOpener(Protocol):
         """Wait for the open(2). ENOENT, EACCES ..."""
 
 
+class Timer(Protocol):
+    @property
+    def fire(self) -> Callable[[], None]: ...
+
+    def cancel(self) -> bool:
+        """False if it has fired, or was cancelled."""
+
+
+class Timers(Protocol):
+    def now(self, clock: int) -> int:
+        """clock_gettime(2), ns."""
+
+    def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
+        """Call fire from the loop at that time, ns; timers of the same time in the order they were set."""
+
+
+class Watch(Protocol):
+    def cancel(self) -> bool:
+        """End it; False if it has ended. Needed before the file is closed."""
+
+
+class Poller(Protocol):
+    """poll(2) without its waiting. Masks are those of poll(2), and what epoll_ctl(2) adds to them."""
+
+    def mask(self, file: File, events: int) -> int | None:
+        """What holds now; None if asking might block: ask() and wait() then, never watch()."""
+
+    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
+        """Call fire(mask) from the loop at every event, as epoll reports them. EPERM: not such a file."""
+
+    def dispatch(self) -> None:
+        """Call fire at once for what is ready now."""
+
+    async def ask(self, file: File, events: int) -> int:
+        """mask(), from a thread. Cancellable."""
+
+    async def wait(self, file: File, events: int) -> int:
+        """Wait until one of the events holds: the mask. Cancellable."""
+
+
 class Host(Protocol):
     """Finds callers, and watches them."""
 
+    @property
+    def timers(self) -> Timers: ...
+
+    @property
+    def poller(self) -> Poller: ...
+
     def caller(self, tid: int, uid: int, gid: int) -> Caller:
         """The thread a control write came from."""
+
+    def adopt(self, fd: int) -> File:
+        """Take over a descriptor of ours."""
 
     async def exited(self, tid: int) -> None:
         """Wait until that thread is gone."""

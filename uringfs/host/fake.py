@@ -4,12 +4,14 @@ Implements base for real. What blocks, blocks on events: nothing here sleeps or 
 """
 
 import errno
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
 from uringfs.errors import UringError
-from uringfs.host.base import File, Iovec
+from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
+from uringfs.host.fake_events import FakePoller, FakeTimers
 
 PAGE = 4096
 
@@ -53,7 +55,16 @@ class FakeMemory:
         if self.scatter(data, [(address, len(data))]) < len(data):
             raise UringError(errno.EFAULT)
 
-    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+    def gather(self, iovecs: Sequence[Iovec]) -> bytes:
+        found = b""
+        for address, length in iovecs:
+            reach = 0 if self._gone else self._reach(address, length, self._pages.keys())
+            found += self.read(address, reach)
+            if reach < length:
+                break
+        return found
+
+    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
         done = 0
         for address, length in iovecs:
             piece = data[done : done + length]
@@ -87,7 +98,7 @@ class FakeMemory:
             end = (end // PAGE + 1) * PAGE
         return max(0, min(end - address, size))
 
-    def _store(self, address: int, data: bytes) -> None:
+    def _store(self, address: int, data: Data) -> None:
         done = 0
         while done < len(data):
             page, start = divmod(address + done, PAGE)
@@ -106,8 +117,22 @@ class Description:
         self.nonblock = nonblock
         self.refused = refused
         self.opens = 0
+        self.watchers: list[Callable[[], None]] = []
+        """Told of every change, as a wait queue."""
+        self.writable = not readable
+        """Open for writing; of both only if a test says so."""
         self.error = 0
-        """Every read fails with it."""
+        """Everything fails with it."""
+        self.calls: list[Callable[[int], int]] = []
+        """System calls asked for, each answered with result."""
+        self.result = 0
+
+    def changed(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher()
+
+    def hung_up(self) -> bool:
+        return False
 
     def available(self) -> bool:
         raise NotImplementedError
@@ -118,6 +143,16 @@ class Description:
 
     def take(self, size: int, offset: int) -> bytes:
         raise NotImplementedError
+
+    def room(self) -> bool:
+        """A write would not block."""
+        return True
+
+    def store(self, data: Data, offset: int) -> int:
+        raise NotImplementedError
+
+    async def becomes_writable(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     def give_back(self, count: int) -> None:
         raise NotImplementedError
@@ -152,6 +187,13 @@ class RegularFile(Description):
             self.position += len(data)
         return data
 
+    def store(self, data: Data, offset: int) -> int:
+        start = self.position if offset < 0 else offset
+        self.data = self.data[:start].ljust(start, b"\0") + bytes(data) + self.data[start + len(data) :]
+        if offset < 0:
+            self.position += len(data)
+        return len(data)
+
     def give_back(self, count: int) -> None:
         self.position -= count
 
@@ -173,10 +215,18 @@ class Stream(Description):
     def feed(self, data: bytes) -> None:
         self.data += data
         self._readers.unpark_all()
+        self.changed()
 
     def hang_up(self) -> None:
         self._hung_up = True
         self._readers.unpark_all()
+        self.changed()
+
+    def hung_up(self) -> bool:
+        return self._hung_up
+
+    def room(self) -> bool:
+        return False  # the other end is for writing
 
     def available(self) -> bool:
         return bool(self.data) or self._hung_up
@@ -197,18 +247,98 @@ class Stream(Description):
             await self._readers.park()
 
 
+class Sink(Description):
+    """A pipe's writing end with room for `capacity` bytes: drain() is a reader, break_() its going."""
+
+    streaming = True
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(readable=False)
+        self.capacity = capacity
+        self.data = bytearray()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    def drain(self) -> bytes:
+        data = bytes(self.data)
+        self.data.clear()
+        self._writers.unpark_all()
+        return data
+
+    def break_(self) -> None:
+        self.error = errno.EPIPE
+        self._writers.unpark_all()
+
+    def room(self) -> bool:
+        return bool(self.error) or len(self.data) < self.capacity
+
+    def store(self, data: Data, offset: int) -> int:
+        piece = data[: self.capacity - len(self.data)]
+        self.data += piece
+        return len(piece)
+
+    async def becomes_writable(self) -> None:
+        while not self.room():
+            await self._writers.park()
+
+
 class FakeFile:
     """The daemon's handle on a description."""
 
     def __init__(self, description: Description) -> None:
         self._description = description
         self._users = 1
+        self.inode = 0
         self.streaming = description.streaming
         self.nonblock = description.nonblock
+        self.nowait = True
         self.refused = description.refused
+        self.regular = not description.streaming
+        self.pipe = description.streaming
+        self.direct = False
         description.opens += 1
 
-    def try_read(self, size: int, offset: int, flags: int) -> bytes:
+    def writable_mode(self) -> bool:
+        return self._opened().writable
+
+    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
+        description = self._opened()
+        if description.error:
+            raise UringError(description.error)
+        if not description.room():
+            raise UringError(errno.EAGAIN)
+        return description.store(data, offset)
+
+    async def write(
+        self,
+        source: Callable[[], Data],
+        offset: int,
+        flags: int,
+        caller: Caller,
+        iovecs: Sequence[Iovec] = (),
+    ) -> int:
+        await trio.lowlevel.checkpoint()
+        limit = caller.limit_fsize()
+        data = source()
+        if data and max(offset, 0) >= limit:
+            raise UringError(errno.EFBIG)
+        return self.try_write(data[: limit - max(offset, 0)], offset, flags)
+
+    async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
+        """Recorded, not made."""
+        await trio.lowlevel.checkpoint()
+        description = self._opened()
+        if description.error:
+            raise UringError(description.error)
+        description.calls.append(system_call)
+        return description.result
+
+    def writable(self) -> bool:
+        return self._opened().room()
+
+    async def wait_writable(self) -> None:
+        await self._opened().becomes_writable()
+
+    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> bytes:
         description = self._opened()
         if description.error:
             raise UringError(description.error)
@@ -216,7 +346,7 @@ class FakeFile:
             raise UringError(errno.EAGAIN)
         return description.take(size, offset)
 
-    async def read(self, size: int, offset: int, flags: int) -> bytes:
+    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> bytes:
         await self._opened().becomes_available()
         await trio.lowlevel.checkpoint_if_cancelled()
         description = self._opened()
@@ -239,6 +369,9 @@ class FakeFile:
     def readable_mode(self) -> bool:
         return self._opened().readable
 
+    def fileno(self) -> int:
+        return id(self._opened())
+
     def hold(self) -> None:
         self._opened()
         self._users += 1
@@ -249,9 +382,24 @@ class FakeFile:
         if not self._users:
             description.opens -= 1
 
+    @property
+    def description(self) -> Description:
+        return self._opened()
+
+    def same(self, other: File) -> bool:
+        return isinstance(other, FakeFile) and self._description is other.description
+
     def _opened(self) -> Description:
         assert self._users, "used after close(), or closed once too often"
         return self._description
+
+
+def _description(file: File) -> Description:
+    assert isinstance(file, FakeFile)
+    return file.description
+
+
+Answer = int | tuple[int, bytes]
 
 
 class FakeEventFd:
@@ -282,6 +430,18 @@ class FakeThread:
         self.opening: trio.Event | None = None
         """If there is one, opens wait for it."""
         self.exited = trio.Event()
+        self.fsize = INFINITY
+        """RLIMIT_FSIZE"""
+        self.answers: dict[str, Answer] = {}
+        """What its path system calls come to, by name: an errno, or (result, what is written to Out)."""
+        self.acting: trio.Event | None = None
+        """If there is one, path system calls wait for it."""
+        self.calls: list[tuple[object, ...]] = []
+        """Those that were made: (name, *args)."""
+        self.sent: list[int] = []
+        """Descriptors of ours that were sent to it."""
+        self.fetches = True
+        self.signals: list[int] = []
         self.eventfds: dict[int, FakeEventFd] = {}
 
     def exit(self) -> None:
@@ -297,6 +457,18 @@ class FakeCaller:
         self.uid = thread.uid
         self.gid = thread.gid
         self.memory = thread.memory
+        self.fetches = thread.fetches
+        self.group = thread.tid
+
+    def actor(self) -> "FakeActor":
+        if self._thread.exited.is_set():
+            raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
+        return FakeActor(self._thread)
+
+    def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
+        if sock not in self._thread.fds:
+            raise UringError(errno.EBADF)
+        self._thread.sent += fds
 
     def file(self, fd: int) -> File:
         try:
@@ -308,6 +480,15 @@ class FakeCaller:
         if self._thread.exited.is_set():
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
         return FakeCaller(self._thread)
+
+    def limit_fsize(self) -> int:
+        return self._thread.fsize
+
+    def rights(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def signal(self, number: int) -> None:
+        self._thread.signals.append(number)
 
     def limit_nofile(self) -> int:
         return 1024
@@ -333,6 +514,24 @@ class FakeCaller:
         return FakeOpener(self._thread, path)
 
 
+class FakeActor:
+    """Answers as the thread's `answers` say."""
+
+    def __init__(self, thread: FakeThread) -> None:
+        self._thread = thread
+
+    async def call(self, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
+        self._thread.calls.append((name, *args))
+        if self._thread.acting is not None:
+            await self._thread.acting.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        answer = self._thread.answers[name]
+        if isinstance(answer, int):
+            raise UringError(answer)
+        return answer
+
+
 class FakeOpener:
     def __init__(self, thread: FakeThread, path: str) -> None:
         self._thread = thread
@@ -354,6 +553,10 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.threads: dict[int, FakeThread] = {}
+        self.ours: dict[int, Description] = {}
+        """What the descriptors are that its path system calls make."""
+        self.timers = FakeTimers()
+        self.poller = FakePoller(_description)
 
     def thread(self, tid: int, uid: int = 1000, gid: int = 1000) -> FakeThread:
         self.threads[tid] = thread = FakeThread(tid, uid, gid)
@@ -365,6 +568,9 @@ class FakeHost:
             thread = FakeThread(tid, uid, gid)
             thread.exit()
         return FakeCaller(thread)
+
+    def adopt(self, fd: int) -> FakeFile:
+        return FakeFile(self.ours[fd])
 
     async def exited(self, tid: int) -> None:
         thread = self.threads.get(tid)

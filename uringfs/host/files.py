@@ -6,6 +6,7 @@ readiness where the file can be polled, then a thread.
 """
 
 import array
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -14,16 +15,23 @@ import select
 import stat
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import trio
 
 from uringfs import native
-from uringfs.abi.constants import RWF_NOWAIT
+from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
+from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
+from uringfs.host.limits import within_fsize
 
 CURRENT_POSITION = -1
+_KCMP_FILE = 0
+_SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
 
 
 class LocalFile:
@@ -36,42 +44,95 @@ class LocalFile:
         self._threads = 0
         self._users = 1
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
-        device, _, mode = native.fd_identity(fd)
-        self._regular = stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
+        device, inode, mode = native.fd_identity(fd)
+        self.inode = inode if device == own_device else 0
+        self._limited = stat.S_ISREG(mode)  # generic_write_checks(): by RLIMIT_FSIZE
+        self.regular = self._limited or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
+        self.pipe = stat.S_ISFIFO(mode)
+        self.direct = bool(self._status & os.O_DIRECT) and self.regular
         # A read of our own mount would be answered by ourselves, who wait for it.
-        self.refused = errno.EINVAL if device == own_device else 0
+        no_read = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
-        self.streaming = not (self._regular or self.refused) and not _positioned(fd)
+        self.streaming = not (self.regular or self.refused) and not _positioned(fd)
         self.nonblock = False
+        self.nowait = True
 
     def readable_mode(self) -> bool:
         return self._status & os.O_ACCMODE != os.O_WRONLY and not self._status & os.O_PATH
 
-    def try_read(self, size: int, offset: int, flags: int) -> bytes:
+    def writable_mode(self) -> bool:
+        return self._status & os.O_ACCMODE != os.O_RDONLY and not self._status & os.O_PATH
+
+    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         try:
-            return self._preadv2(size, offset, flags | RWF_NOWAIT)
+            return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise UringError.of(error) from error
+        self.nowait = False
         # The file knows no NOWAIT (io_file_supports_nowait()): with O_NONBLOCK a plain read is safe.
-        if self._status & os.O_NONBLOCK and not self._regular:
+        if self._status & os.O_NONBLOCK and not self.regular:
             self.nonblock = True
-            return self._read_or_raise(size, offset, flags)
+            return self._read_or_raise(size, offset, flags, iovecs)
         raise UringError(errno.EAGAIN)
 
-    async def read(self, size: int, offset: int, flags: int) -> bytes:
-        if self._regular:
-            return await self._in_thread(lambda: self._read_or_raise(size, offset, flags))
-        while True:
-            if not await self._readable():
-                return await self._in_thread(lambda: self._read_or_raise(size, offset, flags))
-            try:
-                return self._preadv2(size, offset, flags | RWF_NOWAIT)
-            except OSError as error:
-                if error.errno == errno.EOPNOTSUPP:
-                    return await self._in_thread(lambda: self._read_or_raise(size, offset, flags))
-                if error.errno != errno.EAGAIN:
+    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
+        if not self.regular:
+            await self.wait()
+            if self.nowait:
+                with suppress(BlockingIOError):
+                    return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
+        return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, iovecs))
+
+    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
+        try:
+            return self._pwritev2(data, offset, flags | RWF_NOWAIT, iovecs)
+        except OSError as error:
+            buffered = self.regular and not self.direct
+            if buffered and error.errno in (errno.EOPNOTSUPP, errno.EINVAL) and self._knows_nowait():
+                # io_write(): the file system has no FOP_BUFFER_WASYNC
+                raise UringError(errno.EAGAIN) from error
+            if error.errno != errno.EOPNOTSUPP:
+                raise UringError.of(error) from error
+        self.nowait = False
+        if self._status & os.O_NONBLOCK and not self.regular:
+            self.nonblock = True
+            return self._write_or_raise(data, offset, flags, iovecs)
+        raise UringError(errno.EAGAIN)
+
+    async def write(
+        self,
+        source: Callable[[], Data],
+        offset: int,
+        flags: int,
+        caller: Caller,
+        iovecs: Sequence[Iovec] = (),
+    ) -> int:
+        limit = caller.limit_fsize() if self._limited else INFINITY
+
+        def run() -> int:
+            with caller.rights():
+                data = source()
+                if limit != INFINITY and data:
+                    append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
+                    data = data[: within_fsize(self._fd, len(data), offset, append, limit)]
+                return self._write_or_raise(data, offset, flags, iovecs)
+
+        return await self._in_thread(run, abandon=not self.regular)
+
+    async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
+        def run() -> int:
+            while True:
+                try:
+                    with caller.rights():
+                        return system_call(self._fd)
+                except InterruptedError:
+                    continue
+                except OSError as error:
                     raise UringError.of(error) from error
+
+        return await self._in_thread(run, abandon=False)
 
     def available(self) -> int:
         """FIONREAD; 0 where the file does not say."""
@@ -81,15 +142,38 @@ class LocalFile:
         return count[0]
 
     def ready(self) -> bool:
+        return self._polled(select.POLLIN)
+
+    def writable(self) -> bool:
+        return self._polled(select.POLLOUT)
+
+    def _polled(self, events: int) -> bool:
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
+        poll.register(self._fd, events)
         return bool(poll.poll(0))
 
     async def wait(self) -> None:
-        await self._readable()
+        with suppress(PermissionError):  # a file that cannot be polled never blocks for long
+            await trio.lowlevel.wait_readable(self._fd)
+
+    async def wait_writable(self) -> None:
+        with suppress(PermissionError):
+            await trio.lowlevel.wait_writable(self._fd)
+
+    def fileno(self) -> int:
+        return self._fd
 
     def unread(self, count: int) -> None:
         os.lseek(self._fd, -count, os.SEEK_CUR)
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def same(self, other: File) -> bool:
+        pid = os.getpid()
+        fds = (self._fd, other.fd) if isinstance(other, LocalFile) else (-1, -1)
+        return bool(_libc.syscall(_SYS_KCMP, pid, pid, _KCMP_FILE, *fds) == 0)
 
     def hold(self) -> None:
         with self._lock:
@@ -107,46 +191,100 @@ class LocalFile:
         if fd >= 0:
             os.close(fd)
 
-    async def _readable(self) -> bool:
-        """Wait until a read would not block; False if the file cannot be polled (epoll says EPERM)."""
-        try:
-            await trio.lowlevel.wait_readable(self._fd)
-        except PermissionError:
-            return False
-        return True
-
-    async def _in_thread(self, blocking: Callable[[], bytes]) -> bytes:
+    async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True) -> T:
+        """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts."""
         with self._lock:
             self._threads += 1
+        started = given_up = False
 
-        def run() -> bytes:
+        def run() -> T:
+            nonlocal started
+            with self._lock:
+                started = True
+                if given_up:
+                    raise UringError(errno.ECANCELED)
             try:
                 return blocking()
             finally:
-                with self._lock:
-                    self._threads -= 1
-                    last = not (self._users or self._threads)
-                if last:
-                    self._close_fd()
+                self._thread_ended()
 
-        return await trio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter)
+        try:
+            return await trio.to_thread.run_sync(run, abandon_on_cancel=abandon, limiter=self._limiter)
+        except trio.Cancelled:
+            with self._lock:
+                given_up = not started  # it waited for a free thread
+            if given_up:
+                self._thread_ended()
+            raise
 
-    def _preadv2(self, size: int, offset: int, flags: int) -> bytes:
+    def _thread_ended(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            last = not (self._users or self._threads)
+        if last:
+            self._close_fd()
+
+    def _preadv2(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         if self._socket and offset > 0:  # sock_read_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
-        # O_DIRECT wants aligned memory, which a mapping is
-        data = mmap.mmap(-1, size) if size and self._status & os.O_DIRECT else bytearray(size)
-        count = native.preadv2(self._fd, data, CURRENT_POSITION if self.streaming else offset, flags)
-        return bytes(data[:count])
+        offset = CURRENT_POSITION if self.streaming else offset
+        if iovecs:
+            views = _aligned(iovecs)
+            count = os.preadv(self._fd, views, offset, flags)
+            return (views[0] if len(views) == 1 else memoryview(b"".join(views)))[:count]
+        data = bytearray(size)
+        return memoryview(data)[: native.preadv2(self._fd, data, offset, flags)]
 
-    def _read_or_raise(self, size: int, offset: int, flags: int) -> bytes:
+    def _pwritev2(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
+        if self._socket and offset > 0:  # sock_write_iter()
+            raise OSError(errno.ESPIPE, "a socket has no offset")
+        offset = CURRENT_POSITION if self.streaming else offset
+        if not iovecs:
+            return native.pwritev2(self._fd, data, offset, flags)
+        views, start = _aligned(iovecs), 0
+        for number, view in enumerate(views):
+            piece = data[start : start + len(view)]
+            view[: len(piece)] = piece
+            views[number] = view[: len(piece)]
+            start += len(piece)
+        return os.pwritev(self._fd, views, offset, flags)
+
+    def _knows_nowait(self) -> bool:
+        """FMODE_NOWAIT, which ends kiocb_set_rw_flags(); asked by a read behind the end."""
+        try:
+            os.preadv(self._fd, [bytearray(1)], 1 << 62, RWF_NOWAIT)
+        except OSError as error:
+            return error.errno != errno.EOPNOTSUPP
+        return True
+
+    def _write_or_raise(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
         while True:
             try:
-                return self._preadv2(size, offset, flags)
+                return self._pwritev2(data, offset, flags, iovecs)
             except InterruptedError:
                 continue
             except OSError as error:
                 raise UringError.of(error) from error
+
+    def _read_or_raise(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec]) -> Data:
+        while True:
+            try:
+                return self._preadv2(size, offset, flags, iovecs)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                raise UringError.of(error) from error
+
+
+def _aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:
+    """Memory of ours that lies within its pages as the iovecs do: O_DIRECT refuses what the caller's
+    alignment deserves, and takes what it deserves."""
+    starts, end = [], 0
+    for address, length in iovecs:
+        starts.append(end + address % mmap.PAGESIZE)
+        end = -(-(starts[-1] + length) // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = memoryview(mmap.mmap(-1, end or 1))
+    return [memory[start : start + length] for start, (_, length) in zip(starts, iovecs, strict=True)]
 
 
 def _positioned(fd: int) -> bool:

@@ -3,18 +3,29 @@
 import errno
 import os
 import resource
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from struct import Struct
 
 import trio
 
 from uringfs import native
 from uringfs.errors import UringError
-from uringfs.host.base import Memory
-from uringfs.host.credentials import Credentials, assumed, openat2_in_root
+from uringfs.host import limits
+from uringfs.host.actor import ActorPool, LocalActor
+from uringfs.host.base import Memory, Name
+from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
+from uringfs.host.poller import LocalPoller
+from uringfs.host.timers import LocalTimers
 
 PIDFD_THREAD = os.O_EXCL  # Linux >= 6.9: a pidfd of one thread, with that thread's descriptor table
+AT_FDCWD = -100
+UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 MAX_BLOCKING = 64  # threads that wait in reads no poll can answer
 
 
@@ -43,6 +54,25 @@ class LocalCaller:
         self.uid = uid
         self.gid = gid
         self.memory: Memory = memory or VmMemory(tid)
+        self.fetches = False
+        self._group = 0
+        self._actor: LocalActor | None = None
+
+    @property
+    def group(self) -> int:
+        """Asked first while the thread is in its control write."""
+        if not self._group:
+            try:
+                with open(f"/proc/{self.tid}/status") as status:
+                    self._group = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+            except (OSError, StopIteration) as error:
+                raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
+        return self._group
+
+    def actor(self) -> LocalActor:
+        if self._actor is None:
+            self._actor = LocalActor(self._host.actors, self.tid)
+        return self._actor
 
     def file(self, fd: int) -> LocalFile:
         return self._host.adopt(self._getfd(fd))
@@ -62,28 +92,48 @@ class LocalCaller:
                 caller._pidfd_now()
             except OSError as error:
                 raise UringError.of(error) from error
+            caller.fetches, caller._group, caller._actor = self.fetches, self._group, self._actor
             self._detached = caller
         return self._detached
 
     def limit_nofile(self) -> int:
+        return limits.soft_limit(self.tid, resource.RLIMIT_NOFILE)
+
+    def limit_fsize(self) -> int:
+        return limits.soft_limit(self.tid, resource.RLIMIT_FSIZE)
+
+    def rights(self) -> AbstractContextManager[None]:
+        return unprivileged() if self.uid else nullcontext()
+
+    def signal(self, number: int) -> None:
+        with suppress(OSError):  # it may be gone
+            signal.pidfd_send_signal(self._pidfd_now(), number)
+
+    def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
+        file = self.file(sock)
         try:
-            return resource.prlimit(self.tid, resource.RLIMIT_NOFILE)[0]
+            _send_descriptors(file.fileno(), self.group, fds)
         except OSError as error:
             raise UringError.of(error) from error
+        finally:
+            file.close()
 
     def open_path(self, path: str) -> "LocalOpener":
-        return LocalOpener(self._host, self.tid, path)
+        return LocalOpener(self._host, self.actor(), path)
 
     def eventfd(self, fd: int) -> LocalEventFd:
         return LocalEventFd(self._getfd(fd))
 
     def credentials(self) -> object:
-        return self.uid, self.gid
+        return self.actor(), self.uid, self.gid
 
     def with_credentials(self, credentials: object) -> "LocalCaller":
-        assert isinstance(credentials, tuple) and isinstance(self.memory, VmMemory | PinnedMemory)
-        uid, gid = credentials
-        return LocalCaller(self._host, self.tid, uid, gid, self.memory)
+        assert isinstance(credentials, tuple)
+        assert isinstance(self.memory, VmMemory | PinnedMemory)
+        actor, uid, gid = credentials
+        caller = LocalCaller(self._host, self.tid, uid, gid, self.memory)
+        caller.fetches, caller._group, caller._actor = self.fetches, self._group, actor
+        return caller
 
     def _pidfd_now(self) -> int:
         if self._pidfd < 0:
@@ -95,54 +145,42 @@ class LocalCaller:
             os.close(self._pidfd)
 
 
-class LocalOpener:
-    """Takes what decides the lookup while the caller is blocked; the open itself may be slow."""
+def _send_descriptors(sock: int, group: int, fds: Sequence[int]) -> None:
+    """To a socket both of whose ends that process made: another, at the far end, might take what we say
+    for root's word."""
+    with socket.socket(fileno=os.dup(sock)) as ours:
+        if ours.family != socket.AF_UNIX or ours.type != socket.SOCK_SEQPACKET:
+            raise OSError(errno.EINVAL, "not a socketpair(2) of AF_UNIX, SOCK_SEQPACKET")
+        pid, _, _ = UCRED.unpack(ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+        if pid != group:
+            raise OSError(errno.EPERM, "the socket's other end is not the caller's")
+        socket.send_fds(ours, [b"\0"], list(fds), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
-    def __init__(self, host: "LocalHost", tid: int, path: str) -> None:
+
+class LocalOpener:
+    """Takes who opens while the caller is blocked; the open itself may be slow."""
+
+    def __init__(self, host: "LocalHost", actor: LocalActor, path: str) -> None:
         self._host = host
-        self._root = -1
-        try:
-            self._credentials = Credentials.of(tid)
-            self._root = os.open(f"/proc/{tid}/root", os.O_PATH | os.O_CLOEXEC)
-            self._path = os.fsencode(path)
-            if not self._path.startswith(b"/"):
-                # below the caller's root, as it names its own working directory
-                self._path = os.path.join(_cwd_below_root(tid), self._path)
-        except FileNotFoundError as error:
-            raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
-        except OSError as error:
-            raise UringError.of(error) from error
+        self._actor = actor
+        self._path = Name(os.fsencode(path))
 
     async def open(self) -> LocalFile:
-        try:
-            fd = await trio.to_thread.run_sync(self._open, abandon_on_cancel=True, limiter=self._host.limiter)
-        except OSError as error:
-            raise UringError.of(error) from error
+        flags = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC
+        fd, _ = await self._actor.call("openat", AT_FDCWD, self._path, flags, 0)
         return self._host.adopt(fd)
-
-    def _open(self) -> int:
-        with assumed(self._credentials):
-            return openat2_in_root(self._root, self._path, os.O_RDONLY | os.O_NOCTTY)
-
-    def __del__(self) -> None:
-        if self._root >= 0:
-            os.close(self._root)
-
-
-def _cwd_below_root(tid: int) -> bytes:
-    """The caller's working directory as a path below its root. ENOENT if it lies outside, or is deleted."""
-    root, cwd = os.readlink(f"/proc/{tid}/root".encode()), os.readlink(f"/proc/{tid}/cwd".encode())
-    if root != b"/" and cwd.startswith(root):
-        cwd = cwd[len(root) :] or b"/"
-    return cwd
 
 
 class LocalHost:
     """own_device: st_dev of our own mount, whose files no request may block on."""
 
     def __init__(self, own_device: int = -1) -> None:
+        limits.lift_own()
         self.own_device = own_device
         self.limiter = trio.CapacityLimiter(MAX_BLOCKING)
+        self.timers = LocalTimers()
+        self.poller = LocalPoller()
+        self.actors = ActorPool()
 
     def caller(self, tid: int, uid: int, gid: int) -> LocalCaller:
         return LocalCaller(self, tid, uid, gid)

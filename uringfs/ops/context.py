@@ -3,23 +3,29 @@
 The worker implements it; ops depend on this interface alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from uringfs.host.base import Caller, Host
+from uringfs.host.base import Caller, File, Host
 from uringfs.ops.resources import Resources
 from uringfs.ring.ring import Ring
 
 if TYPE_CHECKING:
+    from uringfs.ops.newfile import Deliveries
     from uringfs.ops.request import Request
+    from uringfs.ops.timeout import Timeouts
 
 
 class RingContext(Protocol):
     resources: Resources
     host: Host
     setup_flags: int
+    deliveries: "Deliveries"
     ring: Ring
     disabled: bool
+    timeouts: "Timeouts"
+    flushed: int
+    """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""
 
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         """A CQE beside the request's own (io_post_aux_cqe()), published with the batch or by publish()."""
@@ -35,6 +41,30 @@ class RingContext(Protocol):
 
     def pending_requests(self) -> Iterable["Request"]:
         """Issued and not complete, or held back, oldest first."""
+
+    def post_more(self, user_data: int, res: int, flags: int) -> bool:
+        """A CQE with IORING_CQE_F_MORE, published at once; False, and nothing posted, if the CQ is full."""
+
+    def post(self, request: "Request", res: int, failed: bool | None = None) -> None:
+        """complete() at once: for use in task work."""
+
+    def complete(self, request: "Request", res: int, failed: bool | None = None) -> None:
+        """End a request that was issued with IOU_ISSUE_SKIP_COMPLETE. failed: if not as the result says."""
+
+    def task_work(self, work: Callable[[], None]) -> None:
+        """io_req_task_work_add(): now, or behind the batch that is being submitted."""
+
+    def issued(self, user_data: int | None = None) -> list["Request"]:
+        """Those that are pending and have begun, oldest first: with this user_data, or all."""
+
+    def set_user_data(self, request: "Request", user_data: int) -> None:
+        """Of an issued request. It counts as the newest."""
+
+    def link_last(self) -> "Request | None":
+        """The last request of the chain that is being assembled."""
+
+    def ring_of(self, file: File) -> "RingContext | None":
+        """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 
     def cancel(self, request: "Request") -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it is quicker."""

@@ -2,20 +2,31 @@
 
 prep checks the SQE and copies what the kernel copies at submission (its failure ends the batch); issue
 performs it. issue returns the CQE's res, or an async function that will: that one runs as a task of the
-ring and may be cancelled at every await.
+ring and may be cancelled at every await. What needs no task of its own (a timer, a poll) sets disarm,
+returns IOU_ISSUE_SKIP_COMPLETE, and calls context.complete() once.
 """
 
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from uringfs.abi.constants import IORING_CQE_F_MORE, IOSQE_FIXED_FILE
+from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.structs import Sqe
 from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
+from uringfs.ops.resources import Buffer
 
 Pending = Callable[[], Awaitable[int]]
+
+
+class Issue(Enum):
+    SKIP_COMPLETE = auto()
+
+
+IOU_ISSUE_SKIP_COMPLETE = Issue.SKIP_COMPLETE
+Outcome = int | Pending | Issue
 
 
 class Closable(Protocol):
@@ -29,17 +40,21 @@ class Request:
         "attachment",
         "big",
         "caller",
+        "cancel_seq",
         "context",
         "cqe_flags",
         "data",
+        "disarm",
         "failed",
         "flags",
         "held",
         "link",
+        "link_timeout",
         "op",
         "res",
         "scope",
         "sqe",
+        "target",
     )
 
     def __init__(
@@ -68,6 +83,14 @@ class Request:
         self.link: Request | None = None
         self.scope: trio.CancelScope | None = None
         """Of the task, once there is one."""
+        self.disarm: Callable[[], bool] | None = None
+        """Of a request without a task: give up what it waits for; False if that has happened already."""
+        self.cancel_seq = 0
+        """The last ASYNC_CANCEL that has looked at it (io_cancel_match_sequence())."""
+        self.link_timeout: Request | None = None
+        """The LINK_TIMEOUT behind it in its chain (REQ_F_ARM_LTIMEOUT, REQ_F_LINK_TIMEOUT)."""
+        self.target: File | None = None
+        """The file of sqe->fd, once it has been asked for (req->file)."""
         self.held: list[Closable] = []
         """Closed when the request is complete."""
 
@@ -76,18 +99,26 @@ class Request:
         if self.flags & IOSQE_FIXED_FILE:
             node = self.context.resources.file(self.sqe.fd)
             self.held.append(node)
-            return node.what
-        return self.hold(self.caller.file(self.sqe.fd))
+            self.target = node.what
+        else:
+            self.target = self.hold(self.caller.file(self.sqe.fd))
+        return self.target
+
+    def buffer(self) -> Buffer:
+        """io_find_buf_node(): the registered buffer of sqe->buf_index, held until completion. EFAULT."""
+        node = self.context.resources.buffer(self.sqe.buf_index)
+        self.held.append(node)
+        return node.what
 
     def hold(self, file: File) -> File:
         """Close this file when the request is complete."""
         self.held.append(file)
         return file
 
-    def post_more(self, res: int, flags: int = 0) -> None:
-        """io_req_post_cqe(): one of a multishot request's CQEs, published at once."""
-        self.context.post_cqe(self.sqe.user_data, res, flags | IORING_CQE_F_MORE)
-        self.context.publish()
+    def post_more(self, res: int, flags: int = 0) -> bool:
+        """io_req_post_cqe(): one of a multishot request's CQEs, published at once. False: the CQ is full,
+        nothing was posted, and the request has to end with this result."""
+        return self.context.post_more(self.sqe.user_data, res, flags)
 
     def end(self) -> None:
         for file in self.held:
@@ -98,7 +129,7 @@ class Request:
 class Attachment:
     """What a text request carries beside its SQE. Replaces the op's issue."""
 
-    def issue(self, request: Request) -> int | Pending:
+    def issue(self, request: Request) -> Outcome:
         raise NotImplementedError
 
 
@@ -108,7 +139,7 @@ class Op(NamedTuple):
     number: int
     name: str
     prep: Callable[[Request], None]
-    issue: Callable[[Request], int | Pending]
+    issue: Callable[[Request], Outcome]
     support: str
     """full, partial, refused (as by a kernel built without it) or none (as by a kernel before it)."""
     note: str = ""

@@ -1,0 +1,227 @@
+"""Readiness of the callers' files for POLL_ADD: masks, edges and EPOLLEXCLUSIVE, as trio knows none of them.
+
+One epoll instance for all polls, and a thread that only says that something is ready; the loop takes
+the events out. Not trio's own epoll on top of it: adding to an epoll instance that another one watches
+takes a mutex of the whole machine (fs/eventpoll.c: epnested_mutex), which a client may hold while the
+kernel waits for our answer to its FUSE_POLL. For the same reason files whose poll may ask somebody (epoll
+instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
+"""
+
+import fcntl
+import logging
+import os
+import select
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from uringfs import native
+from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.errors import UringError
+from uringfs.host.base import File
+from uringfs.host.files import LocalFile
+
+log = logging.getLogger(__name__)
+
+MOST = 256
+"""Events taken before others get a turn."""
+EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
+"""What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
+MAX_SLOW = 64
+"""Threads that wait in polls which may block."""
+
+
+def mask_now(fd: int, events: int) -> int:
+    """vfs_poll()"""
+    poll = select.poll()
+    poll.register(fd, events & 0xFFFF)
+    return sum(mask for _, mask in poll.poll(0))
+
+
+def answers_at_once(fd: int) -> bool:
+    """Polling this file asks the kernel alone: sockets, pipes, and anonymous inodes that are no epoll."""
+    mode = native.fd_identity(fd)[2]
+    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+        return True
+    if stat.S_IFMT(mode) in (stat.S_IFCHR, stat.S_IFLNK):
+        return False
+    name = os.readlink(f"/proc/self/fd/{fd}")
+    if name.startswith(("anon_inode:", "pidfd:")):
+        return not name.startswith("anon_inode:[eventpoll]")
+    return not _filesystem(fd).startswith("fuse")
+
+
+def _filesystem(fd: int) -> str:
+    """The type of the file system the file is on, without asking it; one we cannot see counts as fuse."""
+    with open(f"/proc/self/fdinfo/{fd}") as fdinfo:
+        mount = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
+    with open("/proc/self/mountinfo") as mountinfo:
+        for line in mountinfo:
+            if line.split(" ", 1)[0] == mount:
+                return line.partition(" - ")[2]
+    return "fuse"
+
+
+class Watch:
+    """One file being watched. fire(mask) is called from the loop at every event, until cancel()."""
+
+    __slots__ = ("_duplicate", "_fd", "_poller", "fire")
+
+    def __init__(self, poller: "Poller", fd: int, duplicate: bool, fire: Callable[[int], None]) -> None:
+        self._poller = poller
+        self._fd = fd
+        self._duplicate = duplicate
+        self.fire = fire
+
+    def cancel(self) -> bool:
+        """False if it has been."""
+        if self._fd < 0:
+            return False
+        fd, self._fd = self._fd, -1
+        self._poller.drop(fd)
+        if self._duplicate:
+            os.close(fd)
+        return True
+
+
+class Poller:
+    """The epoll instance; it and its thread come with the first watch."""
+
+    def __init__(self) -> None:
+        self._epoll: select.epoll | None = None
+        self._watches: dict[int, Watch] = {}
+        self._drained = threading.Semaphore(0)
+        self._waiting = False
+
+    def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
+        """events as epoll_ctl(2) takes them. EPERM: such files cannot be watched."""
+        duplicate = fd in self._watches  # a registered file, polled twice: epoll knows a descriptor once
+        if duplicate:
+            fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        try:
+            if events & EPOLLEXCLUSIVE:
+                events &= ~0xFFFF | EXCLUSIVE_EVENTS
+            self._instance().register(fd, events)
+        except OSError as error:
+            if duplicate:
+                os.close(fd)
+            raise UringError.of(error) from error
+        watch = self._watches[fd] = Watch(self, fd, duplicate, fire)
+        return watch
+
+    def drop(self, fd: int) -> None:
+        del self._watches[fd]
+        if self._epoll is not None:
+            with suppress(OSError, ValueError):
+                self._epoll.unregister(fd)
+
+    def dispatch(self) -> None:
+        """Fire for what is ready now."""
+        if self._epoll is None or self._epoll.closed:
+            return
+        for fd, mask in self._epoll.poll(0, MOST):
+            if fd in self._watches:
+                try:
+                    self._watches[fd].fire(mask)
+                except Exception:
+                    log.exception("a poll failed in the daemon")
+
+    def _instance(self) -> select.epoll:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            stop = os.eventfd(0, os.EFD_CLOEXEC)
+            token = trio.lowlevel.current_trio_token()
+            threading.Thread(
+                target=self._wait, args=(self._epoll.fileno(), stop, token), name="poller", daemon=True
+            ).start()
+            trio.lowlevel.spawn_system_task(self._until_the_end, stop, name="poller")
+        return self._epoll
+
+    def _wait(self, epoll: int, stop: int, token: trio.lowlevel.TrioToken) -> None:
+        poll = select.poll()
+        poll.register(epoll, select.POLLIN)
+        poll.register(stop, select.POLLIN)
+        with suppress(trio.RunFinishedError):
+            while not any(fd == stop for fd, _ in poll.poll()):
+                token.run_sync_soon(self._drain)
+                self._drained.acquire()
+        os.close(stop)
+
+    def _drain(self) -> None:
+        try:
+            self.dispatch()
+        finally:
+            self._drained.release()
+
+    async def _until_the_end(self, stop: int) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            os.eventfd_write(stop, 1)
+            self._drained.release()
+            epoll, self._epoll = self._epoll, None
+            if epoll is not None:
+                epoll.close()
+
+
+class SlowPoll:
+    """poll(2) in a thread, of a file whose poll may block. Cancellable; the file may be closed meanwhile."""
+
+    def __init__(self, fd: int, events: int) -> None:
+        self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(self._fd, events & 0xFFFF)
+        self._poll.register(self._wake, select.POLLIN)
+
+    async def run(self, limiter: trio.CapacityLimiter, timeout: int | None) -> int:
+        """timeout: 0 asks, None waits."""
+        try:
+            return await trio.to_thread.run_sync(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
+        except trio.Cancelled:
+            with self._lock:
+                if self._wake >= 0:
+                    os.eventfd_write(self._wake, 1)
+            raise
+
+    def _in_thread(self, timeout: int | None) -> int:
+        try:
+            return dict(self._poll.poll(timeout)).get(self._fd, 0)
+        finally:
+            os.close(self._fd)
+            with self._lock:
+                wake, self._wake = self._wake, -1
+                os.close(wake)
+
+
+class LocalPoller:
+    """The polls of one daemon."""
+
+    def __init__(self) -> None:
+        self._poller = Poller()
+        self._limiter = trio.CapacityLimiter(MAX_SLOW)
+
+    def mask(self, file: File, events: int) -> int | None:
+        fd = _fd(file)
+        return mask_now(fd, events) if answers_at_once(fd) else None
+
+    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
+        return self._poller.watch(_fd(file), events, fire)
+
+    def dispatch(self) -> None:
+        self._poller.dispatch()
+
+    async def ask(self, file: File, events: int) -> int:
+        return await SlowPoll(_fd(file), events).run(self._limiter, 0)
+
+    async def wait(self, file: File, events: int) -> int:
+        return await SlowPoll(_fd(file), events).run(self._limiter, None)
+
+
+def _fd(file: File) -> int:
+    assert isinstance(file, LocalFile)
+    return file.fd

@@ -1,0 +1,307 @@
+"""TIMEOUT, TIMEOUT_REMOVE, LINK_TIMEOUT (io_uring/timeout.c)."""
+
+import errno
+import time
+from bisect import insort
+from functools import partial
+
+from uringfs.abi.constants import IOSQE_BUFFER_SELECT, IOSQE_FIXED_FILE
+from uringfs.abi.events import (
+    IORING_LINK_TIMEOUT_UPDATE,
+    IORING_OP_LINK_TIMEOUT,
+    IORING_OP_TIMEOUT,
+    IORING_TIMEOUT_ABS,
+    IORING_TIMEOUT_BOOTTIME,
+    IORING_TIMEOUT_CLOCK_MASK,
+    IORING_TIMEOUT_ETIME_SUCCESS,
+    IORING_TIMEOUT_MULTISHOT,
+    IORING_TIMEOUT_REALTIME,
+    IORING_TIMEOUT_UPDATE,
+    IORING_TIMEOUT_UPDATE_MASK,
+)
+from uringfs.abi.structs import TIMESPEC
+from uringfs.errors import UringError
+from uringfs.host.base import Caller, Timer
+from uringfs.ops import cancel
+from uringfs.ops.context import RingContext
+from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
+
+U32 = 0xFFFFFFFF
+NSEC = 1_000_000_000
+KTIME_MAX = (1 << 63) - 1
+TIMEOUT_FLAGS = (
+    IORING_TIMEOUT_ABS | IORING_TIMEOUT_CLOCK_MASK | IORING_TIMEOUT_ETIME_SUCCESS | IORING_TIMEOUT_MULTISHOT
+)
+MANY_DEAD = 64
+
+
+class Timeout:
+    """struct io_timeout and io_timeout_data: what a TIMEOUT or LINK_TIMEOUT keeps."""
+
+    __slots__ = ("entry", "flags", "off", "repeats", "timer", "ts")
+
+    def __init__(self, flags: int, off: int, ts: int) -> None:
+        self.flags = flags
+        self.off = off
+        self.ts = ts
+        """ns"""
+        self.repeats = off if flags & IORING_TIMEOUT_MULTISHOT else 0
+        self.timer: Timer | None = None
+        self.entry: Counted | None = None
+
+    def clock(self) -> int:
+        """io_timeout_get_clock()"""
+        if self.flags & IORING_TIMEOUT_BOOTTIME:
+            return time.CLOCK_BOOTTIME
+        return time.CLOCK_REALTIME if self.flags & IORING_TIMEOUT_REALTIME else time.CLOCK_MONOTONIC
+
+
+class Counted:
+    """One TIMEOUT that also waits for a number of completions."""
+
+    __slots__ = ("request", "target")
+
+    def __init__(self, target: int, request: Request) -> None:
+        self.target = target
+        self.request: Request | None = request
+        """None: it has ended otherwise; the entry goes when its turn comes."""
+
+
+class Timeouts:
+    """The timeouts of one ring: those that count completions, in the order of their targets, and the armed
+    LINK_TIMEOUTs by user_data."""
+
+    def __init__(self) -> None:
+        self.counted: list[Counted] = []
+        self.links: dict[int, dict[Request, None]] = {}
+        self.cq_timeouts = 0
+        """Completions by timeouts running out: they do not count (ctx->cq_timeouts)."""
+        self._last_flush = 0
+        self._dead = 0
+
+    def count(self, request: Request, tail: int) -> None:
+        """io_timeout(): complete it after `off` more completions."""
+        seq = (tail - self.cq_timeouts) & U32
+        self._last_flush = seq
+        entry = request.data.entry = Counted((seq + request.data.off) & U32, request)
+        insort(self.counted, entry, key=lambda entry: (entry.target - seq) & U32)
+
+    def forget(self, request: Request) -> None:
+        entry, request.data.entry = request.data.entry, None
+        if entry is not None:
+            entry.request = None
+            self._dead += 1
+            if self._dead > MANY_DEAD and 2 * self._dead > len(self.counted):
+                self.counted = [entry for entry in self.counted if entry.request is not None]
+                self._dead = 0
+
+    def flush(self, context: RingContext) -> None:
+        """io_flush_timeouts()"""
+        seq = (context.flushed - self.cq_timeouts) & U32
+        got, ended = (seq - self._last_flush) & U32, 0
+        for entry in self.counted:
+            if (entry.target - self._last_flush) & U32 > got:
+                break
+            ended += 1
+            if entry.request is None:
+                self._dead -= 1
+                continue
+            request, request.data.entry = entry.request, None
+            _stop(request)
+            self.cq_timeouts += 1
+            context.complete(request, 0)
+        del self.counted[:ended]
+        self._last_flush = seq
+
+
+def prep(request: Request) -> None:
+    """io_timeout_prep()"""
+    _prep(request, linked=False)
+
+
+def prep_link(request: Request) -> None:
+    """io_link_timeout_prep()"""
+    _prep(request, linked=True)
+    last = request.context.link_last()
+    if last is None or last.op.number == IORING_OP_LINK_TIMEOUT:
+        raise UringError(errno.EINVAL, "a LINK_TIMEOUT needs a request to be linked to")
+    last.link_timeout = request
+
+
+def _prep(request: Request, *, linked: bool) -> None:
+    """__io_timeout_prep()"""
+    sqe, flags, off = request.sqe, request.sqe.rw_flags, request.sqe.off & U32
+    if sqe.addr3 or sqe.pad2 or sqe.buf_index or sqe.len != 1 or sqe.file_index:
+        raise UringError(errno.EINVAL)
+    if off and linked:
+        raise UringError(errno.EINVAL, "a LINK_TIMEOUT counts no completions")
+    if flags & ~TIMEOUT_FLAGS or flags & IORING_TIMEOUT_CLOCK_MASK == IORING_TIMEOUT_CLOCK_MASK:
+        raise UringError(errno.EINVAL, f"timeout_flags {flags:#x}")
+    if flags & IORING_TIMEOUT_MULTISHOT and flags & IORING_TIMEOUT_ABS:
+        raise UringError(errno.EINVAL, "a multishot timeout is relative")
+    request.data = Timeout(flags, off, _timespec(request.caller, sqe.addr))
+
+
+def _timespec(caller: Caller, address: int) -> int:
+    """get_timespec64() and timespec64_to_ktime(): ns. EFAULT; EINVAL when negative."""
+    seconds, nanoseconds = TIMESPEC.unpack(caller.memory.read(address, TIMESPEC.size))
+    if seconds < 0 or nanoseconds < 0:
+        raise UringError(errno.EINVAL, "a negative timeout")
+    return min(int(seconds) * NSEC + int(nanoseconds), KTIME_MAX)
+
+
+def issue(request: Request) -> Outcome:
+    """io_timeout()"""
+    timeout: Timeout = request.data
+    request.disarm = partial(_stop, request)
+    if timeout.off and not timeout.flags & IORING_TIMEOUT_MULTISHOT:
+        request.context.timeouts.count(request, request.context.flushed)
+    _start(request, timeout.flags)
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def issue_link(request: Request) -> Outcome:
+    """io_no_issue(): one never runs by itself."""
+    raise UringError(errno.ECANCELED)
+
+
+def _start(request: Request, flags: int) -> None:
+    """hrtimer_start()"""
+    timeout: Timeout = request.data
+    timeout.timer = _timer(request, flags, partial(_expired, request))
+
+
+def _timer(request: Request, flags: int, fire: "partial[None]") -> Timer:
+    timeout: Timeout = request.data
+    timers, clock, when = request.context.host.timers, timeout.clock(), timeout.ts
+    if not flags & IORING_TIMEOUT_ABS:
+        # hrtimer_setup(): a relative timer does not care for the wall clock being set
+        clock = time.CLOCK_MONOTONIC if clock == time.CLOCK_REALTIME else clock
+        when = min(when + timers.now(clock), KTIME_MAX)
+    return timers.at(clock, when, fire)
+
+
+def _stop(request: Request) -> bool:
+    """hrtimer_try_to_cancel(), list_del(): False if it has run out."""
+    timer, request.data.timer = request.data.timer, None
+    request.context.timeouts.forget(request)
+    return timer is not None and timer.cancel()
+
+
+def _expired(request: Request) -> None:
+    """io_timeout_fn()"""
+    timeouts = request.context.timeouts
+    request.data.timer = None
+    timeouts.forget(request)
+    timeouts.cq_timeouts += 1
+    request.context.task_work(partial(_complete, request))
+
+
+def _complete(request: Request) -> None:
+    """io_timeout_complete()"""
+    timeout, context = request.data, request.context
+    if timeout.flags & IORING_TIMEOUT_MULTISHOT:
+        timeout.repeats -= bool(timeout.repeats)
+        if (timeout.repeats or not timeout.off) and request.post_more(-errno.ETIME):
+            _start(request, timeout.flags)
+            return
+    context.complete(request, -errno.ETIME, not timeout.flags & IORING_TIMEOUT_ETIME_SUCCESS)
+
+
+def prep_remove(request: Request) -> None:
+    """io_timeout_remove_prep()"""
+    sqe, flags = request.sqe, request.sqe.rw_flags
+    if request.flags & (IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT):
+        raise UringError(errno.EINVAL)
+    if sqe.addr3 or sqe.pad2 or sqe.buf_index or sqe.len or sqe.file_index:
+        raise UringError(errno.EINVAL)
+    if not flags & IORING_TIMEOUT_UPDATE_MASK:
+        if flags:
+            raise UringError(errno.EINVAL, "a removal takes no flags")
+        return
+    if flags & IORING_TIMEOUT_CLOCK_MASK or flags & ~(IORING_TIMEOUT_UPDATE_MASK | IORING_TIMEOUT_ABS):
+        raise UringError(errno.EINVAL, f"timeout_flags {flags:#x}")
+    request.data = _timespec(request.caller, sqe.off)
+
+
+def issue_remove(request: Request) -> Outcome:
+    """io_timeout_remove()"""
+    context, sqe = request.context, request.sqe
+    if sqe.rw_flags & IORING_LINK_TIMEOUT_UPDATE and sqe.rw_flags & IORING_TIMEOUT_UPDATE:
+        _update_linked(request)
+        return 0
+    found = extract(context, sqe.addr)
+    if not sqe.rw_flags & IORING_TIMEOUT_UPDATE:
+        context.complete(found, -errno.ECANCELED)
+        return 0
+    found.data.off, found.data.ts = 0, request.data
+    context.set_user_data(found, found.sqe.user_data)
+    _start(found, sqe.rw_flags)
+    return 0
+
+
+def extract(context: RingContext, user_data: int) -> Request:
+    """io_timeout_extract(): the first in the kernel's list, those that count before those that do not, stopped.
+    ENOENT."""
+    found = [request for request in context.issued(user_data) if in_list(request)]
+    if not found:
+        raise UringError(errno.ENOENT, f"no timeout with user_data {user_data}")
+    first = min(found, key=lambda request: request.data.entry is None)
+    _stop(first)
+    return first
+
+
+def in_list(request: Request) -> bool:
+    """On ctx->timeout_list: an armed TIMEOUT."""
+    return request.op.number == IORING_OP_TIMEOUT and request.data.timer is not None
+
+
+def _update_linked(request: Request) -> None:
+    """io_linked_timeout_update()"""
+    found = next(iter(request.context.timeouts.links.get(request.sqe.addr, ())), None)
+    if found is None:
+        raise UringError(errno.ENOENT)
+    found.data.timer.cancel()
+    found.data.ts = request.data
+    found.data.timer = _timer(found, request.sqe.rw_flags, found.data.timer.fire)
+
+
+def queue_linked_timeout(head: Request) -> None:
+    """io_queue_linked_timeout(): the request has begun, and so does its race."""
+    linked = head.link_timeout
+    assert linked is not None
+    head.context.timeouts.links.setdefault(linked.sqe.user_data, {})[linked] = None
+    linked.data.timer = _timer(linked, linked.data.flags, partial(_link_expired, head))
+
+
+def disarm_linked_timeout(head: Request) -> Request:
+    """io_disarm_next(): the request was quicker, or never began."""
+    linked = _unlink(head)
+    if linked.data.timer is not None:
+        linked.data.timer.cancel()
+        linked.data.timer = None
+    return linked
+
+
+def _unlink(head: Request) -> Request:
+    linked, head.link_timeout = head.link_timeout, None
+    assert linked is not None
+    # io_remove_next_linked()
+    head.link, linked.link = linked.link, None
+    same = head.context.timeouts.links.get(linked.sqe.user_data, {})
+    same.pop(linked, None)
+    if not same:
+        head.context.timeouts.links.pop(linked.sqe.user_data, None)
+    return linked
+
+
+def _link_expired(head: Request) -> None:
+    """io_link_timeout_fn(), io_req_task_link_timeout()"""
+    linked, context = _unlink(head), head.context
+    linked.data.timer = None
+
+    def end() -> None:
+        found = cancel.try_cancel(context, cancel.Criteria(head.sqe.user_data))
+        context.post(linked, -errno.ETIME if found > 0 else -errno.ENOENT, False)  # before what it has cancelled
+
+    context.task_work(end)
