@@ -65,6 +65,7 @@ def in_child(code: Callable[[Child], None], ends_by: Sequence[int] = (0,)) -> It
     if pid == 0:
         status = 1
         faulthandler.disable()  # a signal may be what the test wants
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a test runner's timeout is not the child's
         try:
             os.close(to_child[1])
             os.close(to_parent[0])
