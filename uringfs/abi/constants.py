@@ -130,6 +130,11 @@ RWF_DSYNC = 1 << 1
 RWF_SYNC = 1 << 2
 RWF_NOWAIT = 1 << 3
 RWF_APPEND = 1 << 4
+RWF_NOAPPEND = 1 << 5
+RWF_ATOMIC = 1 << 6
+RWF_DONTCACHE = 1 << 7
+RWF_NOSIGNAL = 1 << 8
+RWF_SUPPORTED = (1 << 9) - 1
 
 
 def flag_names(names: list[str], value: int) -> str:

@@ -2,11 +2,11 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from uringfs import native
 from uringfs.errors import UringError
-from uringfs.host.base import Iovec
+from uringfs.host.base import Data, Iovec
 
 
 class VmMemory:
@@ -27,7 +27,13 @@ class VmMemory:
         except OSError as error:
             raise _fault(error) from error
 
-    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+    def gather(self, iovecs: Sequence[Iovec]) -> Data:
+        try:
+            return native.vm_readv(self._tid, list(iovecs))
+        except OSError:
+            return b""
+
+    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
         if not data:
             return 0
         try:
@@ -68,7 +74,19 @@ class PinnedMemory:
         if self.scatter(data, [(address, len(data))]) < len(data):
             raise UringError(errno.EFAULT)
 
-    def scatter(self, data: bytes, iovecs: Sequence[Iovec]) -> int:
+    def gather(self, iovecs: Sequence[Iovec]) -> Data:
+        found = []
+        for address, length in iovecs:
+            reach = _prefix(native.readable_prefix, self._tid, address, length)
+            try:
+                found.append(os.pread(self._fd, reach, address) if reach else b"")
+            except (OSError, OverflowError):
+                break
+            if len(found[-1]) < length:
+                break
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
         done = 0
         for address, length in iovecs:
             piece = data[done : done + length]
@@ -100,14 +118,18 @@ class PinnedMemory:
 def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
     total = 0
     for address, length in iovecs:
-        try:
-            reach = native.writable_prefix(tid, address, length) if length else 0
-        except OSError:
-            reach = 0
+        reach = _prefix(native.writable_prefix, tid, address, length)
         total += reach
         if reach < length:
             break
     return total
+
+
+def _prefix(prefix: Callable[[int, int, int], int], tid: int, address: int, length: int) -> int:
+    try:
+        return prefix(tid, address, length) if length else 0
+    except OSError:
+        return 0
 
 
 def _fault(error: OSError) -> UringError:

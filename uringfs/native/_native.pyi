@@ -59,6 +59,9 @@ def writable_prefix(tid: int, address: int, size: int, /) -> int:
     """How many of the size bytes from address on lie in writable mappings, without a gap. Touches no page.
     ESRCH, EACCES."""
 
+def readable_prefix(tid: int, address: int, size: int, /) -> int:
+    """The same for readable mappings."""
+
 def writable_prefix_text(tid: int, address: int, size: int, /) -> int:
     """writable_prefix by parsing /proc/TID/maps: what kernels before 6.11 get (no PROCMAP_QUERY)."""
 

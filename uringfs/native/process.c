@@ -31,6 +31,7 @@ struct uringfs_procmap_query {
 };
 _Static_assert(sizeof(struct uringfs_procmap_query) == 104, "struct procmap_query");
 #define URINGFS_PROCMAP_QUERY _IOWR('f', 17, struct uringfs_procmap_query)
+#define URINGFS_PROCMAP_QUERY_VMA_READABLE 0x01
 #define URINGFS_PROCMAP_QUERY_VMA_WRITABLE 0x02
 
 /* ---- process_vm_readv, process_vm_writev ---- */
@@ -186,16 +187,17 @@ static PyObject *vm_writev(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
 	return err ? raise_errno(err) : PyLong_FromSsize_t(n);
 }
 
-/* ---- writable_prefix ---- */
+/* ---- writable_prefix, readable_prefix ---- */
 
 struct span {
-	uint64_t at, end; /* [at, end): what is still to be found writable */
+	uint64_t at, end; /* [at, end): what is still to be found accessible */
+	bool write;
 };
 
-/* at moves to the end of the mapping when that is writable and holds at; false otherwise. */
-static bool span_advance(struct span *span, uint64_t start, uint64_t end, bool writable)
+/* at moves to the end of the mapping when that is accessible and holds at; false otherwise. */
+static bool span_advance(struct span *span, uint64_t start, uint64_t end, bool accessible)
 {
-	if (!writable || start > span->at || end <= span->at)
+	if (!accessible || start > span->at || end <= span->at)
 		return false;
 	span->at = end < span->end ? end : span->end;
 	return true;
@@ -207,7 +209,8 @@ static int prefix_query(int fd, struct span *span)
 	while (span->at < span->end) {
 		struct uringfs_procmap_query q = {
 			.size = sizeof(q),
-			.query_flags = URINGFS_PROCMAP_QUERY_VMA_WRITABLE,
+			.query_flags = span->write ? URINGFS_PROCMAP_QUERY_VMA_WRITABLE
+						   : URINGFS_PROCMAP_QUERY_VMA_READABLE,
 			.query_addr = span->at,
 		};
 
@@ -240,7 +243,7 @@ static int prefix_text(int fd, struct span *span)
 			err = EIO;
 			break;
 		}
-		if (end > span->at && !span_advance(span, start, end, perms[1] == 'w'))
+		if (end > span->at && !span_advance(span, start, end, span->write ? perms[1] == 'w' : perms[0] == 'r'))
 			break;
 	}
 	if (ferror(maps))
@@ -250,7 +253,7 @@ static int prefix_text(int fd, struct span *span)
 	return err;
 }
 
-static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t nargs, bool text)
+static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t nargs, bool write, bool text)
 {
 	uint64_t addr, size;
 	struct span span;
@@ -262,7 +265,7 @@ static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t narg
 		return NULL;
 	if (tid <= 0)
 		return raise_errno(ESRCH);
-	span = (struct span){addr, size > UINT64_MAX - addr ? UINT64_MAX : addr + size};
+	span = (struct span){addr, size > UINT64_MAX - addr ? UINT64_MAX : addr + size, write};
 	snprintf(path, sizeof(path), "/proc/%d/maps", tid);
 	Py_BEGIN_ALLOW_THREADS
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -282,12 +285,17 @@ static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t narg
 
 static PyObject *writable_prefix(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
 {
-	return prefix("writable_prefix", args, nargs, false);
+	return prefix("writable_prefix", args, nargs, true, false);
+}
+
+static PyObject *readable_prefix(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
+{
+	return prefix("readable_prefix", args, nargs, false, false);
 }
 
 static PyObject *writable_prefix_text(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
 {
-	return prefix("writable_prefix_text", args, nargs, true);
+	return prefix("writable_prefix_text", args, nargs, true, true);
 }
 
 /* ---- files ---- */
@@ -377,6 +385,7 @@ PyMethodDef process_methods[] = {
 	METHOD(vm_readv, vm_readv, "vm_readv(tid, ranges) -> bytes: the prefix that could be read"),
 	METHOD(vm_write, vm_write, "vm_write(tid, address, data)"),
 	METHOD(vm_writev, vm_writev, "vm_writev(tid, data, ranges) -> int: bytes written"),
+	METHOD(readable_prefix, readable_prefix, "readable_prefix(tid, address, size) -> int"),
 	METHOD(writable_prefix, writable_prefix, "writable_prefix(tid, address, size) -> int"),
 	METHOD(writable_prefix_text, writable_prefix_text, "writable_prefix without PROCMAP_QUERY"),
 	METHOD(pidfd_open, pidfd_open_, "pidfd_open(tid, flags) -> int"),

@@ -1,23 +1,54 @@
 """NOP (io_uring/nop.c)."""
 
 import errno
+from struct import Struct
 
-from uringfs.abi.constants import IORING_NOP_INJECT_RESULT, IORING_NOP_TW
+from uringfs.abi.constants import (
+    IORING_NOP_CQE32,
+    IORING_NOP_FILE,
+    IORING_NOP_FIXED_BUFFER,
+    IORING_NOP_FIXED_FILE,
+    IORING_NOP_INJECT_RESULT,
+    IORING_NOP_TW,
+    IORING_SETUP_CQE32,
+    IORING_SETUP_CQE_MIXED,
+    IOSQE_FIXED_FILE,
+)
 from uringfs.errors import UringError
 from uringfs.ops.request import Pending, Request
 
 # NOP_TW asks for completion by task work: whose order a client cannot tell from ours.
-NOP_FLAGS = IORING_NOP_INJECT_RESULT | IORING_NOP_TW
+NOP_FLAGS = (
+    IORING_NOP_INJECT_RESULT
+    | IORING_NOP_FILE
+    | IORING_NOP_FIXED_FILE
+    | IORING_NOP_FIXED_BUFFER
+    | IORING_NOP_TW
+    | IORING_NOP_CQE32
+)
+BIG = Struct("<QQ")
 
 
 def prep(request: Request) -> None:
     if request.sqe.rw_flags & ~NOP_FLAGS:
         raise UringError(errno.EINVAL, f"nop_flags {request.sqe.rw_flags:#x}")
+    wide = request.context.setup_flags & (IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED)
+    if request.sqe.rw_flags & IORING_NOP_CQE32 and not wide:
+        raise UringError(errno.EINVAL, "no CQE of this ring has 32 bytes")
 
 
 def issue(request: Request) -> int | Pending:
-    sqe = request.sqe
-    if not sqe.rw_flags & IORING_NOP_INJECT_RESULT:
+    """io_nop()"""
+    sqe, flags = request.sqe, request.sqe.rw_flags
+    if flags & IORING_NOP_FILE:
+        if flags & IORING_NOP_FIXED_FILE:
+            request.flags |= IOSQE_FIXED_FILE
+        request.file()
+    if flags & IORING_NOP_FIXED_BUFFER:
+        request.buffer()
+    if flags & IORING_NOP_CQE32:
+        request.big = BIG.pack(sqe.off, sqe.addr)
+    if not flags & IORING_NOP_INJECT_RESULT:
         return 0
     result = sqe.len - (sqe.len >> 31 << 32)  # the u32 field as the s32 it is
     request.failed = result < 0

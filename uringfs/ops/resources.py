@@ -3,10 +3,11 @@
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from uringfs.abi.constants import MAX_RW_COUNT
 from uringfs.errors import UringError
-from uringfs.host.base import File
+from uringfs.host.base import File, Memory
 from uringfs.ops.kbuf import Group
 
 T = TypeVar("T")
@@ -58,11 +59,26 @@ class Table(Generic[T]):
             old.close()
 
     def clear(self) -> None:
-        """Unregister all."""
+        """Unregister all, the last first (io_rsrc_data_free())."""
         nodes, self.nodes = self.nodes or [], None
-        for node in nodes:
+        for node in reversed(nodes):
             if node is not None:
                 node.close()
+
+
+@dataclass(slots=True)
+class Buffer:
+    """struct io_mapped_ubuf: a range of the memory of who registered it."""
+
+    address: int
+    length: int
+    memory: Memory
+
+    def validate(self, address: int, length: int) -> None:
+        """validate_fixed_range(). EFAULT."""
+        inside = self.address <= address and address + length <= self.address + self.length
+        if not inside or length > MAX_RW_COUNT:
+            raise UringError(errno.EFAULT, "not within the registered buffer")
 
 
 @dataclass(slots=True)
@@ -87,7 +103,9 @@ class Resources:
     files: Table[File] = field(default_factory=Table)
     file_alloc_range: tuple[int, int] = (0, 0)
     """(first, behind the last) slot that file_index IORING_FILE_INDEX_ALLOC may take."""
-    buffers: Table[Any] = field(default_factory=Table)
+    file_alloc_hint: int = 0
+    """Where the search for one begins (io_file_table.alloc_hint)."""
+    buffers: Table[Buffer] = field(default_factory=Table)
     buffer_groups: dict[int, Group] = field(default_factory=dict)
     """Provided buffers, by group id (ops/buffers.py)."""
     personalities: dict[int, object] = field(default_factory=dict)
@@ -102,6 +120,13 @@ class Resources:
         node = self.files.node(index)
         if node is None:
             raise UringError(errno.EBADF, f"no file is registered at {index}")
+        return node.hold()
+
+    def buffer(self, index: int) -> Node[Buffer]:
+        """io_find_buf_node(), held for the caller. EFAULT."""
+        node = self.buffers.node(index)
+        if node is None:
+            raise UringError(errno.EFAULT, f"no buffer is registered at {index}")
         return node.hold()
 
     def close(self) -> None:

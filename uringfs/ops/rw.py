@@ -1,56 +1,35 @@
-"""Reads (io_uring/rw.c): READV, and the text form of it."""
+"""Reads and writes (io_uring/rw.c): what their SQEs say, and the text form of READV."""
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from struct import Struct
 
-from uringfs.abi.constants import (
-    MAX_RW_COUNT,
-    RWF_APPEND,
-    RWF_DSYNC,
-    RWF_HIPRI,
-    RWF_NOWAIT,
-    RWF_SYNC,
-    UIO_MAXIOV,
-)
-from uringfs.abi.structs import IOVEC
+from uringfs.abi.constants import IOSQE_BUFFER_SELECT
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, File, Iovec, Memory, PathOpener
+from uringfs.host.base import Iovec, PathOpener
+from uringfs.ops.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
 from uringfs.ops.request import Attachment, Pending, Request
+from uringfs.ops.rw_io import CURRENT_POSITION, Reading, Transfer, Writing
 
-CHUNK = 1 << 20
-"""Bytes moved at once: what one request may hold of the daemon's memory."""
-TASK_SIZE_MAX = 0x7FFFFFFFF000  # x86-64 with four levels of page tables; above it access_ok() fails
-RWF_SUPPORTED = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND
-CURRENT_POSITION = (1 << 64) - 1
+__all__ = ["import_iovec"]  # what other families take from here
 
-
-def import_iovec(caller: Caller, address: int, count: int) -> list[Iovec]:
-    """lib/iov_iter.c: __import_iovec(). EINVAL beyond UIO_MAXIOV or a negative length, EFAULT."""
-    if count > UIO_MAXIOV:
-        raise UringError(errno.EINVAL, f"{count} iovecs; at most {UIO_MAXIOV}")
-    if count == 0:
-        return []
-    if address + count * IOVEC.size > TASK_SIZE_MAX:
-        raise UringError(errno.EFAULT)
-    left, found = MAX_RW_COUNT, []
-    for base, length in IOVEC.iter_unpack(caller.memory.read(address, count * IOVEC.size)):
-        if length >> 63:
-            raise UringError(errno.EINVAL, "iov_len is negative")
-        if base + length > TASK_SIZE_MAX:
-            raise UringError(errno.EFAULT)
-        length = min(length, left)
-        left -= length
-        found.append((base, length))
-    return found
+IORING_RW_ATTR_FLAG_PI = 1
+ATTR_PI = Struct("<HHIQQQ")  # struct io_uring_attr_pi: flags, app_tag, len, addr, seed, rsvd
 
 
-def prep_readv(request: Request) -> None:
-    """io_prep_readv()"""
+def _prep(request: Request) -> None:
+    """__io_prep_rw(): what all of them check."""
     sqe = request.sqe
-    if sqe.pad2:  # sqe->attr_type_mask: no kernel attributes without integrity support
-        raise UringError(errno.EINVAL)
-    _check_ioprio(sqe.ioprio)
-    request.data = [] if request.attachment else import_iovec(request.caller, sqe.addr, sqe.len)
+    if sqe.ioprio:
+        _check_ioprio(sqe.ioprio)
+    if sqe.pad2:  # sqe->attr_type_mask
+        if sqe.pad2 != IORING_RW_ATTR_FLAG_PI:
+            raise UringError(errno.EINVAL, f"attr_type_mask {sqe.pad2:#x}")
+        fields = ATTR_PI.unpack(request.caller.memory.read(sqe.addr3, ATTR_PI.size))
+        _, _, length, address, _, rsvd = fields
+        if rsvd:
+            raise UringError(errno.EINVAL)
+        access_ok(address, length)
 
 
 def _check_ioprio(ioprio: int) -> None:
@@ -60,136 +39,87 @@ def _check_ioprio(ioprio: int) -> None:
         raise UringError(errno.EINVAL, f"ioprio {ioprio:#x}")
 
 
-def issue_readv(request: Request) -> int | Pending:
-    """io_read(): inline as far as nothing blocks, the rest in a task."""
-    transfer = Transfer(request, request.file(), request.data)
-    done = transfer.inline()
-    return transfer.rest if done is None else done
+def prep_vec(request: Request) -> None:
+    """io_prep_rwv(): READV, WRITEV"""
+    sqe = request.sqe
+    _prep(request)
+    if request.attachment:
+        request.data = []
+    elif request.flags & IOSQE_BUFFER_SELECT:
+        # io_iov_buffer_select_prep(): the one iovec is a length
+        if sqe.len != 1:
+            raise UringError(errno.EINVAL)
+        request.data = copy_iovec(request.caller, sqe.addr, 1)
+    else:
+        request.data = import_iovec(request.caller, sqe.addr, sqe.len)
 
 
-class Transfer:
-    """One read of a file into iovecs of the caller."""
-
-    def __init__(self, request: Request, file: File, iovecs: Sequence[Iovec]) -> None:
-        sqe = request.sqe
-        self._request = request
-        self._file = file
-        self._iovecs = list(iovecs)
-        self._total = sum(length for _, length in iovecs)
-        self._done = 0
-        self._room = CHUNK
-        self._flags = sqe.rw_flags & ~RWF_NOWAIT
-        self._nowait = bool(sqe.rw_flags & RWF_NOWAIT)
-        self._offset = -1 if sqe.off == CURRENT_POSITION else sqe.off
-        self._check()
-
-    def _check(self) -> None:
-        """io_rw_init_file() and rw_verify_area()"""
-        if not self._file.readable_mode():
-            raise UringError(errno.EBADF)
-        if self._file.refused:
-            raise UringError(self._file.refused)
-        if self._request.sqe.rw_flags & ~RWF_SUPPORTED:
-            raise UringError(errno.EOPNOTSUPP, f"rw_flags {self._request.sqe.rw_flags:#x}")
-        if self._request.sqe.rw_flags & RWF_HIPRI:
-            raise UringError(errno.EINVAL, "RWF_HIPRI needs IORING_SETUP_IOPOLL")
-        if self._offset + self._total >> 63 > 0:
-            raise UringError(errno.EINVAL, "negative offset, or a read past the largest")
-
-    def inline(self) -> int | None:
-        """Read what is there; the result if that is all of it, None if the rest has to be waited for."""
-        file = self._file
-        while self._done < self._total or self._done == 0:
-            if self._done >= CHUNK:
-                return None
-            if self._unwritable():
-                if file.ready():
-                    raise UringError(errno.EFAULT)
-                return None
-            try:
-                data = file.try_read(self._size(), self._position(), self._flags)
-            except UringError as error:
-                if error.errno == errno.EAGAIN and not (self._nowait or file.nonblock):
-                    return self._finish() if self._done and file.streaming else None
-                return self._failed(error)
-            if not self._store(data, self._request.caller.memory) or self._total == 0:
-                return self._finish()
-        return self._finish()
-
-    async def rest(self) -> int:
-        """Wait for the rest."""
-        memory = self._request.caller.memory
-        try:
-            return await self._rest(memory)
-        except UringError as error:
-            if error.errno == errno.EFAULT and memory.gone():
-                # The caller exits: io_uring_files_cancel() comes before exit_mm()
-                raise UringError(errno.ECANCELED) from error
-            raise
-
-    async def _rest(self, memory: Memory) -> int:
-        file = self._file
-        while self._done < self._total or self._done == 0:
-            if self._unwritable():
-                await file.wait()
-                raise UringError(errno.EFAULT)
-            try:
-                data = await file.read(self._size(), self._position(), self._flags)
-            except UringError as error:
-                return self._failed(error)
-            if not self._store(data, memory):
-                break
-        return self._finish()
-
-    def _size(self) -> int:
-        """Bytes to ask for next."""
-        return min(self._total - self._done, CHUNK, self._room)
-
-    def _unwritable(self) -> bool:
-        """Of a stream no more is read than the caller's memory can take: what is read and cannot be
-        stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
-        if self._file.streaming and self._total:
-            self._room = self._request.caller.memory.writable(self._iovecs)
-            if self._room < self._total - self._done and self._file.available() > self._room:
-                # copy_page_to_iter() takes nothing of a buffer it cannot copy whole
-                self._room = 0
-        return self._room == 0
-
-    def _position(self) -> int:
-        return self._offset if self._offset < 0 else self._offset + self._done
-
-    def _store(self, data: bytes, memory: Memory) -> bool:
-        """Hand data to the caller; False if the transfer ends here."""
-        stored = memory.scatter(data, self._iovecs)
-        self._done += stored
-        if stored < len(data):
-            if self._offset < 0 and not self._file.streaming:
-                # io_req_rw_complete() moves the position of a whole success only
-                self._file.unread(self._done - stored + len(data))
-            if not self._done:
-                raise UringError(errno.EFAULT)
-            return False
-        self._iovecs = _after(self._iovecs, stored)
-        # Files deliver all there is (need_complete_io()), streams what there is now.
-        return bool(data) and not self._file.streaming
-
-    def _failed(self, error: UringError) -> int:
-        if not self._done:
-            raise error
-        return self._finish()
-
-    def _finish(self) -> int:
-        self._request.failed = self._done != self._total
-        return self._done
+def prep(request: Request) -> None:
+    """io_prep_rw(): READ, WRITE"""
+    sqe = request.sqe
+    _prep(request)
+    if request.flags & IOSQE_BUFFER_SELECT:
+        request.data = [(0, sqe.len)]
+    else:
+        request.data = import_ubuf(sqe.addr, sqe.len)
 
 
-def _after(iovecs: list[Iovec], count: int) -> list[Iovec]:
-    """What is left of iovecs behind their first `count` bytes."""
-    for index, (base, length) in enumerate(iovecs):
-        if count < length:
-            return [(base + count, length - count), *iovecs[index + 1 :]]
-        count -= length
-    return []
+def prep_fixed(request: Request) -> None:
+    """io_prep_read_fixed(): the buffer is looked up when the request is issued."""
+    _prep(request)
+    request.data = [(request.sqe.addr, request.sqe.len)]
+
+
+def prep_vec_fixed(request: Request) -> None:
+    """io_prep_readv_fixed()"""
+    _prep(request)
+    request.data = copy_iovec(request.caller, request.sqe.addr, request.sqe.len)
+
+
+def issue_read(request: Request) -> int | Pending:
+    """io_read()"""
+    file = request.file()
+    return Reading(request, file, _buffers(request), attributes=bool(request.sqe.pad2)).issue()
+
+
+def issue_write(request: Request) -> int | Pending:
+    """io_write()"""
+    return Writing(request, request.file(), request.data, attributes=bool(request.sqe.pad2)).issue()
+
+
+def issue_read_fixed(request: Request) -> int | Pending:
+    return _fixed(request, Reading)
+
+
+def issue_write_fixed(request: Request) -> int | Pending:
+    return _fixed(request, Writing)
+
+
+def issue_readv_fixed(request: Request) -> int | Pending:
+    return _fixed(request, Reading, vectored=True)
+
+
+def issue_writev_fixed(request: Request) -> int | Pending:
+    return _fixed(request, Writing, vectored=True)
+
+
+def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) -> int | Pending:
+    """io_init_rw_fixed(), io_rw_import_reg_vec(): a registered buffer is the memory of who registered it."""
+    file = request.file()
+    buffer = request.buffer()
+    for address, length in request.data:
+        if vectored and not length:
+            raise UringError(errno.EFAULT)
+        buffer.validate(address, length)
+    return direction(request, file, request.data, buffer.memory, bool(request.sqe.pad2)).issue()
+
+
+def _buffers(request: Request) -> list[Iovec]:
+    """What is read into: the SQE's own buffers, or a provided one (io_buffer_select())."""
+    if request.flags & IOSQE_BUFFER_SELECT:
+        raise UringError(errno.ENOBUFS, f"buffer group {request.sqe.buf_index} is empty")
+    found: list[Iovec] = request.data
+    return found
 
 
 class TextRead(Attachment):

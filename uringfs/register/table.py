@@ -7,7 +7,7 @@ from collections.abc import Callable
 from uringfs.errors import UringError
 from uringfs.host.base import Caller
 from uringfs.ops.context import RingContext
-from uringfs.register import files, probe
+from uringfs.register import buffers, files, probe
 from uringfs.register.clock import register_clock
 from uringfs.register.eventfd import register_eventfd, register_eventfd_async, unregister_eventfd
 from uringfs.register.iowq import register_iowq_aff, register_iowq_max_workers, unregister_iowq_aff
@@ -36,6 +36,8 @@ def _enable_rings(call: Registration) -> int:
 
 # fmt: off
 REGISTER: dict[int, tuple[str, Handler]] = {
+    0: ("REGISTER_BUFFERS", buffers.register_buffers),
+    1: ("UNREGISTER_BUFFERS", _bare(buffers.unregister_buffers)),
     2: ("REGISTER_FILES", files.register_files),
     3: ("UNREGISTER_FILES", _bare(files.unregister_files)),
     4: ("REGISTER_EVENTFD", register_eventfd),
@@ -49,6 +51,8 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     12: ("REGISTER_ENABLE_RINGS", _bare(_enable_rings)),
     13: ("REGISTER_FILES2", files.register_files2),
     14: ("REGISTER_FILES_UPDATE2", files.update_files2),
+    15: ("REGISTER_BUFFERS2", buffers.register_buffers2),
+    16: ("REGISTER_BUFFERS_UPDATE", buffers.update_buffers),
     17: ("REGISTER_IOWQ_AFF", register_iowq_aff),
     18: ("UNREGISTER_IOWQ_AFF", _bare(unregister_iowq_aff)),
     19: ("REGISTER_IOWQ_MAX_WORKERS", register_iowq_max_workers),

@@ -1,0 +1,111 @@
+"""Registered buffers (io_uring/rsrc.c). The kernel pins their pages; here a buffer is a range of the
+registering process's memory, which has to stay mapped until it is used."""
+
+import errno
+from struct import Struct
+
+from uringfs.abi.structs import IOVEC
+from uringfs.errors import UringError
+from uringfs.ops.resources import Buffer, Node
+from uringfs.register.files import rsrc_register, rsrc_update2
+from uringfs.register.registration import Registration
+
+IORING_MAX_REG_BUFFERS = 1 << 14
+SZ_1G = 1 << 30
+IORING_REGISTER_SRC_REGISTERED = 1
+IORING_REGISTER_DST_REPLACE = 2
+CLONE_BUFFERS = Struct("<5I12s")  # struct io_uring_clone_buffers: src_fd, flags, src_off, dst_off, nr, pad
+TAG = Struct("<Q")
+U32 = 0xFFFFFFFF
+U64 = 0xFFFFFFFFFFFFFFFF
+PAGE = 4096
+
+
+def register_buffers(call: Registration) -> int:
+    """io_sqe_buffers_register() without tags"""
+    if not call.arg:
+        raise UringError(errno.EFAULT)
+    return _register(call, call.arg, call.nr_args, 0)
+
+
+def register_buffers2(call: Registration) -> int:
+    """io_register_rsrc()"""
+    data, nr, tags = rsrc_register(call)
+    return _register(call, data, nr, tags)
+
+
+def _register(call: Registration, data: int, nr: int, tags: int) -> int:
+    table = call.resources.buffers
+    if table.nodes is not None:
+        raise UringError(errno.EBUSY, "buffers are registered")
+    if not 0 < nr <= IORING_MAX_REG_BUFFERS:
+        raise UringError(errno.EINVAL, f"{nr} buffers; at most {IORING_MAX_REG_BUFFERS}")
+    nodes: list[Node[Buffer] | None] = []
+    for index in range(nr):
+        base, length = _iovec(call, data + index * IOVEC.size) if data else (0, 0)
+        nodes.append(_node(call, base, length, _tag(call, tags, index)))
+    table.nodes = nodes
+    return 0
+
+
+def _iovec(call: Registration, address: int) -> tuple[int, int]:
+    """iovec_from_user() of one. EINVAL, EFAULT."""
+    base, length = IOVEC.unpack(call.caller.memory.read(address, IOVEC.size))
+    if length >> 63:
+        raise UringError(errno.EINVAL, "iov_len is negative")
+    return base, length
+
+
+def _tag(call: Registration, tags: int, index: int) -> int:
+    return int(TAG.unpack(call.caller.memory.read(tags + TAG.size * index, TAG.size))[0]) if tags else 0
+
+
+def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] | None:
+    """io_sqe_buffer_register(): None for an empty slot."""
+    if not base:
+        if length:
+            raise UringError(errno.EFAULT)
+        if tag:
+            raise UringError(errno.EINVAL, "an empty slot takes no tag")
+        return None
+    if not 0 < length <= SZ_1G:
+        raise UringError(errno.EFAULT, f"{length} bytes; at most {SZ_1G}")
+    if base + -(-length // PAGE) * PAGE > U64:
+        raise UringError(errno.EOVERFLOW)
+    if call.caller.memory.writable([(base, length)]) < length:
+        # pin_user_pages_fast(FOLL_WRITE)
+        raise UringError(errno.EFAULT, "not all of the buffer can be written")
+    return Node(Buffer(base, length, call.caller.detached().memory), _release, tag, call.post_tag)
+
+
+def _release(buffer: Buffer) -> None:
+    """Nothing is pinned."""
+
+
+def unregister_buffers(call: Registration) -> int:
+    """io_sqe_buffers_unregister()"""
+    if call.resources.buffers.nodes is None:
+        raise UringError(errno.ENXIO, "no buffers are registered")
+    call.resources.buffers.clear()
+    return 0
+
+
+def update_buffers(call: Registration) -> int:
+    """__io_sqe_buffers_update(): how many slots were done; an error only if none was."""
+    offset, data, tags, nr = rsrc_update2(call)
+    table = call.resources.buffers
+    if offset + nr > U32:
+        raise UringError(errno.EOVERFLOW)
+    if table.nodes is None:
+        raise UringError(errno.ENXIO, "no buffers are registered")
+    if offset + nr > len(table.nodes):
+        raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(table.nodes)}")
+    for done in range(nr):
+        try:
+            base, length = _iovec(call, data + done * IOVEC.size)
+            table.put(offset + done, _node(call, base, length, _tag(call, tags, done)))
+        except UringError:
+            if not done:
+                raise
+            return done
+    return nr
