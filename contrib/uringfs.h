@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,7 +44,7 @@ extern "C" {
 /* Where a control write goes. Any offset is taken on a passthrough mount; this one on every backend. */
 #define URINGFS_OFF_CTL 0x20000000LL
 
-/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1, 2 or 3 (no text
+/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1 to 4 (no text
  * starts with that) and the size stands in it once more. size: bytes of the whole message. */
 struct uringfs_hdr {
 	uint32_t cmd;
@@ -65,7 +66,7 @@ struct uringfs_enter {
 	uint32_t to_submit;    /* SQEs */
 	uint32_t min_complete; /* CQEs to wait for, with IORING_ENTER_GETEVENTS */
 	uint32_t flags;        /* IORING_ENTER_* */
-	uint32_t pad;          /* 0 */
+	uint32_t can;          /* URINGFS_ENTER_FETCHES, or 0 */
 	uint64_t arg;          /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
 	uint64_t argsz;        /* bytes at arg */
 };
@@ -78,10 +79,43 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
+/* New descriptors, and CLOSE. Nobody but a process itself can put a descriptor into its table or close one:
+ * a request that needs that completes once the process has done it. `entries` is read (`done` of them,
+ * with res filled in), then written: at most `room`; the result is how many. The descriptors that are NEW
+ * arrive in this order in one message (SCM_RIGHTS) on `sock`, an end of a SOCK_SEQPACKET socketpair(2) of
+ * this process; -1: it has no room for one, then those complete with EMFILE. uringfs_fetch() is all that. */
+struct uringfs_descriptor {
+	uint64_t id;
+	int32_t res;   /* CLOSE: the descriptor; then, what came of it: a number or -errno */
+	uint32_t what; /* URINGFS_DESCRIPTOR_* */
+};
+
+struct uringfs_fetch {
+	struct uringfs_hdr hdr;
+	uint64_t result;  /* int64_t *: how many there are to do */
+	uint64_t entries; /* struct uringfs_descriptor * */
+	uint32_t done;
+	uint32_t room;
+	int32_t sock;
+	uint32_t pad; /* 0 */
+};
+
+#define URINGFS_DESCRIPTOR_NEW 1u
+#define URINGFS_DESCRIPTOR_CLOSE 2u
+#define URINGFS_DESCRIPTOR_CLOEXEC 4u
+
+/* uringfs_enter.can: this client fetches descriptors. Without it such a request gets -EOPNOTSUPP. */
+#define URINGFS_ENTER_FETCHES 1u
+/* In an enter's result, above the number: there are, or will be in a moment, descriptors to fetch. */
+#define URINGFS_RESULT_FETCH (1LL << 32)
+/* poll(2): there are descriptors to fetch; the wait of an enter, if it was one, goes on in another poll. */
+#define URINGFS_POLL_FETCH POLLPRI
+
 #define URINGFS_CMD(nr, type) ((1u << 30) | ((uint32_t)sizeof(type) << 16) | ((uint32_t)'u' << 8) | (nr))
 #define URINGFS_CMD_SETUP URINGFS_CMD(1u, struct uringfs_setup)
 #define URINGFS_CMD_ENTER URINGFS_CMD(2u, struct uringfs_enter)
 #define URINGFS_CMD_REGISTER URINGFS_CMD(3u, struct uringfs_register)
+#define URINGFS_CMD_FETCH URINGFS_CMD(4u, struct uringfs_fetch)
 
 /* An enter that has to wait answers EINPROGRESS: the submission is done, and the wait goes on in a
  * poll(2) of the ring file for this event, whose end stores the final value at `result`. So a waiter
@@ -95,6 +129,10 @@ URINGFS_ASSERT(sizeof(struct uringfs_enter) == 48, "uringfs_enter");
 URINGFS_ASSERT(offsetof(struct uringfs_enter, arg) == 32, "uringfs_enter.arg");
 URINGFS_ASSERT(sizeof(struct uringfs_register) == 32, "uringfs_register");
 URINGFS_ASSERT(offsetof(struct uringfs_register, arg) == 24, "uringfs_register.arg");
+URINGFS_ASSERT(offsetof(struct uringfs_enter, can) == 28, "uringfs_enter.can");
+URINGFS_ASSERT(sizeof(struct uringfs_descriptor) == 16, "uringfs_descriptor");
+URINGFS_ASSERT(sizeof(struct uringfs_fetch) == 40, "uringfs_fetch");
+URINGFS_ASSERT(offsetof(struct uringfs_fetch, sock) == 32, "uringfs_fetch.sock");
 URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
 URINGFS_ASSERT(sizeof(struct io_uring_cqe) == 16, "io_uring_cqe");
 URINGFS_ASSERT(sizeof(struct io_uring_sqe) == 64, "io_uring_sqe");
@@ -135,6 +173,96 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	return uringfs_control(fd, &m, sizeof(m), &result);
 }
 
+#define URINGFS_FETCH_ROOM 16
+
+/* Take the descriptors of one message: their numbers, the lowest free ones, into e[].res. */
+static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(URINGFS_FETCH_ROOM * sizeof(int))];
+	} control;
+	int fds[URINGFS_FETCH_ROOM], got = 0, i;
+	struct cmsghdr *c;
+	struct msghdr msg;
+	struct iovec iov;
+	char byte;
+
+	memset(&msg, 0, sizeof(msg));
+	iov.iov_base = &byte;
+	iov.iov_len = 1;
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
+	msg.msg_control = &control;
+	msg.msg_controllen = sizeof(control);
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) >= 0 && (c = CMSG_FIRSTHDR(&msg)) &&
+	    c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		got = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(c), (size_t)got * sizeof(int));
+	}
+	close(sock); /* first: its number may be the lowest */
+	for (i = 0; n > 0; n--, e++) {
+		int lower;
+
+		if (!(e->what & URINGFS_DESCRIPTOR_NEW))
+			continue;
+		if (i >= got) {
+			e->res = -EMFILE; /* the table was full: MSG_CTRUNC */
+			continue;
+		}
+		lower = fcntl(fds[i], e->what & URINGFS_DESCRIPTOR_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+		e->res = lower < 0 ? -errno : lower;
+		if (lower < 0 && e->what & URINGFS_DESCRIPTOR_CLOEXEC)
+			e->res = fds[i]; /* no number free but its own */
+		else if (lower < 0 && fcntl(fds[i], F_SETFD, 0) == 0)
+			e->res = fds[i];
+		else
+			close(fds[i]);
+		i++;
+	}
+}
+
+/* Do what requests of this ring need done to the descriptor table: uringfs_enter() does it when it is
+ * due. Call it yourself when you wait for the ring with poll(2) and it says URINGFS_POLL_FETCH; a program
+ * that only looks at the CQ may have a thread that does no more than that. 0, or -1. */
+static inline int uringfs_fetch(int fd)
+{
+	struct uringfs_descriptor e[URINGFS_FETCH_ROOM];
+	int saved = errno, n = 0;
+
+	do {
+		volatile int64_t result = -EIO;
+		struct uringfs_fetch m;
+		int sv[2], i, news = 0;
+
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+			sv[0] = sv[1] = -1;
+		memset(&m, 0, sizeof(m));
+		m.hdr.cmd = URINGFS_CMD_FETCH;
+		m.hdr.size = sizeof(m);
+		m.result = (uint64_t)(uintptr_t)&result;
+		m.entries = (uint64_t)(uintptr_t)e;
+		m.done = (uint32_t)n;
+		m.room = URINGFS_FETCH_ROOM;
+		m.sock = sv[1];
+		n = uringfs_control(fd, &m, sizeof(m), &result);
+		if (sv[1] >= 0)
+			close(sv[1]);
+		for (i = 0; i < n; i++) {
+			news += (e[i].what & URINGFS_DESCRIPTOR_NEW) != 0;
+			if (e[i].what & URINGFS_DESCRIPTOR_CLOSE)
+				e[i].res = close(e[i].res) < 0 ? -errno : 0;
+		}
+		if (news)
+			uringfs_receive(sv[0], e, n);
+		else if (sv[0] >= 0)
+			close(sv[0]);
+	} while (n > 0);
+	if (n == 0)
+		errno = saved;
+	return n;
+}
+
 /* The kernel's own sigset size; a sigset_t of libc is larger. */
 #define URINGFS_SIGSET_SIZE 8
 
@@ -159,17 +287,20 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 	m.flags = flags;
 	m.arg = (uint64_t)(uintptr_t)arg;
 	m.argsz = argsz;
+	m.can = URINGFS_ENTER_FETCHES;
 	/* Signals stay pending from the write to the ppoll, else one in between would be missed. */
 	if (waits)
 		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, URINGFS_SIGSET_SIZE);
 	ret = uringfs_control(fd, &m, sizeof(m), &result);
+	if (ret >= 0 && result & URINGFS_RESULT_FETCH)
+		uringfs_fetch(fd);
 	if (!waits)
 		return ret;
 	if (ret < 0 && errno == EINPROGRESS) {
 		struct pollfd pfd;
 
 		pfd.fd = fd;
-		pfd.events = URINGFS_POLL_WAIT;
+		pfd.events = URINGFS_POLL_WAIT | URINGFS_POLL_FETCH;
 		mask = old;
 		if (arg && !(flags & IORING_ENTER_EXT_ARG)) {
 			memcpy(&mask, arg, sizeof(mask));
@@ -184,7 +315,12 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 		do {
 			pfd.revents = 0;
 			ret = (int)syscall(SYS_ppoll, &pfd, 1, NULL, &mask, URINGFS_SIGSET_SIZE);
-		} while (result == unset && ret < 0 && errno == EINTR);
+			if (result == unset && ret > 0 && pfd.revents == URINGFS_POLL_FETCH &&
+			    uringfs_fetch(fd) == 0)
+				continue;
+			if (ret >= 0 || errno != EINTR)
+				break;
+		} while (result == unset);
 		if (result == unset) {
 			if (ret >= 0)
 				errno = EIO; /* the daemon is gone */

@@ -30,6 +30,8 @@ class CqWait:
         self._min_deadline = trio.current_time() + min_wait if min_wait else None
         self._done = trio.Event()
         self._closed = False
+        self.left = False
+        """run() ended for the client to fetch descriptors, and has to be run again."""
 
     @classmethod
     def start(
@@ -84,6 +86,17 @@ class CqWait:
         self._ring.cq.flush()
         if distance(self._ring.cq.tail, self._target) >= 0:
             self._done.set()
+
+    def leave(self) -> None:
+        """Let run() end, the wait undone."""
+        if not self._done.is_set():
+            self.left = True
+            self._done.set()
+
+    def resume(self) -> None:
+        """Before another run()."""
+        self.left = False
+        self._done = trio.Event()
 
     def closed(self) -> None:
         self._closed = True

@@ -32,7 +32,7 @@ class Enter(NamedTuple):
     to_submit: int
     min_complete: int
     flags: int
-    pad: int
+    fetches: int
     arg: int
     argsz: int
 
@@ -46,9 +46,22 @@ class Register(NamedTuple):
     arg: int
 
 
+class Fetch(NamedTuple):
+    """struct uringfs_fetch after its header."""
+
+    result: int
+    entries: int
+    done: int
+    room: int
+    sock: int
+    pad: int
+
+
 SETUP = Struct("<QIIQ")
 ENTER = Struct("<QIIIIQQ")
 REGISTER = Struct("<QIIQ")
+FETCH = Struct("<QQIIiI")
+DESCRIPTOR = Struct("<QiI")  # struct uringfs_descriptor: id, res, what
 
 
 def _iow(nr: int, body: Struct) -> int:
@@ -58,4 +71,11 @@ def _iow(nr: int, body: Struct) -> int:
 URINGFS_CMD_SETUP = _iow(1, SETUP)
 URINGFS_CMD_ENTER = _iow(2, ENTER)
 URINGFS_CMD_REGISTER = _iow(3, REGISTER)
+URINGFS_CMD_FETCH = _iow(4, FETCH)
+URINGFS_ENTER_FETCHES = 1 << 0  # Enter.fetches: the client fetches descriptors
+URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
+URINGFS_POLL_FETCH = 0x2  # POLLPRI: the same, for who waits
+URINGFS_DESCRIPTOR_NEW = 1 << 0
+URINGFS_DESCRIPTOR_CLOSE = 1 << 1
+URINGFS_DESCRIPTOR_CLOEXEC = 1 << 2
 RESULT = Struct("<q")  # what stands at `result`: the call's return value

@@ -7,18 +7,25 @@ from struct import Struct
 from uringfs.abi import control as abi
 from uringfs.errors import UringError
 
-Message = abi.Setup | abi.Enter | abi.Register
+Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch
 
 _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SETUP: (abi.SETUP, abi.Setup),
     abi.URINGFS_CMD_ENTER: (abi.ENTER, abi.Enter),
     abi.URINGFS_CMD_REGISTER: (abi.REGISTER, abi.Register),
+    abi.URINGFS_CMD_FETCH: (abi.FETCH, abi.Fetch),
 }
+_FETCH = abi.URINGFS_CMD_FETCH.to_bytes(4, "little")
 
 
 def is_text(data: bytes) -> bool:
-    """Text starts with a printable character, a blank or a newline; a message with a byte that is 1, 2 or 3."""
+    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 4."""
     return data[:1].isspace() or data[:1] >= b" "
+
+
+def may_wait(data: bytes) -> bool:
+    """What it asks for waits within cancel scopes of its own (Interrupts.quick() cannot take that)."""
+    return is_text(data) or data[:4] == _FETCH
 
 
 def decode(data: bytes) -> Message:

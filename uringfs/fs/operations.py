@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import trio
 
 from uringfs import native  # before pyfuse3: see uringfs.native
-from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_WAIT
+from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_FETCH, URINGFS_POLL_WAIT
 from uringfs.errors import UringError
 from uringfs.fs import control, status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode
@@ -285,7 +285,7 @@ class Operations(pyfuse3.Operations):
         # First, before anything else is read from the wire: pyfuse3 gives a write no context.
         unique, _, tid, uid, gid, _ = native.current()
         data = bytes(buf)
-        guard = self.interrupts.during if control.is_text(data) else self.interrupts.quick
+        guard = self.interrupts.during if control.may_wait(data) else self.interrupts.quick
         if not await guard(unique, self._fs.write(fh, data, tid, uid, gid)):
             raise UringError(errno.EINTR)
         return len(data)
@@ -295,6 +295,8 @@ class Operations(pyfuse3.Operations):
         unique, _, tid, uid, gid, events = native.current()
         if events & URINGFS_POLL_WAIT:
             done = await self.interrupts.during(unique, self._fs.wait(fh, tid, uid, gid))
+            if done and self._fs.waits(fh, tid):
+                return URINGFS_POLL_FETCH
             return URINGFS_POLL_WAIT if done else 0
         ring = self._fs.ring(fh)
         if ring is None:
@@ -304,6 +306,7 @@ class Operations(pyfuse3.Operations):
             self._watchers[fh] = PollWatcher(ring, poll_handle)
         # io_uring_poll()
         room = POLLOUT | POLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
+        room |= URINGFS_POLL_FETCH if self._fs.fetchable(fh) else 0
         return room | (POLLIN | POLLRDNORM if ring.cq.ready() or ring.cq.backlog else 0)
 
     def _drop_watcher(self, fh: int) -> None:

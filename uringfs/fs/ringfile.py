@@ -3,6 +3,9 @@
 import errno
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import trio
 
 from uringfs.abi import control as abi
 from uringfs.abi.constants import (
@@ -16,11 +19,13 @@ from uringfs.errors import UringError
 from uringfs.fs import text
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
+from uringfs.ops.newfile import MAX_BATCH
 from uringfs.ops.request import Attachment
 from uringfs.ops.rw import TextRead
 from uringfs.register.table import register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
+from uringfs.wait import CqWait
 from uringfs.worker import Entered, Worker
 
 KEPT_RESULTS = 16
@@ -90,6 +95,31 @@ class RingFile:
     def register(self, caller: Caller, message: abi.Register) -> int:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
         return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
+
+    async def fetch(self, caller: Caller, message: abi.Fetch) -> int:
+        """URINGFS_CMD_FETCH: take what came of the last descriptors, hand out the next: how many."""
+        deliveries = self._ready().deliveries
+        if message.done > MAX_BATCH:
+            raise UringError(errno.EINVAL)
+        if message.done:
+            size = message.done * abi.DESCRIPTOR.size
+            deliveries.report(caller, caller.memory.read(message.entries, size))
+            await trio.lowlevel.cancel_shielded_checkpoint()  # their requests complete
+        entries = await deliveries.fetch(caller, message.sock, message.room)
+        if entries:
+            caller.memory.write(message.entries, entries)
+        return len(entries) // abi.DESCRIPTOR.size
+
+    def fetch_due(self, caller: Caller) -> int:
+        """What an enter's result has to say about it."""
+        due = caller.fetches and self._ready().deliveries.due(caller.group)
+        return abi.URINGFS_RESULT_FETCH if due else 0
+
+    def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:
+        """A wait that ends when there is something to fetch."""
+        if not caller.fetches:
+            return nullcontext()
+        return self._ready().deliveries.interrupts(caller.group, wait.leave)
 
     def _ready(self) -> Worker:
         if self.worker is None:

@@ -57,6 +57,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> None:
         raise UringError(errno.EMFILE)
     table.nodes = [None] * nr
     call.ring.resources.file_alloc_range = (0, nr)
+    call.ring.resources.file_alloc_hint = 0
     try:
         for index in range(nr):
             tag = _tag(call, tags, index)
@@ -162,4 +163,5 @@ def file_alloc_range(call: Registration) -> int:
     if resv or offset + length > len(call.resources.files.nodes or ()):
         raise UringError(errno.EINVAL)
     call.resources.file_alloc_range = (offset, offset + length)
+    call.resources.file_alloc_hint = offset
     return 0

@@ -1,0 +1,241 @@
+"""Path system calls in a caller's name: with its ids, groups, capabilities, umask, root, working directory,
+mount and user namespaces, as they were while it was blocked in its control write.
+
+They run in processes (actor_process says why), one call at a time each. A call that is cancelled is ended
+with its process, so not even the open of a FIFO outlives its request.
+"""
+
+import errno
+import marshal
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from uringfs.errors import UringError
+from uringfs.host.base import File, Name, Out
+
+MAX_PROCESSES = 64
+MAX_IDLE = 4
+MAX_REPLY = 1 << 18
+GRACE = 1.0  # seconds that a call which changes names may take to end once it is cancelled
+PROGRAM = Path(__file__).with_name("actor_process.py")
+
+_NUMBERS = {  # x86-64, aarch64
+    "openat": (257, 56),
+    "openat2": (437, 437),
+    "statx": (332, 291),
+    "renameat2": (316, 276),
+    "unlinkat": (263, 35),
+    "mkdirat": (258, 34),
+    "symlinkat": (266, 36),
+    "linkat": (265, 37),
+    "setxattr": (188, 5),
+    "fsetxattr": (190, 7),
+    "getxattr": (191, 8),
+    "fgetxattr": (193, 10),
+}
+SYSTEM_CALLS = {name: pair[platform.machine() == "aarch64"] for name, pair in _NUMBERS.items()}
+OPENS = ("openat", "openat2")
+Value = int | bytes | tuple[str, int]
+
+
+class _Process:
+    """One of them, and our end of its socket."""
+
+    def __init__(self) -> None:
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock.setblocking(False)
+        with theirs:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(PROGRAM)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+            )
+
+    def ask(self, message: bytes, fds: Sequence[int]) -> None:
+        socket.send_fds(self._sock, [message], fds)
+
+    async def answer(self) -> tuple[int, bytes, list[int]]:
+        await trio.lowlevel.wait_readable(self._sock)
+        data, fds, _, _ = socket.recv_fds(self._sock, MAX_REPLY, 1)
+        if not data:
+            raise UringError(errno.EPERM, "the caller's identity could not be assumed")
+        result, out = marshal.loads(data)
+        return result, out, fds
+
+    def end(self) -> None:
+        self._sock.close()
+        self._popen.kill()
+
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
+
+class ActorPool:
+    """The processes there are."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(MAX_PROCESSES)
+        self._idle: list[_Process] = []
+        self._ending: list[_Process] = []
+        self._root = -1
+
+    async def call(
+        self, identity: "Identity", name: str, args: Sequence[Value], fds: Sequence[int]
+    ) -> tuple[int, bytes]:
+        """(result, out): a new descriptor of ours from an open. UringError; Cancelled ends the call."""
+        makes_fd = name in OPENS
+        message = marshal.dumps((tuple(identity.ids), SYSTEM_CALLS[name], tuple(args), makes_fd))
+        async with self._limiter:
+            process = self._idle.pop() if self._idle else self._spawn()
+            done = False
+            try:
+                process.ask(message, [*identity.fds, *fds])
+                result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
+                done = identity.user_namespace < 0
+            except OSError as error:
+                raise UringError.of(error) from error
+            finally:
+                self._put_back(process, done)
+        if result < 0:
+            raise UringError(-result)
+        return made[0] if makes_fd else result, out
+
+    async def _answer(self, process: _Process, grace: float) -> tuple[int, bytes, list[int]]:
+        try:
+            return await process.answer()
+        except trio.Cancelled:
+            if not grace:
+                raise
+            # What has begun may have happened: then the CQE says so, as the kernel's io-wq does
+            with trio.CancelScope(deadline=trio.current_time() + grace, shield=True):
+                return await process.answer()
+            raise
+
+    def _spawn(self) -> _Process:
+        self._ending = [process for process in self._ending if not process.ended()]
+        try:
+            return _Process()
+        except OSError as error:
+            raise UringError.of(error) from error
+
+    def _put_back(self, process: _Process, reusable: bool) -> None:
+        if reusable and len(self._idle) < MAX_IDLE:
+            if self._root < 0:
+                self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+            process.ask(marshal.dumps(None), [self._root])
+            self._idle.append(process)
+            return
+        process.end()
+        self._ending.append(process)
+
+    def close(self) -> None:
+        for process in self._idle:
+            process.end()
+        self._idle.clear()
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+
+class Ids(NamedTuple):
+    """As seen in our user namespace."""
+
+    fsuid: int
+    fsgid: int
+    groups: tuple[int, ...]
+    capabilities: int
+    umask: int
+    joins: bool
+    """Its capabilities are those of another user namespace, which has to be joined."""
+
+
+class Identity:
+    """A thread's, taken now. Holds descriptors until nothing refers to it."""
+
+    def __init__(self, tid: int) -> None:
+        self._fds: list[int] = []
+        self.user_namespace = -1
+        try:
+            status = _status(tid)
+            for link in ("root", "cwd"):
+                self._fds.append(os.open(f"/proc/{tid}/{link}", os.O_PATH | os.O_CLOEXEC))
+            capabilities = int(status["CapEff"][0], 16)
+            foreign = os.readlink("/proc/self/ns/user") != os.readlink(f"/proc/{tid}/ns/user")
+            if foreign and capabilities:
+                self.user_namespace = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                self._fds.append(self.user_namespace)
+        except FileNotFoundError as error:
+            raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
+        except OSError as error:
+            raise UringError.of(error) from error
+        self.ids = Ids(
+            int(status["Uid"][3]),
+            int(status["Gid"][3]),
+            tuple(int(group) for group in status["Groups"]),
+            capabilities,
+            int(status["Umask"][0], 8),
+            self.user_namespace >= 0,
+        )
+        self.pid, self.tid = status["NStgid"][-1].encode(), status["NSpid"][-1].encode()
+        """Its ids in its own pid namespace."""
+
+    @property
+    def fds(self) -> list[int]:
+        return self._fds
+
+    def itself(self, path: bytes) -> bytes:
+        """/proc/self by the caller's number: the one who looks it up is a process of ours."""
+        for alias, number in ((b"/proc/self", b"/proc/" + self.pid), (b"/dev/fd", b"/proc/" + self.pid + b"/fd")):
+            if path == alias or path.startswith(alias + b"/"):
+                return number + path[len(alias) :]
+        alias = b"/proc/thread-self"
+        if path.startswith(alias + b"/"):
+            return b"/proc/" + self.pid + b"/task/" + self.tid + path[len(alias) :]
+        return bytes(path)
+
+    def __del__(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+
+def _status(tid: int) -> dict[str, list[str]]:
+    fields = {}
+    with open(f"/proc/{tid}/status") as status:
+        for line in status:
+            name, _, value = line.partition(":")
+            fields[name] = value.split()
+    return fields
+
+
+class LocalActor:
+    """base.Actor"""
+
+    def __init__(self, pool: ActorPool, tid: int) -> None:
+        self._pool = pool
+        self._identity = Identity(tid)
+
+    async def call(self, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
+        values: list[Value] = []
+        fds: list[int] = []
+        for arg in args:
+            if isinstance(arg, Out):
+                values.append(("out", arg.size))
+            elif isinstance(arg, bytes):
+                values.append(self._identity.itself(arg) if isinstance(arg, Name) else arg)
+            elif isinstance(arg, int):
+                values.append(arg)
+            else:
+                values.append(("file", len(fds)))
+                fds.append(arg.fileno())
+        return await self._pool.call(self._identity, name, values, fds)

@@ -1,0 +1,105 @@
+"""FSETXATTR, SETXATTR, FGETXATTR, GETXATTR (io_uring/xattr.c)."""
+
+import errno
+from typing import NamedTuple
+
+from uringfs.errors import UringError
+from uringfs.host.base import Actor, File, Memory, Name, Out
+from uringfs.ops.names import acting, call, getname, refuse_fixed_file, string
+from uringfs.ops.request import Outcome, Request
+
+XATTR_NAME_MAX = 255
+XATTR_SIZE_MAX = 65536
+XATTR_CREATE, XATTR_REPLACE = 1, 2
+
+
+class Xattr(NamedTuple):
+    """struct io_xattr"""
+
+    actor: Actor
+    name: bytes
+    value: bytes = b""
+    path: Name = Name()
+
+
+def _import_name(request: Request) -> bytes:
+    """fs/xattr.c: import_xattr_name()"""
+    name = string(request.caller.memory, request.sqe.addr, XATTR_NAME_MAX + 1)
+    if not name or len(name) > XATTR_NAME_MAX:
+        raise UringError(errno.ERANGE)
+    return name
+
+
+def prep_fgetxattr(request: Request) -> None:
+    """__io_getxattr_prep()"""
+    refuse_fixed_file(request)
+    if request.sqe.rw_flags:
+        raise UringError(errno.EINVAL)
+    request.data = Xattr(acting(request), _import_name(request))
+
+
+def prep_getxattr(request: Request) -> None:
+    """io_getxattr_prep()"""
+    prep_fgetxattr(request)
+    request.data = request.data._replace(path=getname(request, request.sqe.addr3))
+
+
+def prep_fsetxattr(request: Request) -> None:
+    """__io_setxattr_prep(), setxattr_copy()"""
+    refuse_fixed_file(request)
+    sqe = request.sqe
+    if sqe.rw_flags & ~(XATTR_CREATE | XATTR_REPLACE):
+        raise UringError(errno.EINVAL, f"xattr_flags {sqe.rw_flags:#x}")
+    name = _import_name(request)
+    if sqe.len > XATTR_SIZE_MAX:
+        raise UringError(errno.E2BIG)
+    value = request.caller.memory.read(sqe.off, sqe.len) if sqe.len else b""
+    request.data = Xattr(acting(request), name, value)
+
+
+def prep_setxattr(request: Request) -> None:
+    """io_setxattr_prep()"""
+    prep_fsetxattr(request)
+    request.data = request.data._replace(path=getname(request, request.sqe.addr3))
+
+
+def issue_fgetxattr(request: Request) -> Outcome:
+    """io_fgetxattr()"""
+    return _get(request, "fgetxattr", request.file())
+
+
+def issue_getxattr(request: Request) -> Outcome:
+    """io_getxattr()"""
+    return _get(request, "getxattr", request.data.path)
+
+
+def _get(request: Request, name: str, what: Name | File) -> Outcome:
+    async def run() -> int:
+        return await _getxattr(request, name, what, request.caller.memory)
+
+    return run
+
+
+async def _getxattr(request: Request, name: str, what: Name | File, memory: Memory) -> int:
+    """do_getxattr()"""
+    sqe = request.sqe
+    data: Xattr = request.data
+    room = min(sqe.len, XATTR_SIZE_MAX)
+    size, value = await data.actor.call(name, what, data.name, Out(room), room)
+    if room:
+        memory.write(sqe.off, value[:size])
+    return size
+
+
+def issue_fsetxattr(request: Request) -> Outcome:
+    """io_fsetxattr()"""
+    data = request.data
+    return call(
+        data.actor, "fsetxattr", request.file(), data.name, data.value, len(data.value), request.sqe.rw_flags
+    )
+
+
+def issue_setxattr(request: Request) -> Outcome:
+    """io_setxattr()"""
+    data = request.data
+    return call(data.actor, "setxattr", data.path, data.name, data.value, len(data.value), request.sqe.rw_flags)
