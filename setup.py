@@ -22,6 +22,7 @@ setup(
                 "uringfs/native/fusewire.c",
                 "uringfs/native/atomics.c",
                 "uringfs/native/process.c",
+                "uringfs/native/socket.c",
             ],
             depends=["uringfs/native/native.h"],
             extra_compile_args=[

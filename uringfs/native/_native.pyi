@@ -82,6 +82,40 @@ def fd_identity(fd: int, /) -> tuple[int, int, int]:
     """(st_dev, st_ino, st_mode) as os.fstat has them, but never asking a FUSE daemon: the file may be of
     our own mount. Permission bits may be stale, the file type is not."""
 
+# ---- socket.c ----
+
+def sock_connect(fd: int, address: Buffer, /) -> None:
+    """connect(2), waiting for no more than a millisecond: EINPROGRESS then, and call it again once the socket
+    is writable, as after an EINPROGRESS of a non-blocking socket."""
+
+def sock_accept(fd: int, flags: int, /) -> tuple[int, bytes]:
+    """accept4(2): (a close-on-exec descriptor, the peer's address), waiting for no more than a millisecond:
+    EAGAIN then."""
+
+def sock_sendmsg(fd: int, data: Buffer, name: Buffer | None, control: Buffer, flags: int, /) -> int:
+    """sendmsg(2) with MSG_DONTWAIT and MSG_NOSIGNAL."""
+
+def sock_recvmsg(
+    fd: int, buffer: Buffer, wants_name: bool, room: int, flags: int, /
+) -> tuple[int, int, bytes, bytes, int]:
+    """recvmsg(2) with MSG_DONTWAIT and MSG_CMSG_CLOEXEC into a writable buffer: (result, msg_namelen, name,
+    control messages, msg_flags). room: for control messages."""
+
+def sock_socket(domain: int, type: int, protocol: int, /) -> int: ...
+def sock_kind(fd: int, /) -> tuple[int, int, int]:
+    """(domain, type, protocol). ENOTSOCK, EBADF; never asks a FUSE daemon."""
+
+def sock_bind(fd: int, address: Buffer, /) -> None: ...
+def sock_listen(fd: int, backlog: int, /) -> None: ...
+def sock_shutdown(fd: int, how: int, /) -> None: ...
+def sock_queue(fd: int, out: bool, /) -> int:
+    """SIOCINQ, or SIOCOUTQ."""
+
+def sock_getsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /) -> tuple[int, bytes]:
+    """(the length, value as overwritten)."""
+
+def sock_setsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /) -> None: ...
+
 # ---- fusewire.c: call from the thread that runs pyfuse3 ----
 
 def want_passthrough(wanted: bool, /) -> None:

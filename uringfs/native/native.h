@@ -19,6 +19,7 @@
 
 extern PyMethodDef fusewire_methods[];
 extern PyMethodDef process_methods[];
+extern PyMethodDef socket_methods[];
 int atomics_add_types(PyObject *module);
 
 /* raise OSError(err) */
