@@ -193,19 +193,19 @@ def _expired(request: Request) -> None:
     timeouts = request.context.timeouts
     request.data.timer = None
     timeouts.forget(request)
-    timeouts.cq_timeouts += 1
     request.context.task_work(partial(_complete, request))
 
 
 def _complete(request: Request) -> None:
     """io_timeout_complete()"""
     timeout, context = request.data, request.context
+    context.timeouts.cq_timeouts += 1
     if timeout.flags & IORING_TIMEOUT_MULTISHOT:
         timeout.repeats -= bool(timeout.repeats)
         if (timeout.repeats or not timeout.off) and request.post_more(-errno.ETIME):
             _start(request, timeout.flags)
             return
-    context.complete(request, -errno.ETIME, not timeout.flags & IORING_TIMEOUT_ETIME_SUCCESS)
+    context.post(request, -errno.ETIME, not timeout.flags & IORING_TIMEOUT_ETIME_SUCCESS)
 
 
 def prep_remove(request: Request) -> None:

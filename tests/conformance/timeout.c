@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* IORING_OP_TIMEOUT and IORING_OP_TIMEOUT_REMOVE. */
+#include "events.h"
+
+TEST(relative)
+{
+	struct ring r;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &soon, 0, 0, 1, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	EXPECT_GE(clock_ns(CLOCK_MONOTONIC) - start, 2000000);
+	EXPECT_LE(clock_ns(CLOCK_MONOTONIC) - start, 1000000000);
+}
+
+TEST(of_no_time_comes_behind_the_batch)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &now, 0, 0, 1, 0);
+	nop(&r, 2, 0);
+	EXPECT_EQ(ring_submit(&r), 2);
+	wait_for(&r, 2);
+}
+
+static void absolute(clockid_t clock, unsigned flags)
+{
+	struct __kernel_timespec ts;
+	struct ring r;
+	uint64_t when = clock_ns(clock) + 3000000;
+
+	ts.tv_sec = (long long)(when / 1000000000);
+	ts.tv_nsec = (long long)(when % 1000000000);
+	ring_init(&r, 4, 0);
+	timeout(&r, &ts, 0, IORING_TIMEOUT_ABS | flags, 1, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	EXPECT_GE(clock_ns(clock), when);
+	ts.tv_sec -= 100;
+	timeout(&r, &ts, 0, IORING_TIMEOUT_ABS | flags, 2, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 1);
+}
+
+TEST(absolute_monotonic)
+{
+	absolute(CLOCK_MONOTONIC, 0);
+}
+
+TEST(absolute_boottime)
+{
+	absolute(CLOCK_BOOTTIME, IORING_TIMEOUT_BOOTTIME);
+}
+
+TEST(absolute_realtime)
+{
+	absolute(CLOCK_REALTIME, IORING_TIMEOUT_REALTIME);
+}
+
+TEST(absolute_zero_is_long_ago)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &now, 0, IORING_TIMEOUT_ABS, 1, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 1);
+}
+
+TEST(relative_on_the_other_clocks)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &soon, 0, IORING_TIMEOUT_BOOTTIME, 1, 0);
+	timeout(&r, &soon, 0, IORING_TIMEOUT_REALTIME, 2, 0);
+	submit(&r);
+	wait_sorted(&r, 2);
+}
+
+TEST(shorter_ones_first)
+{
+	struct __kernel_timespec ts[4] = {{0, 40000000}, {0, 10000000}, {0, 30000000}, {0, 20000000}};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 4; i++)
+		timeout(&r, &ts[i], 0, 0, i, 0);
+	submit(&r);
+	wait_for(&r, 4);
+}
+
+TEST(the_timespec_is_copied_at_submission)
+{
+	struct __kernel_timespec ts = soon;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &ts, 0, 0, 1, 0);
+	submit(&r);
+	ts = never;
+	wait_for(&r, 1);
+}
+
+TEST(the_largest_times)
+{
+	struct __kernel_timespec ts[3] = {{INT64_MAX, 0}, {INT64_MAX, INT64_MAX}, {0, INT64_MAX}};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++)
+		timeout(&r, &ts[i], 0, 0, i, 0);
+	submit(&r);
+	finish(&r, 3);
+}
+
+TEST(nanoseconds_beyond_a_second)
+{
+	struct __kernel_timespec ts = {0, 1001000000};
+	struct ring r;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &ts, 0, 0, 1, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	EXPECT_GE(clock_ns(CLOCK_MONOTONIC) - start, 1001000000);
+}
+
+TEST(negative_times)
+{
+	struct __kernel_timespec ts[2] = {{-1, 0}, {0, -1}};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		timeout(&r, &ts[i], 0, 0, i, 0);
+		submit(&r);
+	}
+}
+
+TEST(unreadable_timespecs)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, NULL, 0, 0, 1, 0);
+	submit(&r);
+	timeout(&r, (void *)(map_then_hole(1) + PAGE - 8), 0, 0, 2, 0);
+	submit(&r);
+	timeout(&r, (void *)0xffff800000000000UL, 0, 0, 3, 0);
+	submit(&r);
+}
+
+TEST(flags)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		if (bit == 7)
+			continue; /* of kernels to come */
+		timeout(&r, &now, 0, 1U << bit, bit, 0);
+		if (bit == 6) { /* multishot: without end */
+			r.sqes[r.array[(r.tail - 1) & (r.p.sq_entries - 1)]].addr = (uint64_t)(uintptr_t)&never;
+			submit(&r);
+			finish(&r, 1);
+			continue;
+		}
+		EXPECT_EQ(ring_submit(&r), 1);
+		wait_for(&r, 1);
+	}
+	timeout(&r, &now, 0, IORING_TIMEOUT_BOOTTIME | IORING_TIMEOUT_REALTIME, 32, 0);
+	submit(&r);
+	timeout(&r, &now, 0, IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ABS, 33, 0);
+	submit(&r);
+}
+
+TEST(fields_that_must_be_zero)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &now, 0, 0, 1, 0)->buf_index = 1;
+	submit(&r);
+	timeout(&r, &now, 0, 0, 2, 0)->len = 0;
+	submit(&r);
+	timeout(&r, &now, 0, 0, 3, 0)->len = 2;
+	submit(&r);
+	timeout(&r, &now, 0, 0, 4, 0)->splice_fd_in = 1;
+	submit(&r);
+	timeout(&r, &now, 0, 0, 5, 0)->ioprio = 1;
+	submit(&r);
+	timeout(&r, &now, 0, 0, 6, IOSQE_BUFFER_SELECT);
+	submit(&r);
+}
+
+TEST(a_file_is_of_no_concern)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &now, 0, 0, 1, 0)->fd = 12345;
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 1);
+	timeout(&r, &now, 0, 0, 2, IOSQE_FIXED_FILE);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 1);
+}
+
+TEST(etime_is_a_failure)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &soon, 0, 0, 1, LINK);
+	nop(&r, 2, 0);
+	submit(&r);
+	wait_for(&r, 2);
+}
+
+TEST(etime_as_success)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &soon, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, LINK);
+	nop(&r, 2, 0);
+	submit(&r);
+	wait_for(&r, 2);
+}
+
+TEST(a_skipped_success)
+{
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	timeout(&r, &now, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, SKIP);
+	timeout(&r, &soon, 0, 0, 2, SKIP);
+	submit(&r);
+	wait_for(&r, 1);
+	EXPECT_EQ(ring_ready(&r), 0);
+}
+
+TEST(a_number_of_completions)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 3, 0, 1, 0);
+	nop(&r, 2, 0);
+	nop(&r, 3, 0);
+	submit(&r);
+	nop(&r, 4, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 2);
+}
+
+TEST(a_batch_counts_although_it_came_before)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	nop(&r, 1, 0);
+	timeout(&r, &never, 1, 0, 2, 0);
+	EXPECT_EQ(ring_submit(&r), 2);
+	wait_for(&r, 2);
+	nop(&r, 3, 0);
+	submit(&r);
+	timeout(&r, &never, 1, 0, 4, 0);
+	submit(&r);
+	finish(&r, 1);
+}
+
+TEST(counts_in_any_order)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 3, 0, 13, 0);
+	timeout(&r, &never, 1, 0, 11, 0);
+	timeout(&r, &never, 2, 0, 12, 0);
+	timeout(&r, &never, 1, 0, 21, 0);
+	submit(&r);
+	nop(&r, 1, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 3);
+	note("%u more", ring_ready(&r));
+	for (unsigned i = 2; i < 6; i++) {
+		nop(&r, i, 0);
+		EXPECT_EQ(ring_submit(&r), 1);
+	}
+	wait_sorted(&r, 6);
+}
+
+TEST(timeouts_that_run_out_do_not_count)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 2, 0, 1, 0);
+	timeout(&r, &soon, 0, 0, 2, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	nop(&r, 3, 0);
+	submit(&r);
+	nop(&r, 4, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 2);
+}
+
+TEST(a_count_that_runs_out)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &soon, 2, 0, 1, 0);
+	nop(&r, 2, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	nop(&r, 3, 0);
+	nop(&r, 4, 0);
+	submit(&r);
+}
+
+TEST(skipped_completions_do_not_count)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 1, 0, 1, 0);
+	nop(&r, 2, SKIP);
+	nop(&r, 3, SKIP);
+	submit(&r);
+	EXPECT_EQ(ring_ready(&r), 0);
+	finish(&r, 1);
+}
+
+TEST(a_count_is_no_failure)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 1, 0, 1, LINK);
+	nop(&r, 2, 0);
+	submit(&r);
+	nop(&r, 3, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 3);
+}
+
+TEST(the_count_is_32_bits)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &soon, 0, 0, 1, 0)->off = 1ULL << 32;
+	nop(&r, 2, 0);
+	submit(&r);
+	wait_for(&r, 1);
+}
+
+TEST(multishot_of_three)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &soon, 3, IORING_TIMEOUT_MULTISHOT, 1, 0);
+	submit(&r);
+	wait_for(&r, 3);
+	cancel(&r, 1, 0, 2);
+	submit(&r);
+}
+
+TEST(multishot_until_cancelled)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ETIME_SUCCESS, 1, 0);
+	submit(&r);
+	wait_for(&r, 2);
+	timeout_remove(&r, 1, 0, NULL, 2);
+	EXPECT_EQ(ring_submit(&r), 1);
+	for (;;) { /* one more may have been quicker */
+		struct cqe cqe = ring_wait(&r);
+
+		if (cqe.user_data == 1 && (cqe.flags & IORING_CQE_F_MORE))
+			continue;
+		note_cqe(cqe);
+		if (cqe.user_data == 1)
+			break;
+	}
+}
+
+TEST(multishot_counts_no_completions)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 1, IORING_TIMEOUT_MULTISHOT, 1, 0);
+	nop(&r, 2, 0);
+	nop(&r, 3, 0);
+	submit(&r);
+	finish(&r, 1);
+}
+
+TEST(multishot_ends_with_a_full_cq)
+{
+	struct io_uring_params p;
+	struct ring r;
+
+	memset(&p, 0, sizeof(p));
+	p.flags = IORING_SETUP_CQSIZE;
+	p.cq_entries = 2;
+	ring_init_params(&r, 2, &p);
+	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT, 1, 0);
+	EXPECT_EQ(ring_submit(&r), 1);
+	while (!(atomic_load(r.sq_flags) & IORING_SQ_CQ_OVERFLOW))
+		;
+	wait_for(&r, 3);
+}
+
+TEST(removal)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, 0, 1, 0);
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 2);
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 3);
+	submit(&r);
+}
+
+TEST(remove_breaks_the_link)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, LINK);
+	nop(&r, 2, 0);
+	timeout_remove(&r, 1, 0, NULL, 3);
+	submit(&r);
+	timeout(&r, &never, 0, 0, 1, HARD);
+	nop(&r, 2, 0);
+	timeout_remove(&r, 1, 0, NULL, 3);
+	submit(&r);
+}
+
+TEST(remove_finds_counts_first)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, 0, 1, 0);
+	timeout(&r, &never, 9, IORING_TIMEOUT_ETIME_SUCCESS, 1, 0);
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 2);
+	timeout_remove(&r, 1, 0, NULL, 3);
+	timeout_remove(&r, 1, 0, NULL, 4);
+	submit(&r);
+}
+
+TEST(remove_finds_timeouts_alone)
+{
+	struct ring r;
+	int fds[2];
+
+	make_pipe(fds);
+	ring_init(&r, 8, 0);
+	poll_add(&r, fds[0], POLLIN, 0, 1, 0);
+	timeout_remove(&r, 1, 0, NULL, 2);
+	submit(&r);
+	finish(&r, 1);
+}
+
+TEST(remove_takes_a_64_bit_user_data)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, 0, 0xfedcba9876543210ULL, 0);
+	timeout_remove(&r, 0x76543210, 0, NULL, 1);
+	timeout_remove(&r, 0xfedcba9876543210ULL, 0, NULL, 2);
+	submit(&r);
+}
+
+TEST(remove_checks_its_fields)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout_remove(&r, 1, 0, NULL, 1)->len = 1;
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 2)->buf_index = 1;
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 3)->splice_fd_in = 1;
+	submit(&r);
+	timeout_remove(&r, 1, 0, NULL, 4)->flags = IOSQE_FIXED_FILE;
+	submit(&r);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		timeout_remove(&r, 1, 1U << bit, &never, 10 + bit);
+		submit(&r);
+	}
+}
+
+TEST(update_makes_it_sooner)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, 0, 1, 0);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &soon, 2);
+	submit(&r);
+	wait_for(&r, 1);
+}
+
+TEST(update_makes_it_later)
+{
+	struct __kernel_timespec a_while = {0, 30000000};
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &a_while, 0, 0, 1, 0);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &never, 2);
+	submit(&r);
+	timeout(&r, &a_while, 0, 0, 3, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	finish(&r, 1);
+}
+
+TEST(update_to_an_absolute_time)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 0, 0, 1, 0);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ABS, &soon, 2);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 2);
+}
+
+TEST(update_ends_the_counting)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &never, 1, 0, 1, 0);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &never, 2);
+	submit(&r);
+	nop(&r, 3, 0);
+	submit(&r);
+	finish(&r, 1);
+}
+
+TEST(update_of_nothing)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &soon, 2);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE | IORING_LINK_TIMEOUT_UPDATE, &soon, 3);
+	submit(&r);
+}
+
+TEST(update_checks_its_timespec)
+{
+	struct __kernel_timespec negative = {-1, 0};
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, NULL, 1);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &negative, 2);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_BOOTTIME, &soon, 3);
+	submit(&r);
+	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE | IORING_TIMEOUT_ETIME_SUCCESS, &soon, 4);
+	submit(&r);
+}
+
+TEST(a_thousand_pending)
+{
+	struct ring r;
+	unsigned n = 1000;
+
+	ring_init(&r, 1024, 0);
+	for (unsigned i = 0; i < n; i++)
+		timeout(&r, &never, 0, 0, i, 0);
+	EXPECT_EQ(ring_submit(&r), n);
+	EXPECT_EQ(ring_ready(&r), 0);
+	timeout(&r, &soon, 0, 0, n, 0);
+	submit(&r);
+	wait_for(&r, 1);
+	cancel(&r, 0, IORING_ASYNC_CANCEL_ANY, n + 1);
+	EXPECT_EQ(ring_submit(&r), 1);
+	wait_for(&r, 1);
+	for (unsigned i = 0; i < n; i++)
+		EXPECT_EQ(ring_wait(&r).res, -ECANCELED);
+}
