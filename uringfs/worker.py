@@ -21,6 +21,7 @@ from uringfs.abi.constants import (
     IORING_ENTER_SQ_WAIT,
     IORING_ENTER_SQ_WAKEUP,
     IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_IOPOLL,
     IORING_SETUP_R_DISABLED,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SUBMIT_ALL,
@@ -44,6 +45,7 @@ from uringfs.ops.request import Attachment, Issue, Op, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
 from uringfs.ring.ring import Ring
+from uringfs.sqpoll import SqPoller
 from uringfs.wait import CqWait
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ ENTER_FLAGS = (
     | IORING_ENTER_EXT_ARG
     | IORING_ENTER_ABS_TIMER
 )
+IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61))
+"""io_issue_def.iopoll: what a ring with IORING_SETUP_IOPOLL takes."""
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
 SQE_COMMON_FLAGS = IOSQE_FIXED_FILE | LINK_FLAGS | IOSQE_ASYNC
 BATCH = 256
@@ -116,6 +120,7 @@ class Worker:
         single = self.setup_flags & IORING_SETUP_SINGLE_ISSUER and not self.disabled
         self.submitter = ring.owner[0] if single else 0
         """The one thread that may submit; 0 for any."""
+        self.poller: SqPoller | None = None
         self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
         self._task_work: deque[Callable[[], None]] = deque()
         self._unfinished = 0  # requests that are neither complete nor in _deferred
@@ -140,15 +145,19 @@ class Worker:
             raise UringError(errno.EBADFD, "the ring is disabled: IORING_REGISTER_ENABLE_RINGS")
         self.ring.counters.enters += 1
         submitted = 0
-        if to_submit:
+        if self.poller is not None:
+            submitted = await self._offloaded(self.poller, to_submit, flags)
+        elif to_submit:
             self.check_submitter(caller)
-            submitted = await self._submit(caller, to_submit)
+            submitted = await self.submit(caller, to_submit)
         if submitted != to_submit or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)
         try:
             if self._defers:
                 self.check_submitter(caller)
                 self._run_task_work()
+            if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
+                return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
             wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
         except UringError:
             if submitted:
@@ -168,6 +177,8 @@ class Worker:
         if not self.disabled:
             raise UringError(errno.EBADFD, "the ring is not disabled")
         self.disabled = False
+        if self.poller is not None:
+            self.poller.wake()
         if self.setup_flags & IORING_SETUP_SINGLE_ISSUER:
             self.submitter = caller.tid
 
@@ -180,7 +191,23 @@ class Worker:
             self.publish()
             self._go_on()
 
-    async def _submit(self, caller: Caller, to_submit: int) -> int:
+    def offload(self, caller: Caller, idle_ms: int) -> None:
+        """io_sq_offload_create(): from now on a poller submits, in this caller's name."""
+        self.poller = SqPoller(self, caller.detached(), idle_ms)
+        self._nursery.start_soon(self.poller.run, partial(self.host.exited, caller.tid))
+
+    async def _offloaded(self, poller: SqPoller, to_submit: int, flags: int) -> int:
+        """What an enter does on a polled ring."""
+        if poller.dead:
+            raise UringError(errno.EOWNERDEAD, "the thread that set the ring up is gone")
+        if flags & IORING_ENTER_SQ_WAKEUP:
+            poller.wake()
+        if flags & IORING_ENTER_SQ_WAIT:
+            await poller.wait_sq()
+        return to_submit
+
+    async def submit(self, caller: Caller, to_submit: int) -> int:
+        """Take SQEs in a caller's name, when it is its turn: how many were there."""
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
@@ -254,6 +281,8 @@ class Worker:
             raise UringError(errno.EACCES, f"{op.name} is restricted")
         if sqe.ioprio and not op.ioprio:
             raise UringError(errno.EINVAL, f"{op.name} takes no ioprio")
+        if self.setup_flags & IORING_SETUP_IOPOLL and sqe.opcode not in IOPOLL_OPS:
+            raise UringError(errno.EINVAL, f"{op.name} cannot be polled")
         if sqe.personality:
             credentials = self.resources.personalities.get(sqe.personality)
             if credentials is None:
@@ -541,6 +570,8 @@ class Worker:
     def close(self) -> None:
         """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""
         self._closed = True
+        if self.poller is not None:
+            self.poller.stop()
         self._deferred.clear()
         for request in tuple(self.pending):
             self._owners.remove(request.caller.tid, request)

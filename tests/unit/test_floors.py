@@ -18,7 +18,7 @@ FLOORS = (
     ("host",),
     ("ops",),
     ("register",),
-    ("wait",),
+    ("wait", "sqpoll"),
     ("worker",),
     ("fs", "client"),
     ("cli",),

@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
+from uringfs import sqpoll
 from uringfs.abi import control as abi
 from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
     IORING_OP_NOP,
     IORING_OP_READV,
     IORING_SETUP_CQSIZE,
+    IORING_SETUP_SQPOLL,
 )
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
 from uringfs.errors import UringError
@@ -35,9 +37,12 @@ KEPT_RESULTS = 16
 class RingFile:
     """Memory comes with the first open, the ring with setup; both go with the inode."""
 
-    def __init__(self, backend: Backend, make_worker: Callable[[Ring], Worker]) -> None:
+    def __init__(
+        self, backend: Backend, make_worker: Callable[[Ring], Worker], find_ring: Callable[[int], Worker | None]
+    ) -> None:
         self._backend = backend
         self._make_worker = make_worker
+        self._find_ring = find_ring
         self._memory: RingMemory | None = None
         self.worker: Worker | None = None
         self.message = "none"
@@ -78,13 +83,16 @@ class RingFile:
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         geometry = Geometry.of(message.entries, asked)
+        sqpoll.check(asked, caller, self._find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
         caller.memory.write(message.params, geometry.params(asked))
-        self._create(caller, geometry)
+        self._create(caller, geometry, asked)
         return 0
 
-    def _create(self, caller: Caller, geometry: Geometry) -> None:
+    def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> None:
         self.worker = self._make_worker(Ring(self.memory(), geometry, (caller.tid, caller.uid)))
+        if geometry.flags & IORING_SETUP_SQPOLL:
+            self.worker.offload(caller, asked.sq_thread_idle)
 
     async def enter(self, caller: Caller, message: abi.Enter) -> Entered:
         """io_uring_enter(2). EBADFD before setup, and what Worker.enter raises."""
@@ -147,8 +155,10 @@ class RingFile:
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         flags = command.flags | (IORING_SETUP_CQSIZE if command.cq is not None else 0)
-        geometry = Geometry.of(command.entries, Params(cq_entries=command.cq or 0, flags=flags))
-        self._create(caller, geometry)
+        asked = Params(cq_entries=command.cq or 0, flags=flags)
+        geometry = Geometry.of(command.entries, asked)
+        sqpoll.check(asked, caller, self._find_ring)
+        self._create(caller, geometry, asked)
         self.message = f"setup: {geometry.sq_entries} SQ entries, {geometry.cq_entries} CQ entries"
 
     def _text_readv(self, caller: Caller, command: text.ReadvCommand) -> None:

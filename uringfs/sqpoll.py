@@ -1,0 +1,152 @@
+"""IORING_SETUP_SQPOLL (io_uring/sqpoll.c): a task that submits what the client queues, without a call.
+
+While there is work it looks at the tail at every turn of the loop, then every millisecond; after
+sq_thread_idle it sets IORING_SQ_NEED_WAKEUP and sleeps until an enter wakes it: an idle ring costs nothing.
+What it submits is done in the name of the thread that set the ring up.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from uringfs.abi.constants import (
+    IORING_SETUP_ATTACH_WQ,
+    IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQPOLL,
+    IORING_SQ_NEED_WAKEUP,
+)
+from uringfs.abi.structs import Params
+from uringfs.errors import UringError
+from uringfs.host.base import Caller
+from uringfs.ring.ring import Ring
+
+log = logging.getLogger(__name__)
+
+DEFAULT_IDLE_MS = 1000
+BATCH = 256
+"""SQEs taken at once: no more than are submitted without a pause, in which the ring might be closed."""
+SPINS = 50  # turns of the loop after work in which the tail is looked at without sleeping
+PAUSE = 0.001
+
+
+class Polled(Protocol):
+    """What a poller needs of a ring's worker."""
+
+    ring: Ring
+    disabled: bool
+
+    def submit(self, caller: Caller, to_submit: int) -> Awaitable[int]: ...
+
+
+class SqPoller:
+    """The poller of one ring. Runs until it is cancelled or its thread is gone."""
+
+    def __init__(self, worker: Polled, caller: Caller, idle_ms: int) -> None:
+        self._worker = worker
+        self._caller = caller
+        self._idle = (idle_ms or DEFAULT_IDLE_MS) / 1000
+        self._wake = trio.Event()
+        self._room = trio.Event()
+        self._scope = trio.CancelScope()
+        self.dead = False
+        """Its thread is gone: EOWNERDEAD."""
+
+    async def run(self, exited: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_exit, exited)
+                    await self._poll()
+        except Exception:
+            log.exception("the poller of a ring failed")
+        self.dead = True
+        self._room.set()
+
+    async def _poll(self) -> None:
+        sq = self._worker.ring.sq
+        await trio.lowlevel.checkpoint()  # the ring may be closed by now
+        while True:
+            await self._active()
+            self._wake = trio.Event()
+            sq.set_flags(IORING_SQ_NEED_WAKEUP)
+            # looked at once more: a client that saw no flag when it stored its tail does not wake us
+            if not self._pending():
+                await self._wake.wait()
+            sq.clear_flags(IORING_SQ_NEED_WAKEUP)
+
+    async def _until_exit(self, exited: Callable[[], Awaitable[None]]) -> None:
+        await exited()
+        if self._scope.cancel_called:
+            return
+        self._worker.ring.sq.set_flags(IORING_SQ_NEED_WAKEUP)
+        self._scope.cancel()
+
+    def _pending(self) -> int:
+        return 0 if self._worker.disabled else self._worker.ring.sq.pending()
+
+    async def _active(self) -> None:
+        """Submit, until nothing has come for the idle time."""
+        last, spins = trio.current_time(), 0
+        while True:
+            count = self._pending()
+            if count:
+                await self._worker.submit(self._caller, min(count, BATCH))
+                self._room.set()
+                last, spins = trio.current_time(), 0
+                await trio.lowlevel.checkpoint()
+            elif trio.current_time() - last > self._idle:
+                return
+            elif spins < SPINS:
+                spins += 1
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.sleep(PAUSE)
+
+    def wake(self) -> None:
+        """IORING_ENTER_SQ_WAKEUP"""
+        self._wake.set()
+
+    async def wait_sq(self) -> None:
+        """IORING_ENTER_SQ_WAIT (io_sqpoll_wait_sq()): until the SQ is not full."""
+        sq = self._worker.ring.sq
+        while sq.pending() == sq.entries and not self.dead:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def stop(self) -> None:
+        self._scope.cancel()
+
+
+def check(params: Params, caller: Caller, is_ring: Callable[[int], Polled | None]) -> None:
+    """io_sq_offload_create(): what the flags refer to must be there. is_ring: of a file of our mount by
+    inode. EINVAL, ENXIO. Every polled ring has a poller of its own here, attached or not."""
+    if params.flags & IORING_SETUP_ATTACH_WQ:
+        _check_attach(params, caller, is_ring)
+    if params.flags & IORING_SETUP_SQ_AFF:
+        try:
+            allowed = os.sched_getaffinity(caller.tid)
+        except OSError as error:
+            raise UringError.of(error) from error
+        if params.sq_thread_cpu not in allowed:
+            raise UringError(errno.EINVAL, f"cpu {params.sq_thread_cpu}")
+
+
+def _check_attach(params: Params, caller: Caller, is_ring: Callable[[int], Polled | None]) -> None:
+    """io_attach_sq_data()"""
+    fd = params.wq_fd - (params.wq_fd >> 31 << 32)
+    try:
+        file = caller.file(fd)
+    except UringError as error:
+        raise UringError(errno.ENXIO if error.errno == errno.EBADF else error.errno) from error
+    try:
+        other = is_ring(file.inode) if file.inode else None
+    finally:
+        file.close()
+    if other is None:
+        raise UringError(errno.EINVAL, "wq_fd is no ring of this mount")
+    if params.flags & IORING_SETUP_SQPOLL and not other.ring.geometry.flags & IORING_SETUP_SQPOLL:
+        raise UringError(errno.EINVAL, "the ring to attach to has no poller")
