@@ -64,6 +64,9 @@ class LocalFile:
     def writable_mode(self) -> bool:
         return self._status & os.O_ACCMODE != os.O_RDONLY and not self._status & os.O_PATH
 
+    def nonblocking(self) -> bool:
+        return bool(fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_NONBLOCK)
+
     def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         try:
             return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
@@ -81,8 +84,11 @@ class LocalFile:
         if not self.regular:
             await self.wait()
             if self.nowait:
-                with suppress(BlockingIOError):
-                    return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
+                try:
+                    return self.try_read(size, offset, flags, iovecs)
+                except UringError as error:
+                    if error.errno != errno.EAGAIN:
+                        raise
         return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, iovecs))
 
     def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
