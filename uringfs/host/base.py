@@ -120,6 +120,9 @@ class File(Protocol):
     def writable_mode(self) -> bool:
         """FMODE_WRITE"""
 
+    def nonblocking(self) -> bool:
+        """O_NONBLOCK is set."""
+
     inode: int
     """Of a file of our own mount; 0 for every other."""
 
@@ -187,6 +190,9 @@ class Caller(Protocol):
 
     def rights(self) -> AbstractContextManager[None]:
         """Let this thread, one of the pool, have no more privilege over open files than the caller."""
+
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        """madvise(2) on its memory, as far as another process may (see host.advise)."""
 
     def signal(self, number: int) -> None:
         """A signal the kernel would send to the submitting thread."""

@@ -300,6 +300,9 @@ class FakeFile:
     def writable_mode(self) -> bool:
         return self._opened().writable
 
+    def nonblocking(self) -> bool:
+        return self._opened().nonblock
+
     def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
         description = self._opened()
         if description.error:
@@ -442,6 +445,8 @@ class FakeThread:
         """Descriptors of ours that were sent to it."""
         self.fetches = True
         self.signals: list[int] = []
+        self.advice: list[tuple[int, int, int]] = []
+        """madvise(2): address, length, advice."""
         self.eventfds: dict[int, FakeEventFd] = {}
 
     def exit(self) -> None:
@@ -486,6 +491,11 @@ class FakeCaller:
 
     def rights(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        await trio.lowlevel.checkpoint()
+        self._thread.advice.append((address, length, advice))
+        return 0
 
     def signal(self, number: int) -> None:
         self._thread.signals.append(number)

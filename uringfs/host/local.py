@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from struct import Struct
 
 import trio
 
 from uringfs import native
 from uringfs.errors import UringError
-from uringfs.host import limits
+from uringfs.host import advise, limits
 from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import Memory, Name
 from uringfs.host.credentials import unprivileged
@@ -104,6 +105,10 @@ class LocalCaller:
 
     def rights(self) -> AbstractContextManager[None]:
         return unprivileged() if self.uid else nullcontext()
+
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
+        return await trio.to_thread.run_sync(call, limiter=self._host.limiter)
 
     def signal(self, number: int) -> None:
         with suppress(OSError):  # it may be gone

@@ -48,6 +48,7 @@ class Request:
         "failed",
         "flags",
         "held",
+        "lenient",
         "link",
         "link_timeout",
         "op",
@@ -76,6 +77,8 @@ class Request:
         """What prep keeps for issue."""
         self.failed = False
         """REQ_F_FAIL: what is linked behind must not run. A short read fails without being negative."""
+        self.lenient = False
+        """Its failure breaks no links: the kernel's handler does without req_set_fail()."""
         self.res = 0
         self.cqe_flags = 0
         self.big = b""

@@ -7,7 +7,7 @@ without it answers.
 import errno
 
 from uringfs.errors import UringError
-from uringfs.ops import cancel, fs, nop, openclose, poll, rw, statx, timeout, xattr
+from uringfs.ops import advise, cancel, fs, nop, openclose, poll, rw, splice, statx, sync, timeout, xattr
 from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
 from uringfs.ops.request import Op, Pending, Request
 
@@ -35,12 +35,12 @@ TABLE = (
     Op(0, "NOP", nop.prep, nop.issue, "full"),
     Op(1, "READV", rw.prep_vec, rw.issue_read, "full", ioprio=True, buffer_select=True),
     Op(2, "WRITEV", rw.prep_vec, rw.issue_write, "full", ioprio=True),
-    _none(3, "FSYNC"),
+    Op(3, "FSYNC", sync.prep_fsync, sync.issue_fsync, "full", "a range is widened to the file"),
     Op(4, "READ_FIXED", rw.prep_fixed, rw.issue_read_fixed, "full", ioprio=True),
     Op(5, "WRITE_FIXED", rw.prep_fixed, rw.issue_write_fixed, "full", ioprio=True),
     Op(6, "POLL_ADD", poll.prep_add, poll.issue_add, "full", "multishot ends after one of an epoll or FUSE file"),
     Op(7, "POLL_REMOVE", poll.prep_remove, poll.issue_remove, "full"),
-    _none(8, "SYNC_FILE_RANGE"),
+    Op(8, "SYNC_FILE_RANGE", sync.prep_sync_file_range, sync.issue_sync_file_range, "full"),
     _none(9, "SENDMSG"),
     _none(10, "RECVMSG"),
     Op(11, "TIMEOUT", timeout.prep, timeout.issue, "full"),
@@ -49,23 +49,23 @@ TABLE = (
     Op(14, "ASYNC_CANCEL", cancel.prep, cancel.issue, "full", "never EALREADY"),
     Op(15, "LINK_TIMEOUT", timeout.prep_link, timeout.issue_link, "full"),
     _none(16, "CONNECT"),
-    _none(17, "FALLOCATE"),
+    Op(17, "FALLOCATE", sync.prep_fallocate, sync.issue_fallocate, "full"),
     Op(18, "OPENAT", openclose.prep_openat, openclose.issue_open, "full", FETCHES),
     Op(19, "CLOSE", openclose.prep_close, openclose.issue_close, "full", FETCHES),
     _none(20, "FILES_UPDATE"),
     Op(21, "STATX", statx.prep, statx.issue, "full"),
     Op(22, "READ", rw.prep, rw.issue_read, "full", ioprio=True, buffer_select=True),
     Op(23, "WRITE", rw.prep, rw.issue_write, "full", ioprio=True),
-    _none(24, "FADVISE"),
-    _none(25, "MADVISE"),
+    Op(24, "FADVISE", advise.prep_fadvise, advise.issue_fadvise, "full"),
+    Op(25, "MADVISE", advise.prep_madvise, advise.issue_madvise, "partial", "see docs/differences.md"),
     _none(26, "SEND"),
     _none(27, "RECV"),
     Op(28, "OPENAT2", openclose.prep_openat2, openclose.issue_open, "full", FETCHES),
     _none(29, "EPOLL_CTL"),
-    _none(30, "SPLICE"),
+    Op(30, "SPLICE", splice.prep_splice, splice.issue_splice, "full"),
     Op(31, "PROVIDE_BUFFERS", prep_provide, issue_provide, "full"),
     Op(32, "REMOVE_BUFFERS", prep_remove, issue_remove, "full"),
-    _none(33, "TEE"),
+    Op(33, "TEE", splice.prep_tee, splice.issue_tee, "full"),
     _none(34, "SHUTDOWN"),
     Op(35, "RENAMEAT", fs.prep_renameat, fs.issue_renameat, "full"),
     Op(36, "UNLINKAT", fs.prep_unlinkat, fs.issue_unlinkat, "full"),
@@ -87,7 +87,7 @@ TABLE = (
     _none(52, "FUTEX_WAKE"),
     _none(53, "FUTEX_WAITV"),
     Op(54, "FIXED_FD_INSTALL", openclose.prep_fixed_fd_install, openclose.issue_fixed_fd_install, "full", FETCHES),
-    _none(55, "FTRUNCATE"),
+    Op(55, "FTRUNCATE", sync.prep_ftruncate, sync.issue_ftruncate, "full"),
     _none(56, "BIND"),
     _none(57, "LISTEN"),
     _none(58, "RECV_ZC"),

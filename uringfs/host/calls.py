@@ -1,0 +1,137 @@
+"""System calls on open files that Python's os lacks or says differently. Each is an object that is called
+with the descriptor, in a thread: a test sees what was asked for. Failures are OSError."""
+
+import ctypes
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+
+from uringfs.host.base import INFINITY, File
+from uringfs.host.limits import check_newsize, within_fsize
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_OFF = ctypes.c_int64
+SPLICE_F_NONBLOCK = 2
+FALLOC_FL_RESIZES = 0x01 | 0x02 | 0x08 | 0x20
+"""KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, INSERT_RANGE: the end is not where offset + length says."""
+_RANGE_TYPES = (ctypes.c_int, ctypes.c_int, _OFF, _OFF)
+_libc.fallocate.argtypes = _RANGE_TYPES
+_libc.sync_file_range.argtypes = (ctypes.c_int, _OFF, _OFF, ctypes.c_uint)
+_libc.posix_fadvise.argtypes = (ctypes.c_int, _OFF, _OFF, ctypes.c_int)
+_libc.ftruncate.argtypes = (ctypes.c_int, _OFF)
+_SPLICE_TYPES = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
+_libc.splice.argtypes = _SPLICE_TYPES
+_libc.splice.restype = ctypes.c_ssize_t
+_libc.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+_libc.tee.restype = ctypes.c_ssize_t
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+@dataclass(frozen=True)
+class Fsync:
+    datasync: bool
+
+    def __call__(self, fd: int) -> int:
+        os.fdatasync(fd) if self.datasync else os.fsync(fd)
+        return 0
+
+
+@dataclass(frozen=True)
+class SyncFileRange:
+    offset: int
+    length: int
+    flags: int
+
+    def __call__(self, fd: int) -> int:
+        return _checked(_libc.sync_file_range(fd, self.offset, self.length, self.flags))
+
+
+@dataclass(frozen=True)
+class Fallocate:
+    mode: int
+    offset: int
+    length: int
+    limit: int
+    """RLIMIT_FSIZE"""
+
+    def __call__(self, fd: int) -> int:
+        grows = not self.mode & FALLOC_FL_RESIZES and self.offset >= 0 and self.length > 0
+        if grows and self.limit != INFINITY and _writable_file(fd):
+            check_newsize(fd, self.offset + self.length, self.limit)
+        return _checked(_libc.fallocate(fd, self.mode, self.offset, self.length))
+
+
+@dataclass(frozen=True)
+class Ftruncate:
+    length: int
+    limit: int
+
+    def __call__(self, fd: int) -> int:
+        if self.limit != INFINITY and self.length > self.limit and _writable_file(fd):
+            check_newsize(fd, self.length, self.limit)
+        return _checked(_libc.ftruncate(fd, self.length))
+
+
+@dataclass(frozen=True)
+class Fadvise:
+    offset: int
+    length: int
+    advice: int
+
+    def __call__(self, fd: int) -> int:
+        code = _libc.posix_fadvise(fd, self.offset, self.length, self.advice)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return 0
+
+
+@dataclass(frozen=True)
+class Splice:
+    """Called with the descriptor to write to. Offsets: -1 is none."""
+
+    source: File
+    offset_in: int
+    offset_out: int
+    length: int
+    flags: int
+    limit: int
+
+    def __call__(self, fd: int) -> int:
+        length = self.length
+        if self.limit != INFINITY and _writable_file(fd):
+            length = within_fsize(fd, length, self.offset_out, False, self.limit)
+        offset_in, offset_out = _OFF(self.offset_in), _OFF(self.offset_out)
+        return _checked(
+            _libc.splice(
+                self.source.fileno(),
+                None if self.offset_in == -1 else ctypes.byref(offset_in),
+                fd,
+                None if self.offset_out == -1 else ctypes.byref(offset_out),
+                length,
+                self.flags | SPLICE_F_NONBLOCK,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Tee:
+    """Called with the descriptor to write to."""
+
+    source: File
+    length: int
+    flags: int
+
+    def __call__(self, fd: int) -> int:
+        return _checked(_libc.tee(self.source.fileno(), fd, self.length, self.flags | SPLICE_F_NONBLOCK))
+
+
+def _writable_file(fd: int) -> bool:
+    status = fcntl.fcntl(fd, fcntl.F_GETFL)
+    return stat.S_ISREG(os.fstat(fd).st_mode) and status & os.O_ACCMODE != os.O_RDONLY

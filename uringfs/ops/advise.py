@@ -1,0 +1,41 @@
+"""FADVISE and MADVISE (io_uring/advise.c)."""
+
+import errno
+
+from uringfs.errors import UringError
+from uringfs.host.calls import Fadvise
+from uringfs.ops.request import Pending, Request
+from uringfs.ops.sync import need_zero, signed
+
+POSIX_FADV_NOREUSE = 5  # the last
+
+
+def prep_fadvise(request: Request) -> None:
+    """io_fadvise_prep()"""
+    need_zero(request.sqe.buf_index, request.sqe.file_index)
+
+
+def issue_fadvise(request: Request) -> int | Pending:
+    """io_fadvise(). A 64-bit length lies in addr, a 32-bit one in len."""
+    sqe, file = request.sqe, request.file()
+    advice = signed(sqe.rw_flags, 32)
+    offset, length = signed(sqe.off), signed(sqe.addr or sqe.len)
+    if file.refused:
+        # generic_fadvise() of what lies on no device: valid advice is taken, and ignored
+        if offset < 0 or length < 0 or not 0 <= advice <= POSIX_FADV_NOREUSE:
+            raise UringError(errno.EINVAL)
+        return 0
+    return lambda: file.call(Fadvise(offset, length, advice), request.caller)
+
+
+def prep_madvise(request: Request) -> None:
+    """io_madvise_prep()"""
+    need_zero(request.sqe.buf_index, request.sqe.file_index)
+
+
+def issue_madvise(request: Request) -> int | Pending:
+    """io_madvise(). A 64-bit length lies in off, a 32-bit one in len."""
+    sqe = request.sqe
+    length, advice = sqe.off or sqe.len, signed(sqe.rw_flags, 32)
+    request.lenient = True
+    return lambda: request.caller.madvise(sqe.addr, length, advice)
