@@ -40,7 +40,7 @@ make -s -C contrib/examples
 cat "$(cc -print-prog-name=cc1)" "$(readlink -f .venv/bin/python)" >"$scratch/source"
 size=$(stat -c %s "$scratch/source")
 [ "$size" -ge 20000000 ] || fail "the file to copy has only $size bytes"
-show "time contrib/examples/uring-cp $scratch/source $scratch/copy"
+show "time contrib/examples/uring-cp -r $mnt/new $scratch/source $scratch/copy"
 show "sha256sum $scratch/source $scratch/copy"
 cmp "$scratch/source" "$scratch/copy" || fail "the copy differs"
 echo "$size bytes, the same"
