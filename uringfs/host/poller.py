@@ -68,12 +68,16 @@ def _filesystem(fd: int) -> str:
 class Watch:
     """One file being watched. fire(mask) is called from the loop at every event, until cancel()."""
 
-    __slots__ = ("_duplicate", "_fd", "_poller", "fire")
+    __slots__ = ("_duplicate", "_fd", "_poller", "exclusive", "fire")
 
-    def __init__(self, poller: "Poller", fd: int, duplicate: bool, fire: Callable[[int], None]) -> None:
+    def __init__(
+        self, poller: "Poller", fd: int, duplicate: bool, exclusive: bool, fire: Callable[[int], None]
+    ) -> None:
         self._poller = poller
         self._fd = fd
         self._duplicate = duplicate
+        self.exclusive = native.fd_identity(fd)[:2] if exclusive else None
+        """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
         self.fire = fire
 
     def cancel(self) -> bool:
@@ -109,7 +113,7 @@ class Poller:
             if duplicate:
                 os.close(fd)
             raise UringError.of(error) from error
-        watch = self._watches[fd] = Watch(self, fd, duplicate, fire)
+        watch = self._watches[fd] = Watch(self, fd, duplicate, bool(events & EPOLLEXCLUSIVE), fire)
         return watch
 
     def drop(self, fd: int) -> None:
@@ -122,10 +126,15 @@ class Poller:
         """Fire for what is ready now."""
         if self._epoll is None or self._epoll.closed:
             return
+        woken = set()
         for fd, mask in self._epoll.poll(0, MOST):
-            if fd in self._watches:
+            watch = self._watches.get(fd)
+            # Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
+            # (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge.
+            if watch is not None and (watch.exclusive is None or watch.exclusive not in woken):
+                woken.add(watch.exclusive)
                 try:
-                    self._watches[fd].fire(mask)
+                    watch.fire(mask)
                 except Exception:
                     log.exception("a poll failed in the daemon")
 

@@ -66,7 +66,9 @@ def _parse_events(events: int, flags: int) -> int:
 
 def issue_add(request: Request) -> Outcome:
     """io_poll_add()"""
-    request.data.file = request.file()
+    file = request.data.file = request.file()
+    if not (file.readable_mode() or file.writable_mode()):
+        raise UringError(errno.EBADF, "an O_PATH descriptor")
     return _arm(request)
 
 
