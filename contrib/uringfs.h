@@ -81,9 +81,10 @@ struct uringfs_register {
 
 /* New descriptors, and CLOSE. Nobody but a process itself can put a descriptor into its table or close one:
  * a request that needs that completes once the process has done it. `entries` is read (`done` of them,
- * with res filled in), then written: at most `room`; the result is how many. The descriptors that are NEW
- * arrive in this order in one message (SCM_RIGHTS) on `sock`, an end of a SOCK_SEQPACKET socketpair(2) of
- * this process; -1: it has no room for one, then those complete with EMFILE. uringfs_fetch() is all that. */
+ * with res filled in), then written: at most `room`; the result is how many, and URINGFS_RESULT_FETCH if
+ * there are more. The descriptors that are NEW arrive in this order in one message (SCM_RIGHTS) on `sock`,
+ * an end of a SOCK_SEQPACKET socketpair(2) of this process; -1: it has no room for one, then those complete
+ * with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
 	int32_t res;   /* CLOSE: the descriptor; then, what came of it: a number or -errno */
@@ -222,45 +223,54 @@ static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n
 	}
 }
 
+static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_fetch m;
+
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_FETCH;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.entries = (uint64_t)(uintptr_t)e;
+	m.done = (uint32_t)done;
+	m.room = (uint32_t)room;
+	m.sock = sock;
+	return uringfs_control(fd, &m, sizeof(m), &result) < 0 ? -1 : result;
+}
+
 /* Do what requests of this ring need done to the descriptor table: uringfs_enter() does it when it is
  * due. Call it yourself when you wait for the ring with poll(2) and it says URINGFS_POLL_FETCH; a program
  * that only looks at the CQ may have a thread that does no more than that. 0, or -1. */
 static inline int uringfs_fetch(int fd)
 {
 	struct uringfs_descriptor e[URINGFS_FETCH_ROOM];
-	int saved = errno, n = 0;
+	int saved = errno, news, i, n, sv[2];
+	int64_t ret;
 
 	do {
-		volatile int64_t result = -EIO;
-		struct uringfs_fetch m;
-		int sv[2], i, news = 0;
-
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 			sv[0] = sv[1] = -1;
-		memset(&m, 0, sizeof(m));
-		m.hdr.cmd = URINGFS_CMD_FETCH;
-		m.hdr.size = sizeof(m);
-		m.result = (uint64_t)(uintptr_t)&result;
-		m.entries = (uint64_t)(uintptr_t)e;
-		m.done = (uint32_t)n;
-		m.room = URINGFS_FETCH_ROOM;
-		m.sock = sv[1];
-		n = uringfs_control(fd, &m, sizeof(m), &result);
+		ret = uringfs_fetch_control(fd, e, 0, URINGFS_FETCH_ROOM, sv[1]);
+		n = ret < 0 ? 0 : (int)(ret & ~URINGFS_RESULT_FETCH);
 		if (sv[1] >= 0)
 			close(sv[1]);
-		for (i = 0; i < n; i++) {
+		for (i = 0, news = 0; i < n; i++)
 			news += (e[i].what & URINGFS_DESCRIPTOR_NEW) != 0;
-			if (e[i].what & URINGFS_DESCRIPTOR_CLOSE)
-				e[i].res = close(e[i].res) < 0 ? -errno : 0;
-		}
 		if (news)
 			uringfs_receive(sv[0], e, n);
 		else if (sv[0] >= 0)
 			close(sv[0]);
-	} while (n > 0);
-	if (n == 0)
+		for (i = 0; i < n; i++)
+			if (e[i].what & URINGFS_DESCRIPTOR_CLOSE)
+				e[i].res = close(e[i].res) < 0 ? -errno : 0;
+		/* No descriptor of ours is open now: a request that goes on must not find it under its number. */
+		if (n > 0)
+			ret = uringfs_fetch_control(fd, e, n, 0, -1);
+	} while (n > 0 && ret > 0);
+	if (ret >= 0)
 		errno = saved;
-	return n;
+	return ret < 0 ? -1 : 0;
 }
 
 /* The kernel's own sigset size; a sigset_t of libc is larger. */

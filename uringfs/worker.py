@@ -438,7 +438,7 @@ class Worker:
             self._next.append(partial(self.post, linked, -errno.ECANCELED, False))
         link, request.link = request.link, None
         if failed is None:
-            failed = request.failed or res < 0
+            failed = request.failed or (res < 0 and not (request.lenient and res != -errno.ECANCELED))
         # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
         skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
         if request.flags & IOSQE_ASYNC:

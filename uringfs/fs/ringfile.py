@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-import trio
-
 from uringfs import sqpoll
 from uringfs.abi import control as abi
 from uringfs.abi.constants import (
@@ -105,18 +103,20 @@ class RingFile:
         return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:
-        """URINGFS_CMD_FETCH: take what came of the last descriptors, hand out the next: how many."""
+        """URINGFS_CMD_FETCH: take what came of the last descriptors, hand out the next: how many, and a bit
+        if there are more."""
         deliveries = self._ready().deliveries
         if message.done > MAX_BATCH:
             raise UringError(errno.EINVAL)
         if message.done:
             size = message.done * abi.DESCRIPTOR.size
-            deliveries.report(caller, caller.memory.read(message.entries, size))
-            await trio.lowlevel.cancel_shielded_checkpoint()  # their requests complete
-        entries = await deliveries.fetch(caller, message.sock, message.room)
+            await deliveries.report(caller, caller.memory.read(message.entries, size))
+        entries = await deliveries.fetch(caller, message.sock, message.room) if message.room else b""
         if entries:
             caller.memory.write(message.entries, entries)
-        return len(entries) // abi.DESCRIPTOR.size
+        return len(entries) // abi.DESCRIPTOR.size | (
+            abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0
+        )
 
     def fetch_due(self, caller: Caller) -> int:
         """What an enter's result has to say about it."""

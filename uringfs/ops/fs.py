@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Name
-from uringfs.ops.names import AT_EMPTY_PATH, acting, call, directory, getname, refuse_fixed_file, s32
+from uringfs.ops.names import (
+    AT_EMPTY_PATH,
+    acting,
+    call,
+    directory,
+    getname,
+    refuse_fixed_file,
+    s32,
+    without_set_fail,
+)
 from uringfs.ops.request import Outcome, Request
 
 AT_REMOVEDIR = 0x200
@@ -31,6 +40,7 @@ def prep_renameat(request: Request) -> None:
 def issue_renameat(request: Request) -> Outcome:
     """io_renameat()"""
     sqe, names = request.sqe, request.data
+    without_set_fail(request)
     old = directory(request, sqe.fd, names.first)
     new = directory(request, s32(sqe.len), names.second)
     return call(names.actor, "renameat2", old, names.first, new, names.second, sqe.rw_flags)
@@ -50,6 +60,7 @@ def prep_unlinkat(request: Request) -> None:
 def issue_unlinkat(request: Request) -> Outcome:
     """io_unlinkat()"""
     sqe, names = request.sqe, request.data
+    without_set_fail(request)
     return call(names.actor, "unlinkat", directory(request, sqe.fd, names.first), names.first, sqe.rw_flags)
 
 
@@ -65,6 +76,7 @@ def prep_mkdirat(request: Request) -> None:
 def issue_mkdirat(request: Request) -> Outcome:
     """io_mkdirat()"""
     sqe, names = request.sqe, request.data
+    without_set_fail(request)
     return call(names.actor, "mkdirat", directory(request, sqe.fd, names.first), names.first, sqe.len & 0xFFFF)
 
 
@@ -80,6 +92,7 @@ def prep_symlinkat(request: Request) -> None:
 def issue_symlinkat(request: Request) -> Outcome:
     """io_symlinkat(): the target is a text, nothing is looked up"""
     sqe, names = request.sqe, request.data
+    without_set_fail(request)
     new = directory(request, sqe.fd, names.second)
     return call(names.actor, "symlinkat", bytes(names.first), new, names.second)
 
@@ -97,6 +110,7 @@ def prep_linkat(request: Request) -> None:
 def issue_linkat(request: Request) -> Outcome:
     """io_linkat()"""
     sqe, names = request.sqe, request.data
+    without_set_fail(request)
     old = directory(request, sqe.fd, names.first)
     new = directory(request, s32(sqe.len), names.second)
     return call(names.actor, "linkat", old, names.first, new, names.second, sqe.rw_flags)

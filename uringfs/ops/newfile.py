@@ -30,6 +30,7 @@ from uringfs.ops.resources import Node
 IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
 PATIENCE = 0.005  # seconds a fetch waits for what its enter has submitted
 MAX_BATCH = 64
+COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 
 class Wanted(NamedTuple):
@@ -184,8 +185,10 @@ class Deliveries:
             )
         return entries
 
-    def report(self, caller: Caller, entries: bytes) -> None:
-        """What came of it. EINVAL for what this process was not asked."""
+    async def report(self, caller: Caller, entries: bytes) -> None:
+        """What came of it; the requests have completed when this returns. EINVAL for what this process was
+        not asked."""
+        reported = []
         for number, result, _ in DESCRIPTOR.iter_unpack(entries):
             delivery = self._all.get(number)
             if delivery is None:  # cancelled meanwhile
@@ -194,6 +197,11 @@ class Deliveries:
             if delivery.group != caller.group or delivery.wanted is None or delivery in queue:
                 raise UringError(errno.EINVAL, f"nothing was asked of this process as {number}")
             self._end(delivery, result)
+            reported.append(number)
+        for _ in range(COMPLETION_STEPS):
+            if not any(number in self._all for number in reported):
+                return
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _end(self, delivery: Delivery, result: int) -> None:
         delivery.wanted = None

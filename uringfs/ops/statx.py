@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name, Out
-from uringfs.ops.names import AT_EMPTY_PATH, acting, directory, getname, refuse_fixed_file
+from uringfs.ops.names import AT_EMPTY_PATH, acting, directory, getname, refuse_fixed_file, without_set_fail
 from uringfs.ops.request import Outcome, Request
 
 STATX_SIZE = 256
@@ -29,6 +29,7 @@ def prep(request: Request) -> None:
 def issue(request: Request) -> Outcome:
     """io_statx()"""
     actor, name = request.data
+    without_set_fail(request)
     at = directory(request, request.sqe.fd, name)
 
     async def run() -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name, Out
-from uringfs.ops.names import acting, call, getname, refuse_fixed_file, string
+from uringfs.ops.names import acting, call, getname, refuse_fixed_file, string, without_set_fail
 from uringfs.ops.request import Outcome, Request
 
 XATTR_NAME_MAX = 255
@@ -65,11 +65,14 @@ def prep_setxattr(request: Request) -> None:
 
 def issue_fgetxattr(request: Request) -> Outcome:
     """io_fgetxattr()"""
-    return _get(request, "fgetxattr", request.file())
+    file = request.file()
+    without_set_fail(request)
+    return _get(request, "fgetxattr", file)
 
 
 def issue_getxattr(request: Request) -> Outcome:
     """io_getxattr()"""
+    without_set_fail(request)
     return _get(request, "getxattr", request.data.path)
 
 
@@ -93,13 +96,13 @@ async def _getxattr(request: Request, name: str, what: Name | File, memory: Memo
 
 def issue_fsetxattr(request: Request) -> Outcome:
     """io_fsetxattr()"""
-    data = request.data
-    return call(
-        data.actor, "fsetxattr", request.file(), data.name, data.value, len(data.value), request.sqe.rw_flags
-    )
+    data, file = request.data, request.file()
+    without_set_fail(request)
+    return call(data.actor, "fsetxattr", file, data.name, data.value, len(data.value), request.sqe.rw_flags)
 
 
 def issue_setxattr(request: Request) -> Outcome:
     """io_setxattr()"""
     data = request.data
+    without_set_fail(request)
     return call(data.actor, "setxattr", data.path, data.name, data.value, len(data.value), request.sqe.rw_flags)
