@@ -4,6 +4,7 @@ same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.fs.ringfile import RingFile
+from uringfs.ops.resources import Buffer, Node
 from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
 from uringfs.worker import Worker
@@ -29,6 +30,7 @@ def _fdinfo(worker: Worker) -> list[str]:
     sq, cq = ring.sq, ring.cq
     (sq_head, sq_tail), (cq_head, cq_tail) = sq.words(), cq.words()
     sqes, cqes = sq.peek(), cq.peek()
+    files, buffers = worker.resources.files.nodes or [], worker.resources.buffers.nodes or []
     return [
         f"SqMask:\t{sq.entries - 1:#x}",
         f"SqHead:\t{sq_head}",
@@ -50,13 +52,20 @@ def _fdinfo(worker: Worker) -> list[str]:
         "SqThreadCpu:\t-1",
         "SqTotalTime:\t0",
         "SqWorkTime:\t0",
-        "UserFiles:\t0",
-        "UserBufs:\t0",
+        f"UserFiles:\t{len(files)}",
+        *(f"{index:5}: {node.what.name()}" for index, node in enumerate(files) if node is not None),
+        f"UserBufs:\t{len(buffers)}",
+        *(_buffer(index, node) for index, node in enumerate(buffers)),
         "PollList:",
+        *(f"  op={request.sqe.opcode}, task_works=0" for request in worker.pending if request.polls()),
         "CqOverflowList:",
         *(f"  user_data={cqe.user_data}, res={cqe.res}, flags={cqe.flags:x}" for cqe, _ in cq.backlog),
         "NAPI:\tdisabled",
     ]
+
+
+def _buffer(index: int, node: Node[Buffer] | None) -> str:
+    return f"{index:5}: " + (f"{node.what.address:#x}/{node.what.length}" if node is not None else "<none>")
 
 
 def _ours(file: RingFile, worker: Worker) -> list[str]:

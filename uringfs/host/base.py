@@ -114,6 +114,9 @@ class File(Protocol):
     def unread(self, count: int) -> None:
         """Move the current position back by count bytes: they could not be delivered."""
 
+    def name(self) -> str:
+        """Its path, or what the kernel shows instead of one."""
+
     def readable_mode(self) -> bool:
         """FMODE_READ: the description was opened for reading."""
 

@@ -297,6 +297,9 @@ class FakeFile:
         self.direct = False
         description.opens += 1
 
+    def name(self) -> str:
+        return "fake"
+
     def writable_mode(self) -> bool:
         return self._opened().writable
 

@@ -58,6 +58,9 @@ class LocalFile:
         self.nonblock = False
         self.nowait = True
 
+    def name(self) -> str:
+        return os.readlink(f"/proc/self/fd/{self._fd}")
+
     def readable_mode(self) -> bool:
         return self._status & os.O_ACCMODE != os.O_WRONLY and not self._status & os.O_PATH
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import trio
 
 from uringfs.abi.constants import IOSQE_FIXED_FILE
+from uringfs.abi.events import IORING_OP_POLL_ADD
 from uringfs.abi.structs import Sqe
 from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
@@ -117,6 +118,10 @@ class Request:
         """Close this file when the request is complete."""
         self.held.append(file)
         return file
+
+    def polls(self) -> bool:
+        """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""
+        return self.sqe.opcode == IORING_OP_POLL_ADD or any(getattr(held, "streaming", False) for held in self.held)
 
     def post_more(self, res: int, flags: int = 0) -> bool:
         """io_req_post_cqe(): one of a multishot request's CQEs, published at once. False: the CQ is full,
