@@ -531,3 +531,99 @@ TEST(fixed_files_and_buffers_together)
 	sqe.flags |= IOSQE_BUFFER_SELECT;
 	EXPECT_EQ(run_sqe(&r, &sqe), -EOPNOTSUPP);
 }
+
+#define REGISTER_CLONE_BUFFERS 30
+#define SRC_REGISTERED 1U
+#define DST_REPLACE 2U
+
+struct clone_buffers {
+	uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
+};
+
+static int clone_from(struct ring *r, const struct ring *from, uint32_t flags, uint32_t src, uint32_t dst, uint32_t nr)
+{
+	struct clone_buffers cb = {(uint32_t)from->fd, flags, src, dst, nr, {0, 0, 0}};
+	int ret = sys_register(r->fd, REGISTER_CLONE_BUFFERS, &cb, 1);
+
+	note("clone flags %u %u from %u to %u: %d", flags, nr, src, dst, ret);
+	return ret;
+}
+
+TEST(a_clone)
+{
+	char *a = map_pages(1, PROT_READ | PROT_WRITE);
+	struct iovec iov[2] = {{a, 100}, {a + 100, 100}};
+	uint64_t tags[2] = {401, 402};
+	int file = make_file(100);
+	struct ring r, other;
+
+	ring_init(&r, 4, 0);
+	ring_init(&other, 8, 0);
+	EXPECT_EQ(clone_from(&r, &other, 0, 0, 0, 0), -ENXIO);
+	EXPECT_EQ(reg2(&other, iov, tags, 2, 0), 0);
+	EXPECT_EQ(clone_from(&r, &other, 0, 0, 0, 0), 0);
+	EXPECT_EQ(clone_from(&r, &other, 0, 0, 0, 0), -EBUSY);
+	EXPECT_EQ(unreg(&other), 0);
+	note_tags(&other);
+	EXPECT_EQ(fixed(&r, RF, file, a + 100, 50, 0, 1), 50);
+	EXPECT_EQ(unreg(&r), 0);
+	note_tags(&r);
+}
+
+TEST(a_part_of_a_table_cloned)
+{
+	char *a = map_pages(1, PROT_READ | PROT_WRITE);
+	struct iovec iov[4] = {{a, 100}, {a + 100, 100}, {NULL, 0}, {a + 300, 100}}, mine[2] = {{a, 10}, {a + 10, 10}};
+	uint64_t tags[2] = {501, 502};
+	int file = make_file(1000);
+	struct ring r, other;
+
+	ring_init(&r, 4, 0);
+	ring_init(&other, 4, 0);
+	EXPECT_EQ(reg(&other, iov, 4), 0);
+	EXPECT_EQ(reg2(&r, mine, tags, 2, 0), 0);
+	EXPECT_EQ(clone_from(&r, &other, DST_REPLACE, 1, 1, 3), 0);
+	note_tags(&r);
+	EXPECT_EQ(fixed(&r, RF, file, a, 10, 0, 0), 10);
+	EXPECT_EQ(fixed(&r, RF, file, a + 100, 100, 0, 1), 100);
+	EXPECT_EQ(fixed(&r, RF, file, a + 100, 100, 0, 2), -EFAULT);
+	EXPECT_EQ(fixed(&r, RF, file, a + 300, 100, 0, 3), 100);
+	EXPECT_EQ(fixed(&r, RF, file, a + 300, 100, 0, 4), -EFAULT);
+	EXPECT_EQ(unreg(&r), 0);
+	note_tags(&r);
+}
+
+TEST(clone_arguments)
+{
+	char *a = map_pages(1, PROT_READ | PROT_WRITE);
+	struct iovec iov[2] = {{a, 100}, {a + 100, 100}};
+	struct clone_buffers cb = {0, 0, 0, 0, 0, {0, 0, 0}};
+	struct ring r, other;
+
+	ring_init(&r, 4, 0);
+	ring_init(&other, 4, 0);
+	EXPECT_EQ(reg(&other, iov, 2), 0);
+	clone_from(&r, &other, 4, 0, 0, 0);
+	clone_from(&r, &other, SRC_REGISTERED, 0, 0, 0);
+	clone_from(&r, &other, 0, 1, 0, 0);
+	clone_from(&r, &other, 0, 0, 1, 0);
+	clone_from(&r, &other, 0, 0, 0, 3);
+	clone_from(&r, &other, 0, 1, 0, 2);
+	clone_from(&r, &other, 0, UINT32_MAX, 0, 2);
+	clone_from(&r, &other, 0, 0, UINT32_MAX, 2);
+	clone_from(&r, &other, 0, 0, (1 << 14) - 1, 2);
+	cb.src_fd = (uint32_t)make_file(1);
+	note("no ring: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1));
+	cb.src_fd = UINT32_MAX;
+	note("no file: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1));
+	note("none: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 0));
+	note("two: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 2));
+	note("null: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, NULL, 1));
+	note("unmapped: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, (void *)8, 1));
+	cb.src_fd = (uint32_t)other.fd;
+	cb.pad[1] = 1;
+	note("pad: %d", sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1));
+	clone_from(&other, &other, 0, 0, 0, 0);
+	clone_from(&other, &other, DST_REPLACE, 0, 2, 2);
+	EXPECT_EQ(fixed(&other, RF, make_file(100), a + 100, 100, 0, 3), 100);
+}

@@ -6,15 +6,18 @@ from struct import Struct
 
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
-from uringfs.ops.resources import Buffer, Node
+from uringfs.ops.context import RingContext
+from uringfs.ops.resources import Buffer, Node, Table
 from uringfs.register.files import rsrc_register, rsrc_update2
 from uringfs.register.registration import Registration
 
 IORING_MAX_REG_BUFFERS = 1 << 14
+IO_RINGFD_REG_MAX = 16
 SZ_1G = 1 << 30
 IORING_REGISTER_SRC_REGISTERED = 1
 IORING_REGISTER_DST_REPLACE = 2
-CLONE_BUFFERS = Struct("<5I12s")  # struct io_uring_clone_buffers: src_fd, flags, src_off, dst_off, nr, pad
+# struct io_uring_clone_buffers: src_fd, flags, src_off, dst_off, nr, pad
+CLONE_BUFFERS = Struct("<iIIII12s")
 TAG = Struct("<Q")
 U32 = 0xFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
@@ -109,3 +112,61 @@ def update_buffers(call: Registration) -> int:
                 raise
             return done
     return nr
+
+
+def clone_buffers(call: Registration) -> int:
+    """io_register_clone_buffers()"""
+    call.need_one()
+    src_fd, flags, src_off, dst_off, nr, pad = CLONE_BUFFERS.unpack(call.read(CLONE_BUFFERS.size))
+    if flags & ~(IORING_REGISTER_SRC_REGISTERED | IORING_REGISTER_DST_REPLACE):
+        raise UringError(errno.EINVAL, f"clone flags {flags:#x}")
+    if call.resources.buffers.nodes is not None and not flags & IORING_REGISTER_DST_REPLACE:
+        raise UringError(errno.EBUSY, "buffers are registered")
+    if any(pad):
+        raise UringError(errno.EINVAL)
+    source = _ring(call, src_fd, bool(flags & IORING_REGISTER_SRC_REGISTERED))
+    if source is not call.ring:
+        source.check_submitter(call.caller)
+    _clone(call, source.resources.buffers, src_off, dst_off, nr)
+    return 0
+
+
+def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
+    """io_uring_register_get_file(). EBADF, and EOPNOTSUPP for what is no ring."""
+    if registered:
+        raise UringError(errno.EBADF if 0 <= fd < IO_RINGFD_REG_MAX else errno.EINVAL, "none is registered")
+    file = call.caller.file(fd)
+    try:
+        ring = call.ring.ring_of(file)
+    finally:
+        file.close()
+    if ring is None:
+        raise UringError(errno.EOPNOTSUPP, f"descriptor {fd} is no ring")
+    return ring
+
+
+def _clone(call: Registration, source: Table[Buffer], src_off: int, dst_off: int, nr: int) -> None:
+    """io_clone_buffers()"""
+    table = call.resources.buffers
+    if not nr and (src_off or dst_off):
+        raise UringError(errno.EINVAL, "offsets without a number")
+    if source.nodes is None:
+        raise UringError(errno.ENXIO, "the source has no buffers")
+    nr = nr or len(source.nodes)
+    if nr > len(source.nodes):
+        raise UringError(errno.EINVAL, f"{nr} buffers; the source has {len(source.nodes)}")
+    if src_off + nr > len(source.nodes) or dst_off + nr > U32:
+        raise UringError(errno.EOVERFLOW)
+    end = dst_off + nr
+    if end > IORING_MAX_REG_BUFFERS:
+        raise UringError(errno.EINVAL, f"{end} buffers; at most {IORING_MAX_REG_BUFFERS}")
+    old = table.nodes or []
+    nodes: list[Node[Buffer] | None] = [node and node.hold() for node in old]
+    nodes += [None] * (end - len(nodes))
+    for index in range(nr):
+        theirs, ours = source.nodes[src_off + index], nodes[dst_off + index]
+        nodes[dst_off + index] = theirs and Node(theirs.what, _release, 0, call.post_tag)
+        if ours is not None:
+            ours.close()
+    table.clear()
+    table.nodes = nodes

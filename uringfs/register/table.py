@@ -61,6 +61,7 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     25: ("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
     26: ("REGISTER_PBUF_STATUS", pbuf_status),
     29: ("REGISTER_CLOCK", register_clock),
+    30: ("REGISTER_CLONE_BUFFERS", buffers.clone_buffers),
 }
 # fmt: on
 
