@@ -121,7 +121,8 @@ class Request:
 
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""
-        return self.sqe.opcode == IORING_OP_POLL_ADD or any(getattr(held, "streaming", False) for held in self.held)
+        polled = any(getattr(held, "streaming", False) for held in self.held)
+        return polled or self.sqe.opcode == IORING_OP_POLL_ADD
 
     def post_more(self, res: int, flags: int = 0) -> bool:
         """io_req_post_cqe(): one of a multishot request's CQEs, published at once. False: the CQ is full,
