@@ -27,9 +27,15 @@ class Selection:
         self._buffers = buffers
         self._ring = ring
         self._committed = False
+        self._more = False  # committed, and the last is not used up
         self.bid = buffers[0].bid
         self.iovecs: list[Iovec] = [(buffer.addr, buffer.len) for buffer in buffers]
         """Where the data goes."""
+
+    @property
+    def provided(self) -> bool:
+        """By PROVIDE_BUFFERS."""
+        return self._ring is None
 
     @property
     def total(self) -> int:
@@ -38,7 +44,7 @@ class Selection:
     def commit(self) -> None:
         """Take it for good before the result is known (io_should_commit())."""
         if self._ring is not None:
-            self._ring.commit(self.total, len(self._buffers))
+            self._more = not self._ring.commit(self.total, len(self._buffers))
             self._committed = True
 
     def put(self, res: int) -> int:
@@ -46,9 +52,8 @@ class Selection:
         flags = IORING_CQE_F_BUFFER | self.bid << IORING_CQE_BUFFER_SHIFT
         if self._ring is not None and not self._committed:
             self._committed = True
-            if not self._ring.commit(res, self._covered(res)):
-                flags |= IORING_CQE_F_BUF_MORE
-        return flags
+            self._more = not self._ring.commit(res, self._covered(res))
+        return flags | IORING_CQE_F_BUF_MORE if self._more else flags
 
     def _covered(self, res: int) -> int:
         """io_bundle_nbufs(); of one buffer alone nothing is left, however little was stored."""

@@ -6,10 +6,11 @@ from struct import Struct
 
 from uringfs.abi.constants import IOSQE_BUFFER_SELECT
 from uringfs.errors import UringError
-from uringfs.host.base import Iovec, PathOpener
+from uringfs.host.base import PathOpener
 from uringfs.ops.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
 from uringfs.ops.request import Attachment, Pending, Request
 from uringfs.ops.rw_io import CURRENT_POSITION, Reading, Transfer, Writing
+from uringfs.ops.rw_select import issue_selected
 
 __all__ = ["import_iovec"]  # what other families take from here
 
@@ -64,6 +65,15 @@ def prep(request: Request) -> None:
         request.data = import_ubuf(sqe.addr, sqe.len)
 
 
+def prep_multishot(request: Request) -> None:
+    """io_read_mshot_prep()"""
+    if not request.flags & IOSQE_BUFFER_SELECT:
+        raise UringError(errno.EINVAL, "a multishot read needs provided buffers")
+    _prep(request)
+    if request.sqe.addr or request.sqe.len:
+        raise UringError(errno.EINVAL)
+
+
 def prep_fixed(request: Request) -> None:
     """io_prep_read_fixed(): the buffer is looked up when the request is issued."""
     _prep(request)
@@ -78,8 +88,9 @@ def prep_vec_fixed(request: Request) -> None:
 
 def issue_read(request: Request) -> int | Pending:
     """io_read()"""
-    file = request.file()
-    return Reading(request, file, _buffers(request), attributes=bool(request.sqe.pad2)).issue()
+    if request.flags & IOSQE_BUFFER_SELECT:
+        return issue_selected(request)
+    return Reading(request, request.file(), request.data, attributes=bool(request.sqe.pad2)).issue()
 
 
 def issue_write(request: Request) -> int | Pending:
@@ -112,14 +123,6 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
             raise UringError(errno.EFAULT)
         buffer.validate(address, length)
     return direction(request, file, request.data, buffer.memory, bool(request.sqe.pad2)).issue()
-
-
-def _buffers(request: Request) -> list[Iovec]:
-    """What is read into: the SQE's own buffers, or a provided one (io_buffer_select())."""
-    if request.flags & IOSQE_BUFFER_SELECT:
-        raise UringError(errno.ENOBUFS, f"buffer group {request.sqe.buf_index} is empty")
-    found: list[Iovec] = request.data
-    return found
 
 
 class TextRead(Attachment):

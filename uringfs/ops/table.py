@@ -10,6 +10,7 @@ from uringfs.errors import UringError
 from uringfs.ops import advise, cancel, fs, nop, openclose, poll, rw, splice, statx, sync, timeout, xattr
 from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
 from uringfs.ops.request import Op, Pending, Request
+from uringfs.ops.rw_select import issue_multishot
 
 
 def _unknown_prep(request: Request) -> None:
@@ -81,7 +82,7 @@ TABLE = (
     _none(46, "URING_CMD"),
     _none(47, "SEND_ZC"),
     _none(48, "SENDMSG_ZC"),
-    _none(49, "READ_MULTISHOT"),
+    Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
     _none(50, "WAITID"),
     _none(51, "FUTEX_WAIT"),
     _none(52, "FUTEX_WAKE"),

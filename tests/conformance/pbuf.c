@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PROVIDE_BUFFERS and REMOVE_BUFFERS, and reads that take from them. */
+#include "harness.h"
+#include "uapi_extra.h"
+
+static char pool[8][64];
+
+static int provide_at(struct ring *r, void *addr, uint32_t len, int n, unsigned bgid, uint64_t bid)
+{
+	struct io_uring_sqe sqe;
+
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_PROVIDE_BUFFERS;
+	sqe.fd = n;
+	sqe.addr = (uint64_t)(uintptr_t)addr;
+	sqe.len = len;
+	sqe.off = bid;
+	sqe.buf_group = (uint16_t)bgid;
+	return run_sqe(r, &sqe);
+}
+
+static int provide(struct ring *r, unsigned n, unsigned bgid, unsigned bid)
+{
+	return provide_at(r, pool, sizeof(pool[0]), (int)n, bgid, bid);
+}
+
+static int remove_buffers(struct ring *r, int n, unsigned bgid)
+{
+	struct io_uring_sqe sqe;
+
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_REMOVE_BUFFERS;
+	sqe.fd = n;
+	sqe.buf_group = (uint16_t)bgid;
+	return run_sqe(r, &sqe);
+}
+
+static struct io_uring_sqe selecting(unsigned op, int fd, unsigned len, unsigned bgid)
+{
+	struct io_uring_sqe sqe;
+
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = (uint8_t)op;
+	sqe.flags = IOSQE_BUFFER_SELECT;
+	sqe.fd = fd;
+	sqe.len = len;
+	sqe.buf_group = (uint16_t)bgid;
+	return sqe;
+}
+
+static int read_selected(struct ring *r, int fd, unsigned len, unsigned bgid)
+{
+	struct io_uring_sqe sqe = selecting(IORING_OP_READ, fd, len, bgid);
+
+	return run_sqe(r, &sqe);
+}
+
+static void note_cqe(struct ring *r)
+{
+	struct cqe cqe = ring_wait(r);
+
+	note("%llu: %d 0x%x", (unsigned long long)cqe.user_data, cqe.res, cqe.flags);
+}
+
+TEST(in_order)
+{
+	int fd = make_file(300);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 3, 7, 100), 0);
+	EXPECT_EQ(read_selected(&r, fd, 20, 7), 20);
+	EXPECT(is_pattern(pool[0], 0, 20));
+	EXPECT_EQ(read_selected(&r, fd, 500, 7), 64);
+	EXPECT(is_pattern(pool[1], 0, 64));
+	EXPECT_EQ(read_selected(&r, fd, 0, 7), 64);
+	EXPECT(is_pattern(pool[2], 0, 64));
+	EXPECT_EQ(read_selected(&r, fd, 20, 7), -ENOBUFS);
+	EXPECT_EQ(provide(&r, 1, 7, 65535), 0);
+	EXPECT_EQ(read_selected(&r, fd, 20, 7), 20);
+}
+
+TEST(groups)
+{
+	int fd = make_file(10);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(read_selected(&r, fd, 10, 0), -ENOBUFS);
+	EXPECT_EQ(provide(&r, 1, 0, 1), 0);
+	EXPECT_EQ(provide(&r, 1, 65535, 2), 0);
+	EXPECT_EQ(read_selected(&r, fd, 10, 1), -ENOBUFS);
+	EXPECT_EQ(read_selected(&r, fd, 10, 65535), 10);
+	EXPECT_EQ(read_selected(&r, fd, 10, 0), 10);
+}
+
+TEST(removal)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(remove_buffers(&r, 1, 5), -ENOENT);
+	EXPECT_EQ(provide(&r, 8, 5, 0), 0);
+	EXPECT_EQ(remove_buffers(&r, 3, 5), 3);
+	EXPECT_EQ(remove_buffers(&r, 100, 5), 5);
+	EXPECT_EQ(remove_buffers(&r, 1, 5), 0);
+	EXPECT_EQ(read_selected(&r, make_file(4), 4, 5), -ENOBUFS);
+	EXPECT_EQ(remove_buffers(&r, 0, 5), -EINVAL);
+	EXPECT_EQ(remove_buffers(&r, -1, 5), -EINVAL);
+	EXPECT_EQ(remove_buffers(&r, 65537, 5), -EINVAL);
+	EXPECT_EQ(remove_buffers(&r, 65536, 5), 0);
+}
+
+TEST(removal_takes_the_first)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 3, 5, 10), 0);
+	EXPECT_EQ(remove_buffers(&r, 2, 5), 2);
+	EXPECT_EQ(read_selected(&r, make_file(4), 4, 5), 4);
+}
+
+TEST(what_is_refused)
+{
+	static const struct {
+		uint64_t addr;
+		uint32_t len;
+		int n;
+		uint64_t bid;
+	} bad[] = {
+		{4096, 64, 0, 0},     {4096, 64, -1, 0},        {4096, 64, 65537, 0},
+		{4096, 0, 1, 0},      {4096, 64, 1, 65536},     {4096, 64, 2, 65535},
+		{~0ULL, 64, 1, 0},    {1ULL << 47, 64, 1, 0},   {0xffff800000000000, 64, 1, 0},
+		{4096, 0x80000000, 1, 3}, {4096, 64, 1, ~0ULL}, {8, 64, 1, 0},
+	};
+	struct io_uring_sqe sqe;
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		note("%zu: %d", i, provide_at(&r, (void *)(uintptr_t)bad[i].addr, bad[i].len, bad[i].n, 1, bad[i].bid));
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_PROVIDE_BUFFERS;
+	sqe.fd = 1;
+	sqe.len = 1;
+	sqe.addr = 4096;
+	sqe.rw_flags = 1;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe.rw_flags = 0;
+	sqe.splice_fd_in = 1;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe.splice_fd_in = 0;
+	sqe.opcode = IORING_OP_REMOVE_BUFFERS;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+}
+
+TEST(the_most_there_may_be)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	note("%d", provide_at(&r, (void *)4096, 1, 65536, 1, 0));
+	note("%d", provide_at(&r, (void *)4096, 1, 1, 1, 0));
+	note("%d", remove_buffers(&r, 65536, 1));
+}
+
+TEST(a_buffer_that_faults)
+{
+	char *hole = map_then_hole(1);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide_at(&r, hole + PAGE, 16, 1, 1, 9), 0);
+	EXPECT_EQ(read_selected(&r, make_file(8), 8, 1), -EFAULT);
+	EXPECT_EQ(read_selected(&r, make_file(8), 8, 1), -ENOBUFS);
+}
+
+TEST(failures_of_the_file)
+{
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 8, 1, 0), 0);
+	EXPECT_EQ(read_selected(&r, -1, 8, 1), -EBADF);
+	EXPECT_EQ(read_selected(&r, p[1], 8, 1), -EBADF);
+	note("a directory: %d", read_selected(&r, (int)OK(open("/", O_RDONLY)), 8, 1));
+	EXPECT_EQ(read_selected(&r, make_file(0), 8, 1), 0);
+	EXPECT_EQ(read_selected(&r, make_file(5), 8, 1), 5);
+}
+
+TEST(who_cannot_select)
+{
+	struct io_uring_sqe sqe = selecting(IORING_OP_NOP, -1, 0, 1);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 1, 1, 0), 0);
+	EXPECT_EQ(run_sqe(&r, &sqe), -EOPNOTSUPP);
+	sqe.opcode = IORING_OP_WRITE;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EOPNOTSUPP);
+}
+
+TEST(a_vector_of_one)
+{
+	struct iovec iov[2] = {{NULL, 12}, {NULL, 5}};
+	struct io_uring_sqe sqe = selecting(IORING_OP_READV, make_file(30), 1, 1);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 4, 1, 0), 0);
+	sqe.addr = (uint64_t)(uintptr_t)iov;
+	EXPECT_EQ(run_sqe(&r, &sqe), 12);
+	EXPECT(is_pattern(pool[0], 0, 12));
+	sqe.len = 2;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe.len = 0;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe.len = 1;
+	sqe.addr = 8;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EFAULT);
+}
+
+TEST(a_pipe_with_data)
+{
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 2, 1, 20), 0);
+	EXPECT_EQ(write(p[1], "hello", 5), 5);
+	EXPECT_EQ(read_selected(&r, p[0], 64, 1), 5);
+	EXPECT(memcmp(pool[0], "hello", 5) == 0);
+	OK(close(p[1]));
+	EXPECT_EQ(read_selected(&r, p[0], 64, 1), 0);
+}
+
+TEST(waiting_keeps_its_buffer)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int a[2], b[2];
+
+	OK(pipe(a));
+	OK(pipe(b));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 2, 1, 20), 0);
+	sqe = selecting(IORING_OP_READ, a[0], 64, 1);
+	sqe.user_data = 1;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	sqe.fd = b[0];
+	sqe.user_data = 2;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(b[1], "second", 6), 6);
+	note_cqe(&r);
+	EXPECT_EQ(write(a[1], "first", 5), 5);
+	note_cqe(&r);
+	EXPECT(memcmp(pool[0], "first", 5) == 0);
+	EXPECT(memcmp(pool[1], "second", 6) == 0);
+}
+
+TEST(none_is_left_to_remove)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 1, 1, 20), 0);
+	sqe = selecting(IORING_OP_READ, p[0], 64, 1);
+	sqe.user_data = 1;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(remove_buffers(&r, 1, 1), 0);
+	EXPECT_EQ(write(p[1], "x", 1), 1);
+	note_cqe(&r);
+}
+
+TEST(cancelled_it_says_which)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 1, 1, 20), 0);
+	sqe = selecting(IORING_OP_READ, p[0], 64, 1);
+	sqe.user_data = 1;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_ASYNC_CANCEL;
+	sqe.addr = 1;
+	sqe.user_data = 9;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	note_cqe(&r);
+	note_cqe(&r);
+	EXPECT_EQ(read_selected(&r, make_file(3), 3, 1), -ENOBUFS);
+}
+
+TEST(in_a_chain)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_PROVIDE_BUFFERS;
+	sqe.flags = IOSQE_IO_LINK;
+	sqe.fd = 1;
+	sqe.addr = (uint64_t)(uintptr_t)pool;
+	sqe.len = 64;
+	sqe.buf_group = 3;
+	sqe.off = 77;
+	sqe.user_data = 1;
+	*ring_sqe(&r) = sqe;
+	sqe = selecting(IORING_OP_READ, make_file(64), 64, 3);
+	sqe.flags |= IOSQE_IO_LINK;
+	sqe.user_data = 2;
+	*ring_sqe(&r) = sqe;
+	ring_nop(&r, 3);
+	EXPECT_EQ(ring_submit(&r), 3);
+	for (int i = 0; i < 3; i++)
+		note_cqe(&r);
+}
+
+TEST(a_short_read_breaks_the_chain)
+{
+	struct io_uring_sqe sqe = selecting(IORING_OP_READ, make_file(10), 64, 3);
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 1, 3, 0), 0);
+	sqe.flags |= IOSQE_IO_LINK;
+	sqe.user_data = 2;
+	*ring_sqe(&r) = sqe;
+	ring_nop(&r, 3);
+	EXPECT_EQ(ring_submit(&r), 2);
+	note_cqe(&r);
+	note_cqe(&r);
+}
+
+static struct io_uring_sqe multishot(int fd, unsigned bgid)
+{
+	struct io_uring_sqe sqe = selecting(49, fd, 0, bgid); /* READ_MULTISHOT */
+
+	sqe.user_data = 4;
+	return sqe;
+}
+
+TEST(multishot_until_the_end)
+{
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 8, 3, 0), 0);
+	*ring_sqe(&r) = multishot(p[0], 3);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(p[1], "one", 3), 3);
+	note_cqe(&r);
+	EXPECT_EQ(write(p[1], pool, 100), 100);
+	note_cqe(&r);
+	note_cqe(&r);
+	OK(close(p[1]));
+	note_cqe(&r);
+	EXPECT_EQ(remove_buffers(&r, 8, 3), 5);
+}
+
+TEST(multishot_until_no_buffer_is_left)
+{
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 2, 3, 0), 0);
+	*ring_sqe(&r) = multishot(p[0], 3);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(p[1], "one", 3), 3);
+	note_cqe(&r);
+	EXPECT_EQ(write(p[1], "two", 3), 3);
+	note_cqe(&r);
+	EXPECT_EQ(write(p[1], "three", 5), 5);
+	note_cqe(&r);
+}
+
+TEST(multishot_that_is_refused)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 2, 3, 0), 0);
+	sqe = multishot(make_file(8), 3);
+	EXPECT_EQ(run_sqe(&r, &sqe), -EBADFD);
+	sqe = multishot(p[0], 3);
+	sqe.len = 5;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe = multishot(p[0], 3);
+	sqe.addr = 5;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe = multishot(p[0], 3);
+	sqe.flags = 0;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
+	sqe = multishot(p[1], 3);
+	EXPECT_EQ(run_sqe(&r, &sqe), -EBADF);
+	sqe = multishot(-1, 3);
+	EXPECT_EQ(run_sqe(&r, &sqe), -EBADF);
+	sqe = multishot(p[0], 4);
+	EXPECT_EQ(run_sqe(&r, &sqe), -ENOBUFS);
+	EXPECT_EQ(remove_buffers(&r, 8, 3), 2);
+}

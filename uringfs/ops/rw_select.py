@@ -1,0 +1,119 @@
+"""Reads into provided buffers (io_uring/rw.c: io_read() with IOSQE_BUFFER_SELECT, io_read_mshot()).
+
+A buffer is taken for each attempt. A buffer ring has it back while the request waits: it is the reader
+that comes first when there is data who uses it.
+"""
+
+import errno
+
+from uringfs.errors import UringError
+from uringfs.host.base import File
+from uringfs.ops.buffers import Selection, select
+from uringfs.ops.request import Pending, Request
+from uringfs.ops.rw_io import Reading
+
+
+class _Reader:
+    def __init__(self, request: Request, file: File, length: int, multishot: bool = False) -> None:
+        self._request = request
+        self._file = file
+        self._length = length
+        self._multishot = multishot
+        self._kept: Selection | None = None
+        """One that cannot be given back."""
+
+    def attempt(self) -> tuple[int | Pending, Selection]:
+        """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
+        request = self._request
+        selection = self._kept or select(request, self._length, not self._file.regular)
+        try:
+            outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
+        except UringError as error:
+            self._spoilt(selection, error)
+            raise
+        return outcome, selection
+
+    def _spoilt(self, selection: Selection, error: UringError) -> None:
+        """A ring gets its buffer back, and a multishot read gives back all; else it is gone, and named in
+        the CQE."""
+        if (selection.provided and not self._multishot) or not selection.recycle():
+            self._request.cqe_flags = selection.put(-error.errno)
+
+    def give_back(self, selection: Selection) -> None:
+        """While it waits: io_read() keeps one of PROVIDE_BUFFERS, io_read_mshot() does not."""
+        keeps = selection.provided and not self._multishot
+        self._kept = selection if keeps or not selection.recycle() else None
+        if self._kept is not None:
+            self._request.cqe_flags = selection.put(-errno.ECANCELED)
+
+    async def finish(self, rest: Pending, selection: Selection) -> int:
+        try:
+            done = await rest()
+        except UringError as error:
+            self._spoilt(selection, error)
+            raise
+        self._request.cqe_flags = selection.put(done)
+        return done
+
+    async def rest(self) -> int:
+        """Wait for data, take a buffer, read."""
+        while True:
+            await self._file.wait()
+            outcome, selection = self.attempt()
+            if isinstance(outcome, int):
+                self._request.cqe_flags = selection.put(outcome)
+                return outcome
+            if not self._file.nowait:
+                return await self.finish(outcome, selection)
+            self.give_back(selection)
+
+
+def issue_selected(request: Request) -> int | Pending:
+    """io_read(): the one iovec of request.data has the length that is asked for."""
+    file = request.file()
+    reader = _Reader(request, file, request.data[0][1])
+    outcome, selection = reader.attempt()
+    if isinstance(outcome, int):
+        request.cqe_flags = selection.put(outcome)
+        return outcome
+    if file.regular or not file.nowait:
+        return lambda: reader.finish(outcome, selection)
+    reader.give_back(selection)
+    return reader.rest
+
+
+def issue_multishot(request: Request) -> int | Pending:
+    """io_read_mshot(): a CQE for each piece of data, until an error, the end, or no buffer is left."""
+    file = request.file()
+    if file.regular:
+        raise UringError(errno.EBADFD, "a multishot read needs a file that can be polled")
+    reader = _Reader(request, file, 0, multishot=True)
+    done = _shots(request, file, reader)
+    return (lambda: _multishot(request, file, reader)) if done is None else done
+
+
+def _shots(request: Request, file: File, reader: _Reader) -> int | None:
+    """Read while there is data: the result that ends it, or None to wait."""
+    while True:
+        request.cqe_flags = 0  # of the CQE before
+        outcome, selection = reader.attempt()
+        if not isinstance(outcome, int):
+            reader.give_back(selection)
+            return None
+        if outcome == 0:
+            selection.recycle()
+            return 0
+        request.failed = False
+        request.cqe_flags = selection.put(outcome)
+        if not request.post_more(outcome, request.cqe_flags):
+            return outcome
+        if not file.ready():  # io_poll_multishot_retry(): no buffer is asked for without data
+            return None
+
+
+async def _multishot(request: Request, file: File, reader: _Reader) -> int:
+    while True:
+        await file.wait()
+        done = _shots(request, file, reader)
+        if done is not None:
+            return done
