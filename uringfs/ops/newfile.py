@@ -233,14 +233,14 @@ def install_fixed(context: RingContext, fd: int, file_slot: int) -> int:
     ENFILE, ENXIO, EINVAL, EBADF."""
     file = context.host.adopt(fd)
     try:
-        return _install(context, file, file_slot)
+        return install_file(context, file, file_slot)
     except UringError:
         file.close()
         raise
 
 
-def _install(context: RingContext, file: File, file_slot: int) -> int:
-    """io_install_fixed_file()"""
+def install_file(context: RingContext, file: File, file_slot: int) -> int:
+    """The same of a File, which stays the caller's if it fails (io_install_fixed_file())."""
     alloc = file_slot == IORING_FILE_INDEX_ALLOC
     index = _free_slot(context) if alloc else file_slot - 1
     table = context.resources.files
@@ -250,9 +250,13 @@ def _install(context: RingContext, file: File, file_slot: int) -> int:
         raise UringError(errno.ENXIO, "no files are registered")
     if index >= len(table.nodes):
         raise UringError(errno.EINVAL, f"slot {index} of {len(table.nodes)}")
-    table.put(index, Node(file, File.close))
+    table.put(index, Node(file, _close))
     context.resources.file_alloc_hint = index + 1
     return index if alloc else 0
+
+
+def _close(file: File) -> None:
+    file.close()
 
 
 def _free_slot(context: RingContext) -> int:
