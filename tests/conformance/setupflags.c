@@ -31,6 +31,9 @@ static const struct {
 
 TEST(flags_that_go_together)
 {
+	struct ring plain;
+
+	ring_init(&plain, 8, 0);
 	for (size_t i = 0; i < sizeof(combinations) / sizeof(*combinations); i++) {
 		struct io_uring_params p;
 		int fd;

@@ -430,6 +430,7 @@ TEST(broken_pipe_while_waiting)
 TEST(sigpipe_kills_who_does_not_expect_it)
 {
 	pid_t pid;
+	int status;
 
 	fflush(stdout);
 	pid = fork();
@@ -446,7 +447,9 @@ TEST(sigpipe_kills_who_does_not_expect_it)
 		ring_submit(&r);
 		_exit(3);
 	}
-	note("status 0x%x", wait_child(pid));
+	status = wait_child(pid);
+	note("status 0x%x", status);
+	EXPECT(WIFSIGNALED(status));
 }
 
 TEST(a_punted_write_brings_no_signal)

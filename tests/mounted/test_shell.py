@@ -196,7 +196,7 @@ def test_text_and_a_mapping_client_share_the_queues(sh: Shell) -> None:
         ("setup 8 cq=0", "Invalid argument", "cq_entries is 0"),
         ("setup 8 cq=-1", "Invalid argument", r"cq -1 is not within 0\.\."),
         ("setup 8 flags=NOPE", "Invalid argument", "unknown flag 'NOPE': one of IOPOLL SQPOLL"),
-        ("setup 8 flags=SQPOLL", "Invalid argument", "setup flags 0x2 are not supported"),
+        ("setup 8 flags=SQ_REWIND", "Invalid argument", "setup flags 0x100000 are not supported"),
         ("setup 8 9", "Invalid argument", "setup: what is '9'"),
         ("setup 8 size=9", "Invalid argument", "setup: what is 'size=9'"),
         ("setup 8 cq=16 cq=16", "Invalid argument", "cq is given twice"),

@@ -13,9 +13,9 @@ from uringfs.abi.constants import (
     IORING_OFF_SQES,
     IORING_SETUP_CLAMP,
     IORING_SETUP_CQSIZE,
-    IORING_SETUP_IOPOLL,
     IORING_SETUP_NO_SQARRAY,
-    IORING_SETUP_SQPOLL,
+    IORING_SETUP_SQ_REWIND,
+    IORING_SETUP_SQE_MIXED,
     IORING_SETUP_SUBMIT_ALL,
 )
 from uringfs.abi.structs import OFFSETS, PARAMS, PARAMS_SIZE, Params
@@ -89,7 +89,7 @@ def test_flags_that_are_not_honoured_are_refused(bit: int) -> None:
 def test_the_four_flags_of_the_start_are_honoured() -> None:
     wanted = CQSIZE | CLAMP | NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
     assert SUPPORTED_SETUP_FLAGS & wanted == wanted
-    assert not SUPPORTED_SETUP_FLAGS & (IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL)
+    assert not SUPPORTED_SETUP_FLAGS & (IORING_SETUP_SQE_MIXED | IORING_SETUP_SQ_REWIND)
 
 
 def test_the_index_array_stands_behind_the_cqes_on_a_cache_line() -> None:
