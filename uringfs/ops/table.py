@@ -7,7 +7,26 @@ without it answers.
 import errno
 
 from uringfs.errors import UringError
-from uringfs.ops import advise, cancel, fs, nop, openclose, poll, rw, splice, statx, sync, timeout, xattr
+from uringfs.ops import (
+    accept,
+    advise,
+    cancel,
+    fs,
+    msg_ring,
+    net,
+    nop,
+    openclose,
+    poll,
+    recv,
+    rw,
+    send,
+    socketcmd,
+    splice,
+    statx,
+    sync,
+    timeout,
+    xattr,
+)
 from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
 from uringfs.ops.request import Op, Pending, Request
 from uringfs.ops.rw_select import issue_multishot
@@ -29,6 +48,8 @@ def _none(number: int, name: str) -> Op:
 
 UNKNOWN = _none(-1, "UNKNOWN")
 
+SCM = "SCM_RIGHTS for clients that fetch, not multishot (docs/descriptors.md)"
+SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"
 FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
 
 # fmt: off
@@ -42,14 +63,14 @@ TABLE = (
     Op(6, "POLL_ADD", poll.prep_add, poll.issue_add, "full", "multishot ends after one of an epoll or FUSE file"),
     Op(7, "POLL_REMOVE", poll.prep_remove, poll.issue_remove, "full"),
     Op(8, "SYNC_FILE_RANGE", sync.prep_sync_file_range, sync.issue_sync_file_range, "full"),
-    _none(9, "SENDMSG"),
-    _none(10, "RECVMSG"),
+    Op(9, "SENDMSG", send.prep_sendmsg, send.issue, "full", ioprio=True),
+    Op(10, "RECVMSG", recv.prep_recvmsg, recv.issue, "partial", SCM, ioprio=True, buffer_select=True),
     Op(11, "TIMEOUT", timeout.prep, timeout.issue, "full"),
     Op(12, "TIMEOUT_REMOVE", timeout.prep_remove, timeout.issue_remove, "full"),
-    _none(13, "ACCEPT"),
+    Op(13, "ACCEPT", accept.prep, accept.issue, "full", FETCHES, ioprio=True),
     Op(14, "ASYNC_CANCEL", cancel.prep, cancel.issue, "full", "never EALREADY"),
     Op(15, "LINK_TIMEOUT", timeout.prep_link, timeout.issue_link, "full"),
-    _none(16, "CONNECT"),
+    Op(16, "CONNECT", net.prep_connect, net.issue_connect, "full", "SO_PEERCRED: the pid is not the caller's"),
     Op(17, "FALLOCATE", sync.prep_fallocate, sync.issue_fallocate, "full"),
     Op(18, "OPENAT", openclose.prep_openat, openclose.issue_open, "full", FETCHES),
     Op(19, "CLOSE", openclose.prep_close, openclose.issue_close, "full", FETCHES),
@@ -59,29 +80,29 @@ TABLE = (
     Op(23, "WRITE", rw.prep, rw.issue_write, "full", ioprio=True),
     Op(24, "FADVISE", advise.prep_fadvise, advise.issue_fadvise, "full"),
     Op(25, "MADVISE", advise.prep_madvise, advise.issue_madvise, "partial", "see docs/differences.md"),
-    _none(26, "SEND"),
-    _none(27, "RECV"),
+    Op(26, "SEND", send.prep_send, send.issue, "full", ioprio=True, buffer_select=True),
+    Op(27, "RECV", recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True),
     Op(28, "OPENAT2", openclose.prep_openat2, openclose.issue_open, "full", FETCHES),
     _none(29, "EPOLL_CTL"),
     Op(30, "SPLICE", splice.prep_splice, splice.issue_splice, "full"),
     Op(31, "PROVIDE_BUFFERS", prep_provide, issue_provide, "full"),
     Op(32, "REMOVE_BUFFERS", prep_remove, issue_remove, "full"),
     Op(33, "TEE", splice.prep_tee, splice.issue_tee, "full"),
-    _none(34, "SHUTDOWN"),
+    Op(34, "SHUTDOWN", net.prep_shutdown, net.issue_shutdown, "full"),
     Op(35, "RENAMEAT", fs.prep_renameat, fs.issue_renameat, "full"),
     Op(36, "UNLINKAT", fs.prep_unlinkat, fs.issue_unlinkat, "full"),
     Op(37, "MKDIRAT", fs.prep_mkdirat, fs.issue_mkdirat, "full"),
     Op(38, "SYMLINKAT", fs.prep_symlinkat, fs.issue_symlinkat, "full"),
     Op(39, "LINKAT", fs.prep_linkat, fs.issue_linkat, "full"),
-    _none(40, "MSG_RING"),
+    Op(40, "MSG_RING", msg_ring.prep, msg_ring.issue, "full"),
     Op(41, "FSETXATTR", xattr.prep_fsetxattr, xattr.issue_fsetxattr, "full"),
     Op(42, "SETXATTR", xattr.prep_setxattr, xattr.issue_setxattr, "full"),
     Op(43, "FGETXATTR", xattr.prep_fgetxattr, xattr.issue_fgetxattr, "full"),
     Op(44, "GETXATTR", xattr.prep_getxattr, xattr.issue_getxattr, "full"),
-    _none(45, "SOCKET"),
-    _none(46, "URING_CMD"),
-    _none(47, "SEND_ZC"),
-    _none(48, "SENDMSG_ZC"),
+    Op(45, "SOCKET", net.prep_socket, net.issue_socket, "full", FETCHES),
+    Op(46, "URING_CMD", socketcmd.prep, socketcmd.issue, "partial", SOCKETS),
+    Op(47, "SEND_ZC", send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
+    Op(48, "SENDMSG_ZC", send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
     _none(50, "WAITID"),
     _none(51, "FUTEX_WAIT"),
@@ -89,8 +110,8 @@ TABLE = (
     _none(53, "FUTEX_WAITV"),
     Op(54, "FIXED_FD_INSTALL", openclose.prep_fixed_fd_install, openclose.issue_fixed_fd_install, "full", FETCHES),
     Op(55, "FTRUNCATE", sync.prep_ftruncate, sync.issue_ftruncate, "full"),
-    _none(56, "BIND"),
-    _none(57, "LISTEN"),
+    Op(56, "BIND", net.prep_bind, net.issue_bind, "full"),
+    Op(57, "LISTEN", net.prep_listen, net.issue_listen, "full", "SO_PEERCRED: the pid is not the caller's"),
     _none(58, "RECV_ZC"),
     _none(59, "EPOLL_WAIT"),
     Op(60, "READV_FIXED", rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True),
