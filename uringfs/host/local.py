@@ -12,7 +12,6 @@ from struct import Struct
 
 import trio
 
-from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host import advise, limits
 from uringfs.host.actor import ActorPool, LocalActor
@@ -21,25 +20,13 @@ from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
+from uringfs.host.pidfd import Pidfd, Pidfds
 from uringfs.host.poller import LocalPoller
 from uringfs.host.timers import LocalTimers
 
-PIDFD_THREAD = os.O_EXCL  # Linux >= 6.9: a pidfd of one thread, with that thread's descriptor table
 AT_FDCWD = -100
 UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 MAX_BLOCKING = 64  # threads that wait in reads no poll can answer
-
-
-def _pidfd(tid: int) -> int:
-    """A pidfd of the thread, or, before Linux 6.9, of its process. ESRCH."""
-    try:
-        return native.pidfd_open(tid, PIDFD_THREAD)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    with open(f"/proc/{tid}/status") as status:
-        tgid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-    return native.pidfd_open(tgid, 0)
 
 
 class LocalCaller:
@@ -49,7 +36,7 @@ class LocalCaller:
         self, host: "LocalHost", tid: int, uid: int, gid: int, memory: VmMemory | PinnedMemory | None = None
     ) -> None:
         self._host = host
-        self._pidfd = -1
+        self._pidfd: Pidfd | None = None
         self._detached: LocalCaller | None = None
         self.tid = tid
         self.uid = uid
@@ -80,7 +67,9 @@ class LocalCaller:
 
     def _getfd(self, fd: int) -> int:
         try:
-            return native.pidfd_getfd(self._pidfd_now(), fd)
+            if self._pidfd is not None:
+                return self._pidfd.getfd(fd)
+            return self._host.pidfds.getfd(self.tid, fd)
         except OSError as error:
             raise UringError(errno.EBADF if error.errno == errno.ESRCH else error.errno or errno.EBADF) from error
 
@@ -112,7 +101,7 @@ class LocalCaller:
 
     def signal(self, number: int) -> None:
         with suppress(OSError):  # it may be gone
-            signal.pidfd_send_signal(self._pidfd_now(), number)
+            signal.pidfd_send_signal(self._pidfd_now().fd, number)
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         file = self.file(sock)
@@ -140,14 +129,10 @@ class LocalCaller:
         caller.fetches, caller._group, caller._actor = self.fetches, self._group, actor
         return caller
 
-    def _pidfd_now(self) -> int:
-        if self._pidfd < 0:
-            self._pidfd = _pidfd(self.tid)
+    def _pidfd_now(self) -> Pidfd:
+        if self._pidfd is None:
+            self._pidfd = self._host.pidfds.of(self.tid)
         return self._pidfd
-
-    def __del__(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
 
 
 def _send_descriptors(sock: int, group: int, fds: Sequence[int]) -> None:
@@ -186,6 +171,7 @@ class LocalHost:
         self.timers = LocalTimers()
         self.poller = LocalPoller()
         self.actors = ActorPool()
+        self.pidfds = Pidfds()
 
     def caller(self, tid: int, uid: int, gid: int) -> LocalCaller:
         return LocalCaller(self, tid, uid, gid)
@@ -196,10 +182,7 @@ class LocalHost:
 
     async def exited(self, tid: int) -> None:
         try:
-            pidfd = _pidfd(tid)
+            pidfd = Pidfd(tid)  # of its own: trio lets one task wait for a descriptor
         except (OSError, StopIteration):
             return
-        try:
-            await trio.lowlevel.wait_readable(pidfd)
-        finally:
-            os.close(pidfd)
+        await trio.lowlevel.wait_readable(pidfd.fd)
