@@ -7,6 +7,7 @@ with its process, so not even the open of a FIFO outlives its request.
 
 import errno
 import marshal
+import math
 import os
 import platform
 import socket
@@ -23,6 +24,9 @@ from uringfs.host.base import File, Name, Out
 
 MAX_PROCESSES = 64
 MAX_IDLE = 4
+"""So many are kept; more are started only when these have been busy for PATIENCE: what blocks (the open of
+a FIFO) must not keep the others waiting, and 32 quick opens are not worth 32 processes."""
+PATIENCE = 0.02  # seconds
 MAX_REPLY = 1 << 18
 GRACE = 1.0  # seconds that a call which changes names may take to end once it is cancelled
 PROGRAM = Path(__file__).with_name("actor_process.py")
@@ -40,6 +44,9 @@ _NUMBERS = {  # x86-64, aarch64
     "fsetxattr": (190, 7),
     "getxattr": (191, 8),
     "fgetxattr": (193, 10),
+    "bind": (49, 200),
+    "connect": (42, 203),
+    "listen": (50, 201),
 }
 SYSTEM_CALLS = {name: pair[platform.machine() == "aarch64"] for name, pair in _NUMBERS.items()}
 OPENS = ("openat", "openat2")
@@ -85,7 +92,8 @@ class ActorPool:
     """The processes there are."""
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(MAX_PROCESSES)
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._count = 0
         self._idle: list[_Process] = []
         self._ending: list[_Process] = []
         self._root = -1
@@ -96,20 +104,31 @@ class ActorPool:
         """(result, out): a new descriptor of ours from an open. UringError; Cancelled ends the call."""
         makes_fd = name in OPENS
         message = marshal.dumps((tuple(identity.ids), SYSTEM_CALLS[name], tuple(args), makes_fd))
-        async with self._limiter:
-            process = self._idle.pop() if self._idle else self._spawn()
-            done = False
-            try:
-                process.ask(message, [*identity.fds, *fds])
-                result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
-                done = identity.user_namespace < 0
-            except OSError as error:
-                raise UringError.of(error) from error
-            finally:
-                self._put_back(process, done)
+        process = await self._take()
+        done = False
+        try:
+            process.ask(message, [*identity.fds, *fds])
+            result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
+            done = identity.user_namespace < 0
+        except OSError as error:
+            raise UringError.of(error) from error
+        finally:
+            self._put_back(process, done)
         if result < 0:
             raise UringError(-result)
         return made[0] if makes_fd else result, out
+
+    async def _take(self) -> _Process:
+        """An idle one, or a new one."""
+        limit, patience = MAX_IDLE, PATIENCE
+        while not self._idle:
+            if self._count < limit:
+                return self._spawn()
+            with trio.move_on_after(patience) as scope:
+                await self._waiting.park()
+            if scope.cancelled_caught:
+                limit, patience = MAX_PROCESSES, math.inf
+        return self._idle.pop()
 
     async def _answer(self, process: _Process, grace: float) -> tuple[int, bytes, list[int]]:
         try:
@@ -125,9 +144,11 @@ class ActorPool:
     def _spawn(self) -> _Process:
         self._ending = [process for process in self._ending if not process.ended()]
         try:
-            return _Process()
+            process = _Process()
         except OSError as error:
             raise UringError.of(error) from error
+        self._count += 1
+        return process
 
     def _put_back(self, process: _Process, reusable: bool) -> None:
         if reusable and len(self._idle) < MAX_IDLE:
@@ -135,9 +156,11 @@ class ActorPool:
                 self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
             process.ask(marshal.dumps(None), [self._root])
             self._idle.append(process)
-            return
-        process.end()
-        self._ending.append(process)
+        else:
+            process.end()
+            self._ending.append(process)
+            self._count -= 1
+        self._waiting.unpark()
 
     def close(self) -> None:
         for process in self._idle:
