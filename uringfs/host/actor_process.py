@@ -18,6 +18,7 @@ from typing import Any
 libc = ctypes.CDLL(None, use_errno=True)
 ARM = os.uname().machine == "aarch64"
 SYS_SETGROUPS, SYS_SETFSUID, SYS_SETFSGID = (159, 151, 152) if ARM else (116, 122, 123)
+SYS_SETRESUID, SYS_SETRESGID = (147, 149) if ARM else (117, 119)
 SYS_CAPGET, SYS_CAPSET = (90, 91) if ARM else (125, 126)
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 CLONE_NEWUSER = 0x10000000
@@ -75,8 +76,11 @@ class Actor:
         os.fchdir(fds[1])
         os.umask(umask)
         setgroups(groups)
-        libc.syscall(SYS_SETFSGID, gid)
-        libc.syscall(SYS_SETFSUID, uid)
+        # The effective ones, too: SO_PEERCRED shows them to the other end of an AF_UNIX socket. The real and
+        # the saved ones stay: they lead back, and keep the caller from sending signals here.
+        checked(libc.syscall(SYS_SETRESGID, -1, gid, -1))
+        checked(libc.syscall(SYS_SETRESUID, -1, uid, -1))
+        checked(libc.syscall(SYS_CAPSET, HEADER, self._own))  # a new effective user has none
         if joins:
             # The ids stay what they are, the capabilities become those within the namespace
             checked(libc.setns(fds[2], CLONE_NEWUSER))
@@ -89,8 +93,8 @@ class Actor:
 
     def put_back(self) -> None:
         checked(libc.syscall(SYS_CAPSET, HEADER, self._own))
-        libc.syscall(SYS_SETFSUID, self._uid)
-        libc.syscall(SYS_SETFSGID, self._gid)
+        checked(libc.syscall(SYS_SETRESUID, -1, self._uid, -1))
+        checked(libc.syscall(SYS_SETRESGID, -1, self._gid, -1))
         setgroups(self._groups)
         checked(libc.syscall(SYS_CAPSET, HEADER, self._own))  # setfsuid(2) touches them on the way
         die_with_parent()

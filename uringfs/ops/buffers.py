@@ -65,6 +65,10 @@ class Selection:
             count += 1
         return count
 
+    def last(self) -> bool:
+        """REQ_F_BL_EMPTY: no buffer is left behind these, which are put."""
+        return self._ring is None or not self._ring.available()
+
     def recycle(self) -> bool:
         """io_kbuf_recycle(): nothing was stored, give it back: select() again later. False if it cannot
         be given back any more: it stays the request's."""

@@ -1,0 +1,43 @@
+"""Waiting for a socket (io_uring/poll.c: io_arm_poll_handler())."""
+
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP
+from uringfs.host.base import File, Watch
+from uringfs.ops.request import Request
+
+
+class Readiness:
+    """Events of a file, edge by edge: one is remembered until it is waited for. What is ready at the
+    beginning is the first."""
+
+    def __init__(self, request: Request, file: File, events: int) -> None:
+        self._poller = request.context.host.poller
+        self._file = file
+        self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
+        self._event = trio.Event()
+        self._watch: Watch | None = None
+
+    def __enter__(self) -> Self:
+        self._watch = self._poller.watch(self._file, self._events, self._fire)
+        return self
+
+    def __exit__(
+        self, typ: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _fire(self, mask: int) -> None:
+        self._event.set()
+
+    def again(self) -> None:
+        """The next wait() only lets others have a turn."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event = trio.Event()

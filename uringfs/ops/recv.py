@@ -1,0 +1,265 @@
+"""RECV and RECVMSG, single and multishot (io_uring/net.c)."""
+
+import errno
+
+import trio
+
+from uringfs.abi.constants import IORING_CQE_F_SOCK_NONEMPTY, IOSQE_BUFFER_SELECT
+from uringfs.abi.events import EPOLLIN, EPOLLPRI, EPOLLRDHUP
+from uringfs.abi.net import (
+    IORING_RECV_MULTISHOT,
+    IORING_RECVSEND_BUNDLE,
+    IORING_RECVSEND_POLL_FIRST,
+    MSG_CTRUNC,
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_OOB,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    RECVMSG_OUT,
+)
+from uringfs.abi.structs import IOVEC
+from uringfs.errors import UringError
+from uringfs.host.base import File, Iovec
+from uringfs.host.sockets import Kind, kind, queued
+from uringfs.ops.buffers import Selection, select, select_bundle
+from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
+from uringfs.ops.msghdr import Msghdr
+from uringfs.ops.readiness import Readiness
+from uringfs.ops.received import Answer, Received, receive
+from uringfs.ops.request import Outcome, Request
+
+RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
+MULTISHOT_MAX_RETRY = 32
+INT_MAX = 0x7FFFFFFF
+CQE_F_MASK = IORING_CQE_F_SOCK_NONEMPTY
+
+
+class Message:
+    """struct io_sr_msg, and what prep has copied."""
+
+    def __init__(self, request: Request) -> None:
+        sqe = request.sqe
+        self.flags = sqe.ioprio
+        self.msg_flags = sqe.rw_flags
+        self.header: Msghdr | None = None
+        self.iovecs: list[Iovec] = []
+        self.length = 0
+        """How much of a provided buffer is to be used, 0 for all of it."""
+        self.limit = 0
+        """All that a multishot receives, 0 for no end (IORING_RECV_MSHOT_LIM)."""
+
+    @property
+    def multishot(self) -> bool:
+        return bool(self.flags & IORING_RECV_MULTISHOT)
+
+
+def _prep(request: Request, recv: bool) -> Message:
+    """io_recvmsg_prep()"""
+    sqe, selects = request.sqe, request.flags & IOSQE_BUFFER_SELECT
+    if sqe.off:
+        raise UringError(errno.EINVAL)
+    if sqe.ioprio & ~RECV_FLAGS:
+        raise UringError(errno.EINVAL, f"receive flags {sqe.ioprio:#x}")
+    message = Message(request)
+    if message.multishot:
+        if not selects:
+            raise UringError(errno.EINVAL, "many receives need provided buffers")
+        if message.msg_flags & MSG_WAITALL:
+            raise UringError(errno.EINVAL, "each of many is as long as it is")
+        if recv:
+            message.limit = sqe.file_index
+        elif sqe.file_index:
+            raise UringError(errno.EINVAL)
+    elif sqe.file_index:
+        raise UringError(errno.EINVAL)
+    if message.flags & IORING_RECVSEND_BUNDLE and not recv:
+        raise UringError(errno.EINVAL, "a message is no bundle")
+    request.data = message
+    return message
+
+
+def prep_recv(request: Request) -> None:
+    message = _prep(request, True)
+    if request.flags & IOSQE_BUFFER_SELECT:
+        message.length = request.sqe.len
+    else:
+        message.iovecs = import_ubuf(request.sqe.addr, request.sqe.len)
+
+
+def prep_recvmsg(request: Request) -> None:
+    """io_recvmsg_copy_hdr()"""
+    message, caller = _prep(request, False), request.caller
+    message.header = header = Msghdr.copy(caller.memory, request.sqe.addr)
+    header.check_iovlen()
+    if not request.flags & IOSQE_BUFFER_SELECT:
+        message.iovecs = import_iovec(caller, header.iov, header.iovlen)
+        return
+    if header.iovlen > 1:
+        raise UringError(errno.EINVAL, "provided buffers take the place of one iovec")
+    if header.iovlen:
+        message.length = IOVEC.unpack(caller.memory.read(header.iov, IOVEC.size))[1]
+    if message.multishot and RECVMSG_OUT.size + header.namelen + header.controllen > INT_MAX:
+        raise UringError(errno.EOVERFLOW)
+
+
+def issue(request: Request) -> Outcome:
+    """io_recv(), io_recvmsg()"""
+    file = request.file()
+    return Receive(request, file, kind(file)).issue()
+
+
+class Receive:
+    def __init__(self, request: Request, file: File, of: Kind) -> None:
+        self._request = request
+        self._message: Message = request.data
+        self._file = file
+        self._kind = of
+        self._iovecs = self._message.iovecs
+        self._selection: Selection | None = None
+        self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
+        self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE) and self._selects
+        self._left = self._message.limit
+        self._done = 0
+        self._shots = 0
+        self._more = 0  # what a bundle goes on with
+        self._retry_flags: int | None = None
+
+    def issue(self) -> Outcome:
+        if not self._message.flags & IORING_RECVSEND_POLL_FIRST:
+            try:
+                answer = self._receive()
+            except UringError as error:
+                if error.errno != errno.EAGAIN:
+                    return self._failed(error)
+            else:
+                return answer.res if not answer.passed else lambda: answer.deliver(self._request)
+        if self._message.msg_flags & MSG_DONTWAIT:
+            return self._failed(UringError(errno.EAGAIN))
+        return self._run
+
+    def _failed(self, error: UringError) -> int:
+        """io_sendrecv_fail(): what was received counts."""
+        if not self._done:
+            raise error
+        self._request.failed = True
+        if self._selection is not None:
+            self._request.cqe_flags |= self._selection.put(self._done)
+        return self._done
+
+    async def _run(self) -> int:
+        flags = self._message.msg_flags
+        events = 0 if flags & MSG_ERRQUEUE else EPOLLPRI if flags & MSG_OOB else EPOLLIN | EPOLLRDHUP
+        try:
+            with Readiness(self._request, self._file, events) as ready:
+                while True:
+                    await ready.wait()
+                    try:
+                        answer = self._receive()
+                    except UringError as error:
+                        if error.errno != errno.EAGAIN:
+                            return self._gone_or_failed(error)
+                        if self._shots > MULTISHOT_MAX_RETRY:
+                            ready.again()
+                        self._shots = 0
+                        continue
+                    return await answer.deliver(self._request) if answer.passed else answer.res
+        except trio.Cancelled:
+            if not self._done:
+                raise
+            return self._failed(UringError(errno.ECANCELED))
+
+    def _gone_or_failed(self, error: UringError) -> int:
+        if error.errno == errno.EFAULT and self._request.caller.memory.gone():
+            error = UringError(errno.ECANCELED)  # io_uring_files_cancel() comes before exit_mm()
+        return self._failed(error)
+
+    def _receive(self) -> Answer:
+        """Until it is done, or EAGAIN."""
+        while True:
+            got = self._once()
+            res = got.res + self._done if got.res > 0 else self._done or got.res
+            if not res:
+                self._recycle()
+            if self._finish(res, got):
+                return Answer(res, got)
+
+    def _finish(self, res: int, got: Received) -> bool:
+        """io_recv_finish(). EAGAIN if a multishot has to wait for its next."""
+        inq = queued(self._file, self._kind, self._hung_up())
+        flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
+        selection, self._selection = self._selection, None
+        empty = False
+        if selection is not None:
+            flags |= selection.put(got.res if self._bundle else res)
+            empty = self._bundle and selection.last()
+        if self._retry_flags is not None:
+            flags, self._retry_flags = self._retry_flags | flags & CQE_F_MASK, None
+        elif self._bundle and not empty and inq > 0 and got.res > 0:
+            self._retry_flags, self._more, self._done = flags & ~CQE_F_MASK, inq, res
+            return False
+        finished = got.res <= 0 or empty or self._limit_reached(res)
+        if not self._message.multishot or finished or not self._request.post_more(res, flags):
+            self._request.cqe_flags |= flags
+            return True
+        self._done = self._more = 0
+        if inq == 0 or self._shots >= MULTISHOT_MAX_RETRY:
+            self._shots += 1
+            raise UringError(errno.EAGAIN)
+        self._shots += 1
+        return False
+
+    def _limit_reached(self, res: int) -> bool:
+        if not self._message.limit:
+            return False
+        self._left -= min(res, self._left)
+        return not self._left
+
+    def _hung_up(self) -> bool:
+        return bool((self._request.context.host.poller.mask(self._file, EPOLLRDHUP) or 0) & EPOLLRDHUP)
+
+    def _once(self) -> Received:
+        """One try, or what MSG_WAITALL makes of it. EAGAIN."""
+        message, request = self._message, self._request
+        if self._selects and self._selection is None:
+            self._select()
+        try:
+            got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot)
+        except UringError as error:
+            if error.errno != errno.EAGAIN and self._retry_flags is not None:
+                got = Received(0)
+            else:
+                if not self._done:
+                    self._recycle()
+                raise
+        waitall = message.msg_flags & MSG_WAITALL and not (message.header and message.header.controllen)
+        if waitall and got.res < total(self._iovecs):
+            if got.res > 0 and self._kind.streams:
+                self._done += got.res
+                self._iovecs = advanced(self._iovecs, got.res)
+                raise UringError(errno.EAGAIN)
+            request.failed = True
+        elif message.msg_flags & MSG_WAITALL and got.flags & (MSG_TRUNC | MSG_CTRUNC):
+            request.failed = True
+        return got
+
+    def _select(self) -> None:
+        length = self._message.length
+        if self._left:
+            length = min(length or self._left, self._left)
+        try:
+            if self._bundle:
+                self._selection = select_bundle(self._request, min(length or self._more, self._more))
+            else:
+                self._selection = select(self._request, length, True)
+        except UringError:
+            self._request.failed = True
+            raise
+        self._iovecs = self._selection.iovecs
+        if length and not self._bundle:
+            self._iovecs = truncated(self._iovecs, length)
+
+    def _recycle(self) -> None:
+        if self._selection is not None and self._selection.recycle():
+            self._selection = None
+
