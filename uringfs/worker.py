@@ -44,6 +44,7 @@ from uringfs.ops.newfile import Deliveries
 from uringfs.ops.request import Attachment, Issue, Op, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
+from uringfs.ops.turns import Turns
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import SqPoller
 from uringfs.wait import CqWait
@@ -81,6 +82,7 @@ class Owners:
         self.host = host
         self.find_ring = find_ring
         """The ring behind an inode of the mount."""
+        self.positions = Turns()
         self._nursery = nursery
         self._pending: dict[int, dict[Request, Worker]] = {}
 
@@ -106,6 +108,7 @@ class Worker:
         self.ring = ring
         self.resources = Resources()
         self.host = owners.host
+        self.positions = owners.positions
         self.setup_flags = ring.geometry.flags
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
         """By SQ position: what a text request carries beside its SQE, and that SQE."""

@@ -4,6 +4,8 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -155,6 +157,74 @@ TEST(current_position)
 	EXPECT_EQ(lseek(file, 0, SEEK_CUR), 11);
 	EXPECT_EQ(OK(pread(file, buf, 20, 0)), 11);
 	EXPECT_EQ(memcmp(buf, "Jello world", 11), 0);
+}
+
+/* In one batch each goes on where the one before has ended. */
+TEST(a_batch_at_the_current_position)
+{
+	int file = make_file(1000);
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	OK(lseek(file, 100, SEEK_SET));
+	for (unsigned i = 0; i < 10; i++) {
+		struct io_uring_sqe sqe = rw_sqe(IORING_OP_READ, file, buf + i * 20, 20, (uint64_t)-1);
+
+		memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	}
+	EXPECT_EQ(ring_submit_wait(&r, 10), 10);
+	for (int i = 0; i < 10; i++)
+		EXPECT_EQ(ring_wait(&r).res, 20);
+	EXPECT(is_pattern(buf, 100, 200));
+	note("position %lld", (long long)lseek(file, 0, SEEK_CUR));
+}
+
+static char *stuck_page;
+static int stuck_file;
+
+static void *read_into_a_stuck_page(void *arg)
+{
+	return (void *)read(*(int *)arg, stuck_page, 10);
+}
+
+/* A thread that reads holds the file's position, here for as long as it pleases us. */
+TEST(a_held_position_holds_up_nobody_else)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register range;
+	struct uffdio_zeropage zero;
+	struct io_uring_sqe sqe;
+	struct uffd_msg msg;
+	struct ring r, other;
+	pthread_t thread;
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (uffd < 0)
+		skip("no userfaultfd");
+	OK(ioctl(uffd, UFFDIO_API, &api));
+	stuck_page = map_pages(1, PROT_READ | PROT_WRITE);
+	stuck_file = make_file(100);
+	OK(lseek(stuck_file, 0, SEEK_SET));
+	memset(&range, 0, sizeof(range));
+	range.range.start = (uintptr_t)stuck_page;
+	range.range.len = PAGE;
+	range.mode = UFFDIO_REGISTER_MODE_MISSING;
+	OK(ioctl(uffd, UFFDIO_REGISTER, &range));
+	ring_init(&r, 4, 0);
+	ring_init(&other, 4, 0);
+	EXPECT_EQ(pthread_create(&thread, NULL, read_into_a_stuck_page, &stuck_file), 0);
+	EXPECT_EQ(OK(read(uffd, &msg, sizeof(msg))), sizeof(msg)); /* now it holds it */
+	sqe = rw_sqe(IORING_OP_READ, stuck_file, buf, 10, (uint64_t)-1);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	ring_nop(&other, 7);
+	EXPECT_EQ(ring_submit_wait(&other, 1), 1);
+	note("the other ring goes on: %d", ring_wait(&other).res);
+	memset(&zero, 0, sizeof(zero));
+	zero.range = range.range;
+	OK(ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	EXPECT_EQ(pthread_join(thread, NULL), 0);
+	note("res=%d", ring_wait(&r).res);
 }
 
 TEST(append)

@@ -3,7 +3,7 @@
 Every method raises UringError with the errno the kernel would give. Addresses and sizes are bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -64,6 +64,8 @@ class File(Protocol):
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
     """try_read() works; False once the file has said that it knows no RWF_NOWAIT."""
+    identity: Hashable
+    """Of the file itself: the same for all that have it open."""
     refused: int
     """The errno of any read or write of it (a file of our own mount); 0 for none."""
     regular: bool
@@ -111,7 +113,7 @@ class File(Protocol):
     async def wait_writable(self) -> None:
         """Wait until a write would not block. Cancellable."""
 
-    def unread(self, count: int) -> None:
+    async def unread(self, count: int) -> None:
         """Move the current position back by count bytes: they could not be delivered."""
 
     def name(self) -> str:

@@ -293,6 +293,7 @@ class FakeFile:
         self.nowait = True
         self.refused = description.refused
         self.regular = not description.streaming
+        self.identity = id(description)
         self.pipe = description.streaming
         self.direct = False
         description.opens += 1
@@ -369,7 +370,8 @@ class FakeFile:
     async def wait(self) -> None:
         await self._opened().becomes_available()
 
-    def unread(self, count: int) -> None:
+    async def unread(self, count: int) -> None:
+        await trio.lowlevel.checkpoint()
         self._opened().give_back(count)
 
     def readable_mode(self) -> bool:

@@ -17,6 +17,7 @@ import termios
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -25,6 +26,7 @@ from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
+from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
 
 CURRENT_POSITION = -1
@@ -45,6 +47,8 @@ class LocalFile:
         self._users = 1
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
         device, inode, mode = native.fd_identity(fd)
+        self.identity = device, inode
+        self._prompt = not stat.S_ISREG(mode) or closes_promptly(device)
         self.inode = inode if device == own_device else 0
         self._limited = stat.S_ISREG(mode)  # generic_write_checks(): by RLIMIT_FSIZE
         self.regular = self._limited or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
@@ -172,8 +176,8 @@ class LocalFile:
     def fileno(self) -> int:
         return self._fd
 
-    def unread(self, count: int) -> None:
-        os.lseek(self._fd, -count, os.SEEK_CUR)
+    async def unread(self, count: int) -> None:
+        await self._in_thread(lambda: os.lseek(self._fd, -count, os.SEEK_CUR))
 
     @property
     def fd(self) -> int:
@@ -197,8 +201,12 @@ class LocalFile:
 
     def _close_fd(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if fd < 0:
+            return
+        if self._prompt:
             os.close(fd)
+        else:
+            trio.lowlevel.start_thread_soon(partial(os.close, fd), lambda outcome: None)
 
     async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True) -> T:
         """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops.resources import Resources
+from uringfs.ops.turns import Turns
 from uringfs.ring.ring import Ring
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class RingContext(Protocol):
     setup_flags: int
     deliveries: "Deliveries"
     ring: Ring
+    positions: Turns
+    """Whose turn it is at the current position of a file. One for all rings."""
     disabled: bool
     timeouts: "Timeouts"
     flushed: int

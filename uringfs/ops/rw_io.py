@@ -45,14 +45,31 @@ class Transfer:
         self._fixed = memory
         self._total = total(iovecs)
         self._done = 0
+        self._back = 0
+        """Bytes by which the current position has to go back."""
         self._flags = sqe.rw_flags & ~RWF_NOWAIT
         self._nowait = bool(sqe.rw_flags & RWF_NOWAIT)
         self._offset = -1 if sqe.off == CURRENT_POSITION else sqe.off
         self._check(attributes)
 
     def issue(self) -> int | Pending:
+        if self._offset < 0 and not self._file.streaming:
+            return self._at_current_position()
         done = self._inline()
         return self._rest if done is None else done
+
+    def _at_current_position(self) -> Pending:
+        """Whoever reads or writes the same open file in another thread holds f_pos_lock, and may do so for
+        as long as it likes: only a thread of ours may ask for it. They go in their order, as inline."""
+        if self._nowait:
+            self._flags |= RWF_NOWAIT
+        turn = self._request.context.positions.take(self._file.identity)
+
+        async def rest() -> int:
+            async with turn:
+                return await self._rest()
+
+        return rest
 
     # ---- what a direction provides ----
 
@@ -126,6 +143,14 @@ class Transfer:
             raise
 
     async def _wait_for_all(self) -> int:
+        try:
+            return await self._transfer()
+        finally:
+            if self._back:
+                # kiocb_done() moves the position for a whole success only
+                await self._file.unread(self._back)
+
+    async def _transfer(self) -> int:
         while self._done < self._total or self._done == 0:
             try:
                 moved = await self._wait()
@@ -231,8 +256,7 @@ class Reading(Transfer):
         if stored == len(data):
             return stored or None
         if self._offset < 0 and not self._file.streaming:
-            # io_req_rw_complete() moves the position of a whole success only
-            self._file.unread(self._done - stored + len(data))
+            self._back = self._done - stored + len(data)
         if not self._done:
             raise UringError(errno.EFAULT)
         return None
@@ -303,6 +327,6 @@ class Writing(Transfer):
             self._request.caller.signal(signal.SIGPIPE)
 
     def _failed(self, error: UringError) -> int:
-        if self._done and self._offset < 0 and not self._file.streaming:
-            self._file.unread(self._done)  # kiocb_done() moves the position of a whole success only
+        if self._offset < 0 and not self._file.streaming:
+            self._back = self._done
         return super()._failed(error)
