@@ -15,9 +15,8 @@ import trio
 
 from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
-    IORING_ENTER_ABS_TIMER,
-    IORING_ENTER_EXT_ARG,
     IORING_ENTER_GETEVENTS,
+    IORING_ENTER_REGISTERED_RING,
     IORING_ENTER_SQ_WAIT,
     IORING_ENTER_SQ_WAKEUP,
     IORING_SETUP_DEFER_TASKRUN,
@@ -41,23 +40,18 @@ from uringfs.errors import UringError
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops import timeout
 from uringfs.ops.newfile import Deliveries
+from uringfs.ops.context import RingContext
 from uringfs.ops.request import Attachment, Issue, Op, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
 from uringfs.ops.turns import Turns
+from uringfs.ring.geometry import SUPPORTED_ENTER_FLAGS
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import SqPoller
 from uringfs.wait import CqWait
 
 log = logging.getLogger(__name__)
 
-ENTER_FLAGS = (
-    IORING_ENTER_GETEVENTS
-    | IORING_ENTER_SQ_WAKEUP
-    | IORING_ENTER_SQ_WAIT
-    | IORING_ENTER_EXT_ARG
-    | IORING_ENTER_ABS_TIMER
-)
 IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61))
 """io_issue_def.iopoll: what a ring with IORING_SETUP_IOPOLL takes."""
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
@@ -85,6 +79,7 @@ class Owners:
         self.positions = Turns()
         self._nursery = nursery
         self._pending: dict[int, dict[Request, Worker]] = {}
+        self._registered_rings: dict[int, dict[int, RingContext]] = {}
 
     def add(self, tid: int, request: Request, worker: "Worker") -> None:
         if tid not in self._pending:
@@ -94,6 +89,17 @@ class Owners:
 
     def remove(self, tid: int, request: Request) -> None:
         self._pending.get(tid, {}).pop(request, None)
+
+    def registered_rings(self, tid: int) -> dict[int, RingContext]:
+        """By index; they go with the thread."""
+        if tid not in self._registered_rings:
+            self._registered_rings[tid] = {}
+            self._nursery.start_soon(self._forget, tid)
+        return self._registered_rings[tid]
+
+    async def _forget(self, tid: int) -> None:
+        await self.host.exited(tid)
+        del self._registered_rings[tid]
 
     async def _watch(self, tid: int) -> None:
         await self.host.exited(tid)
@@ -142,8 +148,10 @@ class Worker:
         self, caller: Caller, to_submit: int, min_complete: int, flags: int, arg: int, argsz: int
     ) -> Entered:
         """io_uring_enter(2). EINVAL, EFAULT; Cancelled while queued leaves nothing done."""
-        if flags & ~ENTER_FLAGS:
-            raise UringError(errno.EINVAL, f"enter flags {flags & ~ENTER_FLAGS:#x} are not supported")
+        if flags & ~SUPPORTED_ENTER_FLAGS:
+            raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
+        if flags & IORING_ENTER_REGISTERED_RING:
+            self.check_registered(caller)
         if self.disabled:
             raise UringError(errno.EBADFD, "the ring is disabled: IORING_REGISTER_ENABLE_RINGS")
         self.ring.counters.enters += 1
@@ -509,6 +517,13 @@ class Worker:
 
     def link_last(self) -> Request | None:
         return self._last if self._head is not None else None
+
+    def registered_rings(self, tid: int) -> dict[int, RingContext]:
+        return self._owners.registered_rings(tid)
+
+    def check_registered(self, caller: Caller) -> None:
+        if self not in self._owners.registered_rings(caller.tid).values():
+            raise UringError(errno.EBADF, "this thread has not registered the ring")
 
     def ring_of(self, file: File) -> "Worker | None":
         return self._owners.find_ring(file.inode) if file.inode else None

@@ -27,7 +27,6 @@ def document() -> str:
     from uringfs.ops.table import TABLE
     from uringfs.register.table import REGISTER
     from uringfs.ring import geometry
-    from uringfs.worker import ENTER_FLAGS as ENTER_SUPPORTED
 
     lines = [HEAD, "| number | opcode | support | note |", "|---|---|---|---|"]
     lines += [f"| {op.number} | {op.name} | {op.support} | {op.note} |" for op in TABLE]
@@ -36,7 +35,7 @@ def document() -> str:
     for title, names, supported in (
         ("Setup flags", SETUP_FLAGS, geometry.SUPPORTED_SETUP_FLAGS),
         ("Features", FEATURES, geometry.FEATURES),
-        ("Enter flags", ENTER_FLAGS, ENTER_SUPPORTED),
+        ("Enter flags", ENTER_FLAGS, geometry.SUPPORTED_ENTER_FLAGS),
     ):
         yes = [name for bit, name in enumerate(names) if supported >> bit & 1]
         no = [name for bit, name in enumerate(names) if not supported >> bit & 1]

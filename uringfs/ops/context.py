@@ -69,5 +69,11 @@ class RingContext(Protocol):
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 
+    def registered_rings(self, tid: int) -> "dict[int, RingContext]":
+        """What a thread has registered with IORING_REGISTER_RING_FDS, by index."""
+
+    def check_registered(self, caller: Caller) -> None:
+        """EBADF unless this ring is among them."""
+
     def cancel(self, request: "Request") -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it is quicker."""

@@ -28,6 +28,7 @@ from uringfs.ops import (
     xattr,
 )
 from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
+from uringfs.ops.filetable import issue_files_update, prep_files_update
 from uringfs.ops.request import Op, Pending, Request
 from uringfs.ops.rw_select import issue_multishot
 
@@ -74,7 +75,7 @@ TABLE = (
     Op(17, "FALLOCATE", sync.prep_fallocate, sync.issue_fallocate, "full"),
     Op(18, "OPENAT", openclose.prep_openat, openclose.issue_open, "full", FETCHES),
     Op(19, "CLOSE", openclose.prep_close, openclose.issue_close, "full", FETCHES),
-    _none(20, "FILES_UPDATE"),
+    Op(20, "FILES_UPDATE", prep_files_update, issue_files_update, "full"),
     Op(21, "STATX", statx.prep, statx.issue, "full"),
     Op(22, "READ", rw.prep, rw.issue_read, "full", ioprio=True, buffer_select=True),
     Op(23, "WRITE", rw.prep, rw.issue_write, "full", ioprio=True),

@@ -4,20 +4,17 @@ import errno
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.host.base import File
+from uringfs.ops import filetable
+from uringfs.ops.filetable import FD, U32, close_file, registrable, tag_at
 from uringfs.ops.resources import Node
 from uringfs.register.registration import Registration
 
 IORING_MAX_FIXED_FILES = 1 << 20
-IORING_REGISTER_FILES_SKIP = -2
 IORING_RSRC_REGISTER_SPARSE = 1
 RSRC_REGISTER = Struct("<IIQQQ")  # struct io_uring_rsrc_register: nr, flags, resv2, data, tags
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
 RSRC_UPDATE2 = Struct("<IIQQII")  # struct io_uring_rsrc_update2: offset, resv, data, tags, nr, resv2
 FILE_INDEX_RANGE = Struct("<IIQ")  # struct io_uring_file_index_range: off, len, resv
-FD = Struct("<i")
-TAG = Struct("<Q")
-U32 = 0xFFFFFFFF
 
 
 def register_files(call: Registration) -> int:
@@ -60,36 +57,19 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> None:
     call.ring.resources.file_alloc_hint = 0
     try:
         for index in range(nr):
-            tag = _tag(call, tags, index)
+            tag = tag_at(call.caller, tags, index)
             fd = FD.unpack(call.caller.memory.read(data + 4 * index, 4))[0] if data else -1
             if fd == -1:
                 if tag:
                     raise UringError(errno.EINVAL, "an empty slot takes no tag")
                 continue
-            table.put(index, Node(registrable(call, fd), _close, tag, call.post_tag))
+            table.put(index, Node(registrable(call.caller, fd), close_file, tag, call.post_tag))
     except UringError:
         for node in table.nodes:
             if node is not None:
                 node.tag = 0  # io_clear_table_tags(): a failed registration posts nothing
         table.clear()
         raise
-
-
-def _tag(call: Registration, tags: int, index: int) -> int:
-    return int(TAG.unpack(call.caller.memory.read(tags + 8 * index, 8))[0]) if tags else 0
-
-
-def registrable(call: Registration, fd: int) -> File:
-    """EBADF, for a ring too: it could keep itself alive."""
-    file = call.caller.file(fd)
-    if file.refused:
-        file.close()
-        raise UringError(errno.EBADF, "a ring cannot be registered in a ring")
-    return file
-
-
-def _close(file: File) -> None:
-    file.close()
 
 
 def unregister_files(call: Registration) -> int:
@@ -107,13 +87,13 @@ def update_files(call: Registration) -> int:
     offset, resv, data = RSRC_UPDATE.unpack(call.read(RSRC_UPDATE.size))
     if resv:
         raise UringError(errno.EINVAL)
-    return update(call, offset, data, 0, call.nr_args)
+    return _update(call, offset, data, 0, call.nr_args)
 
 
 def update_files2(call: Registration) -> int:
     """io_register_rsrc_update()"""
     offset, data, tags, nr = rsrc_update2(call)
-    return update(call, offset, data, tags, nr)
+    return _update(call, offset, data, tags, nr)
 
 
 def rsrc_update2(call: Registration) -> tuple[int, int, int, int]:
@@ -126,31 +106,8 @@ def rsrc_update2(call: Registration) -> tuple[int, int, int, int]:
     return offset, data, tags, nr
 
 
-def update(call: Registration, offset: int, data: int, tags: int, nr: int) -> int:
-    """__io_sqe_files_update(): how many slots were done; an error only if none was."""
-    table = call.resources.files
-    if table.nodes is None:
-        raise UringError(errno.ENXIO, "no files are registered")
-    if offset + nr > U32:
-        raise UringError(errno.EOVERFLOW)
-    if offset + nr > len(table.nodes):
-        raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(table.nodes)}")
-    for done in range(nr):
-        try:
-            tag = _tag(call, tags, done)
-            (fd,) = FD.unpack(call.caller.memory.read(data + 4 * done, 4))
-            if fd in (IORING_REGISTER_FILES_SKIP, -1) and tag:
-                raise UringError(errno.EINVAL)
-            if fd == IORING_REGISTER_FILES_SKIP:
-                continue
-            table.put(offset + done, None)
-            if fd != -1:
-                table.put(offset + done, Node(registrable(call, fd), _close, tag, call.post_tag))
-        except UringError:
-            if not done:
-                raise
-            return done
-    return nr
+def _update(call: Registration, offset: int, data: int, tags: int, nr: int) -> int:
+    return filetable.update_files(call.resources, call.caller, offset, data, nr, tags, call.post_tag)
 
 
 def file_alloc_range(call: Registration) -> int:

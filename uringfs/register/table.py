@@ -13,9 +13,14 @@ from uringfs.register.eventfd import register_eventfd, register_eventfd_async, u
 from uringfs.register.iowq import register_iowq_aff, register_iowq_max_workers, unregister_iowq_aff
 from uringfs.register.pbuf import pbuf_status, register_pbuf_ring, unregister_pbuf_ring
 from uringfs.register.personality import register_personality, unregister_personality
+from uringfs.register.query import query
 from uringfs.register.registration import Registration
 from uringfs.register.restrictions import register_restrictions
+from uringfs.register.ringfds import register_ring_fds, unregister_ring_fds
+from uringfs.register.sync_cancel import sync_cancel
+from uringfs.ring.geometry import SUPPORTED_ENTER_FLAGS
 
+IORING_REGISTER_USE_REGISTERED_RING = 1 << 31
 Handler = Callable[[Registration], int]
 
 
@@ -27,6 +32,16 @@ def _bare(handler: Handler) -> Handler:
         return handler(call)
 
     return checked
+
+
+def _not_built(call: Registration) -> int:
+    """What a kernel without CONFIG_NET_RX_BUSY_POLL or CONFIG_IO_URING_ZCRX answers."""
+    call.need_one()
+    raise UringError(errno.EOPNOTSUPP)
+
+
+def _query(call: Registration) -> int:
+    return query(call, max(REGISTER) + 1, SUPPORTED_ENTER_FLAGS)
 
 
 def _enable_rings(call: Registration) -> int:
@@ -56,18 +71,28 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     17: ("REGISTER_IOWQ_AFF", register_iowq_aff),
     18: ("UNREGISTER_IOWQ_AFF", _bare(unregister_iowq_aff)),
     19: ("REGISTER_IOWQ_MAX_WORKERS", register_iowq_max_workers),
+    20: ("REGISTER_RING_FDS", register_ring_fds),
+    21: ("UNREGISTER_RING_FDS", unregister_ring_fds),
     22: ("REGISTER_PBUF_RING", register_pbuf_ring),
     23: ("UNREGISTER_PBUF_RING", unregister_pbuf_ring),
+    24: ("REGISTER_SYNC_CANCEL", sync_cancel),
     25: ("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
     26: ("REGISTER_PBUF_STATUS", pbuf_status),
+    27: ("REGISTER_NAPI", _not_built),
+    28: ("UNREGISTER_NAPI", _not_built),
     29: ("REGISTER_CLOCK", register_clock),
     30: ("REGISTER_CLONE_BUFFERS", buffers.clone_buffers),
+    32: ("REGISTER_ZCRX_IFQ", _not_built),
+    35: ("REGISTER_QUERY", _query),
 }
 # fmt: on
 
 
 def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: int) -> int:
     """io_uring_register(2) on a ring. EINVAL for an unknown opcode, and what its handler raises."""
+    if opcode & IORING_REGISTER_USE_REGISTERED_RING:
+        ring.check_registered(caller)
+        opcode &= ~IORING_REGISTER_USE_REGISTERED_RING
     row = REGISTER.get(opcode)
     if row is None:
         raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")

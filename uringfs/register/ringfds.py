@@ -1,0 +1,71 @@
+"""IORING_REGISTER_RING_FDS (io_uring/tctx.c): a thread's short names for its rings.
+
+A control write names its ring by the file it is written to, so IORING_ENTER_REGISTERED_RING selects nothing
+here: it is an assertion that this thread has registered this ring, EBADF if it has not.
+"""
+
+import errno
+from collections.abc import Callable
+from struct import Struct
+
+from uringfs.errors import UringError
+from uringfs.register.registration import Registration
+
+RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
+IO_RINGFD_REG_MAX = 16
+U32 = 0xFFFFFFFF
+
+
+def register_ring_fds(call: Registration) -> int:
+    """io_ringfd_register(): how many; the slots taken are written back."""
+    return _each(call, _register)
+
+
+def unregister_ring_fds(call: Registration) -> int:
+    """io_ringfd_unregister()"""
+    return _each(call, _unregister)
+
+
+def _each(call: Registration, act: Callable[[Registration, int, int, int, int], None]) -> int:
+    if not call.nr_args or call.nr_args > IO_RINGFD_REG_MAX:
+        raise UringError(errno.EINVAL)
+    for done in range(call.nr_args):
+        address = call.arg + done * RSRC_UPDATE.size
+        try:
+            act(call, address, *RSRC_UPDATE.unpack(call.caller.memory.read(address, RSRC_UPDATE.size)))
+        except UringError:
+            if not done:
+                raise
+            return done
+    return call.nr_args
+
+
+def _register(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
+    """io_ring_add_registered_fd()"""
+    if resv or (offset != U32 and offset >= IO_RINGFD_REG_MAX):
+        raise UringError(errno.EINVAL)
+    slots = call.ring.registered_rings(call.caller.tid)
+    candidates = range(IO_RINGFD_REG_MAX) if offset == U32 else (offset,)
+    fd = data & U32
+    file = call.caller.file(fd - (fd >> 31 << 32))
+    try:
+        ring = call.ring.ring_of(file)
+    finally:
+        file.close()
+    if ring is None:
+        raise UringError(errno.EOPNOTSUPP, "no ring of this mount")
+    free = next((slot for slot in candidates if slot not in slots), None)
+    if free is None:
+        raise UringError(errno.EBUSY)
+    slots[free] = ring
+    try:
+        call.caller.memory.write(address, RSRC_UPDATE.pack(free, resv, data))
+    except UringError:
+        del slots[free]
+        raise
+
+
+def _unregister(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
+    if resv or data or offset >= IO_RINGFD_REG_MAX:
+        raise UringError(errno.EINVAL)
+    call.ring.registered_rings(call.caller.tid).pop(offset, None)
