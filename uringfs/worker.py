@@ -39,8 +39,8 @@ from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops import timeout
-from uringfs.ops.newfile import Deliveries
 from uringfs.ops.context import RingContext
+from uringfs.ops.newfile import Deliveries
 from uringfs.ops.request import Attachment, Issue, Op, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.ops.table import lookup
