@@ -27,7 +27,7 @@
 #define DRAIN IOSQE_IO_DRAIN
 #define UNUSED __attribute__((unused))
 
-static struct __kernel_timespec never UNUSED = {1000, 0}, soon UNUSED = {0, 2000000}, now UNUSED = {0, 0};
+static struct __kernel_timespec never UNUSED = {1000, 0}, soon UNUSED = {0, 50000000}, now UNUSED = {0, 0};
 
 static inline struct io_uring_sqe *queue(struct ring *r, unsigned op, uint64_t user_data, unsigned flags)
 {

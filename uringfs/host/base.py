@@ -243,6 +243,12 @@ class Poller(Protocol):
     def dispatch(self) -> None:
         """Call fire at once for what is ready now."""
 
+    async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
+        """epoll_ctl(2): number is the target's descriptor in the caller's table. Not cancelled once begun."""
+
+    async def epoll_wait(self, epoll: File, most: int) -> bytes:
+        """epoll_wait(2) without waiting: the struct epoll_events. EINVAL."""
+
     async def ask(self, file: File, events: int) -> int:
         """mask(), from a thread. Cancellable."""
 

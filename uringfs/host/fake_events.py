@@ -1,5 +1,6 @@
 """The fake host's timers, on trio's clock (so MockClock moves them), and its poller."""
 
+import errno
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 import trio
 
 from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
+from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.timers import Heap, Timer
 
@@ -103,6 +105,12 @@ class FakePoller:
         new, self._new = self._new, []
         for watch in new:
             watch.look()
+
+    async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
+        raise UringError(errno.EINVAL, "no fake file is an epoll instance")
+
+    async def epoll_wait(self, epoll: File, most: int) -> bytes:
+        raise UringError(errno.EINVAL, "no fake file is an epoll instance")
 
     async def ask(self, file: File, events: int) -> int:
         raise AssertionError("no fake file's poll blocks")

@@ -7,6 +7,7 @@ kernel waits for our answer to its FUSE_POLL. For the same reason files whose po
 instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
 """
 
+import ctypes
 import fcntl
 import logging
 import os
@@ -22,6 +23,7 @@ from uringfs import native
 from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
 from uringfs.errors import UringError
 from uringfs.host.base import File
+from uringfs.host.descriptors import Descriptors
 from uringfs.host.files import LocalFile
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,9 @@ MOST = 256
 """Events taken before others get a turn."""
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
+_libc = ctypes.CDLL(None, use_errno=True)
+EPOLL_EVENT_SIZE = 12
+"""struct epoll_event, packed on x86-64."""
 MAX_SLOW = 64
 """Threads that wait in polls which may block."""
 
@@ -212,6 +217,7 @@ class LocalPoller:
 
     def __init__(self) -> None:
         self._poller = Poller()
+        self._descriptors = Descriptors()
         self._limiter = trio.CapacityLimiter(MAX_SLOW)
 
     def mask(self, file: File, events: int) -> int | None:
@@ -223,6 +229,25 @@ class LocalPoller:
 
     def dispatch(self) -> None:
         self._poller.dispatch()
+
+    async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
+        await self._descriptors.epoll_ctl(_fd(epoll), operation, _fd(target), number, event)
+
+    async def epoll_wait(self, epoll: File, most: int) -> bytes:
+        fd = fcntl.fcntl(_fd(epoll), fcntl.F_DUPFD_CLOEXEC, 0)
+
+        def take() -> bytes:
+            events = ctypes.create_string_buffer(most * EPOLL_EVENT_SIZE)
+            try:
+                count = _libc.epoll_wait(fd, events, most, 0)
+                if count < 0:
+                    raise UringError(ctypes.get_errno())
+                return events.raw[: count * EPOLL_EVENT_SIZE]
+            finally:
+                os.close(fd)
+
+        # what is taken out must arrive: no cancellation
+        return await trio.to_thread.run_sync(take, limiter=self._limiter)
 
     async def ask(self, file: File, events: int) -> int:
         return await SlowPoll(_fd(file), events).run(self._limiter, 0)
