@@ -314,7 +314,7 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 		mask = old;
 		if (arg && !(flags & IORING_ENTER_EXT_ARG)) {
 			memcpy(&mask, arg, sizeof(mask));
-		} else if (arg) {
+		} else if (arg && !(flags & (1U << 6))) { /* EXT_ARG_REG: arg is no address */
 			uint64_t sigmask; /* io_uring_getevents_arg.sigmask, the first field */
 
 			memcpy(&sigmask, arg, sizeof(sigmask));

@@ -3,10 +3,11 @@
 import errno
 import time
 from collections.abc import Callable
+from struct import Struct
 
 import trio
 
-from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG
+from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_ENTER_EXT_ARG_REG
 from uringfs.abi.structs import GETEVENTS_ARG, KERNEL_SIGSET_SIZE, TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.base import Caller
@@ -14,6 +15,9 @@ from uringfs.ring.queues import U32, distance
 from uringfs.ring.ring import Ring
 
 NSEC = 1_000_000_000
+# struct io_uring_reg_wait: ts, min_wait_usec, flags, sigmask, sigmask_sz, pad[3], pad2[2]
+REG_WAIT = Struct("<16sIIQI28x")
+IORING_REG_WAIT_TS = 1
 FOREVER = float("inf")
 
 
@@ -40,7 +44,10 @@ class CqWait:
         """None if there is nothing to wait for. EINVAL and EFAULT of the extended arguments."""
         timeout, min_wait = FOREVER, 0.0
         if flags & IORING_ENTER_EXT_ARG:
-            arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags, ring.clock)
+            if flags & IORING_ENTER_EXT_ARG_REG:
+                arg, argsz, timeout, min_wait = _registered_arg(ring, arg, argsz, flags)
+            else:
+                arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags, ring.clock)
         ring.flush()
         min_events = min(min_events, ring.cq.entries)
         if ring.cq.ready() >= min_events:
@@ -110,8 +117,26 @@ def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int, clock: int) -> tu
     sigmask, sigmask_size, min_wait, ts = GETEVENTS_ARG.unpack(caller.memory.read(arg, argsz))
     timeout = FOREVER
     if ts:
-        seconds, nanoseconds = TIMESPEC.unpack(caller.memory.read(ts, TIMESPEC.size))
-        timeout = seconds + nanoseconds / NSEC
-        if flags & IORING_ENTER_ABS_TIMER:
-            timeout -= time.clock_gettime(clock)
+        timeout = _timeout(caller.memory.read(ts, TIMESPEC.size), flags, clock)
     return sigmask, sigmask_size, timeout, min_wait / 1e6
+
+
+def _registered_arg(ring: Ring, offset: int, argsz: int, flags: int) -> tuple[int, int, float, float]:
+    """The same, from registered memory (io_get_ext_arg_reg())."""
+    if argsz != REG_WAIT.size:
+        raise UringError(errno.EINVAL, f"io_uring_reg_wait is {REG_WAIT.size} bytes, not {argsz}")
+    if ring.wait_region is None or offset % 8 or offset + argsz > ring.wait_region[1]:
+        raise UringError(errno.EFAULT, "not within the registered wait region")
+    region = ring.wait_region[0].read(offset, argsz)
+    ts, min_wait, wait_flags, sigmask, sigmask_size = REG_WAIT.unpack(region)
+    if wait_flags & ~IORING_REG_WAIT_TS:
+        raise UringError(errno.EINVAL)
+    timeout = _timeout(ts, flags, ring.clock) if wait_flags & IORING_REG_WAIT_TS else FOREVER
+    return sigmask, sigmask_size, timeout, min_wait / 1e6
+
+
+def _timeout(timespec: bytes, flags: int, clock: int) -> float:
+    """Seconds from now."""
+    seconds, nanoseconds = TIMESPEC.unpack(timespec)
+    timeout: float = seconds + nanoseconds / NSEC
+    return timeout - time.clock_gettime(clock) if flags & IORING_ENTER_ABS_TIMER else timeout

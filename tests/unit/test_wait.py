@@ -260,7 +260,7 @@ async def test_arguments_that_are_refused(bench: Bench) -> None:
     assert bench.ring.waiters == []
 
 
-@pytest.mark.parametrize("bit", [4, 6, *range(8, 32)])
+@pytest.mark.parametrize("bit", range(8, 32))
 async def test_unknown_flags_are_refused_before_anything_is_done(bench: Bench, bit: int) -> None:
     bench.client.push(nop(1))
     assert await failing(bench, 1, 0, 1 << bit) == errno.EINVAL

@@ -112,6 +112,8 @@ class Resources:
     """Credentials by id, as Caller.credentials() gave them."""
     next_personality: int = 1
     restrictions: Restrictions | None = None
+    mem_region: bool = False
+    """IORING_REGISTER_MEM_REGION has been called."""
     iowq_workers: tuple[int, int] | None = None
     """IORING_REGISTER_IOWQ_MAX_WORKERS: bounded, unbounded."""
 

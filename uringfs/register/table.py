@@ -14,9 +14,11 @@ from uringfs.register.iowq import register_iowq_aff, register_iowq_max_workers, 
 from uringfs.register.pbuf import pbuf_status, register_pbuf_ring, unregister_pbuf_ring
 from uringfs.register.personality import register_personality, unregister_personality
 from uringfs.register.query import query
+from uringfs.register.region import register_mem_region
 from uringfs.register.registration import Registration
 from uringfs.register.restrictions import register_restrictions
 from uringfs.register.ringfds import register_ring_fds, unregister_ring_fds
+from uringfs.register.send_msg_ring import send_msg_ring
 from uringfs.register.sync_cancel import sync_cancel
 from uringfs.ring.geometry import SUPPORTED_ENTER_FLAGS
 
@@ -82,7 +84,9 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     28: ("UNREGISTER_NAPI", _not_built),
     29: ("REGISTER_CLOCK", register_clock),
     30: ("REGISTER_CLONE_BUFFERS", buffers.clone_buffers),
+    31: ("REGISTER_SEND_MSG_RING", send_msg_ring),
     32: ("REGISTER_ZCRX_IFQ", _not_built),
+    34: ("REGISTER_MEM_REGION", register_mem_region),
     35: ("REGISTER_QUERY", _query),
 }
 # fmt: on

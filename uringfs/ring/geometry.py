@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uringfs.abi.constants import (
     IORING_ENTER_ABS_TIMER,
     IORING_ENTER_EXT_ARG,
+    IORING_ENTER_EXT_ARG_REG,
     IORING_ENTER_GETEVENTS,
     IORING_ENTER_NO_IOWAIT,
     IORING_ENTER_REGISTERED_RING,
@@ -95,6 +96,7 @@ SUPPORTED_ENTER_FLAGS = (
     | IORING_ENTER_EXT_ARG
     | IORING_ENTER_REGISTERED_RING
     | IORING_ENTER_ABS_TIMER
+    | IORING_ENTER_EXT_ARG_REG
     | IORING_ENTER_NO_IOWAIT  # who waits here is not counted as waiting for I/O anyway
 )
 FEATURES = (

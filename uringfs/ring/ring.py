@@ -27,6 +27,12 @@ class EventFdSignal(Protocol):
     def close(self) -> None: ...
 
 
+class Region(Protocol):
+    """Registered memory (register/region.py). Offsets in bytes."""
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+
 @dataclass(slots=True)
 class Counters:
     """Since setup; what `cat` and the xattrs show."""
@@ -54,6 +60,8 @@ class Ring:
         self.eventfd: EventFdSignal | None = None
         self.from_worker = False
         """Some of what is posted and not published is of requests that io-wq would have done."""
+        self.wait_region: tuple[Region, int] | None = None
+        """Registered arguments of waits (IORING_ENTER_EXT_ARG_REG), and their size."""
         self.clock = time.CLOCK_MONOTONIC
         """Of waits (IORING_REGISTER_CLOCK)."""
 

@@ -1,0 +1,36 @@
+"""IORING_REGISTER_SEND_MSG_RING (io_uring/register.c): a message to a ring from who has none. The kernel
+takes -1 for the ring's descriptor; a control write goes to any ring file of the mount."""
+
+import errno
+
+from uringfs.abi.constants import OPCODES
+from uringfs.abi.events import IORING_MSG_DATA, IORING_MSG_RING_CQE_SKIP, IORING_MSG_RING_FLAGS_PASS
+from uringfs.abi.structs import SQE, Sqe
+from uringfs.errors import UringError
+from uringfs.ops.msg_ring import U32, Message, send_data
+from uringfs.register.registration import Registration
+
+IORING_OP_MSG_RING = OPCODES.index("MSG_RING")
+
+
+def send_msg_ring(call: Registration) -> int:
+    """io_uring_register_send_msg_ring(), io_uring_sync_msg_ring()"""
+    call.need_one()
+    sqe = Sqe._make(SQE.unpack(call.read(SQE.size)))
+    if sqe.flags or sqe.opcode != IORING_OP_MSG_RING:
+        raise UringError(errno.EINVAL)
+    if sqe.buf_index or sqe.personality:
+        raise UringError(errno.EINVAL)
+    if sqe.rw_flags & ~(IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS):
+        raise UringError(errno.EINVAL)
+    if sqe.addr & U32 != IORING_MSG_DATA:
+        raise UringError(errno.EINVAL, "only data")
+    file = call.caller.file(sqe.fd)
+    try:
+        target = call.ring.ring_of(file)
+    finally:
+        file.close()
+    if target is None:
+        raise UringError(errno.EBADFD, "not a ring of this mount")
+    message = Message(IORING_MSG_DATA, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, sqe.rw_flags)
+    return send_data(message, target)
