@@ -28,6 +28,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
+from uringfs.host.threads import Threads
 
 CURRENT_POSITION = -1
 _KCMP_FILE = 0
@@ -39,9 +40,9 @@ T = TypeVar("T")
 class LocalFile:
     """A duplicate descriptor, closed by close() or, if a thread still uses it, when that thread ends."""
 
-    def __init__(self, fd: int, own_device: int, limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, fd: int, own_device: int, threads: Threads) -> None:
         self._fd = fd
-        self._limiter = limiter
+        self._pool = threads
         self._lock = threading.Lock()
         self._threads = 0
         self._users = 1
@@ -132,7 +133,7 @@ class LocalFile:
                     data = data[: within_fsize(self._fd, len(data), offset, append, limit)]
                 return self._write_or_raise(data, offset, flags, iovecs)
 
-        return await self._in_thread(run, abandon=not self.regular)
+        return await self._in_thread(run, serial=self.regular)
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
         def run() -> int:
@@ -208,8 +209,9 @@ class LocalFile:
         else:
             trio.lowlevel.start_thread_soon(partial(os.close, fd), lambda outcome: None)
 
-    async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True) -> T:
-        """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts."""
+    async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: bool = False) -> T:
+        """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts.
+        serial: behind the others that write to this file (and no abandon)."""
         with self._lock:
             self._threads += 1
         started = given_up = False
@@ -226,7 +228,10 @@ class LocalFile:
                 self._thread_ended()
 
         try:
-            return await trio.to_thread.run_sync(run, abandon_on_cancel=abandon, limiter=self._limiter)
+            if serial:
+                return await self._pool.serial.run(self.identity, run)
+            limiter = self._pool.limiter
+            return await trio.to_thread.run_sync(run, abandon_on_cancel=abandon, limiter=limiter)
         except trio.Cancelled:
             with self._lock:
                 given_up = not started  # it waited for a free thread

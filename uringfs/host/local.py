@@ -22,11 +22,11 @@ from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
 from uringfs.host.pidfd import Pidfd, Pidfds
 from uringfs.host.poller import LocalPoller
+from uringfs.host.threads import Threads
 from uringfs.host.timers import LocalTimers
 
 AT_FDCWD = -100
 UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
-MAX_BLOCKING = 64  # threads that wait in reads no poll can answer
 
 
 class LocalCaller:
@@ -63,7 +63,7 @@ class LocalCaller:
         return self._actor
 
     def file(self, fd: int) -> LocalFile:
-        return self._host.adopt(self._getfd(fd))
+        return self._host.adopt(self._getfd(fd), self.uid)
 
     def _getfd(self, fd: int) -> int:
         try:
@@ -97,7 +97,7 @@ class LocalCaller:
 
     async def madvise(self, address: int, length: int, advice: int) -> int:
         call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
-        return await trio.to_thread.run_sync(call, limiter=self._host.limiter)
+        return await trio.to_thread.run_sync(call, limiter=self._host.threads(self.uid).limiter)
 
     def signal(self, number: int) -> None:
         with suppress(OSError):  # it may be gone
@@ -167,7 +167,7 @@ class LocalHost:
     def __init__(self, own_device: int = -1) -> None:
         limits.lift_own()
         self.own_device = own_device
-        self.limiter = trio.CapacityLimiter(MAX_BLOCKING)
+        self._threads: dict[int, Threads] = {}
         self.timers = LocalTimers()
         self.poller = LocalPoller()
         self.actors = ActorPool()
@@ -176,9 +176,15 @@ class LocalHost:
     def caller(self, tid: int, uid: int, gid: int) -> LocalCaller:
         return LocalCaller(self, tid, uid, gid)
 
-    def adopt(self, fd: int) -> LocalFile:
+    def threads(self, uid: int) -> Threads:
+        """For calls made for that user."""
+        if uid not in self._threads:
+            self._threads[uid] = Threads()
+        return self._threads[uid]
+
+    def adopt(self, fd: int, uid: int = 0) -> LocalFile:
         """Take over a descriptor of the daemon's."""
-        return LocalFile(fd, self.own_device, self.limiter)
+        return LocalFile(fd, self.own_device, self.threads(uid))
 
     async def exited(self, tid: int) -> None:
         try:

@@ -73,6 +73,8 @@ class Buffer:
     address: int
     length: int
     memory: Memory
+    tid: int
+    """Of that thread."""
 
     def validate(self, address: int, length: int) -> None:
         """validate_fixed_range(). EFAULT."""

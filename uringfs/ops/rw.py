@@ -122,7 +122,10 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
         if vectored and not length:
             raise UringError(errno.EFAULT)
         buffer.validate(address, length)
-    return direction(request, file, request.data, buffer.memory, bool(request.sqe.pad2)).issue()
+    # what is the caller's own is quicker to reach as such, unless it has made itself another by exec
+    own = buffer.tid == request.caller.tid and not buffer.memory.gone()
+    memory = None if own else buffer.memory
+    return direction(request, file, request.data, memory, bool(request.sqe.pad2)).issue()
 
 
 class TextRead(Attachment):

@@ -78,7 +78,8 @@ def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] 
     if call.caller.memory.writable([(base, length)]) < length:
         # pin_user_pages_fast(FOLL_WRITE)
         raise UringError(errno.EFAULT, "not all of the buffer can be written")
-    return Node(Buffer(base, length, call.caller.detached().memory), _release, tag, call.post_tag)
+    buffer = Buffer(base, length, call.caller.detached().memory, call.caller.tid)
+    return Node(buffer, _release, tag, call.post_tag)
 
 
 def _release(buffer: Buffer) -> None:

@@ -187,8 +187,9 @@ async def test_splice_and_tee_never_wait(host: LocalHost, me: LocalCaller) -> No
 
 
 async def test_a_cancelled_wait_for_a_thread_leaves_the_file_to_its_user(host: LocalHost, me: LocalCaller) -> None:
-    host.limiter.total_tokens = 1
-    await host.limiter.acquire_on_behalf_of("somebody else")
+    limiter = host.threads(0).limiter
+    limiter.total_tokens = 1
+    await limiter.acquire_on_behalf_of("somebody else")
     read, write = os.pipe()
     file = host.adopt(write)
     with trio.move_on_after(0) as scope:

@@ -1,0 +1,85 @@
+"""Serial work: its order, its cancellation, its failures."""
+
+import threading
+
+import pytest
+import trio
+
+from uringfs.host.threads import Threads
+
+
+async def test_work_on_one_key_keeps_its_order_and_another_s_goes_on(nursery: trio.Nursery) -> None:
+    serial, seen, go = Threads().serial, list[int](), threading.Event()
+    done = list[int]()
+
+    def work(number: int) -> int:
+        if number == 0:
+            go.wait()
+        seen.append(number)
+        return number
+
+    async def ask(key: str, number: int) -> None:
+        done.append(await serial.run(key, lambda: work(number)))
+
+    for number in range(5):
+        nursery.start_soon(ask, "file", number)
+        await trio.testing.wait_all_tasks_blocked()
+    await ask("other file", 9)
+    assert seen == [9]
+    go.set()
+    while len(done) < 6:
+        await trio.sleep(0)
+    assert seen == [9, 0, 1, 2, 3, 4]
+    while len(serial):
+        await trio.sleep(0)
+
+
+async def test_what_has_not_begun_is_cancelled(nursery: trio.Nursery) -> None:
+    serial, began, go, seen = Threads().serial, threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        began.set()
+        go.wait()
+        seen.append("first")
+
+    nursery.start_soon(serial.run, "file", first)
+    await trio.to_thread.run_sync(began.wait)
+    with trio.move_on_after(0) as scope:
+        await serial.run("file", lambda: seen.append("never"))
+    assert scope.cancelled_caught
+    go.set()
+    await serial.run("file", lambda: seen.append("last"))
+    assert seen == ["first", "last"]
+
+
+async def test_begun_work_ends_before_its_cancellation() -> None:
+    serial, began, go = Threads().serial, threading.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def work() -> str:
+        began.set()
+        go.wait()
+        return "done"
+
+    with trio.CancelScope() as scope:
+
+        def cancel() -> None:
+            began.wait()
+            token.run_sync_soon(scope.cancel)
+            token.run_sync_soon(go.set)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        assert await serial.run("file", work) == "done"
+    thread.join()
+
+
+async def test_a_failure_is_its_own() -> None:
+    serial = Threads().serial
+
+    def fail() -> None:
+        raise OSError("this one")
+
+    with pytest.raises(OSError, match="this one"):
+        await serial.run("file", fail)
+    assert await serial.run("file", lambda: 5) == 5

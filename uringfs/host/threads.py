@@ -1,0 +1,91 @@
+"""Threads for calls that block, and what one user may keep busy of them."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import outcome
+import trio
+
+MAX_BLOCKING = 64
+"""Threads that wait for one user where no poll can answer."""
+T = TypeVar("T")
+
+
+class Threads:
+    """Those of one user: who lets all of them hang holds up nobody else."""
+
+    def __init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(MAX_BLOCKING)
+        self.serial = Serial(self.limiter)
+
+
+class _Work:
+    """One piece of it, and the task that waits."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._task = trio.lowlevel.current_task()
+        self._token = trio.lowlevel.current_trio_token()
+        self._lock = threading.Lock()
+        self._begun = self._given_up = False
+
+    def give_up(self) -> bool:
+        """False: too late."""
+        with self._lock:
+            self._given_up = not self._begun
+            return self._given_up
+
+    def run(self) -> None:
+        """In the thread."""
+        with self._lock:
+            if self._given_up:
+                return
+            self._begun = True
+        result = outcome.capture(self._call)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(partial(trio.lowlevel.reschedule, self._task, result))
+
+
+class Serial:
+    """Work on one file in one thread, in its order: io-wq's hashed work (io_wq_hash_work()), which writes to
+    a regular file are. What is asked for while a thread is at it costs no thread of its own."""
+
+    def __init__(self, limiter: trio.CapacityLimiter) -> None:
+        self._limiter = limiter
+        self._queues: dict[Hashable, deque[_Work]] = {}
+
+    async def run(self, key: Hashable, call: Callable[[], T]) -> T:
+        """Behind all that was asked for with this key. Cancellable until it begins."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        work = _Work(call)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = deque()
+            trio.lowlevel.spawn_system_task(self._drain, key, queue)
+        queue.append(work)
+
+        def abort(raise_cancel: object) -> trio.lowlevel.Abort:
+            return trio.lowlevel.Abort.SUCCEEDED if work.give_up() else trio.lowlevel.Abort.FAILED
+
+        result: Any = await trio.lowlevel.wait_task_rescheduled(abort)
+        return result  # type: ignore[no-any-return]
+
+    async def _drain(self, key: Hashable, queue: deque[_Work]) -> None:
+        while queue:
+            batch = tuple(queue)
+            queue.clear()
+            await trio.to_thread.run_sync(_run, batch, abandon_on_cancel=True, limiter=self._limiter)
+        del self._queues[key]
+
+    def __len__(self) -> int:
+        """Keys with work."""
+        return len(self._queues)
+
+
+def _run(batch: tuple[_Work, ...]) -> None:
+    for work in batch:
+        work.run()
