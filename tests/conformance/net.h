@@ -24,6 +24,7 @@
 #define FILE_INDEX_ALLOC (~0U)
 #define POLL_FIRST (1U << 0)
 #define RECV_MULTISHOT (1U << 1)
+#define BUNDLE (1U << 4)
 #define SEND_FIXED_BUF (1U << 2)
 #define SEND_REPORT_USAGE (1U << 3)
 #define ACCEPT_MULTISHOT (1U << 0)

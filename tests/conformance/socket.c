@@ -298,10 +298,10 @@ TEST(another_user_connects)
 		struct ring r;
 		int c;
 
+		ring_init(&r, 4, 0);
 		OK(setresgid(4321, 4321, 4321));
 		OK(setresuid(1234, 1234, 1234));
 		c = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0));
-		ring_init(&r, 4, 0);
 		run(&r, named(IORING_OP_CONNECT, c, &a, sizeof(a)));
 		strcpy(a.sun_path, "other");
 		run(&r, named(OP_BIND, c, &a, sizeof(a)));
@@ -323,8 +323,8 @@ TEST(another_user_connects)
 	if (!pid) {
 		struct ring r;
 
-		OK(setresuid(1234, 1234, 1234));
 		ring_init(&r, 4, 0);
+		OK(setresuid(1234, 1234, 1234));
 		run(&r, named(IORING_OP_CONNECT, (int)OK(socket(AF_UNIX, SOCK_STREAM, 0)), &a, sizeof(a)));
 		_exit(0);
 	}

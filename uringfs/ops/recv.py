@@ -245,10 +245,10 @@ class Receive:
 
     def _select(self) -> None:
         length = self._message.length
-        if self._left:
-            length = min(length or self._left, self._left)
         try:
             if self._bundle:
+                if self._left:
+                    length = min(length or self._left, self._left)
                 self._selection = select_bundle(self._request, min(length or self._more, self._more))
             else:
                 self._selection = select(self._request, length, True)

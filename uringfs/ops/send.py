@@ -30,6 +30,7 @@ from uringfs.host.base import Data, File, Iovec, Memory
 from uringfs.host.sockets import INET, Identity, Kind, attempt, kind, reachable, unix_path
 from uringfs.ops.buffers import Selection, select, select_bundle
 from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
+from uringfs.ops.kbuf import BufferRing
 from uringfs.ops.msghdr import Msghdr, address, copy_control, outgoing
 from uringfs.ops.readiness import Readiness
 from uringfs.ops.request import Outcome, Request
@@ -80,8 +81,6 @@ def _prep(request: Request) -> Message:
 def prep_send(request: Request) -> None:
     message = _prep(request)
     if message.flags & IORING_RECVSEND_BUNDLE:
-        if not request.flags & IOSQE_BUFFER_SELECT:
-            raise UringError(errno.EINVAL, "a bundle of provided buffers")
         message.msg_flags |= MSG_WAITALL
     _setup_send(request, message)
 
@@ -284,13 +283,19 @@ class Send:
         if self._bundle:
             self._selection = select_bundle(self._request, min(length or 0x7FFFFFFF, 0x7FFFFFFF))
         else:
-            self._selection = select(self._request, length, True)
+            group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
+            # io_provided_buffers_select() is not told how much is asked for
+            self._selection = select(self._request, length if isinstance(group, BufferRing) else 0, True)
         self._iovecs = self._selection.iovecs
 
     def _finish(self, result: int) -> bool:
         """io_send_finish(): False if a bundle goes on."""
         if self._selection is None:
-            return True
+            # A bundle without provided buffers goes on with nothing, once
+            if not (self._bundle and result > 0 and self._request.post_more(result, 0)):
+                return True
+            self._done, self._iovecs = 0, []
+            return False
         flags = self._selection.put(result)
         selection, self._selection = self._selection, None
         if self._bundle and result > 0 and not selection.last() and self._request.post_more(result, flags):
