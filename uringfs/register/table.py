@@ -16,6 +16,7 @@ from uringfs.register.personality import register_personality, unregister_person
 from uringfs.register.query import query
 from uringfs.register.region import register_mem_region
 from uringfs.register.registration import Registration
+from uringfs.register.resize import resize_rings
 from uringfs.register.restrictions import register_restrictions
 from uringfs.register.ringfds import register_ring_fds, unregister_ring_fds
 from uringfs.register.send_msg_ring import send_msg_ring
@@ -86,6 +87,7 @@ REGISTER: dict[int, tuple[str, Handler]] = {
     30: ("REGISTER_CLONE_BUFFERS", buffers.clone_buffers),
     31: ("REGISTER_SEND_MSG_RING", send_msg_ring),
     32: ("REGISTER_ZCRX_IFQ", _not_built),
+    33: ("REGISTER_RESIZE_RINGS", resize_rings),
     34: ("REGISTER_MEM_REGION", register_mem_region),
     35: ("REGISTER_QUERY", _query),
 }

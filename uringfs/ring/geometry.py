@@ -132,8 +132,9 @@ class Geometry:
 
     @property
     def file_size(self) -> int:
-        """Bytes the ring's memory must cover: the highest mmap offset in use."""
-        return IORING_OFF_SQES + self.sq_entries * self.sqe_size
+        """Bytes the ring's memory must cover: the highest mmap offset in use, now or resized."""
+        resizable = self.flags & IORING_SETUP_DEFER_TASKRUN
+        return IORING_OFF_SQES + (IORING_MAX_ENTRIES if resizable else self.sq_entries) * self.sqe_size
 
     @property
     def sqe_size(self) -> int:

@@ -53,6 +53,12 @@ class SubmissionQueue:
         memory.store(SQ_RING_MASK, self._mask)
         memory.store(SQ_RING_ENTRIES, self.entries)
 
+    def resized(self, geometry: Geometry) -> None:
+        """Other sizes (ring/resize.py); the positions stay."""
+        self._mask = geometry.sq_entries - 1
+        self._array = geometry.sq_array
+        self.entries = geometry.sq_entries
+
     @property
     def dropped(self) -> int:
         """SQEs whose index was out of range; the client's to reset, as in the kernel."""
@@ -136,6 +142,14 @@ class CompletionQueue:
         for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
             memory.store(base + CQ_RING_MASK, self._mask)
             memory.store(base + CQ_RING_ENTRIES, self.entries)
+
+    def resized(self, geometry: Geometry) -> None:
+        """Other sizes (ring/resize.py); the positions stay."""
+        self._mask = geometry.cq_entries - 1
+        self.entries = geometry.cq_entries
+        self._head = self.head()
+        self._copies = (self._head, self._head)
+        self._free = 0
 
     @property
     def overflow(self) -> int:

@@ -1,0 +1,17 @@
+"""IORING_REGISTER_RESIZE_RINGS: its argument; uringfs.ring.resize does it."""
+
+from uringfs.abi.structs import PARAMS, PARAMS_SIZE, Params
+from uringfs.register.registration import Registration
+from uringfs.ring.resize import new_geometry, resize
+
+
+def resize_rings(call: Registration) -> int:
+    """io_register_resize_rings()"""
+    call.need_one()
+    ring = call.ring.ring
+    asked = Params._make(PARAMS.unpack_from(call.read(PARAMS_SIZE)))
+    geometry = new_geometry(ring, asked)
+    answer = geometry.params(asked._replace(flags=geometry.flags))
+    call.caller.memory.write(call.arg, answer)
+    resize(ring, geometry)
+    return 0
