@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FSYNC, SYNC_FILE_RANGE, FALLOCATE, FTRUNCATE, FADVISE, MADVISE. */
-#include "harness.h"
+/* FSYNC, SYNC_FILE_RANGE, FALLOCATE, FTRUNCATE. */
+#include "sync.h"
 
 #include <linux/falloc.h>
 #include <signal.h>
@@ -9,81 +9,6 @@
 
 #define OP_FTRUNCATE 55
 #define LIMIT (1L << 30) /* above the offset of uringfs's control writes */
-
-static struct io_uring_sqe sqe_of(int op, int fd, uint64_t off, uint64_t addr, uint32_t len, uint32_t flags)
-{
-	struct io_uring_sqe sqe;
-
-	memset(&sqe, 0, sizeof(sqe));
-	sqe.opcode = (uint8_t)op;
-	sqe.fd = fd;
-	sqe.off = off;
-	sqe.addr = addr;
-	sqe.len = len;
-	sqe.rw_flags = (int)flags;
-	sqe.user_data = 0x5c;
-	return sqe;
-}
-
-static int go(struct ring *r, int op, int fd, uint64_t off, uint64_t addr, uint32_t len, uint32_t flags)
-{
-	struct io_uring_sqe sqe = sqe_of(op, fd, off, addr, len, flags);
-
-	return run_sqe(r, &sqe);
-}
-
-/* Which fields of the SQE the op insists on being 0. */
-static void each_field(struct ring *r, const struct io_uring_sqe *good)
-{
-	static const struct {
-		const char *name;
-		int at, size;
-	} fields[] = {
-		{"ioprio", 2, 2}, {"off", 8, 8}, {"addr", 16, 8}, {"len", 24, 4}, {"rw_flags", 28, 4},
-		{"buf_index", 40, 2}, {"personality", 42, 2}, {"file_index", 44, 4}, {"addr3", 48, 8}, {"pad2", 56, 8},
-	};
-
-	run_sqe(r, good);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
-		struct io_uring_sqe sqe = *good;
-
-		((char *)&sqe)[fields[i].at] = 1;
-		note("%s", fields[i].name);
-		run_sqe(r, &sqe);
-		((char *)&sqe)[fields[i].at + fields[i].size - 1] = 0x40;
-		note("%s, high", fields[i].name);
-		run_sqe(r, &sqe);
-	}
-}
-
-static void kinds_of_file(struct ring *r, int op, uint64_t off, uint64_t addr, uint32_t len, uint32_t flags)
-{
-	struct ring other;
-	int p[2], dir = (int)OK(open("/tmp", O_RDONLY | O_DIRECTORY)), zero = (int)OK(open("/dev/zero", O_RDWR));
-	int path = (int)OK(open("/tmp", O_PATH)), ro = (int)OK(open("/etc/passwd", O_RDONLY));
-	int mem = (int)OK(memfd_create("conformance", 0)), event = (int)OK(syscall(SYS_eventfd2, 0, 0));
-
-	OK(pipe(p));
-	ring_init(&other, 1, 0);
-	note("pipe");
-	go(r, op, p[1], off, addr, len, flags);
-	note("directory");
-	go(r, op, dir, off, addr, len, flags);
-	note("device");
-	go(r, op, zero, off, addr, len, flags);
-	note("O_PATH");
-	go(r, op, path, off, addr, len, flags);
-	note("read-only");
-	go(r, op, ro, off, addr, len, flags);
-	note("memfd");
-	go(r, op, mem, off, addr, len, flags);
-	note("eventfd");
-	go(r, op, event, off, addr, len, flags);
-	note("ring");
-	go(r, op, other.fd, off, addr, len, flags);
-	note("none");
-	go(r, op, -1, off, addr, len, flags);
-}
 
 static void note_size(int fd)
 {
@@ -366,106 +291,6 @@ TEST(truncation_takes_a_set_user_id_bit)
 	expect_child_ok(pid);
 	OK(fstat(file, &st));
 	note("mode %o", st.st_mode & 07777);
-}
-
-TEST(fadvise_each_advice)
-{
-	int file = make_file(100000);
-	struct ring r;
-
-	ring_init(&r, 4, 0);
-	for (uint32_t advice = 0; advice < 8; advice++)
-		go(&r, IORING_OP_FADVISE, file, 0, 0, 50000, advice);
-	EXPECT_EQ(go(&r, IORING_OP_FADVISE, file, 0, 0, 0, UINT32_MAX), -EINVAL);
-	EXPECT_EQ(go(&r, IORING_OP_FADVISE, file, 4096, 1ULL << 40, 0, POSIX_FADV_WILLNEED), 0);
-	EXPECT_EQ(go(&r, IORING_OP_FADVISE, file, 0, (uint64_t)-1, 0, POSIX_FADV_WILLNEED), -EINVAL);
-	go(&r, IORING_OP_FADVISE, file, (uint64_t)-1, 0, 10, POSIX_FADV_WILLNEED);
-}
-
-TEST(fadvise_fields)
-{
-	struct io_uring_sqe sqe = sqe_of(IORING_OP_FADVISE, make_file(10), 0, 0, 0, 0);
-	struct ring r;
-
-	ring_init(&r, 4, 0);
-	each_field(&r, &sqe);
-}
-
-TEST(fadvise_kinds_of_file)
-{
-	struct ring r;
-
-	ring_init(&r, 4, 0);
-	kinds_of_file(&r, IORING_OP_FADVISE, 0, 0, 0, POSIX_FADV_SEQUENTIAL);
-	kinds_of_file(&r, IORING_OP_FADVISE, 0, 0, 0, POSIX_FADV_DONTNEED);
-	kinds_of_file(&r, IORING_OP_FADVISE, 0, 0, 0, 77);
-}
-
-#define AT(p) ((uint64_t)(uintptr_t)(p))
-
-TEST(madvise_hints)
-{
-	static const uint32_t hints[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_FREE, MADV_COLD};
-	char *at = map_pages(4, PROT_READ | PROT_WRITE);
-	struct ring r;
-
-	memset(at, 'x', 4 * PAGE);
-	ring_init(&r, 4, 0);
-	for (size_t i = 0; i < sizeof(hints) / sizeof(*hints); i++)
-		EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), 4 * PAGE, hints[i]), 0);
-}
-
-TEST(madvise_dontneed_of_private_memory)
-{
-	char *at = map_pages(400, PROT_READ | PROT_WRITE);
-	struct ring r;
-
-	memset(at, 'x', 300 * PAGE);
-	ring_init(&r, 4, 0);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at + PAGE), 350 * PAGE, MADV_DONTNEED), 0);
-	EXPECT_EQ(at[0], 'x');
-	for (size_t i = PAGE; i < 400 * PAGE; i++)
-		EXPECT_EQ(at[i], 0);
-}
-
-TEST(madvise_dontneed_of_shared_memory)
-{
-	char *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct ring r;
-
-	EXPECT(at != MAP_FAILED);
-	at[5] = 'x';
-	ring_init(&r, 4, 0);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, MADV_DONTNEED), 0);
-	EXPECT_EQ(at[5], 'x');
-}
-
-TEST(madvise_arguments)
-{
-	char *at = map_pages(4, PROT_READ | PROT_WRITE);
-	struct ring r;
-
-	ring_init(&r, 4, 0);
-	OK(munmap(at + 2 * PAGE, PAGE));
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), 0, MADV_NORMAL), 0);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), 4 * PAGE, MADV_NORMAL), -ENOMEM);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at + 1), PAGE, MADV_NORMAL), -EINVAL);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), 100, MADV_NORMAL), 0);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, 77), -EINVAL);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, UINT32_MAX), -EINVAL);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, 0, PAGE, MADV_NORMAL), -ENOMEM);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 2 * PAGE, AT(at), 1, MADV_WILLNEED), 0);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 3 * PAGE, AT(at), 1, MADV_WILLNEED), -ENOMEM);
-	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, UINT64_MAX, AT(at), 1, MADV_NORMAL), -EINVAL);
-}
-
-TEST(madvise_fields)
-{
-	struct io_uring_sqe sqe = sqe_of(IORING_OP_MADVISE, -1, 0, 0, 0, 0);
-	struct ring r;
-
-	ring_init(&r, 4, 0);
-	each_field(&r, &sqe);
 }
 
 TEST(what_fails_and_breaks_a_link)

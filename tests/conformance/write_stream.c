@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* WRITE to pipes and sockets: what fits, what waits, what breaks. */
+#include "rw.h"
+
+#include <sys/socket.h>
+
+static char buf[1 << 16];
+
+TEST(memory_that_ends_half_way_into_a_pipe)
+{
+	char *at = map_then_hole(2);
+	int p[2];
+	struct ring r;
+
+	OK(pipe(p));
+	ring_init(&r, 4, 0);
+	put(&r, p[1], at, 3 * PAGE, 0);
+	put(&r, p[1], at + PAGE + 100, 2 * PAGE, 0);
+	put(&r, p[1], at + 100, 3 * PAGE, 0);
+	put(&r, p[1], at + 2 * PAGE, 10, 0);
+	note("in it %zd", read(p[0], buf, sizeof(buf)));
+}
+
+TEST(pipe_takes_what_fits)
+{
+	int p[2];
+	struct ring r;
+
+	fill(buf, sizeof(buf));
+	small_pipe(p, PAGE);
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, p[1], buf, 3 * PAGE, 0), PAGE);
+	EXPECT_EQ(OK(read(p[0], buf, sizeof(buf))), PAGE);
+	EXPECT_EQ(put(&r, p[1], buf, 10, 99), 10);
+	EXPECT_EQ(put(&r, p[1], buf, 10, (uint64_t)-1), 10);
+	EXPECT_EQ(put(&r, p[1], buf, 0, 0), 0);
+}
+
+TEST(full_pipe_waits_for_a_reader)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+	struct cqe cqe;
+
+	small_pipe(p, 0);
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], "abcdef", 6, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	ring_nop(&r, 2);
+	EXPECT_EQ(ring_submit(&r), 2);
+	EXPECT(ring_reap(&r, &cqe));
+	EXPECT_EQ(cqe.user_data, 2);
+	EXPECT_EQ(ring_ready(&r), 0);
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), PAGE);
+	cqe = ring_wait(&r);
+	note("user_data=%llu res=%d", (unsigned long long)cqe.user_data, cqe.res);
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), 6);
+	EXPECT_EQ(memcmp(buf, "abcdef", 6), 0);
+}
+
+/* The buffer is read when there is room, not when the write is submitted. */
+TEST(a_waiting_write_reads_its_buffer_late)
+{
+	char text[] = "before";
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	small_pipe(p, 0);
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], text, 6, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	memcpy(text, "behind", 6);
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), PAGE);
+	EXPECT_EQ(ring_wait(&r).res, 6);
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), 6);
+	note("%.6s", buf);
+}
+
+TEST(a_waiting_write_from_bad_memory)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	small_pipe(p, 0);
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], map_then_hole(1) + PAGE, 6, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(ring_ready(&r), 0);
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), PAGE);
+	note("res=%d", ring_wait(&r).res);
+}
+
+TEST(nonblocking_full_pipe)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	small_pipe(p, 0);
+	OK(fcntl(p[1], F_SETFL, O_NONBLOCK));
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], "abc", 3, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	note("ready %u", ring_ready(&r));
+	EXPECT_EQ(OK(read(p[0], buf, PAGE)), PAGE);
+	note("res=%d", ring_wait(&r).res);
+}
+
+TEST(broken_pipe_is_epipe_and_sigpipe)
+{
+	int p[2];
+	struct ring r;
+
+	on_signal(SIGPIPE, count, 0);
+	OK(pipe(p));
+	OK(close(p[0]));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, p[1], "abc", 3, 0), -EPIPE);
+	note("signals %d", (int)got);
+}
+
+TEST(broken_pipe_while_waiting)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	on_signal(SIGPIPE, count, SA_RESTART);
+	small_pipe(p, 0);
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], "abc", 3, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	OK(close(p[0]));
+	while (!ring_ready(&r))
+		enter(r.fd, 0, 1, GETEVENTS);
+	note("res=%d signals %d", ring_wait(&r).res, (int)got);
+}
+
+TEST(sigpipe_kills_who_does_not_expect_it)
+{
+	pid_t pid;
+	int status;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		struct ring r;
+		struct io_uring_sqe sqe;
+		int p[2];
+
+		OK(pipe(p));
+		OK(close(p[0]));
+		ring_init(&r, 4, 0);
+		sqe = rw_sqe(IORING_OP_WRITE, p[1], "abc", 3, 0);
+		memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+		ring_submit(&r);
+		_exit(3);
+	}
+	status = wait_child(pid);
+	note("status 0x%x", status);
+	EXPECT(WIFSIGNALED(status));
+}
+
+TEST(a_punted_write_brings_no_signal)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	on_signal(SIGPIPE, count, 0);
+	OK(pipe(p));
+	OK(close(p[0]));
+	ring_init(&r, 4, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], "abc", 3, 0);
+	sqe.flags = IOSQE_ASYNC;
+	EXPECT_EQ(run_sqe(&r, &sqe), -EPIPE);
+	note("signals %d", (int)got);
+}
+
+TEST(a_pair_of_sockets)
+{
+	int s[2];
+	struct ring r;
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, s[0], "ping", 4, 0), 4);
+	EXPECT_EQ(rw(&r, IORING_OP_READ, s[1], buf, 100, 0), 4);
+	EXPECT_EQ(put(&r, s[0], "ping", 4, (uint64_t)-1), 4);
+	EXPECT_EQ(put(&r, s[0], "ping", 4, 5), -ESPIPE);
+	EXPECT_EQ(rw(&r, IORING_OP_READ, s[1], buf, 100, 5), -ESPIPE);
+}
+
+TEST(broken_socket)
+{
+	int s[2];
+	struct ring r;
+
+	on_signal(SIGPIPE, count, 0);
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	OK(close(s[1]));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, s[0], "ping", 4, 0), -EPIPE);
+	note("signals %d", (int)got);
+}
+
+TEST(datagrams_keep_their_bounds)
+{
+	struct iovec iov[2] = {{"ab", 2}, {"cde", 3}};
+	int s[2];
+	struct ring r;
+
+	OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, s));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(rw(&r, IORING_OP_WRITEV, s[0], iov, 2, 0), 5);
+	EXPECT_EQ(put(&r, s[0], "xyz", 3, 0), 3);
+	EXPECT_EQ(rw(&r, IORING_OP_READ, s[1], buf, 2, 0), 2);
+	EXPECT_EQ(rw(&r, IORING_OP_READ, s[1], buf, 100, 0), 3);
+}
+
+TEST(fifo_by_name)
+{
+	char dir[] = "/tmp/uringfs-conformance-XXXXXX", path[64];
+	struct io_uring_sqe sqe;
+	int both, out;
+	struct ring r;
+
+	EXPECT(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	OK(mkfifo(path, 0600));
+	both = (int)OK(open(path, O_RDWR));
+	out = (int)OK(open(path, O_WRONLY));
+	OK(unlink(path));
+	OK(rmdir(dir));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, out, "abc", 3, 0), 3);
+	EXPECT_EQ(rw(&r, IORING_OP_READ, both, buf, 100, 0), 3);
+	EXPECT_EQ(OK(fcntl(out, F_SETPIPE_SZ, (int)PAGE)), PAGE);
+	EXPECT_EQ(OK(write(out, buf, PAGE)), PAGE);
+	sqe = rw_sqe(IORING_OP_WRITE, out, "def", 3, 0);
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_EQ(ring_submit(&r), 1);
+	note("ready %u", ring_ready(&r));
+	EXPECT_EQ(OK(read(both, buf, PAGE)), PAGE);
+	note("res=%d", ring_wait(&r).res);
+}
+
+TEST(eventfd_counts)
+{
+	int fd = (int)OK(syscall(SYS_eventfd2, 0, 0));
+	uint64_t value = 5;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, fd, &value, 8, 0), 8);
+	EXPECT_EQ(put(&r, fd, &value, 8, (uint64_t)-1), 8);
+	EXPECT_EQ(put(&r, fd, &value, 4, 0), -EINVAL);
+	value = 0;
+	EXPECT_EQ(rw(&r, IORING_OP_READ, fd, &value, 8, 0), 8);
+	EXPECT_EQ(value, 10);
+}
+
+/* A link goes on only behind a whole transfer. */
+TEST(a_short_write_breaks_its_link)
+{
+	struct io_uring_sqe sqe;
+	int p[2];
+	struct ring r;
+
+	small_pipe(p, PAGE);
+	ring_init(&r, 8, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], buf, 2 * PAGE, 0);
+	sqe.flags = IOSQE_IO_LINK;
+	sqe.user_data = 1;
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	ring_nop(&r, 2);
+	EXPECT_EQ(ring_submit_wait(&r, 2), 2);
+	for (int i = 0; i < 2; i++) {
+		struct cqe cqe = ring_wait(&r);
+
+		note("user_data=%llu res=%d", (unsigned long long)cqe.user_data, cqe.res);
+	}
+}
