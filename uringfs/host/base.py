@@ -273,3 +273,9 @@ class Host(Protocol):
 
     async def exited(self, tid: int) -> None:
         """Wait until that thread is gone."""
+
+    def shared_word(self, tid: int, address: int) -> Hashable | None:
+        """What lies at an address of memory the thread shares, the same for all who map it; None: private."""
+
+    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
+        """Wake those who sleep in futex(2) on a shared word: how many."""

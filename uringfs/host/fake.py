@@ -587,6 +587,12 @@ class FakeHost:
     def adopt(self, fd: int) -> FakeFile:
         return FakeFile(self.ours[fd])
 
+    def shared_word(self, tid: int, address: int) -> None:
+        return None
+
+    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
+        raise AssertionError("nothing is shared")
+
     async def exited(self, tid: int) -> None:
         thread = self.threads.get(tid)
         if thread is not None:

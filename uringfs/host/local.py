@@ -13,7 +13,7 @@ from struct import Struct
 import trio
 
 from uringfs.errors import UringError
-from uringfs.host import advise, limits
+from uringfs.host import advise, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import Memory, Name
 from uringfs.host.credentials import unprivileged
@@ -169,6 +169,7 @@ class LocalHost:
         self.own_device = own_device
         self._threads: dict[int, Threads] = {}
         self.timers = LocalTimers()
+        self._wakers = trio.CapacityLimiter(sharedmem.MAX_WAKERS)
         self.poller = LocalPoller()
         self.actors = ActorPool()
         self.pidfds = Pidfds()
@@ -185,6 +186,13 @@ class LocalHost:
     def adopt(self, fd: int, uid: int = 0) -> LocalFile:
         """Take over a descriptor of the daemon's."""
         return LocalFile(fd, self.own_device, self.threads(uid))
+
+    def shared_word(self, tid: int, address: int) -> sharedmem.SharedWord | None:
+        found = sharedmem.find(tid, address)
+        return found[0] if found is not None else None
+
+    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
+        return await sharedmem.wake_in_thread(tid, address, most, mask, self._wakers)
 
     async def exited(self, tid: int) -> None:
         try:

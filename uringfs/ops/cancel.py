@@ -91,14 +91,19 @@ def issue(request: Request) -> Outcome:
             request.flags |= IOSQE_FIXED_FILE
         file = request.file()
     criteria = Criteria(sqe.addr, flags, file, sqe.len & 0xFF)
-    found = try_cancel(request.context, criteria)
     if criteria.all:
-        return found
-    return 0 if found else -errno.ENOENT
+        return _cancel(request.context, criteria)[0]
+    return try_cancel(request.context, criteria)
 
 
 def try_cancel(context: RingContext, criteria: Criteria) -> int:
-    """io_try_cancel(), as often as it finds one more if all are meant: how many were found."""
+    """io_try_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT."""
+    found, counts = _cancel(context, criteria)
+    return (1 if counts else 0) if found else -errno.ENOENT
+
+
+def _cancel(context: RingContext, criteria: Criteria) -> tuple[int, bool]:
+    """Cancel one, or all that are meant: how many were found, and whether in one of the lists that count."""
     sequence = next(_sequence)
     candidates = _candidates(context, criteria)
     found = 0
@@ -110,14 +115,16 @@ def try_cancel(context: RingContext, criteria: Criteria) -> int:
         context.cancel(request)
         found += 1
         if not criteria.all:
-            return found
+            return found, False
     if criteria.flags & (IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_FD_FIXED):
-        return found + (0 if criteria.flags & IORING_ASYNC_CANCEL_FD else _timeouts(context, criteria, candidates))
+        if not criteria.flags & IORING_ASYNC_CANCEL_FD:
+            found += _timeouts(context, criteria, candidates)
+        return found, False
     for opcodes in ((IORING_OP_WAITID,), FUTEXES):
         found += _listed(context, criteria, [one for one in candidates if one.op.number in opcodes])
         if found and not criteria.all:
-            return found
-    return found + _timeouts(context, criteria, candidates)
+            return found, True
+    return found + _timeouts(context, criteria, candidates), False
 
 
 def _candidates(context: RingContext, criteria: Criteria) -> list[Request]:

@@ -13,6 +13,7 @@ from uringfs.ops import (
     cancel,
     epoll,
     fs,
+    futex,
     msg_ring,
     net,
     nop,
@@ -54,6 +55,9 @@ UNKNOWN = _none(-1, "UNKNOWN")
 SCM = "SCM_RIGHTS for clients that fetch, not multishot (docs/descriptors.md)"
 SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"
 FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
+
+SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
+WOKEN = "threads in futex(2) itself only where the futex is in shared memory and not FUTEX2_PRIVATE"
 
 # fmt: off
 TABLE = (
@@ -107,10 +111,10 @@ TABLE = (
     Op(47, "SEND_ZC", send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(48, "SENDMSG_ZC", send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
-    _none(50, "WAITID"),
-    _none(51, "FUTEX_WAIT"),
-    _none(52, "FUTEX_WAKE"),
-    _none(53, "FUTEX_WAITV"),
+    Op(50, "WAITID", _unknown_prep, _unknown_issue, "refused", "only its parent can reap a child"),
+    Op(51, "FUTEX_WAIT", futex.prep, futex.issue_wait, "partial", SEEN),
+    Op(52, "FUTEX_WAKE", futex.prep, futex.issue_wake, "partial", WOKEN),
+    Op(53, "FUTEX_WAITV", futex.prep_waitv, futex.issue_waitv, "partial", SEEN),
     Op(54, "FIXED_FD_INSTALL", openclose.prep_fixed_fd_install, openclose.issue_fixed_fd_install, "full", FETCHES),
     Op(55, "FTRUNCATE", sync.prep_ftruncate, sync.issue_ftruncate, "full"),
     Op(56, "BIND", net.prep_bind, net.issue_bind, "full"),

@@ -302,6 +302,6 @@ def _link_expired(head: Request) -> None:
 
     def end() -> None:
         found = cancel.try_cancel(context, cancel.Criteria(head.sqe.user_data))
-        context.post(linked, -errno.ETIME if found > 0 else -errno.ENOENT, False)  # before what it has cancelled
+        context.post(linked, found or -errno.ETIME, False)  # before what it has cancelled
 
     context.task_work(end)

@@ -1,0 +1,73 @@
+"""Futexes in memory that a caller shares with others: a word of a file, memfd or shared anonymous mapping has
+one queue of sleepers for all who map it, so the daemon, mapping it too, can wake them.
+"""
+
+import ctypes
+import mmap
+import os
+from typing import NamedTuple
+
+import trio
+
+FUTEX_WAKE_BITSET = 10
+_SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
+_libc = ctypes.CDLL(None, use_errno=True)
+PAGE = mmap.PAGESIZE
+MAX_WAKERS = 8
+
+
+class SharedWord(NamedTuple):
+    """What the word is, whoever maps it where."""
+
+    device: str
+    inode: int
+    offset: int
+
+
+def find(tid: int, address: int) -> tuple[SharedWord, str] | None:
+    """The word behind an address, and the range of its mapping as /proc/TID/map_files names it; None if the
+    memory is private."""
+    try:
+        with open(f"/proc/{tid}/maps") as maps:
+            for line in maps:
+                span, mode, offset, device, inode = line.split(None, 5)[:5]
+                start, end = (int(number, 16) for number in span.split("-"))
+                if start <= address < end:
+                    if mode[3] != "s":
+                        return None
+                    return SharedWord(device, int(inode), int(offset, 16) + address - start), f"{start:x}-{end:x}"
+    except OSError:
+        pass
+    return None
+
+
+def wake(tid: int, address: int, most: int, mask: int) -> int:
+    """futex(2) FUTEX_WAKE_BITSET on a shared word: how many were woken. In a thread: opening may block."""
+    found = find(tid, address)
+    if found is None:
+        return 0
+    word, span = found
+    try:
+        fd = os.open(f"/proc/{tid}/map_files/{span}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return 0
+    try:
+        start = word.offset // PAGE * PAGE
+        mapped = _libc.mmap(None, ctypes.c_size_t(PAGE), mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(start))
+        if mapped in (None, ctypes.c_void_p(-1).value):
+            return 0
+        at = ctypes.c_void_p(mapped + word.offset - start)
+        woken = _libc.syscall(_SYS_FUTEX, at, FUTEX_WAKE_BITSET, most, None, None, ctypes.c_uint32(mask))
+        _libc.munmap(ctypes.c_void_p(mapped), ctypes.c_size_t(PAGE))
+        return max(int(woken), 0)
+    except (OSError, ValueError):
+        return 0
+    finally:
+        os.close(fd)
+
+
+_libc.mmap.restype = ctypes.c_void_p
+
+
+async def wake_in_thread(tid: int, address: int, most: int, mask: int, limiter: trio.CapacityLimiter) -> int:
+    return await trio.to_thread.run_sync(wake, tid, address, most, mask, abandon_on_cancel=True, limiter=limiter)
