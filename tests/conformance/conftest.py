@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +26,12 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
-    with Mount(tmp_path_factory.mktemp("conformance") / "mnt") as mount:
-        yield mount
+def daemon() -> Iterator[Mount]:
+    # Not below pytest's own directory: behaviours of another user must get there, too.
+    with tempfile.TemporaryDirectory(prefix="uringfs-conformance-") as directory:
+        os.chmod(directory, 0o755)
+        with Mount(Path(directory) / "mnt", "-o", "allow_other") as mount:
+            yield mount
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Memory(Protocol):
         """How many bytes of the iovecs, from their start, a write would reach now."""
 
     def gone(self) -> bool:
-        """The address space has ended: exit or exec."""
+        """The thread, or its address space, has ended: exit or exec."""
 
 
 class File(Protocol):
@@ -64,8 +64,10 @@ class File(Protocol):
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
     """try_read() works; False once the file has said that it knows no RWF_NOWAIT."""
-    identity: Hashable
-    """Of the file itself: the same for all that have it open."""
+    @property
+    def identity(self) -> Hashable:
+        """Of the file itself: the same for all that have it open."""
+
     refused: int
     """The errno of any read or write of it (a file of our own mount); 0 for none."""
     regular: bool

@@ -107,8 +107,8 @@ class PinnedMemory:
     def gone(self) -> bool:
         try:
             return not os.pread(self._fd, 1, 0)
-        except OSError:  # EIO: nothing is mapped at 0, by somebody who lives
-            return False
+        except OSError:  # EIO: nothing is mapped at 0, in an address space that lives
+            return not os.path.exists(f"/proc/{self._tid}")
 
     def __del__(self) -> None:
         if self._fd >= 0:
