@@ -288,3 +288,65 @@ TEST(a_short_write_breaks_its_link)
 		note("user_data=%llu res=%d", (unsigned long long)cqe.user_data, cqe.res);
 	}
 }
+
+TEST(an_empty_datagram)
+{
+	int s[2];
+	struct ring r;
+
+	OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, s));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(put(&r, s[0], buf, 0, 0), 0);
+	EXPECT_EQ(put(&r, s[0], "x", 1, 0), 1);
+	EXPECT_EQ(OK(recv(s[1], buf, 100, 0)), 0);
+	EXPECT_EQ(OK(recv(s[1], buf, 100, 0)), 1);
+	OK(close(s[1]));
+	put(&r, s[0], buf, 0, 0);
+}
+
+static void cancelled(int flags, bool by_timeout)
+{
+	struct __kernel_timespec ts = {0, 20000000};
+	struct io_uring_sqe sqe;
+	struct cqe cqes[2];
+	int p[2];
+	struct ring r;
+
+	small_pipe(p, 0);
+	ring_init(&r, 8, 0);
+	sqe = rw_sqe(IORING_OP_WRITE, p[1], "abc", 3, 0);
+	sqe.user_data = 1;
+	sqe.flags = (uint8_t)(flags | (by_timeout ? IOSQE_IO_LINK : 0));
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	if (!by_timeout)
+		EXPECT_EQ(ring_submit(&r), 1);
+	sqe = rw_sqe(by_timeout ? IORING_OP_LINK_TIMEOUT : IORING_OP_ASYNC_CANCEL, -1,
+		     by_timeout ? (void *)&ts : (void *)1, by_timeout, 0);
+	sqe.user_data = 2;
+	memcpy(ring_sqe(&r), &sqe, sizeof(sqe));
+	EXPECT_GE(ring_submit(&r), 1);
+	for (int i = 0; i < 2; i++)
+		cqes[i] = ring_wait(&r);
+	for (uint64_t user_data = 1; user_data <= 2; user_data++)
+		for (int i = 0; i < 2; i++)
+			if (cqes[i].user_data == user_data)
+				note("user_data=%llu res=%d", (unsigned long long)user_data, cqes[i].res);
+	EXPECT_EQ(OK(read(p[0], buf, sizeof(buf))), PAGE); /* and nothing behind it */
+	OK(fcntl(p[0], F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(read(p[0], buf, sizeof(buf)), -1);
+}
+
+TEST(a_waiting_write_is_cancelled)
+{
+	cancelled(0, false);
+}
+
+TEST(a_waiting_punted_write_is_cancelled)
+{
+	cancelled(IOSQE_ASYNC, false);
+}
+
+TEST(a_waiting_write_times_out)
+{
+	cancelled(0, true);
+}

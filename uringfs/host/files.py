@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import select
+import socket
 import stat
 import termios
 import threading
@@ -260,6 +261,8 @@ class LocalFile:
     def _pwritev2(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
+        if self._socket and not data:
+            return _send_nothing(self._fd)
         offset = CURRENT_POSITION if self.streaming else offset
         if not iovecs:
             return native.pwritev2(self._fd, data, offset, flags)
@@ -296,6 +299,12 @@ class LocalFile:
                 continue
             except OSError as error:
                 raise UringError.of(error) from error
+
+
+def _send_nothing(fd: int) -> int:
+    """An empty datagram: pwritev2(2) of nothing does nothing, sock_write_iter() sends it."""
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        return ours.send(b"", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 def _aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:

@@ -4,6 +4,8 @@ the rest in a task. What both directions share is in Transfer; Reading and Writi
 import errno
 import signal
 
+import trio
+
 from uringfs.abi.constants import (
     IORING_SETUP_IOPOLL,
     IOSQE_ASYNC,
@@ -159,6 +161,7 @@ class Transfer:
             # Files deliver all there is (need_complete_io()), streams what there is now.
             if not moved or self._file.streaming:
                 break
+            await trio.lowlevel.checkpoint()  # /dev/zero has no end, and never waits
         return self._finish()
 
     @property
