@@ -92,18 +92,23 @@ def issue(request: Request) -> Outcome:
         file = request.file()
     criteria = Criteria(sqe.addr, flags, file, sqe.len & 0xFF)
     if criteria.all:
-        return _cancel(request.context, criteria)[0]
-    return try_cancel(request.context, criteria)
+        return try_cancel(request.context, criteria)
+    return cancel_one(request.context, criteria)
 
 
 def try_cancel(context: RingContext, criteria: Criteria) -> int:
+    """Cancel one, or all that are meant: how many were found."""
+    return _cancel(context, criteria)[0]
+
+
+def cancel_one(context: RingContext, criteria: Criteria) -> int:
     """io_try_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT."""
     found, counts = _cancel(context, criteria)
     return (1 if counts else 0) if found else -errno.ENOENT
 
 
 def _cancel(context: RingContext, criteria: Criteria) -> tuple[int, bool]:
-    """Cancel one, or all that are meant: how many were found, and whether in one of the lists that count."""
+    """How many were found, and whether in one of the lists that count."""
     sequence = next(_sequence)
     candidates = _candidates(context, criteria)
     found = 0

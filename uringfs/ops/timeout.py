@@ -301,7 +301,7 @@ def _link_expired(head: Request) -> None:
     linked.data.timer = None
 
     def end() -> None:
-        found = cancel.try_cancel(context, cancel.Criteria(head.sqe.user_data))
+        found = cancel.cancel_one(context, cancel.Criteria(head.sqe.user_data))
         context.post(linked, found or -errno.ETIME, False)  # before what it has cancelled
 
     context.task_work(end)
