@@ -1,11 +1,16 @@
 """docs/opcodes.md is what the tables say."""
 
+import ctypes
+import os
 from pathlib import Path
+
+import pytest
 
 from uringfs.abi.constants import OPCODES
 from uringfs.cli.opcodes import document
 from uringfs.ops.table import TABLE
 
+SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER = 425, 427
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -21,3 +26,26 @@ def test_every_opcode_has_its_row() -> None:
 def test_every_row_says_what_it_supports() -> None:
     assert {op.support for op in TABLE} <= {"full", "partial", "refused", "none"}
     assert not [op.name for op in TABLE if op.support == "partial" and not op.note]
+
+
+def kernel_probe() -> set[int]:
+    """The opcodes this machine's kernel says it supports (IORING_REGISTER_PROBE)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(SYS_IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
+    if fd < 0:
+        assert "URINGFS_REQUIRE_ORACLE" not in os.environ
+        pytest.skip(f"no io_uring in this kernel: {os.strerror(ctypes.get_errno())}")
+    try:
+        answer = ctypes.create_string_buffer(16 + 8 * 256)
+        assert libc.syscall(SYS_IO_URING_REGISTER, fd, 8, answer, 256) == 0
+    finally:
+        os.close(fd)
+    return {op for op in range(answer.raw[1]) if answer.raw[16 + 8 * op + 2] & 1}
+
+
+def test_what_we_support_the_kernel_supports() -> None:
+    kernel = kernel_probe()
+    ours = {op.number for op in TABLE if op.support in ("full", "partial")}
+    assert ours <= kernel
+    # What the kernel has and we have not is said so, by name
+    assert {OPCODES[number] for number in kernel - ours} <= {"WAITID", "RECV_ZC"}
