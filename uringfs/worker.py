@@ -97,6 +97,9 @@ class Owners:
             self._nursery.start_soon(self._forget, tid)
         return self._registered_rings[tid]
 
+    def has_registered(self, tid: int, ring: RingContext) -> bool:
+        return ring in self._registered_rings.get(tid, {}).values()
+
     async def _forget(self, tid: int) -> None:
         await self.host.exited(tid)
         del self._registered_rings[tid]
@@ -523,7 +526,7 @@ class Worker:
         return self._owners.registered_rings(tid)
 
     def check_registered(self, caller: Caller) -> None:
-        if self not in self._owners.registered_rings(caller.tid).values():
+        if not self._owners.has_registered(caller.tid, self):
             raise UringError(errno.EBADF, "this thread has not registered the ring")
 
     def ring_of(self, file: File) -> "Worker | None":

@@ -6,7 +6,7 @@ from struct import Struct
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.support import Bench
@@ -169,17 +169,19 @@ async def test_unregistered_while_a_read_waits(bench: Bench) -> None:
     assert bench.client.reap() == [Cqe(9, -errno.ENOBUFS, 0)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(entries=st.binary(min_size=64, max_size=64), sizes=st.lists(st.integers(0, 1 << 32 - 1), max_size=4))
-async def test_whatever_the_ring_holds(bench: Bench, entries: bytes, sizes: list[int]) -> None:
+async def test_whatever_the_ring_holds(entries: bytes, sizes: list[int]) -> None:
     """Hostile entries, tails and lengths: each read ends, in one CQE."""
-    bench.worker.resources.buffer_groups.clear()
-    buffer_ring(bench, incremental=bool(entries[0] & 1))
-    bench.thread.memory.put(RING, entries)
-    bench.thread.fds[3] = RegularFile(b"abc")
-    for size in sizes:
-        (cqe,) = await cqes(bench, read(3, size & 0xFFFFFFFF))
-        assert cqe.res in (0, 1, 2, 3, -errno.ENOBUFS, -errno.EFAULT)
+    async with trio.open_nursery() as nursery:
+        bench = Bench(nursery)
+        buffer_ring(bench, incremental=bool(entries[0] & 1))
+        bench.thread.memory.put(RING, entries)
+        bench.thread.fds[3] = RegularFile(b"abc")
+        for size in sizes:
+            (cqe,) = await cqes(bench, read(3, size & 0xFFFFFFFF))
+            assert cqe.res in (0, 1, 2, 3, -errno.ENOBUFS, -errno.EFAULT)
+        bench.thread.exit()
 
 
 @pytest.mark.parametrize(

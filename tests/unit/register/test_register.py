@@ -8,7 +8,7 @@ from struct import Struct
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.support import Bench, nop
@@ -174,13 +174,16 @@ async def test_a_head_that_lies_is_no_reason_to_resize(nursery: trio.Nursery) ->
     assert bench.client.results() == [(1, 0)]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None)
 @given(
     opcode=st.sampled_from(sorted(REGISTER)) | st.integers(0, (1 << 32) - 1),
     arg=st.sampled_from([0, 8, ARG, ARG + 4096 - 4, 1 << 47, (1 << 64) - 1]),
     nr_args=st.integers(0, 70) | st.integers(0, (1 << 32) - 1),
     data=st.binary(min_size=256, max_size=256) | st.just(bytes(256)),
 )
-async def test_hostile_arguments(bench: Bench, opcode: int, arg: int, nr_args: int, data: bytes) -> None:
-    bench.thread.memory.put(ARG, data * 16)
-    assert outcome(call, bench, opcode, arg, nr_args) > -134
+async def test_hostile_arguments(opcode: int, arg: int, nr_args: int, data: bytes) -> None:
+    async with trio.open_nursery() as nursery:
+        bench = Bench(nursery)
+        bench.thread.memory.put(ARG, data * 16)
+        assert outcome(call, bench, opcode, arg, nr_args) > -134
+        bench.thread.exit()
