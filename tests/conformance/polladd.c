@@ -663,3 +663,47 @@ TEST(a_thousand_pending)
 	for (unsigned i = 0; i < n; i++)
 		EXPECT_EQ(ring_wait(&r).res, POLLIN);
 }
+
+static int inner, ring_fd;
+static atomic_bool over;
+
+static void *changer(void *arg)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	while (!atomic_load(&over)) {
+		OK(epoll_ctl(inner, EPOLL_CTL_ADD, ring_fd, &event));
+		OK(epoll_ctl(inner, EPOLL_CTL_DEL, ring_fd, NULL));
+	}
+	return arg;
+}
+
+/* Adding to an epoll instance that another one watches takes a lock of the whole machine, and polls the
+ * ring with it held. */
+TEST(nested_epolls_change_meanwhile)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	struct ring r;
+	pthread_t thread;
+	int outer = (int)OK(epoll_create1(EPOLL_CLOEXEC));
+
+	start(&r);
+	inner = (int)OK(epoll_create1(EPOLL_CLOEXEC));
+	ring_fd = r.fd;
+	OK(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &event));
+	EXPECT_EQ(pthread_create(&thread, NULL, changer, NULL), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		poll_add(&r, fds[0], POLLIN, 0, 1, 0);
+		poll_add(&r, sockets[0], POLLIN, IORING_POLL_ADD_MULTI, 2, 0);
+		EXPECT_EQ(ring_submit(&r), 2);
+		put(fds[1]);
+		EXPECT_EQ(ring_wait(&r).user_data, 1);
+		take(fds[0]);
+		cancel(&r, 2, 0, 3);
+		EXPECT_EQ(ring_submit(&r), 1);
+		EXPECT_EQ(ring_wait(&r).user_data + ring_wait(&r).user_data, 5);
+	}
+	atomic_store(&over, true);
+	OK(pthread_join(thread, NULL));
+	note("done");
+}
