@@ -170,6 +170,33 @@ TEST(messages)
 	run_zc(&r, sqe_of(OP_SENDMSG_ZC, sv[0], &m, 1));
 }
 
+TEST(a_message_from_a_registered_buffer)
+{
+	static char data[64] = "one two three";
+	struct iovec iov = {data, sizeof(data)}, v[2] = {{data + 4, 3}, {data, 3}};
+	struct msghdr m;
+	int sv[2];
+	struct io_uring_sqe sqe;
+	struct ring r;
+
+	memset(&m, 0, sizeof(m));
+	m.msg_iov = v;
+	m.msg_iovlen = 2;
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_BUFFERS, &iov, 1), 0);
+	tcp_pair(sv);
+	sqe = sqe_of(OP_SENDMSG_ZC, sv[0], &m, 1);
+	sqe.ioprio = SEND_FIXED_BUF;
+	push(&r, sqe);
+	EXPECT_EQ(ring_submit(&r), 1);
+	note_cqe(&r);
+	drain(sv[1], 6);
+	note_cqe(&r);
+	EXPECT_EQ(memcmp(buf, "twoone", 6), 0);
+	v[1].iov_len = 65;
+	run_zc(&r, sqe);
+}
+
 TEST(the_other_end_is_gone)
 {
 	struct linger hard = {1, 0};

@@ -11,6 +11,8 @@ from uringfs import native
 from uringfs.abi.net import (
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
+    MSG_PEEK,
+    MSG_WAITALL,
     RECVMSG_OUT,
     SCM_PIDFD,
     SCM_RIGHTS,
@@ -114,7 +116,7 @@ def receive(
         if total(iovecs) < head:
             raise UringError(errno.EFAULT, "the buffer has no room for what comes before the data")
         out, iovecs = iovecs, [(iovecs[0][0] + head, iovecs[0][1] - head)]
-    size = _room(file, of, memory, iovecs)
+    size = _room(file, of, memory, iovecs, flags)
     buffer = bytearray(size)
     room = header.controllen if header is not None else 0
     wants_name = header is not None and bool(header.namelen if multishot else header.name)
@@ -170,16 +172,21 @@ def _descriptors(found: list[Message]) -> list[int]:
     ]
 
 
-def _room(file: File, of: Kind, memory: Memory, iovecs: list[Iovec]) -> int:
+def _room(file: File, of: Kind, memory: Memory, iovecs: list[Iovec], flags: int) -> int:
     """How much to ask for. Of a stream no more than the caller's memory can take: what is read and cannot
-    be stored is lost."""
+    be stored is lost. At the end, or of an error, nothing has to be stored."""
     whole = total(iovecs)
     size = whole if whole <= AT_ONCE else min(whole, max(AT_ONCE, file.available()))
     if of.type == socket.SOCK_STREAM and whole:
         room = memory.writable(truncated(iovecs, size))
-        if not room or (room < size and file.available() > room):
-            if memory.gone() or file.ready():
-                raise UringError(errno.EFAULT)
-            raise UringError(errno.EAGAIN)
+        faults = not room or (room < size and file.available() > room)
+        if faults and _peek(file, flags):
+            raise UringError(errno.EFAULT)
         size = min(size, room)
     return size
+
+
+def _peek(file: File, flags: int) -> int:
+    """1 if there is data. EAGAIN, and whatever else a receive would say."""
+    found = attempt(native.sock_recvmsg, file.fileno(), bytearray(1), False, 0, flags & ~MSG_WAITALL | MSG_PEEK)
+    return found[0]

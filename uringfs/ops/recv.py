@@ -57,7 +57,7 @@ class Message:
 def _prep(request: Request, recv: bool) -> Message:
     """io_recvmsg_prep()"""
     sqe, selects = request.sqe, request.flags & IOSQE_BUFFER_SELECT
-    if sqe.off:
+    if sqe.off or sqe.len >> 31:
         raise UringError(errno.EINVAL)
     if sqe.ioprio & ~RECV_FLAGS:
         raise UringError(errno.EINVAL, f"receive flags {sqe.ioprio:#x}")
@@ -247,6 +247,8 @@ class Receive:
         length = self._message.length
         try:
             if self._bundle:
+                if self._request.sqe.buf_index not in self._request.context.resources.buffer_groups:
+                    raise UringError(errno.ENOENT)
                 if self._left:
                     length = min(length or self._left, self._left)
                 self._selection = select_bundle(self._request, min(length or self._more, self._more))

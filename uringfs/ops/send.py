@@ -72,6 +72,8 @@ class Notification:
 def _prep(request: Request) -> Message:
     """io_sendmsg_prep()"""
     sqe = request.sqe
+    if sqe.len >> 31:
+        raise UringError(errno.EINVAL, "a negative length")
     if sqe.ioprio & ~SEND_FLAGS:
         raise UringError(errno.EINVAL, f"send flags {sqe.ioprio:#x}")
     request.data = message = Message(sqe.ioprio, sqe.rw_flags)
@@ -145,8 +147,6 @@ def prep_sendmsg_zc(request: Request) -> None:
     message = _prep_zc(request)
     if request.sqe.off or request.sqe.file_index:
         raise UringError(errno.EINVAL)
-    if message.flags & IORING_RECVSEND_FIXED_BUF:
-        raise UringError(errno.EINVAL)
     _setup_sendmsg(request, message)
 
 
@@ -158,9 +158,11 @@ def issue_zc(request: Request) -> Outcome:
         raise UringError(errno.EOPNOTSUPP, "the protocol sends no pages")
     if message.flags & IORING_RECVSEND_FIXED_BUF:
         buffer = request.buffer()
-        buffer.validate(request.sqe.addr, request.sqe.len)
+        if message.header is None:
+            message.iovecs = [(request.sqe.addr, request.sqe.len)]
+        for start, length in message.iovecs:
+            buffer.validate(start, length)
         message.memory = buffer.memory
-        message.iovecs = [(request.sqe.addr, request.sqe.len)]
     return Send(request, file, of).issue()
 
 
@@ -280,10 +282,12 @@ class Send:
     def _select(self) -> None:
         """io_send_select_buffer()"""
         length = self._request.sqe.len
+        group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
+        if group is None:
+            raise UringError(errno.ENOENT)
         if self._bundle:
             self._selection = select_bundle(self._request, min(length or 0x7FFFFFFF, 0x7FFFFFFF))
         else:
-            group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
             # io_provided_buffers_select() is not told how much is asked for
             self._selection = select(self._request, length if isinstance(group, BufferRing) else 0, True)
         self._iovecs = self._selection.iovecs
@@ -334,7 +338,10 @@ class Send:
         if len(data) < size:
             if not data and self._memory.gone():
                 raise UringError(errno.ECANCELED)
-            if not data or self._kind.type != socket.SOCK_STREAM or self._kind.domain not in INET:
+            streaming = self._kind.type == socket.SOCK_STREAM
+            if not data or not streaming or self._kind.domain not in INET:
+                if streaming:
+                    self._sendmsg(b"", b"")  # what is wrong with the socket comes first
                 raise UringError(errno.EFAULT)
         return data
 
