@@ -25,6 +25,6 @@ clean:
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f uringfs/native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	for d in contrib/examples contrib/bench tests/conformance; do \
+	for d in contrib/examples contrib/bench contrib/launcher tests/conformance; do \
 		if [ -e $$d/Makefile ]; then $(MAKE) -s -C $$d clean; fi; \
 	done

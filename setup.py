@@ -1,5 +1,6 @@
-"""Builds the one extension module; everything else is in pyproject.toml."""
+"""Builds the extension module and the library that `uringfs run` preloads; all else is in pyproject.toml."""
 
+import platform
 import subprocess
 import sys
 
@@ -32,6 +33,18 @@ setup(
             ],
             # -z nodelete: pyfuse3 keeps pointers into the hooks until the process ends
             extra_link_args=[*pkg_config("--libs"), "-Wl,-z,nodelete"],
-        )
+        ),
+        # No module: a plain library beside it. The flags are those of contrib/launcher/Makefile.
+        Extension(
+            "uringfs.native._trap",
+            sources=[f"contrib/launcher/{name}.c" for name in ("trap", "calls", "rings", "signals", "exec")],
+            depends=["contrib/launcher/trap.h", "contrib/uringfs.h"],
+            extra_compile_args=[
+                *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],
+                *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-lto"],
+                *(["-mno-outline-atomics"] if platform.machine() == "aarch64" else []),
+            ],
+            extra_link_args=["-nostdlib", "-fno-lto", "-Wl,-z,now", "-Wl,-z,initfirst", "-Wl,-z,nodelete"],
+        ),
     ]
 )

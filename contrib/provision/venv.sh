@@ -17,7 +17,7 @@ unchanged() { # stamp, fingerprint
 
 # Everything, when pyproject.toml changed: pip builds the extension module in place as well
 dependencies=$(fingerprint pyproject.toml contrib/provision/venv.sh)
-module=$(fingerprint setup.py uringfs/native/*.[ch])
+module=$(fingerprint setup.py uringfs/native/*.[ch] contrib/launcher/*.[ch] contrib/uringfs.h)
 if ! unchanged .dependencies "$dependencies"; then
     echo "making $venv with $python"
     "$python" -m venv --clear $venv
@@ -29,8 +29,9 @@ fi
 
 # The extension module, when its sources changed or it is gone
 suffix=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-if ! unchanged .built "$module" || ! [ -e "uringfs/native/_native$suffix" ]; then
-    echo "building the extension module"
+if ! unchanged .built "$module" || ! [ -e "uringfs/native/_native$suffix" ] ||
+    ! [ -e "uringfs/native/_trap$suffix" ]; then
+    echo "building the extension module and the launcher"
     $venv/bin/python -W ignore setup.py -q build_ext --inplace --force
     echo "$module" >$venv/.built
 fi

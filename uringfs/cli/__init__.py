@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import mount, opcodes
+from uringfs.cli import mount, opcodes, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"uringfs {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     mount.add_arguments(commands.add_parser("mount", help="mount a ring filesystem"))
+    run.add_arguments(commands.add_parser("run", help="run a program whose io_uring is uringfs"))
     opcodes.add_arguments(commands.add_parser("opcodes", help="print what is supported, as Markdown"))
     args = parser.parse_args(argv)
     return int(args.run(args))

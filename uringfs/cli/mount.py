@@ -72,11 +72,11 @@ def _positive(word: str) -> int:
     return number
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, ready: Callable[[], None] = lambda: None) -> int:
+    """ready() is called once clients are answered."""
     try:
         mountpoint = _checked(args)
-        ready = _to_background() if args.daemon else lambda: None
-        return _serve(args, mountpoint, ready)
+        return _serve(args, mountpoint, _to_background() if args.daemon else ready)
     except MountError as error:
         print(f"uringfs: {error}", file=sys.stderr)
         return error.status

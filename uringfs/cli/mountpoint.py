@@ -41,7 +41,7 @@ def mounted_here(mountpoint: str) -> bool:
 def clean_stale(mountpoint: str) -> bool:
     """Unmount a uringfs whose daemon is gone; True if there was one. A living daemon is left alone."""
     cleaned = False
-    while mounted_here(mountpoint) and not _alive(mountpoint):
+    while mounted_here(mountpoint) and not alive(mountpoint):
         if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(mountpoint), MNT_DETACH) != 0:
             reason = os.strerror(ctypes.get_errno())
             raise MountError(11, f"{mountpoint}: cannot unmount what a dead daemon left: {reason}")
@@ -49,7 +49,7 @@ def clean_stale(mountpoint: str) -> bool:
     return cleaned
 
 
-def _alive(mountpoint: str) -> bool:
+def alive(mountpoint: str) -> bool:
     """By statfs(2), which is never answered from a cache. The connection of a dead daemon stays listed in
     /sys/fs/fuse/connections until it is unmounted, and stat(2) goes on for as long as attributes are valid."""
     try:

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The three system calls, by the control ABI; what the kernel does before it looks at the ring is done here. */
+#include "trap.h"
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* What uringfs.h calls, without libc's cancellation points: a cancelled thread must not leave in here. */
+#define pwrite(fd, buf, size, off) raw_errno(RAW(SYS_pwrite64, fd, buf, size, off))
+#define close(fd) raw_errno(RAW(SYS_close, fd))
+#define recvmsg(fd, msg, flags) raw_errno(RAW(SYS_recvmsg, fd, msg, flags))
+#define socketpair(family, type, protocol, sv) raw_errno(RAW(SYS_socketpair, family, type, protocol, sv))
+#define fcntl(fd, cmd, arg) ((int)raw_errno(RAW(SYS_fcntl, fd, cmd, arg)))
+#define syscall(...) raw_errno(RAW(__VA_ARGS__))
+#include "../uringfs.h"
+
+/* Newer than some headers */
+#define SETUP_SQE128 (1u << 10)
+#define SETUP_CQE32 (1u << 11)
+#define SETUP_NO_MMAP (1u << 14)
+#define SETUP_REGISTERED_FD_ONLY (1u << 15)
+#define SETUP_NO_SQARRAY (1u << 16)
+#define FEAT_REG_REG_RING (1u << 13)
+#define ENTER_REGISTERED_RING (1u << 4)
+#define ENTER_EXT_ARG_REG (1u << 6)
+#define ENTER_KNOWN 0xffu /* of 6.18 */
+#define REGISTER_RING_FDS 20
+#define UNREGISTER_RING_FDS 21
+#define REGISTER_SEND_MSG_RING 31
+#define OP_MSG_RING 40
+#define REGISTER_LAST 36 /* of 6.18 */
+#define REGISTER_USE_REGISTERED_RING (1u << 31)
+#define PAGE 4096UL
+
+#define AT_STATX_DONT_SYNC_ 0x4000
+#define AT_EMPTY_PATH_ 0x1000
+
+static long result_of(int ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+long trap_copy_in(void *to, uintptr_t from, size_t size)
+{
+	struct iovec here = {to, size}, there = {(void *)from, size};
+
+	return RAW(SYS_process_vm_readv, RAW(SYS_getpid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
+}
+
+long trap_copy_out(uintptr_t to, const void *from, size_t size)
+{
+	struct iovec here = {(void *)(uintptr_t)from, size}, there = {(void *)to, size};
+
+	return RAW(SYS_process_vm_writev, RAW(SYS_getpid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
+}
+
+int trap_mount_device(const char *mount)
+{
+	struct statx st;
+	long ret = RAW(SYS_statx, AT_FDCWD, mount, AT_STATX_DONT_SYNC_, STATX_TYPE, &st);
+
+	if (ret == 0) {
+		trap_state.dev_major = st.stx_dev_major;
+		trap_state.dev_minor = st.stx_dev_minor;
+	}
+	return (int)ret;
+}
+
+/* A control write into anything else would be just that: a write. The daemon is not asked. */
+long trap_check_ring(int fd)
+{
+	struct statx st;
+	long ret = RAW(SYS_statx, fd, "", AT_EMPTY_PATH_ | AT_STATX_DONT_SYNC_, STATX_TYPE, &st);
+
+	if (ret < 0)
+		return ret == -EBADF ? ret : -EOPNOTSUPP;
+	if (st.stx_dev_major != trap_state.dev_major || st.stx_dev_minor != trap_state.dev_minor ||
+	    (st.stx_mode & S_IFMT) != S_IFREG)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+/* ---- setup ---- */
+
+static bool writable(uintptr_t address, size_t size)
+{
+	for (uintptr_t at = address; at < address + size; at += PAGE) {
+		char byte;
+
+		if (trap_copy_in(&byte, at, 1) < 0 || trap_copy_out(at, &byte, 1) < 0)
+			return false;
+	}
+	return true;
+}
+
+static long map_over(int fd, uint64_t address, size_t size, uint64_t offset)
+{
+	long ret;
+
+	size = (size + PAGE - 1) & ~(PAGE - 1);
+	if (!writable(address, size))
+		return -EFAULT;
+	ret = RAW(SYS_mmap, address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, offset);
+	return ret < 0 && ret > -4096 ? ret : 0;
+}
+
+/* The last field of io_sqring_offsets and io_cqring_offsets, user_addr in newer headers. */
+static uint64_t *user_addr(void *offsets)
+{
+	return (uint64_t *)((char *)offsets + 32);
+}
+
+/* IORING_SETUP_NO_MMAP: an ordinary ring, mapped over the caller's memory. */
+static long setup_no_mmap(int fd, uint32_t entries, struct io_uring_params *p)
+{
+	uint64_t sqes = *user_addr(&p->sq_off), rings = *user_addr(&p->cq_off);
+	uint32_t flags = p->flags;
+	size_t sq_size, cq_size;
+	long ret;
+
+	if ((sqes | rings) & (PAGE - 1))
+		return -EINVAL;
+	p->flags &= ~(SETUP_NO_MMAP | SETUP_REGISTERED_FD_ONLY);
+	ret = result_of(uringfs_setup(fd, entries, p));
+	if (ret < 0)
+		return ret;
+	sq_size = flags & SETUP_NO_SQARRAY ? 0 : p->sq_off.array + p->sq_entries * sizeof(uint32_t);
+	cq_size = p->cq_off.cqes + (p->cq_entries * sizeof(struct io_uring_cqe) << !!(flags & SETUP_CQE32));
+	ret = map_over(fd, rings, sq_size > cq_size ? sq_size : cq_size, IORING_OFF_SQ_RING);
+	if (ret == 0)
+		ret = map_over(fd, sqes, p->sq_entries * sizeof(struct io_uring_sqe) << !!(flags & SETUP_SQE128),
+			       IORING_OFF_SQES);
+	p->flags = flags;
+	*user_addr(&p->sq_off) = sqes;
+	*user_addr(&p->cq_off) = rings;
+	return ret;
+}
+
+static long setup_on(int fd, uint32_t entries, uintptr_t address, struct io_uring_params *p)
+{
+	long ret = trap_copy_in(p, address, sizeof(*p));
+
+	if (ret < 0)
+		return ret;
+	if (p->flags & SETUP_NO_MMAP)
+		ret = setup_no_mmap(fd, entries, p);
+	else
+		ret = p->flags & SETUP_REGISTERED_FD_ONLY ? -EINVAL : result_of(uringfs_setup(fd, entries, p));
+	if (ret < 0)
+		return ret;
+	p->features |= FEAT_REG_REG_RING;
+	return trap_copy_out(address, p, sizeof(*p));
+}
+
+/* The descriptor is the file's own. Where there is no mount (any more) there is no io_uring: ENOSYS. */
+long trap_setup(uint32_t entries, uintptr_t params)
+{
+	long fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_RDWR | O_CLOEXEC, 0), ret;
+	struct io_uring_params p;
+
+	if (fd == -ENOENT || fd == -ENOTCONN || fd == -ECONNABORTED || fd == -ENOTDIR)
+		return -ENOSYS;
+	if (fd < 0)
+		return fd;
+	ret = setup_on((int)fd, entries, params, &p);
+	if (ret == 0 && p.flags & SETUP_REGISTERED_FD_ONLY)
+		ret = trap_ring_add((int)fd, 0, 16);
+	else if (ret == 0)
+		return fd;
+	RAW(SYS_close, fd);
+	return ret;
+}
+
+/* ---- enter ---- */
+
+/* A mask that blocks SIGSYS would make the next io_uring call of a handler deadly. */
+static uintptr_t without_sigsys(uintptr_t from, uint64_t *copy)
+{
+	if (!from || trap_copy_in(copy, from, sizeof(*copy)) < 0)
+		return from; /* EFAULT is the daemon's to say */
+	*copy &= ~TRAP_SIGSYS_BIT;
+	return (uintptr_t)copy;
+}
+
+long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, uintptr_t arg, size_t argsz)
+{
+	struct { /* struct io_uring_getevents_arg */
+		uint64_t sigmask;
+		uint32_t sigmask_sz, min_wait_usec;
+		uint64_t ts;
+	} ext;
+	uint64_t mask;
+	long ret;
+
+	if (flags & ~ENTER_KNOWN)
+		return -EINVAL;
+	if (flags & ENTER_REGISTERED_RING) {
+		ret = trap_ring_of(fd);
+		if (ret < 0)
+			return ret;
+		fd = (uint32_t)ret;
+		flags &= ~ENTER_REGISTERED_RING;
+	}
+	ret = trap_check_ring((int)fd);
+	if (ret < 0)
+		return ret;
+	if (flags & IORING_ENTER_GETEVENTS && arg) {
+		if (!(flags & (IORING_ENTER_EXT_ARG | ENTER_EXT_ARG_REG))) {
+			arg = without_sigsys(arg, &mask);
+		} else if (!(flags & ENTER_EXT_ARG_REG) && argsz == sizeof(ext) &&
+			   trap_copy_in(&ext, arg, sizeof(ext)) == 0 && ext.sigmask) {
+			ext.sigmask = without_sigsys(ext.sigmask, &mask);
+			arg = (uintptr_t)&ext;
+		}
+	}
+	return result_of(uringfs_enter2((int)fd, to_submit, min_complete, flags, (void *)arg, argsz));
+}
+
+/* ---- register ---- */
+
+/* io_uring_register_blind(): without a ring. Any ring file of the mount carries a message. */
+static long register_blind(uint32_t opcode, uintptr_t arg, uint32_t nr_args)
+{
+	struct io_uring_sqe sqe;
+	long ret;
+
+	if (opcode != REGISTER_SEND_MSG_RING || !arg || nr_args != 1)
+		return -EINVAL;
+	ret = trap_copy_in(&sqe, arg, sizeof(sqe));
+	if (ret < 0)
+		return ret;
+	if (sqe.flags || sqe.opcode != OP_MSG_RING)
+		return -EINVAL;
+	ret = trap_check_ring(sqe.fd);
+	if (ret < 0)
+		return ret == -EBADF ? ret : -EBADFD;
+	return result_of(uringfs_register(sqe.fd, opcode, (void *)arg, nr_args));
+}
+
+long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args)
+{
+	bool registered = opcode & REGISTER_USE_REGISTERED_RING;
+	long ret;
+
+	opcode &= ~REGISTER_USE_REGISTERED_RING;
+	if (opcode >= REGISTER_LAST)
+		return -EINVAL;
+	if (registered) {
+		ret = trap_ring_of(fd);
+		if (ret < 0)
+			return ret;
+		fd = (uint32_t)ret;
+	} else if (fd == UINT32_MAX) {
+		return register_blind(opcode, arg, nr_args);
+	}
+	ret = trap_check_ring((int)fd);
+	if (ret < 0)
+		return ret;
+	if (opcode == REGISTER_RING_FDS)
+		return trap_rings_register(arg, nr_args);
+	if (opcode == UNREGISTER_RING_FDS)
+		return trap_rings_unregister(arg, nr_args);
+	return result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
+}

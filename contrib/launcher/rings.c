@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* IORING_REGISTER_RING_FDS. In the kernel each thread has a table of its own, which neither fork nor exec
+ * hands on, and an entry keeps the ring though its descriptor is closed: here by a duplicate high up. */
+#include "trap.h"
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+
+#define RINGFD_REG_MAX 16 /* IO_RINGFD_REG_MAX */
+#define THREADS 256
+#define HIGH_FD 960
+
+/* fd[i]: the duplicate + 1, 0 is free. Only its own thread touches an entry; of dead ones, who sweeps. */
+static struct owner {
+	_Atomic int tid;
+	int fd[RINGFD_REG_MAX];
+} owners[THREADS];
+static _Atomic int sweeping;
+
+static struct owner *owner_of(int tid)
+{
+	for (int i = 0; i < THREADS; i++)
+		if (atomic_load_explicit(&owners[i].tid, memory_order_relaxed) == tid)
+			return &owners[i];
+	return NULL;
+}
+
+/* Threads that have ended, or of which this process is a fork. */
+static void sweep(void)
+{
+	int pid = (int)RAW(SYS_getpid);
+
+	if (atomic_exchange(&sweeping, 1))
+		return;
+	for (int i = 0; i < THREADS; i++) {
+		int tid = atomic_load(&owners[i].tid);
+
+		if (!tid || RAW(SYS_tgkill, pid, tid, 0) != -ESRCH)
+			continue;
+		for (int j = 0; j < RINGFD_REG_MAX; j++)
+			if (owners[i].fd[j])
+				RAW(SYS_close, owners[i].fd[j] - 1);
+		for (int j = 0; j < RINGFD_REG_MAX; j++)
+			owners[i].fd[j] = 0;
+		atomic_store(&owners[i].tid, 0);
+	}
+	atomic_store(&sweeping, 0);
+}
+
+static struct owner *own(void)
+{
+	int tid = (int)RAW(SYS_gettid);
+	struct owner *o = owner_of(tid);
+
+	if (o)
+		return o;
+	sweep();
+	for (int i = 0; i < THREADS; i++) {
+		int none = 0;
+
+		if (atomic_compare_exchange_strong(&owners[i].tid, &none, tid))
+			return &owners[i];
+	}
+	return NULL;
+}
+
+/* The descriptor behind an index, or -errno as io_uring_enter(2) */
+long trap_ring_of(uint32_t index)
+{
+	struct owner *o;
+
+	if (index >= RINGFD_REG_MAX)
+		return -EINVAL;
+	o = owner_of((int)RAW(SYS_gettid));
+	return o && o->fd[index] ? o->fd[index] - 1 : -EBADF;
+}
+
+static long duplicate(int fd)
+{
+	struct rlimit limit = {0, 0};
+	long from = HIGH_FD, ret;
+
+	RAW(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+	if (limit.rlim_cur < HIGH_FD + 64)
+		from = limit.rlim_cur > 64 ? (long)limit.rlim_cur - 64 : 0;
+	ret = RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
+	return ret < 0 ? RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0) : ret;
+}
+
+/* io_ring_add_registered_fd(): the first free index of first..last-1 */
+long trap_ring_add(int fd, uint32_t first, uint32_t last)
+{
+	struct owner *o;
+	long copy = trap_check_ring(fd);
+
+	if (copy < 0)
+		return copy;
+	o = own();
+	if (!o)
+		return -ENOMEM;
+	for (; first < last; first++) {
+		if (o->fd[first])
+			continue;
+		copy = duplicate(fd);
+		if (copy < 0)
+			return copy;
+		o->fd[first] = (int)copy + 1;
+		return first;
+	}
+	return -EBUSY;
+}
+
+static void drop(struct owner *o, uint32_t index)
+{
+	if (o && o->fd[index])
+		RAW(SYS_close, o->fd[index] - 1);
+	if (o)
+		o->fd[index] = 0;
+}
+
+/* io_ringfd_register() */
+long trap_rings_register(uintptr_t arg, uint32_t nr_args)
+{
+	long ret = 0;
+	uint32_t i;
+
+	if (!nr_args || nr_args > RINGFD_REG_MAX)
+		return -EINVAL;
+	for (i = 0; i < nr_args; i++) {
+		struct io_uring_rsrc_update reg;
+		uint32_t first = 0, last = RINGFD_REG_MAX;
+
+		ret = trap_copy_in(&reg, arg + i * sizeof(reg), sizeof(reg));
+		if (ret < 0)
+			break;
+		ret = -EINVAL;
+		if (reg.resv)
+			break;
+		if (reg.offset != UINT32_MAX) {
+			if (reg.offset >= RINGFD_REG_MAX)
+				break;
+			first = reg.offset;
+			last = first + 1;
+		}
+		ret = trap_ring_add((int)reg.data, first, last);
+		if (ret < 0)
+			break;
+		reg.offset = (uint32_t)ret;
+		ret = trap_copy_out(arg + i * sizeof(reg), &reg, sizeof(reg));
+		if (ret < 0) {
+			drop(own(), reg.offset);
+			break;
+		}
+	}
+	return i ? (long)i : ret;
+}
+
+/* io_ringfd_unregister() */
+long trap_rings_unregister(uintptr_t arg, uint32_t nr_args)
+{
+	struct owner *o = owner_of((int)RAW(SYS_gettid));
+	long ret = 0;
+	uint32_t i;
+
+	if (!nr_args || nr_args > RINGFD_REG_MAX)
+		return -EINVAL;
+	for (i = 0; i < nr_args; i++) {
+		struct io_uring_rsrc_update reg;
+
+		ret = trap_copy_in(&reg, arg + i * sizeof(reg), sizeof(reg));
+		if (ret < 0)
+			break;
+		ret = -EINVAL;
+		if (reg.resv || reg.data || reg.offset >= RINGFD_REG_MAX)
+			break;
+		drop(o, reg.offset);
+	}
+	return i ? (long)i : ret;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The filter, the handler of SIGSYS, and how both come into a program. */
+#include "trap.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <ucontext.h>
+
+#define NR_SETUP 425
+#define NR_ENTER 426
+#define NR_REGISTER 427
+
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1
+#endif
+
+#if defined(__x86_64__)
+#define TRAP_ARCH AUDIT_ARCH_X86_64
+#define RETURN_REGISTER(uc) ((uc)->uc_mcontext.gregs[REG_RAX])
+#define ARGUMENTS(uc)                                                                             \
+	{(uc)->uc_mcontext.gregs[REG_RDI], (uc)->uc_mcontext.gregs[REG_RSI],                      \
+	 (uc)->uc_mcontext.gregs[REG_RDX], (uc)->uc_mcontext.gregs[REG_R10],                      \
+	 (uc)->uc_mcontext.gregs[REG_R8],  (uc)->uc_mcontext.gregs[REG_R9]}
+#else
+#define TRAP_ARCH AUDIT_ARCH_AARCH64
+#define RETURN_REGISTER(uc) ((uc)->uc_mcontext.regs[0])
+#define ARGUMENTS(uc)                                                                             \
+	{(long)(uc)->uc_mcontext.regs[0], (long)(uc)->uc_mcontext.regs[1],                        \
+	 (long)(uc)->uc_mcontext.regs[2], (long)(uc)->uc_mcontext.regs[3],                        \
+	 (long)(uc)->uc_mcontext.regs[4], (long)(uc)->uc_mcontext.regs[5]}
+#endif
+
+/* io_uring_enter with these: is a filter of ours in force? No kernel and no other filter answers so. */
+#define PROBE_ARG 0x5572696e674653L
+#define PROBE_ANSWER 0x55524e47L
+
+struct trap_state trap_state;
+
+/* ---- trace ---- */
+
+struct line {
+	char text[256];
+	size_t length;
+};
+
+static void put_text(struct line *l, const char *text)
+{
+	while (*text && l->length < sizeof(l->text))
+		l->text[l->length++] = *text++;
+}
+
+static void put_number(struct line *l, uint64_t value, unsigned base)
+{
+	char digits[24], *at = digits + sizeof(digits);
+
+	*--at = 0;
+	do {
+		*--at = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value);
+	if (base == 16)
+		put_text(l, "0x");
+	put_text(l, at);
+}
+
+static void put_signed(struct line *l, long value)
+{
+	if (value < 0)
+		put_text(l, "-");
+	put_number(l, value < 0 ? -(uint64_t)value : (uint64_t)value, 10);
+}
+
+/* One write(2) a line, so that threads do not mix: [TID] io_uring_enter(3, 1, 1, 0x1, 0x0, 8) = 1 */
+static void trace(long nr, const long *a, long ret)
+{
+	struct line l = {.length = 0};
+
+	put_text(&l, "[");
+	put_signed(&l, RAW(SYS_gettid));
+	put_text(&l, nr == NR_SETUP ? "] io_uring_setup(" : nr == NR_ENTER ? "] io_uring_enter(" : "] io_uring_register(");
+	put_signed(&l, (int)a[0]);
+	put_text(&l, ", ");
+	put_number(&l, nr == NR_SETUP ? (uint64_t)a[1] : (uint32_t)a[1], nr == NR_SETUP ? 16 : 10);
+	if (nr == NR_ENTER) {
+		put_text(&l, ", ");
+		put_number(&l, (uint32_t)a[2], 10);
+		put_text(&l, ", ");
+		put_number(&l, (uint32_t)a[3], 16);
+		put_text(&l, ", ");
+		put_number(&l, (uint64_t)a[4], 16);
+		put_text(&l, ", ");
+		put_number(&l, (uint64_t)a[5], 10);
+	} else if (nr == NR_REGISTER) {
+		put_text(&l, ", ");
+		put_number(&l, (uint64_t)a[2], 16);
+		put_text(&l, ", ");
+		put_number(&l, (uint32_t)a[3], 10);
+	}
+	put_text(&l, ") = ");
+	put_signed(&l, ret);
+	put_text(&l, "\n");
+	RAW(SYS_write, 2, l.text, l.length);
+}
+
+/* ---- the handler ---- */
+
+static long call(long nr, const long *a)
+{
+	long ret;
+
+	if (nr == NR_ENTER && a[5] == PROBE_ARG && (int)a[0] == -1)
+		return PROBE_ANSWER;
+	if (nr == NR_SETUP)
+		ret = trap_setup((uint32_t)a[0], (uintptr_t)a[1]);
+	else if (nr == NR_ENTER)
+		ret = trap_enter((uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
+				 (size_t)a[5]);
+	else
+		ret = trap_register((uint32_t)a[0], (uint32_t)a[1], (uintptr_t)a[2], (uint32_t)a[3]);
+	if (trap_state.trace)
+		trace(nr, a, ret);
+	return ret;
+}
+
+/* Runs with the signal mask of the interrupted call (SA_NODEFER, empty sa_mask), so the mask in here is
+ * the caller's own; and on the caller's stack, because other handlers may run on top of a wait. */
+static void on_sigsys(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	int saved = errno;
+
+	if (info->si_code == SYS_SECCOMP && info->si_arch == TRAP_ARCH && info->si_syscall >= NR_SETUP &&
+	    info->si_syscall <= NR_REGISTER) {
+		const long a[6] = ARGUMENTS(uc);
+
+		RETURN_REGISTER(uc) = call(info->si_syscall, a);
+	} else {
+		trap_forward(sig, info, context);
+	}
+	errno = saved;
+}
+
+/* ---- installation ---- */
+
+struct kernel_sigaction {
+	void (*handler)(int, siginfo_t *, void *);
+	unsigned long flags;
+#if defined(__x86_64__)
+	void (*restorer)(void);
+#endif
+	uint64_t mask;
+};
+
+#if defined(__x86_64__)
+#define KERNEL_SA_RESTORER 0x04000000UL
+/* These very bytes: unwinders know a signal frame by them. */
+void trap_restorer(void);
+__asm__(".text\n.hidden trap_restorer\n.type trap_restorer,@function\n.byte 0x90\n"
+	"trap_restorer:\n\tmovq $15, %rax\n\tsyscall\n");
+#endif
+
+static void take_sigsys(void)
+{
+	struct kernel_sigaction sa;
+	uint64_t bit = TRAP_SIGSYS_BIT;
+
+	memset(&sa, 0, sizeof(sa));
+	sa.handler = on_sigsys;
+	sa.flags = SA_SIGINFO | SA_NODEFER;
+#if defined(__x86_64__)
+	sa.flags |= KERNEL_SA_RESTORER;
+	sa.restorer = trap_restorer;
+#endif
+	RAW(SYS_rt_sigaction, TRAP_SIGNAL, &sa, 0, sizeof(bit));
+	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, 0, sizeof(bit));
+}
+
+/* A 32-bit program's io_uring, which no 64-bit library can catch: not there, rather than the kernel's. */
+static long install_filter(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, NR_SETUP, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NR_REGISTER, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TRAP_ARCH, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+	long ret = RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+
+	if (ret != -EACCES)
+		return ret;
+	/* Not privileged: then only with no_new_privs. */
+	RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
+static const char *find(char **envp, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (; envp && *envp; envp++)
+		if (strncmp(*envp, name, length) == 0)
+			return *envp;
+	return NULL;
+}
+
+static void fail(const char *what, long error)
+{
+	struct line l = {.length = 0};
+
+	put_text(&l, "uringfs run: ");
+	put_text(&l, what);
+	put_text(&l, ": errno ");
+	put_signed(&l, -error);
+	put_text(&l, "\n");
+	RAW(SYS_write, 2, l.text, l.length);
+	RAW(SYS_exit_group, 125);
+}
+
+/* A copy: the program may do to its environment what it likes. Never freed. */
+static const char *keep(const char *text)
+{
+	static char kept[3 * 4096];
+	static size_t used;
+	size_t size = strlen(text) + 1;
+	char *at = kept + used;
+
+	if (size > sizeof(kept) - used)
+		return NULL;
+	memcpy(at, text, size);
+	used += size;
+	return at;
+}
+
+/* The first of LD_PRELOAD, where `uringfs run` puts us. */
+static void keep_library(const char *preload)
+{
+	size_t length = strcspn(preload, ": ");
+	const char *kept = length < 4096 ? keep(preload) : NULL;
+
+	trap_state.library = kept;
+	trap_state.library_length = kept ? length : 0;
+}
+
+/* -z initfirst: before any other constructor, which might use io_uring or threads. glibc passes main's
+ * arguments, musl has environ set by then. */
+__attribute__((constructor)) static void begin(int argc, char **argv, char **arguments_environ)
+{
+	char **envp = environ ? environ : arguments_environ;
+	const char *mount = find(envp, TRAP_ENV_MOUNT), *preload = find(envp, TRAP_ENV_PRELOAD);
+	const char *trace_entry = find(envp, TRAP_ENV_TRACE);
+	size_t length;
+	long ret;
+
+	(void)argc;
+	(void)argv;
+	if (!mount || trap_state.active)
+		return;
+	trap_state.mount_entry = keep(mount);
+	trap_state.trace_entry = trace_entry ? keep(trace_entry) : NULL;
+	trap_state.trace = trace_entry != NULL;
+	if (preload)
+		keep_library(preload + strlen(TRAP_ENV_PRELOAD));
+	mount += strlen(TRAP_ENV_MOUNT);
+	length = strlen(mount);
+	if (!trap_state.mount_entry || length + sizeof("/new") > sizeof(trap_state.new_path))
+		fail("URINGFS_TRAP_MOUNT or LD_PRELOAD is too long", -ENAMETOOLONG);
+	memcpy(trap_state.new_path, mount, length);
+	memcpy(trap_state.new_path + length, "/new", sizeof("/new"));
+	trap_mount_device(mount);
+	take_sigsys();
+	/* An exec keeps the filter; a second one would cost every system call something. */
+	if (RAW(SYS_io_uring_enter, -1, 0, 0, 0xffffffff, 0, PROBE_ARG) != PROBE_ANSWER) {
+		ret = install_filter();
+		if (ret != 0)
+			fail("this machine refuses a seccomp filter", ret);
+	}
+	trap_state.active = true;
+}

@@ -1,0 +1,115 @@
+"""A private daemon for one process: mounted before the process goes on, taken down when it has ended.
+
+Two processes beside the program, no children of it: the daemon, and a minder that waits for either's end.
+"""
+
+import argparse
+import ctypes
+import os
+import select
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from uringfs.cli import mount
+from uringfs.cli import mountpoint as points
+from uringfs.cli.program import FAILED, RunError
+
+PR_SET_PDEATHSIG = 1
+READY = b"\0"
+PATIENCE = 10.0  # seconds for the daemon to unmount
+
+
+def start() -> str:
+    """The mountpoint, in service for as long as this process lives, whatever it executes."""
+    directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))
+    receive, send = os.pipe()
+    me = os.pidfd_open(os.getpid())
+    child = os.fork()
+    if child == 0:
+        _detach_and(lambda: _mind(directory, me, send))
+    os.close(send)
+    os.close(me)
+    os.waitpid(child, 0)
+    with open(receive, "rb") as pipe:
+        said = pipe.read(1)
+        said += b"" if said == READY else pipe.read()  # the minder's end stays open as long as it serves
+    if said != READY:
+        lines = said.decode(errors="replace").strip() or "it ended without a word"
+        raise RunError(FAILED, f"cannot mount a ring filesystem: {lines.removeprefix('uringfs: ')}")
+    return str(directory / "mnt")
+
+
+def _detach_and(action: Callable[[], None]) -> NoReturn:
+    """In a grandchild with a session of its own: nobody's child, and out of the terminal's reach."""
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            action()
+    finally:
+        os._exit(0)
+
+
+def _keep_only(*fds: int, output: int) -> None:
+    """What the program's callers wait for the end of must not be held open here."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd, instead in ((0, null), (1, output), (2, output)):
+        os.dup2(instead, fd)
+    low = 3
+    for fd in sorted(fds):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def _mind(directory: Path, program: int, send: int) -> None:
+    """The minder. What the daemon says until it serves goes to `send`, else READY."""
+    os.chdir("/")
+    os.umask(0o022)
+    os.chmod(directory, 0o755)  # the program may become another user
+    mountpoint, log = directory / "mnt", directory / "log"
+    mountpoint.mkdir()
+    output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    daemon = os.fork()
+    if daemon == 0:
+        try:
+            _keep_only(send, output=output)
+            os._exit(_serve(str(mountpoint), send))
+        finally:
+            os._exit(FAILED)
+    ended = os.pidfd_open(daemon)
+    _keep_only(program, send, ended, output=output)
+    select.select([program, ended], [], [])
+    if select.select([ended], [], [], 0)[0]:
+        with suppress(OSError):  # it serves no longer; if it never did, this is why
+            os.write(send, log.read_bytes()[-4096:])
+    os.close(send)
+    _take_down(daemon, ended)
+    points.clean_stale(str(mountpoint))
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _take_down(daemon: int, ended: int) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(ended, signal.SIGTERM)
+        if not select.select([ended], [], [], PATIENCE)[0]:
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
+    os.waitpid(daemon, 0)
+
+
+def _serve(mountpoint: str, send: int) -> int:
+    """The daemon. allow_other: for a program that becomes another user."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parser = argparse.ArgumentParser()
+    mount.add_arguments(parser)
+    args = parser.parse_args([mountpoint, "-o", "allow_other", "--log-level", "warning"])
+
+    def ready() -> None:
+        os.write(send, READY)
+        os.close(send)
+
+    return mount.run(args, ready)

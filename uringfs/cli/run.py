@@ -1,0 +1,102 @@
+"""`uringfs run`: becomes the program, with the trap launcher preloaded. docs/run.md"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uringfs
+from uringfs.cli import instance, program
+from uringfs.cli import mountpoint as points
+from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
+
+# contrib/launcher/trap.h
+ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
+ENV_TRACE = b"URINGFS_TRAP_TRACE"
+ENV_PRELOAD = b"LD_PRELOAD"
+LIBRARY = "native/_trap.*so"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "uringfs run [--mount DIR] [--trace] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+    parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
+    parser.add_argument(
+        "--trace", action="store_true", help="print each io_uring call to the standard error output"
+    )
+    parser.add_argument(
+        "--mode", choices=("auto", "trap"), default="auto", help="trap: seccomp and SIGSYS, for dynamic programs"
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT...]")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns only if the program could not be run: 125, 126 or 127, as env(1)."""
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        print("uringfs run: no PROGRAM: uringfs run -- PROGRAM [ARGUMENT...]", file=sys.stderr)
+        return 2
+    try:
+        path = program.find(command[0])
+        program.check(path)
+        preload = library()
+        mount = _mounted(args.mount) if args.mount else instance.start()
+        _become(path, command, environment(mount, preload, trace=args.trace))
+    except RunError as error:
+        print(f"uringfs run: {error}", file=sys.stderr)
+        return error.status
+    return FAILED
+
+
+def library() -> str:
+    """liburingfs-trap, built beside the extension module."""
+    found = sorted(Path(uringfs.__file__).parent.glob(LIBRARY))
+    if not found:
+        raise RunError(FAILED, "the launcher's library is not built: make base, or pip install uringfs again")
+    path = str(found[0].resolve())
+    if set(path) & set(": \t\n"):
+        raise RunError(FAILED, f"{path}: LD_PRELOAD takes no path with blanks or colons")
+    return path
+
+
+def _mounted(directory: str) -> str:
+    path = os.path.realpath(directory)
+    if not points.mounted_here(path):
+        raise RunError(FAILED, f"{directory}: no uringfs is mounted there: uringfs mount {directory}")
+    if not points.alive(path):
+        raise RunError(FAILED, f"{directory}: the daemon of this mount is gone: umount {directory}")
+    return path
+
+
+def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
+    """What this process was started with: Python itself may have changed LC_CTYPE since."""
+    for entry in Path("/proc/self/environ").read_bytes().split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        if equals:
+            yield name, value
+
+
+def environment(mount: str, preload: str, *, trace: bool) -> dict[bytes, bytes]:
+    """The library must be the first that LD_PRELOAD names: by that it knows its own path."""
+    env = dict(_initial_environment())
+    before = env.get(ENV_PRELOAD)
+    env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")
+    env[ENV_MOUNT] = os.fsencode(mount)
+    env.pop(ENV_TRACE, None)
+    if trace:
+        env[ENV_TRACE] = b"1"
+    return env
+
+
+def _become(path: str, command: list[str], env: dict[bytes, bytes]) -> None:
+    """The same process: pid, terminal, signals, descriptors and exit status are the program's own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execve(path, command, env)
+    except OSError as error:
+        raise RunError(CANNOT_EXECUTE, f"{path}: {error.strerror}") from error
