@@ -111,7 +111,10 @@ class RingFile:
         if message.done:
             size = message.done * abi.DESCRIPTOR.size
             await deliveries.report(caller, caller.memory.read(message.entries, size))
-        entries = await deliveries.fetch(caller, message.sock, message.room) if message.room else b""
+        room = min(message.room, MAX_BATCH)
+        if room:  # before anything is taken that could not be handed out
+            caller.memory.write(message.entries, bytes(room * abi.DESCRIPTOR.size))
+        entries = await deliveries.fetch(caller, message.sock, room) if room else b""
         if entries:
             caller.memory.write(message.entries, entries)
         return len(entries) // abi.DESCRIPTOR.size | (

@@ -1,5 +1,6 @@
 """The real host: threads of this machine, by the id FUSE gives."""
 
+import array
 import errno
 import os
 import resource
@@ -144,7 +145,8 @@ def _send_descriptors(sock: int, group: int, fds: Sequence[int]) -> None:
         pid, _, _ = UCRED.unpack(ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
         if pid != group:
             raise OSError(errno.EPERM, "the socket's other end is not the caller's")
-        socket.send_fds(ours, [b"\0"], list(fds), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+        ours.sendmsg([b"\0"], [rights], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # send_fds() drops its flags
 
 
 class LocalOpener:

@@ -28,7 +28,7 @@ from uringfs.ops.request import Request
 from uringfs.ops.resources import Node
 
 IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
-PATIENCE = 0.005  # seconds a fetch waits for what its enter has submitted
+PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
