@@ -1,11 +1,11 @@
-"""Opening a path as the caller: its ids, groups and capabilities, its root and working directory.
+"""System calls with the caller's ids, groups and capabilities, in a thread. Nothing that looks up a path:
+that is what host.actor is for.
 
-The kernel keeps credentials and fs_struct per thread, glibc hides it: the bare system calls change those
-of one thread only. Everything here runs in a thread of the pool and is put back before it returns.
+The kernel keeps credentials per thread, glibc hides it: the bare system calls change those of one thread
+only. Everything here runs in a thread of the pool and is put back before it returns.
 """
 
 import ctypes
-import errno
 import os
 import platform
 from collections.abc import Iterator
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 _libc = ctypes.CDLL(None, use_errno=True)
 _ARM = platform.machine() == "aarch64"
 _SYS_SETGROUPS, _SYS_SETFSUID, _SYS_SETFSGID = (159, 151, 152) if _ARM else (116, 122, 123)
-_SYS_CAPGET, _SYS_CAPSET, _SYS_OPENAT2 = (90, 91, 437) if _ARM else (125, 126, 437)
+_SYS_CAPGET, _SYS_CAPSET = (90, 91) if _ARM else (125, 126)
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
-_RESOLVE_IN_ROOT = 0x10
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,3 @@ def unprivileged() -> Iterator[None]:
 def _setgroups(groups: tuple[int, ...]) -> None:
     array = (ctypes.c_uint32 * len(groups))(*groups)
     _syscall(_SYS_SETGROUPS, len(groups), array)
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-def openat2_in_root(root: int, path: bytes, flags: int) -> int:
-    """openat2(2) with RESOLVE_IN_ROOT: absolute paths and symlinks stay within `root`."""
-    if b"\0" in path:
-        raise OSError(errno.EINVAL, "a path cannot hold a NUL")
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
-    return _syscall(_SYS_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how))
