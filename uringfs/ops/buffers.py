@@ -27,6 +27,8 @@ class Selection:
         self._buffers = buffers
         self._ring = ring
         self._committed = False
+        self.partial = False
+        """The last was, or would have been, used in part (buf_sel_arg.partial_map)."""
         self._more = False  # committed, and the last is not used up
         self.bid = buffers[0].bid
         self.iovecs: list[Iovec] = [(buffer.addr, buffer.len) for buffer in buffers]
@@ -114,18 +116,23 @@ def select_bundle(request: Request, max_len: int) -> Selection:
         if not first.len:
             raise UringError(errno.ENOBUFS)
         most = min(group.available(), UIO_MAXIOV, PEEK_MAX_IMPORT, -(-max_len // first.len))
-    left, found = max_len or 0x7FFFFFFF, []
+    left, partial = max_len or 0x7FFFFFFF, False
+    found: list[Buffer] = []
     for ahead in range(most):
         buffer = group.at(ahead)
         if buffer.len > left:
+            partial = True
+            if found and not group.incremental:
+                break  # a part of a buffer would use it up: it is only ever the first
             buffer = buffer._replace(len=left)
-            if most == 1:
-                group.shorten(ahead, left)
+            group.shorten(ahead, left)
         found.append(buffer)
         left -= buffer.len
         if not left:
             break
-    return Selection(resources, bgid, found, group)
+    selection = Selection(resources, bgid, found, group)
+    selection.partial = partial
+    return selection
 
 
 def _first(ring: BufferRing) -> Buffer:

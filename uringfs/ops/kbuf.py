@@ -37,7 +37,7 @@ class BufferRing:
     def __init__(self, memory: RingBytes, entries: int, incremental: bool) -> None:
         self._memory = memory
         self._mask = entries - 1
-        self._incremental = incremental
+        self.incremental = incremental
         self.head = 0
 
     def available(self) -> int:
@@ -51,7 +51,7 @@ class BufferRing:
 
     def shorten(self, ahead: int, length: int) -> None:
         """The entry's last piece is used: its length says so, unless consumption is incremental."""
-        if not self._incremental:
+        if not self.incremental:
             offset = (self.head + ahead & self._mask) * BUF.size + 8
             self._memory.write(offset, length.to_bytes(4, "little"))
 
@@ -59,7 +59,7 @@ class BufferRing:
         """io_kbuf_commit(): length bytes in count buffers are used. False if the last is not used up."""
         if length < 0:
             return True
-        if not self._incremental:
+        if not self.incremental:
             self.head = self.head + count & USHRT_MAX
             return True
         while length:

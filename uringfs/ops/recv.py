@@ -189,13 +189,14 @@ class Receive:
         inq = queued(self._file, self._kind, self._hung_up())
         flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
         selection, self._selection = self._selection, None
-        empty = False
+        empty = goes_on = False
         if selection is not None:
+            goes_on = self._bundle and not selection.partial and got.res == selection.total
             flags |= selection.put(got.res if self._bundle else res)
             empty = self._bundle and selection.last()
         if self._retry_flags is not None:
             flags, self._retry_flags = self._retry_flags | flags & CQE_F_MASK, None
-        elif self._bundle and not empty and inq > 0 and got.res > 0:
+        elif goes_on and not empty and inq > 1 and got.res > 0:
             self._retry_flags, self._more, self._done = flags & ~CQE_F_MASK, inq, res
             return False
         finished = got.res <= 0 or empty or self._limit_reached(res)
@@ -251,7 +252,7 @@ class Receive:
                     raise UringError(errno.ENOENT)
                 if self._left:
                     length = min(length or self._left, self._left)
-                self._selection = select_bundle(self._request, min(length or self._more, self._more))
+                self._selection = select_bundle(self._request, self._bundled(length))
             else:
                 self._selection = select(self._request, length, True)
         except UringError:
@@ -260,6 +261,10 @@ class Receive:
         self._iovecs = self._selection.iovecs
         if length and not self._bundle:
             self._iovecs = truncated(self._iovecs, length)
+
+    def _bundled(self, length: int) -> int:
+        """min_not_zero() of what is asked for and what is there"""
+        return min(length, self._more) if length and self._more else length or self._more
 
     def _recycle(self) -> None:
         if self._selection is not None and self._selection.recycle():
