@@ -450,3 +450,18 @@ def test_a_path_into_the_mount_itself(mount: Mount, name: str) -> None:
         assert paths.exists(mount / name) == -errno.ENOENT
 
     check(mount, lambda: None, body)
+
+
+def test_a_working_directory_in_the_mount_itself(mount: Mount) -> None:
+    """Taking it must not ask the daemon, which is taking it."""
+
+    def body(paths: Paths) -> None:
+        os.chdir(mount.path)
+        assert paths.exists(".") == 0
+        assert paths.exists("none") == -errno.ENOENT
+        assert paths.read("..") == -errno.EISDIR
+        os.chroot(mount.path)
+        assert paths.exists("/") == 0
+        assert paths.exists("/../none") == -errno.ENOENT
+
+    check(mount, lambda: None, body)
