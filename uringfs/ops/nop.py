@@ -4,6 +4,7 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import (
+    IORING_CQE_F_32,
     IORING_NOP_CQE32,
     IORING_NOP_FILE,
     IORING_NOP_FIXED_BUFFER,
@@ -48,6 +49,8 @@ def issue(request: Request) -> int | Pending:
         request.buffer()
     if flags & IORING_NOP_CQE32:
         request.big = BIG.pack(sqe.off, sqe.addr)
+        if request.context.setup_flags & IORING_SETUP_CQE_MIXED:
+            request.cqe_flags |= IORING_CQE_F_32
     if not flags & IORING_NOP_INJECT_RESULT:
         return 0
     result = sqe.len - (sqe.len >> 31 << 32)  # the u32 field as the s32 it is

@@ -34,6 +34,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_CLAMP,
     IORING_SETUP_COOP_TASKRUN,
     IORING_SETUP_CQE32,
+    IORING_SETUP_CQE_MIXED,
     IORING_SETUP_CQSIZE,
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_HYBRID_IOPOLL,
@@ -88,6 +89,7 @@ SUPPORTED_SETUP_FLAGS = (
     | IORING_SETUP_DEFER_TASKRUN
     | IORING_SETUP_NO_SQARRAY
     | IORING_SETUP_HYBRID_IOPOLL
+    | IORING_SETUP_CQE_MIXED
 )
 SUPPORTED_ENTER_FLAGS = (
     IORING_ENTER_GETEVENTS
@@ -187,6 +189,8 @@ def _check_flags(flags: int) -> None:
     task_run = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_DEFER_TASKRUN
     if flags & IORING_SETUP_SQPOLL and flags & task_run:
         raise UringError(errno.EINVAL, "a poller has no use for the task-run flags")
+    if flags & IORING_SETUP_CQE32 and flags & IORING_SETUP_CQE_MIXED:
+        raise UringError(errno.EINVAL, "CQE32 or CQE_MIXED")
     if flags & IORING_SETUP_SQ_AFF and not flags & IORING_SETUP_SQPOLL:
         raise UringError(errno.EINVAL, "SQ_AFF needs SQPOLL")
     if flags & IORING_SETUP_HYBRID_IOPOLL and not flags & IORING_SETUP_IOPOLL:

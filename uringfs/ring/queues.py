@@ -7,7 +7,15 @@ flags, counters). Positions are u32 that wrap. Source: io_uring/io_uring.c.
 
 from collections import deque
 
-from uringfs.abi.constants import IORING_OFF_CQ_RING, IORING_OFF_SQ_RING, IORING_OFF_SQES, IORING_SQ_CQ_OVERFLOW
+from uringfs.abi.constants import (
+    IORING_CQE_F_32,
+    IORING_CQE_F_SKIP,
+    IORING_OFF_CQ_RING,
+    IORING_OFF_SQ_RING,
+    IORING_OFF_SQES,
+    IORING_SETUP_CQE_MIXED,
+    IORING_SQ_CQ_OVERFLOW,
+)
 from uringfs.abi.structs import (
     CQ_HEAD,
     CQ_OVERFLOW,
@@ -129,6 +137,7 @@ class CompletionQueue:
         self._memory = memory
         self._sq = sq
         self._size = geometry.cqe_size
+        self._mixed = bool(geometry.flags & IORING_SETUP_CQE_MIXED)
         self._mask = geometry.cq_entries - 1
         self.entries = geometry.cq_entries
         self.tail = 0
@@ -178,6 +187,9 @@ class CompletionQueue:
     def post(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         """Write one CQE behind the tail, or keep it in the backlog; publish() makes it seen. big: the
         second half of a 32-byte CQE, zeros if not given."""
+        if flags & IORING_CQE_F_32 and self._mixed:
+            self._post_wide(user_data, res, flags, big)
+            return
         if self._free == 0 and not self.backlog:
             self._refill()
         if self._free == 0 or self.backlog:
@@ -189,6 +201,30 @@ class CompletionQueue:
             data += big.ljust(CQE.size, b"\0")
         self._memory.write(CQES + (self.tail & self._mask) * self._size, data)
         self.tail = (self.tail + 1) & U32
+
+    def _post_wide(self, user_data: int, res: int, flags: int, big: bytes) -> None:
+        """A 32-byte CQE among those of 16 takes two places."""
+        if self.backlog or not self._room(flags):
+            self._overflow(Cqe(user_data, res, flags), big)
+            return
+        self._free -= 2
+        offset = CQES + (self.tail & self._mask) * self._size
+        self._memory.write(offset, CQE.pack(user_data, res, flags) + big.ljust(CQE.size, b"\0"))
+        self.tail = (self.tail + 2) & U32
+
+    def _room(self, flags: int) -> bool:
+        """io_get_cqe_overflow(): there is room for a CQE with these flags. One that would not lie in one
+        piece has another to be skipped before it."""
+        need = 1
+        if flags & IORING_CQE_F_32 and self._mixed:
+            need = 2
+            if self.tail & self._mask == self._mask and self.ready() < self.entries:
+                self._memory.write(CQES + self._mask * self._size, CQE.pack(0, 0, IORING_CQE_F_SKIP))
+                self.tail = (self.tail + 1) & U32
+                self._free = 0
+        if self._free < need:
+            self._refill()
+        return self._free >= need
 
     def _refill(self) -> None:
         """io_cqe_cache_refill(): a head that lies counts as a full queue; looked at again at each wrap."""
@@ -218,11 +254,9 @@ class CompletionQueue:
             return
         pending, self.backlog = self.backlog, deque()
         self._refill()
-        while pending and self._free:
+        while pending and self._room(pending[0][0].flags):
             cqe, big = pending.popleft()
             self.post(*cqe, big)
-            if not self._free:
-                self._refill()
         self.backlog = pending
         if not pending:
             self._sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
