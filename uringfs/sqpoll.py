@@ -1,7 +1,7 @@
 """IORING_SETUP_SQPOLL (io_uring/sqpoll.c): a task that submits what the client queues, without a call.
 
-While there is work it looks at the tail at every turn of the loop, then every millisecond; after
-sq_thread_idle it sets IORING_SQ_NEED_WAKEUP and sleeps until an enter wakes it: an idle ring costs nothing.
+While there is work it looks at the tail at every turn of the loop, then every millisecond, then every ten;
+after sq_thread_idle it sets IORING_SQ_NEED_WAKEUP and sleeps until an enter wakes it: an idle ring costs nothing.
 What it submits is done in the name of the thread that set the ring up.
 """
 
@@ -30,7 +30,7 @@ DEFAULT_IDLE_MS = 1000
 BATCH = 256
 """SQEs taken at once: no more than are submitted without a pause, in which the ring might be closed."""
 SPINS = 50  # turns of the loop after work in which the tail is looked at without sleeping
-PAUSE = 0.001
+PAUSE, LONG_PAUSE, RECENT = 0.001, 0.01, 0.1  # seconds between looks: while work is recent, and then
 
 
 class Polled(Protocol):
@@ -104,7 +104,7 @@ class SqPoller:
                 spins += 1
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.sleep(PAUSE)
+                await trio.sleep(PAUSE if trio.current_time() - last < RECENT else LONG_PAUSE)
 
     def wake(self) -> None:
         """IORING_ENTER_SQ_WAKEUP"""
