@@ -107,7 +107,7 @@ TABLE = (
     Op(43, "FGETXATTR", xattr.prep_fgetxattr, xattr.issue_fgetxattr, "full"),
     Op(44, "GETXATTR", xattr.prep_getxattr, xattr.issue_getxattr, "full"),
     Op(45, "SOCKET", net.prep_socket, net.issue_socket, "full", FETCHES),
-    Op(46, "URING_CMD", socketcmd.prep, socketcmd.issue, "partial", SOCKETS),
+    Op(46, "URING_CMD", socketcmd.prep, socketcmd.issue, "partial", SOCKETS, buffer_select=True),
     Op(47, "SEND_ZC", send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(48, "SENDMSG_ZC", send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
