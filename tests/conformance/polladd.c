@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* IORING_OP_POLL_ADD and IORING_OP_POLL_REMOVE. */
+/* IORING_OP_POLL_ADD. */
 #include "events.h"
 
 #include <sys/eventfd.h>
@@ -7,8 +7,6 @@
 #include <sys/timerfd.h>
 
 #define MULTI IORING_POLL_ADD_MULTI
-#define EVENTS IORING_POLL_UPDATE_EVENTS
-#define USER_DATA IORING_POLL_UPDATE_USER_DATA
 
 static int fds[2], sockets[2];
 
@@ -355,85 +353,6 @@ TEST(fields_and_flags)
 	}
 }
 
-TEST(multishot)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, MULTI, 1, 0);
-	submit(&r);
-	for (int i = 0; i < 3; i++) {
-		put(fds[1]);
-		wait_for(&r, 1);
-		take(fds[0]);
-	}
-	put(fds[1]);
-	wait_for(&r, 1);
-	put(fds[1]); /* an edge, although there was data */
-	wait_for(&r, 1);
-	finish(&r, 1);
-}
-
-TEST(multishot_begins_with_what_is_there)
-{
-	struct ring r;
-
-	start(&r);
-	put(fds[1]);
-	poll_add(&r, fds[0], POLLIN, MULTI, 1, 0);
-	submit(&r);
-	finish(&r, 1);
-}
-
-TEST(multishot_until_the_other_end_goes)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, MULTI, 1, 0);
-	submit(&r);
-	close(fds[1]);
-	wait_for(&r, 1);
-	finish(&r, 1);
-}
-
-TEST(multishot_does_not_start_its_links)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, MULTI, 1, LINK);
-	nop(&r, 2, 0);
-	submit(&r);
-	put(fds[1]);
-	wait_for(&r, 1);
-	nop(&r, 3, 0);
-	submit(&r);
-	finish(&r, 2);
-}
-
-TEST(multishot_ends_with_a_full_cq)
-{
-	struct io_uring_params p;
-	struct ring r;
-
-	make_pipe(fds);
-	memset(&p, 0, sizeof(p));
-	p.flags = IORING_SETUP_CQSIZE;
-	p.cq_entries = 2;
-	ring_init_params(&r, 2, &p);
-	poll_add(&r, fds[0], POLLIN, MULTI, 1, 0);
-	EXPECT_EQ(ring_submit(&r), 1);
-	for (unsigned i = 1; i <= 2; i++) {
-		put(fds[1]);
-		EXPECT_EQ(enter(r.fd, 0, i, GETEVENTS), 0);
-	}
-	put(fds[1]);
-	while (!(atomic_load(r.sq_flags) & IORING_SQ_CQ_OVERFLOW))
-		;
-	wait_for(&r, 3);
-}
-
 TEST(exclusive_wakes_one)
 {
 	struct ring r;
@@ -532,114 +451,6 @@ TEST(the_descriptor_is_closed_meanwhile)
 	poll_add(&r, fds[0], POLLIN, 0, 1, 0);
 	submit(&r);
 	close(fds[0]);
-	put(fds[1]);
-	wait_for(&r, 1);
-}
-
-TEST(removal)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, 0, 1, LINK);
-	nop(&r, 2, 0);
-	poll_remove(&r, 1, 0, 0, 0, 3);
-	submit(&r);
-	poll_remove(&r, 1, 0, 0, 0, 4);
-	submit(&r);
-	poll_add(&r, fds[0], POLLIN, 0, 1, 0);
-	cancel(&r, 1, 0, 5);
-	poll_remove(&r, 1, 0, 0, 0, 6);
-	submit(&r);
-}
-
-TEST(removal_finds_polls_alone)
-{
-	struct ring r;
-
-	start(&r);
-	timeout(&r, &never, 0, 0, 1, 0);
-	poll_remove(&r, 1, 0, 0, 0, 3);
-	submit(&r);
-	finish(&r, 1);
-}
-
-TEST(removal_checks_its_fields)
-{
-	struct ring r;
-
-	start(&r);
-	poll_remove(&r, 1, 0, 0, 0, 1)->buf_index = 1;
-	submit(&r);
-	poll_remove(&r, 1, 0, 0, 0, 2)->splice_fd_in = 1;
-	submit(&r);
-	poll_remove(&r, 1, 0, 5, 0, 3);
-	submit(&r);
-	poll_remove(&r, 1, 0, 0, POLLIN, 4);
-	submit(&r);
-	poll_remove(&r, 1, 0, 0, 0, 5)->flags = IOSQE_FIXED_FILE;
-	submit(&r);
-	for (unsigned bit = 0; bit < 32; bit++) {
-		poll_remove(&r, 1, 1U << bit, 0, 0, 10 + bit);
-		submit(&r);
-	}
-}
-
-TEST(update_the_user_data)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, 0, 1, 0);
-	submit(&r);
-	poll_remove(&r, 1, USER_DATA, 7, 0, 2);
-	poll_remove(&r, 1, USER_DATA, 8, 0, 3);
-	submit(&r);
-	put(fds[1]);
-	wait_for(&r, 1);
-}
-
-TEST(update_the_events)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, sockets[0], POLLIN, 0, 1, 0);
-	submit(&r);
-	poll_remove(&r, 1, EVENTS, 0, POLLPRI, 2);
-	submit(&r);
-	poll_remove(&r, 1, EVENTS, 0, POLLOUT, 3);
-	submit(&r);
-	poll_add(&r, sockets[0], POLLIN, 0, 1, 0);
-	poll_remove(&r, 1, EVENTS | USER_DATA, 9, POLLOUT | POLLIN, 4);
-	submit(&r);
-}
-
-TEST(update_of_a_multishot)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, sockets[0], POLLIN, MULTI, 1, 0);
-	submit(&r);
-	poll_remove(&r, 1, EVENTS | MULTI, 0, POLLOUT, 2);
-	EXPECT_EQ(ring_submit(&r), 1);
-	wait_sorted(&r, 2);
-	poll_remove(&r, 1, USER_DATA, 5, 0, 3);
-	EXPECT_EQ(ring_submit(&r), 1);
-	wait_sorted(&r, 2);
-	finish(&r, 1);
-}
-
-TEST(the_newest_is_removed)
-{
-	struct ring r;
-
-	start(&r);
-	poll_add(&r, fds[0], POLLIN, 0, 1, 0);
-	poll_add(&r, sockets[0], POLLIN, 0, 1, 0);
-	poll_remove(&r, 1, 0, 0, 0, 2);
-	submit(&r);
 	put(fds[1]);
 	wait_for(&r, 1);
 }
