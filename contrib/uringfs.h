@@ -56,7 +56,7 @@ struct uringfs_setup {
 	struct uringfs_hdr hdr;
 	uint64_t result;  /* int64_t *: 0 */
 	uint32_t entries; /* SQ entries asked for */
-	uint32_t pad;     /* 0 */
+	uint32_t can;     /* URINGFS_ENTER_FETCHES, for what an SQPOLL ring submits; or 0 */
 	uint64_t params;  /* struct io_uring_params *: read, then written */
 };
 
@@ -170,6 +170,7 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	m.hdr.size = sizeof(m);
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.entries = entries;
+	m.can = URINGFS_ENTER_FETCHES;
 	m.params = (uint64_t)(uintptr_t)p;
 	return uringfs_control(fd, &m, sizeof(m), &result);
 }

@@ -492,3 +492,31 @@ TEST(proc_self_is_the_caller)
 	EXPECT_GE(fd, 0);
 	EXPECT_EQ(pread(fd, buf, sizeof(buf), 0), 1);
 }
+
+TEST(an_sqpoll_ring_opens_and_closes)
+{
+	struct io_uring_params p;
+	struct ring r;
+	struct cqe cqe;
+
+	enter_scratch();
+	OK(mkdir("d", 0755));
+	put_file("d/f", "", 0);
+	memset(&p, 0, sizeof(p));
+	p.flags = IORING_SETUP_SQPOLL;
+	ring_init_params(&r, 4, &p);
+	for (int i = 0; i < 2; i++) {
+		open_sqe(ring_sqe(&r), AT_FDCWD, i ? "f" : "d/f", O_RDONLY, 0);
+		ring_store_tail(&r);
+		while (!ring_reap(&r, &cqe))
+			EXPECT_GE(enter(r.fd, 0, 1, GETEVENTS | IORING_ENTER_SQ_WAKEUP), 0);
+		note_fd(cqe.res);
+		close_sqe(ring_sqe(&r), cqe.res, 0);
+		ring_store_tail(&r);
+		while (!ring_reap(&r, &cqe))
+			EXPECT_GE(enter(r.fd, 0, 1, GETEVENTS | IORING_ENTER_SQ_WAKEUP), 0);
+		note("closed: %d", cqe.res);
+		if (!i)
+			OK(chdir("d"));
+	}
+}

@@ -21,7 +21,7 @@ class Setup(NamedTuple):
 
     result: int
     entries: int
-    pad: int
+    fetches: int
     params: int
 
 

@@ -81,6 +81,7 @@ class RingFile:
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         geometry = Geometry.of(message.entries, asked)
+        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
         sqpoll.check(asked, caller, self._find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
         caller.memory.write(message.params, geometry.params(asked))

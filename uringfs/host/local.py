@@ -59,9 +59,12 @@ class LocalCaller:
         return self._group
 
     def actor(self) -> LocalActor:
-        if self._actor is None:
-            self._actor = LocalActor(self._host.actors, self.tid)
-        return self._actor
+        if self._actor is not None:
+            return self._actor
+        actor = LocalActor(self._host.actors, self.tid)
+        if not isinstance(self.memory, PinnedMemory):  # a poller's caller lasts, its working directory may change
+            self._actor = actor
+        return actor
 
     def file(self, fd: int) -> LocalFile:
         return self._host.adopt(self._getfd(fd), self.uid)

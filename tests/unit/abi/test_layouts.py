@@ -29,7 +29,8 @@ LAYOUTS = {
 }
 # bodies behind struct uringfs_hdr; "": a member whose place follows from the others
 BODIES = {
-    "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "pad", "params"]),
+    "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "can", "params"]),
+    "FETCH": (control.FETCH, "struct uringfs_fetch", ["result", "entries", "done", "room", "sock", "pad"]),
     "ENTER": (
         control.ENTER,
         "struct uringfs_enter",
