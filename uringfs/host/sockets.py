@@ -73,6 +73,11 @@ def attempt(call: Callable[..., T], *args: object) -> T:
             raise UringError.of(error) from error
 
 
+async def in_thread(call: Callable[..., T], *args: object) -> T:
+    """Not cancelled once begun: what it has done counts."""
+    return await trio.to_thread.run_sync(attempt, call, *args, limiter=_limiter)
+
+
 class Identity:
     """A caller's credentials, taken while it is blocked in its control write. ESRCH."""
 

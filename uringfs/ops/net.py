@@ -5,14 +5,12 @@ import os
 import socket
 from collections.abc import Callable
 
-import trio
-
 from uringfs import native
 from uringfs.abi.events import EPOLLOUT
 from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.host.sockets import INET, Creator, Identity, attempt, kind, unix_path
+from uringfs.host.sockets import INET, Creator, Identity, attempt, in_thread, kind, unix_path
 from uringfs.ops.msghdr import address, signed
 from uringfs.ops.newfile import Delivery, deliver
 from uringfs.ops.readiness import Readiness
@@ -32,7 +30,7 @@ def issue_shutdown(request: Request) -> Outcome:
     kind(file)
 
     async def shutdown() -> int:
-        await trio.to_thread.run_sync(attempt, native.sock_shutdown, file.fileno(), signed(request.sqe.len))
+        await in_thread(native.sock_shutdown, file.fileno(), signed(request.sqe.len))
         return 0
 
     return shutdown
@@ -136,7 +134,7 @@ def issue_connect(request: Request) -> Outcome:
         if identity is not None:
             await identity.call(call, file.fileno(), name)
         else:
-            await trio.to_thread.run_sync(attempt, call, file.fileno(), name)
+            await in_thread(call, file.fileno(), name)
 
     async def connect() -> int:
         with Readiness(request, file, EPOLLOUT) as ready:
