@@ -142,7 +142,6 @@ class ActorPool:
             raise
 
     def _spawn(self) -> _Process:
-        self._ending = [process for process in self._ending if not process.ended()]
         try:
             process = _Process()
         except OSError as error:
@@ -160,6 +159,8 @@ class ActorPool:
             process.end()
             self._ending.append(process)
             self._count -= 1
+        # reaped by whoever comes next: a process that is being killed may take its time
+        self._ending = [ending for ending in self._ending if not ending.ended()]
         self._waiting.unpark()
 
     def close(self) -> None:
