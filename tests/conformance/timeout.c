@@ -30,7 +30,7 @@ static void absolute(clockid_t clock, unsigned flags)
 {
 	struct __kernel_timespec ts;
 	struct ring r;
-	uint64_t when = clock_ns(clock) + 3000000;
+	uint64_t when = clock_ns(clock) + 60000000;
 
 	ts.tv_sec = (long long)(when / 1000000000);
 	ts.tv_nsec = (long long)(when % 1000000000);
@@ -83,7 +83,7 @@ TEST(relative_on_the_other_clocks)
 
 TEST(shorter_ones_first)
 {
-	struct __kernel_timespec ts[4] = {{0, 40000000}, {0, 10000000}, {0, 30000000}, {0, 20000000}};
+	struct __kernel_timespec ts[4] = {{0, 200000000}, {0, 50000000}, {0, 150000000}, {0, 100000000}};
 	struct ring r;
 
 	ring_init(&r, 4, 0);

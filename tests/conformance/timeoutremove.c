@@ -101,7 +101,7 @@ TEST(update_makes_it_sooner)
 
 TEST(update_makes_it_later)
 {
-	struct __kernel_timespec a_while = {0, 30000000};
+	struct __kernel_timespec a_while = {0, 80000000};
 	struct ring r;
 
 	ring_init(&r, 8, 0);
