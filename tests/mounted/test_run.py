@@ -1,0 +1,318 @@
+"""`uringfs run`: programs that know nothing of uringfs, on the kernel and under the launcher."""
+
+import os
+import pty
+import random
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import open_directory
+
+from tests.support.mounting import DEADLINE, ROOT, Mount, until
+from uringfs.cli.run import environment, library
+
+HERE = Path(__file__).parent
+CONFORMANCE = HERE.parent / "conformance"
+COMMAND = (
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
+    "run",
+)
+INTERACTIVE = ("busy", "until_refused")
+BEHAVIOURS = re.findall(r"^TEST\((\w+)\)", (HERE / "run_probe.c").read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def probe() -> Iterator[Path]:
+    """run_probe.c, where other users may run it."""
+    with open_directory() as directory:
+        program = directory / "probe"
+        sources = [HERE / "run_probe.c", CONFORMANCE / "harness.c", CONFORMANCE / "harness_ring.c"]
+        flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-D_GNU_SOURCE", f"-I{ROOT / 'contrib'}", "-pthread"]
+        done = subprocess.run(["cc", *flags, "-o", program, *sources], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        yield program
+
+
+def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """`uringfs run WORDS`"""
+    command = [*COMMAND, *map(str, words)]
+    given: dict[str, object] = {
+        "stdin": subprocess.DEVNULL,
+        "capture_output": True,
+        "text": True,
+        "timeout": DEADLINE,
+    }
+    return subprocess.run(command, **(given | options))  # type: ignore[call-overload,no-any-return]
+
+
+def trapped(mount: Mount) -> dict[bytes, bytes]:
+    """The environment that `uringfs run --mount` gives a program."""
+    return environment(str(mount.path), library(), trace=False)
+
+
+def leftovers() -> list[Path]:
+    """Of private instances: directories, mounted or not."""
+    return sorted(Path("/tmp").glob("uringfs-run-*"))
+
+
+# -- what programs do
+
+
+@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in INTERACTIVE])
+def test_as_on_the_kernel(probe: Path, mount: Mount, behaviour: str) -> None:
+    kernel = subprocess.run([probe, behaviour], capture_output=True, text=True, timeout=DEADLINE)
+    ours = run("--mount", mount.path, "--", probe, behaviour)
+    assert kernel.returncode == 0, kernel.stderr
+    assert (ours.returncode, ours.stdout, ours.stderr) == (0, kernel.stdout, kernel.stderr)
+
+
+def test_the_probe_runs_on_the_mount(probe: Path, mount: Mount) -> None:
+    """Else all of the above would compare the kernel with itself."""
+    done = run("--mount", mount.path, "--trace", "--", probe, "one_nop")
+    assert re.search(r"^\[\d+\] io_uring_setup\(4, 0x[0-9a-f]+\) = \d+$", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^\[\d+\] io_uring_enter\(\d+, 1, 1, 0x1, 0x0, 8\) = 1$", done.stderr, re.MULTILINE), (
+        done.stderr
+    )
+    with Mount(mount.path.with_name("gone")) as other:
+        gone = str(other.path)
+        env = trapped(other)
+    refused = subprocess.run([probe, "one_nop"], env=env, capture_output=True, text=True)
+    assert refused.returncode == 1, f"{gone}: {refused.stdout}"
+    assert "Function not implemented" in refused.stderr
+
+
+def killed_at_some_point(probe: Path, mount: Mount, dice: random.Random) -> None:
+    with subprocess.Popen([probe, "busy"], env=trapped(mount), stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        for _ in range(dice.randrange(1, 40)):
+            assert victim.stdout.read(1) == b"."
+        victim.kill()
+        assert victim.wait(DEADLINE) == -signal.SIGKILL
+
+
+def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(probe: Path, mount: Mount) -> None:
+    dice = random.Random(4711)
+
+    def held() -> tuple[int, int]:
+        """Descriptors, and ring memory that is mapped."""
+        maps = Path(f"/proc/{mount.pid}/maps").read_text()
+        return len(os.listdir(f"/proc/{mount.pid}/fd")), maps.count("memfd:")
+
+    for _ in range(80):  # the daemon remembers the last 64 callers
+        killed_at_some_point(probe, mount, dice)
+    until(lambda: held()[1] == 0, "the memory of the dead to be freed")
+    before = held()
+    for _ in range(100):
+        killed_at_some_point(probe, mount, dice)
+    until(lambda: held() <= before, f"the daemon to let go of what the dead had: {before}")
+
+
+def test_the_daemon_dies_under_the_program(probe: Path, directory: Path) -> None:
+    mount = Mount(directory)
+    try:
+        with subprocess.Popen(
+            [probe, "until_refused"], env=trapped(mount), stdout=subprocess.PIPE, text=True
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+            mount.process.kill()
+            out, _ = program.communicate(timeout=DEADLINE)
+    finally:
+        mount.stop()
+    first, second, third = out.splitlines()
+    assert first in (f"enter: {os.strerror(code)}" for code in (5, 103, 107)), out
+    assert second in (f"enter: {os.strerror(code)}" for code in (103, 107)), out
+    assert third == f"setup: {os.strerror(38)}"
+    assert program.returncode == 0
+
+
+# -- programs that never use io_uring
+
+
+def test_one_filter_however_many_execs(mount: Mount) -> None:
+    shell = "exec sh -c 'exec env -i sh -c \"grep Seccomp_filters /proc/self/status\"'"
+    bare = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
+    ours = run("--mount", mount.path, "--", "sh", "-c", shell, check=True)
+    assert int(ours.stdout.split()[1]) == int(bare.stdout.split()[1]) + 1
+
+
+def test_a_static_program_that_needs_no_ring_may_be_executed(mount: Mount, tmp_path: Path) -> None:
+    source = tmp_path / "static.c"
+    source.write_text(
+        '#include <unistd.h>\nint main(void) { return execl("/bin/echo", "echo", "static", NULL); }\n'
+    )
+    static = tmp_path / "static"
+    subprocess.run(["cc", "-static", "-o", static, source], check=True)
+    done = run("--mount", mount.path, "--", "sh", "-c", f"{static}; echo $?")
+    assert (done.stdout, done.stderr) == ("static\n0\n", "")
+
+
+def test_python_and_its_children(mount: Mount) -> None:
+    code = "import subprocess, threading; subprocess.run(['echo', 'child'], check=True, env={})"
+    done = run("--mount", mount.path, "--", sys.executable, "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "child\n", "")
+
+
+# -- as if it ran directly
+
+
+def test_exit_status_and_standard_files() -> None:
+    done = run("--", "sh", "-c", "cat; echo error >&2; exit 7", stdin=None, input="to stdin\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "to stdin\n", "error\n")
+
+
+def test_death_by_a_signal() -> None:
+    assert run("--", "sh", "-c", "kill -USR1 $$").returncode == -signal.SIGUSR1
+
+
+def test_signals_reach_the_program() -> None:
+    """The launcher has become it: pid and all."""
+    shell = 'trap "echo term; exit 3" TERM; echo $$; while :; do read line || exit 4; done'
+    with subprocess.Popen([*COMMAND, "sh", "-c", shell], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert int(program.stdout.readline()) == program.pid
+        program.send_signal(signal.SIGTERM)
+        assert program.stdin is not None
+        program.stdin.write(b"\n")
+        program.stdin.flush()
+        assert program.stdout.read() == b"term\n"
+        assert program.wait(DEADLINE) == 3
+
+
+def test_the_terminal_is_the_programs() -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(
+            COMMAND[0], [*COMMAND, "sh", "-c", 'trap "echo interrupted; exit 5" INT; test -t 0 && echo ok; cat']
+        )
+    seen = b""
+    while b"ok\r\n" not in seen:
+        seen += os.read(terminal, 100)
+    os.write(terminal, b"\x03")
+    while b"interrupted" not in seen:
+        seen += os.read(terminal, 100)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    os.close(terminal)
+
+
+def test_environment_directory_and_descriptors_are_kept(tmp_path: Path) -> None:
+    """In the C locale Python would add LC_CTYPE."""
+    receive, send = os.pipe()
+    env = {"PATH": os.environ["PATH"], "MINE": "a=b"}
+    done = run("env", env=env, cwd=tmp_path)
+    lines = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert lines - {"PWD", "_"} == {"PATH", "MINE", "LD_PRELOAD", "URINGFS_TRAP_MOUNT"}, done.stdout
+    shell = f"echo through >/dev/fd/{send}; pwd; grep -c . /proc/self/limits; grep SigIgn: /proc/self/status"
+    done = run("sh", "-c", shell, cwd=tmp_path, pass_fds=[send])
+    bare = subprocess.run(
+        ["sh", "-c", shell],
+        cwd=tmp_path,
+        pass_fds=[send],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == bare.stdout
+    os.close(send)
+    with open(receive) as pipe:
+        assert pipe.read() == "through\nthrough\n"  # and nobody else holds the other end
+
+
+# -- the private instance
+
+
+def test_it_goes_with_the_program(probe: Path) -> None:
+    before = leftovers()
+    done = run(probe, "one_nop")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
+    until(lambda: leftovers() == before, "the private instance to be taken down")
+
+
+def test_it_goes_with_a_program_that_is_killed(probe: Path) -> None:
+    before = leftovers()
+    with subprocess.Popen([*COMMAND, probe, "busy"], stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.read(3) == b"..."
+        (directory,) = set(leftovers()) - set(before)
+        assert os.path.ismount(directory / "mnt")
+        program.kill()
+    until(lambda: leftovers() == before, "the private instance to be taken down")
+
+
+def test_it_serves_a_program_that_becomes_another_user(probe: Path) -> None:
+    done = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", probe, "one_nop")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
+
+
+# -- clear errors
+
+
+def refused(status: int, words: str, *command: object, **options: object) -> None:
+    done = run(*command, **options)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("uringfs run: ")
+
+
+def test_no_program() -> None:
+    refused(2, "no PROGRAM")
+    refused(127, "nowhere-at-all: not found", "nowhere-at-all")
+    refused(126, "Permission denied", "/etc/passwd")
+
+
+def test_a_static_program(tmp_path: Path) -> None:
+    source, program = tmp_path / "static.c", tmp_path / "static"
+    source.write_text("int main(void) { return 0; }\n")
+    subprocess.run(["cc", "-static", "-o", program, source], check=True)
+    refused(125, "statically linked", program)
+    script = tmp_path / "script"
+    script.write_text(f"#!{program}\n")
+    script.chmod(0o755)
+    refused(125, "statically linked", script)
+
+
+def test_programs_of_other_machines(tmp_path: Path) -> None:
+    image = bytearray(Path("/bin/true").read_bytes())
+    program = tmp_path / "program"
+    image[18] = 8  # e_machine: MIPS
+    program.write_bytes(image)
+    program.chmod(0o755)
+    refused(125, "another machine", program)
+    image[4] = 1  # ELFCLASS32
+    program.write_bytes(image)
+    refused(125, "32-bit", program)
+
+
+def test_a_setuid_program_of_another_user(probe: Path) -> None:
+    setuid = probe.with_name("setuid")
+    setuid.write_bytes(probe.read_bytes())
+    setuid.chmod(0o755 | stat.S_ISUID)
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--clear-groups", *COMMAND, setuid, "one_nop"], capture_output=True, text=True
+    )
+    assert done.returncode == 125
+    assert "setuid" in done.stderr
+
+
+def test_not_a_mount(tmp_path: Path) -> None:
+    refused(125, "no uringfs is mounted there", "--mount", tmp_path, "true")
+
+
+def test_a_machine_without_fuse() -> None:
+    """Where /dev/fuse is something else the private instance cannot be mounted."""
+    shell = 'mount --bind /dev/null /dev/fuse && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", shell, "sh", *COMMAND, "true"], capture_output=True, text=True
+    )
+    assert done.returncode == 125
+    assert done.stderr.startswith("uringfs run: cannot mount a ring filesystem: "), done.stderr
