@@ -92,6 +92,27 @@ def assumed(credentials: Credentials) -> Iterator[None]:
             os.abort()
 
 
+_SYS_SETRESUID = 147 if _ARM else 117
+
+
+@contextmanager
+def effective_user(uid: int) -> Iterator[None]:
+    """Let this thread, one of root's, be another user for whom it is asked, with the capabilities it has."""
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    own, own_uid = (_CapData * 2)(), os.geteuid()
+    _syscall(_SYS_CAPGET, ctypes.byref(header), ctypes.byref(own))
+    try:
+        _syscall(_SYS_SETRESUID, -1, uid, -1)
+        _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
+        yield
+    finally:
+        try:
+            _syscall(_SYS_SETRESUID, -1, own_uid, -1)
+            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
+        except OSError:
+            os.abort()
+
+
 CAP_FSETID, CAP_SYS_RESOURCE = 4, 24
 
 

@@ -19,9 +19,10 @@ import trio
 from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Caller, File, Name
-from uringfs.host.credentials import Credentials, assumed
+from uringfs.host.credentials import Credentials, assumed, effective_user
 
 MAX_THREADS = 32
+NOBODY = 65534
 CLONE_NEWNET = 0x40000000
 AT_FDCWD = -100
 O_PATH = os.O_PATH | os.O_CLOEXEC
@@ -84,6 +85,8 @@ class Identity:
     def __init__(self, caller: Caller) -> None:
         try:
             self.credentials = Credentials.of(caller.tid)
+            namespace = os.readlink(f"/proc/{caller.tid}/ns/user")
+            self.foreign = namespace != os.readlink("/proc/thread-self/ns/user")
         except FileNotFoundError as error:
             raise UringError(errno.ESRCH, f"thread {caller.tid} is gone") from error
         except OSError as error:
@@ -95,7 +98,7 @@ class Identity:
 
     def _assumed(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
         try:
-            with assumed(self.credentials):
+            with _no_owner(self.foreign), assumed(self.credentials):
                 return attempt(call, *args)
         except OSError as error:
             raise UringError.of(error) from error
@@ -119,7 +122,7 @@ class Creator(Identity):
 
     def _socket(self, domain: int, type_: int, protocol: int) -> int:
         try:
-            with _in_namespace(self._netns), assumed(self.credentials):
+            with _in_namespace(self._netns), _no_owner(self.foreign), assumed(self.credentials):
                 return attempt(native.sock_socket, domain, type_, protocol)
         except OSError as error:
             raise UringError.of(error) from error
@@ -127,6 +130,18 @@ class Creator(Identity):
     def __del__(self) -> None:
         if getattr(self, "_netns", -1) >= 0:
             os.close(self._netns)
+
+
+@contextmanager
+def _no_owner(foreign: bool) -> Iterator[None]:
+    """Who has made a user namespace may do all in it (cap_capable()), and that may well be our user, but not
+    the caller: let this thread be nobody for a while. A failed return ends the process, as in assumed()."""
+    own = os.geteuid()
+    if not foreign or own:
+        yield
+        return
+    with effective_user(NOBODY):
+        yield
 
 
 @contextmanager
