@@ -5,7 +5,7 @@ demo: base
 	contrib/demo.sh
 
 test: base
-	contrib/provision/packages.sh containers
+	contrib/provision/packages.sh containers programs
 	.venv/bin/pytest tests $(PYTEST_ARGS)
 
 bench: base

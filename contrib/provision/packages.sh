@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages of the groups named: base, containers, bench. Only what is missing;
+# Installs the system packages of the groups named: base, containers, programs, bench. Only what is missing;
 # where it cannot install (not root, no apt) it says what is needed and fails.
 set -eu
 
@@ -17,6 +17,7 @@ base:attr:command getfattr:attr
 containers:podman:command podman:podman
 containers:runc:command runc:runc
 containers:busybox-static:command busybox:a static busybox (busybox-static)
+programs:fio:command fio:fio
 bench:util-linux:command taskset:util-linux
 '
 # Absent on some releases: the benchmark then leaves that column out and says so.
