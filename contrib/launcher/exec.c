@@ -47,7 +47,7 @@ struct plan {
 /* False: nothing to do. */
 static bool plan(char *const *envp, struct plan *p)
 {
-	bool mount = false, loads = false;
+	bool mount = false, loads = false, trace = !trap_state.trace_entry;
 
 	memset(p, 0, sizeof(*p));
 	p->count = 4;
@@ -56,6 +56,7 @@ static bool plan(char *const *envp, struct plan *p)
 		return false;
 	for (; envp && *envp; envp++, p->count++) {
 		mount = mount || strcmp(*envp, trap_state.mount_entry) == 0;
+		trace = trace || starts(*envp, TRAP_ENV_TRACE);
 		if (starts(*envp, TRAP_ENV_PRELOAD)) {
 			p->preload = *envp + strlen(TRAP_ENV_PRELOAD);
 			loads = preloads(p->preload);
@@ -63,7 +64,7 @@ static bool plan(char *const *envp, struct plan *p)
 	}
 	if (!loads)
 		p->preload_size = strlen(TRAP_ENV_PRELOAD) + trap_state.library_length + 1 + strlen(p->preload) + 1;
-	return !mount || !loads;
+	return !mount || !loads || !trace;
 }
 
 static char **fill(const struct plan *p, char *const *envp, char **to, char *preload)
@@ -71,9 +72,12 @@ static char **fill(const struct plan *p, char *const *envp, char **to, char *pre
 	char **at = to;
 
 	for (; envp && *envp; envp++)
-		if (!starts(*envp, TRAP_ENV_MOUNT) && !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
+		if (!starts(*envp, TRAP_ENV_MOUNT) && !starts(*envp, TRAP_ENV_TRACE) &&
+		    !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
 			*at++ = *envp;
 	*at++ = (char *)(uintptr_t)trap_state.mount_entry;
+	if (trap_state.trace_entry)
+		*at++ = (char *)(uintptr_t)trap_state.trace_entry;
 	if (preload) {
 		size_t name = strlen(TRAP_ENV_PRELOAD), length = trap_state.library_length;
 

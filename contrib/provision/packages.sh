@@ -18,6 +18,7 @@ containers:podman:command podman:podman
 containers:runc:command runc:runc
 containers:busybox-static:command busybox:a static busybox (busybox-static)
 programs:fio:command fio:fio
+programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
 bench:util-linux:command taskset:util-linux
 '
 # Absent on some releases: the benchmark then leaves that column out and says so.

@@ -15,30 +15,22 @@ import pytest
 from conftest import open_directory
 
 from tests.support.mounting import DEADLINE, ROOT, Mount, until
+from tests.support.probe import BEHAVIOURS, build
 from uringfs.cli.run import environment, library
 
-HERE = Path(__file__).parent
-CONFORMANCE = HERE.parent / "conformance"
 COMMAND = (
     sys.executable,
     "-c",
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
     "run",
 )
-INTERACTIVE = ("busy", "until_refused")
-BEHAVIOURS = re.findall(r"^TEST\((\w+)\)", (HERE / "run_probe.c").read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
 def probe() -> Iterator[Path]:
     """run_probe.c, where other users may run it."""
     with open_directory() as directory:
-        program = directory / "probe"
-        sources = [HERE / "run_probe.c", CONFORMANCE / "harness.c", CONFORMANCE / "harness_ring.c"]
-        flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-D_GNU_SOURCE", f"-I{ROOT / 'contrib'}", "-pthread"]
-        done = subprocess.run(["cc", *flags, "-o", program, *sources], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        yield program
+        yield build(directory / "probe")
 
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -58,15 +50,10 @@ def trapped(mount: Mount) -> dict[bytes, bytes]:
     return environment(str(mount.path), library(), trace=False)
 
 
-def leftovers() -> list[Path]:
-    """Of private instances: directories, mounted or not."""
-    return sorted(Path("/tmp").glob("uringfs-run-*"))
-
-
 # -- what programs do
 
 
-@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in INTERACTIVE])
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_as_on_the_kernel(probe: Path, mount: Mount, behaviour: str) -> None:
     kernel = subprocess.run([probe, behaviour], capture_output=True, text=True, timeout=DEADLINE)
     ours = run("--mount", mount.path, "--", probe, behaviour)
@@ -161,6 +148,33 @@ def test_python_and_its_children(mount: Mount) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "child\n", "")
 
 
+def test_a_program_with_another_libc(mount: Mount, tmp_path: Path) -> None:
+    """One library serves glibc and musl."""
+    source, program = tmp_path / "musl.c", tmp_path / "musl"
+    source.write_text(
+        """
+        #include <signal.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        int main(int argc, char **argv)
+        {
+            char params[120] = {0}, *again[] = {argv[0], "again", 0}, *none[] = {0};
+            sigset_t all;
+            sigfillset(&all);
+            sigprocmask(SIG_BLOCK, &all, 0);
+            printf("%ld", syscall(425, 4L, params));
+            printf(" %ld\\n", syscall(426, 3L, 0L, 0L, 1L, 0L, 8L));
+            fflush(stdout);
+            return argc == 1 ? execve(argv[0], again, none) : 0;
+        }
+        """
+    )
+    subprocess.run(["musl-gcc", "-o", program, source], check=True)
+    done = run("--mount", mount.path, "--trace", "--", program)
+    assert (done.returncode, done.stdout) == (0, "3 0\n3 0\n")
+    assert len(re.findall(r"^\[\d+\] io_uring_setup\(4, \w+\) = 3$", done.stderr, re.MULTILINE)) == 2
+
+
 # -- as if it ran directly
 
 
@@ -229,22 +243,21 @@ def test_environment_directory_and_descriptors_are_kept(tmp_path: Path) -> None:
 # -- the private instance
 
 
-def test_it_goes_with_the_program(probe: Path) -> None:
-    before = leftovers()
-    done = run(probe, "one_nop")
+def test_it_goes_with_the_program(probe: Path, tmp_path: Path) -> None:
+    done = run(probe, "one_nop", env=os.environ | {"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
-    until(lambda: leftovers() == before, "the private instance to be taken down")
+    until(lambda: not os.listdir(tmp_path), "the private instance to be taken down")
 
 
-def test_it_goes_with_a_program_that_is_killed(probe: Path) -> None:
-    before = leftovers()
-    with subprocess.Popen([*COMMAND, probe, "busy"], stdout=subprocess.PIPE) as program:
+def test_it_goes_with_a_program_that_is_killed(probe: Path, tmp_path: Path) -> None:
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([*COMMAND, probe, "busy"], env=env, stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stdout.read(3) == b"..."
-        (directory,) = set(leftovers()) - set(before)
+        (directory,) = tmp_path.iterdir()
         assert os.path.ismount(directory / "mnt")
         program.kill()
-    until(lambda: leftovers() == before, "the private instance to be taken down")
+    until(lambda: not os.listdir(tmp_path), "the private instance to be taken down")
 
 
 def test_it_serves_a_program_that_becomes_another_user(probe: Path) -> None:
