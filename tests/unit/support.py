@@ -15,9 +15,10 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
 from uringfs.host.fake import FakeHost, FakeThread
 from uringfs.memory.mapped import MappedMemory
+from uringfs.owners import Owners
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
-from uringfs.worker import Owners, Worker
+from uringfs.worker import Worker
 
 U32 = 0xFFFFFFFF
 CURRENT_POSITION = (1 << 64) - 1

@@ -18,10 +18,11 @@ from uringfs.abi.structs import SQ_FLAGS, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake import FakeHost, FakeThread
 from uringfs.memory.mapped import MappedMemory
+from uringfs.owners import Owners
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import check
-from uringfs.worker import Owners, Worker
+from uringfs.worker import Worker
 
 IDLE_MS = 20
 

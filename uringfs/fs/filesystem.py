@@ -16,9 +16,10 @@ from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
 from uringfs.fs.ringfile import RingFile
 from uringfs.host.base import Caller, Host
 from uringfs.memory.base import Backend
+from uringfs.owners import Owners
 from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
-from uringfs.worker import Owners, Worker
+from uringfs.worker import Worker
 
 log = logging.getLogger(__name__)
 

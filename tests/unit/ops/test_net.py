@@ -29,9 +29,10 @@ from uringfs.host.fake import FakeMemory
 from uringfs.host.local import LocalHost
 from uringfs.memory.mapped import MappedMemory
 from uringfs.ops.msghdr import Message, address, messages, packed, signed, store_address
+from uringfs.owners import Owners
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
-from uringfs.worker import Owners, Worker
+from uringfs.worker import Worker
 
 ACCEPT, CONNECT, SEND, RECV, SEND_ZC = 13, 16, 26, 27, 47
 MORE, NOTIF = 2, 8

@@ -1,0 +1,340 @@
+"""A request's life once it is queued: held back or issued, completed exactly once, and what that lets go.
+
+Links, drains and whatever else the kernel does as task work run behind the batch, in loops, never nested.
+post() is the only way out of a request (io_uring/io_uring.c).
+"""
+
+import errno
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from uringfs.abi.constants import (
+    IORING_CQE_F_MORE,
+    IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_TASKRUN,
+    IOSQE_ASYNC,
+    IOSQE_CQE_SKIP_SUCCESS,
+    IOSQE_IO_DRAIN,
+    IOSQE_IO_HARDLINK,
+)
+from uringfs.errors import UringError
+from uringfs.host.base import File
+from uringfs.ops import timeout
+from uringfs.ops.context import RingContext
+from uringfs.ops.newfile import Deliveries
+from uringfs.ops.request import Issue, Outcome, Pending, Request
+from uringfs.ops.resources import Resources
+from uringfs.owners import Owners
+from uringfs.ring.ring import Ring
+
+log = logging.getLogger(__name__)
+
+
+class RequestLife(RingContext):
+    """The requests of one ring."""
+
+    def __init__(self, ring: Ring, nursery: trio.Nursery, owners: Owners) -> None:
+        self.ring = ring
+        self.resources = Resources()
+        self.host = owners.host
+        self.positions = owners.positions
+        self.setup_flags = ring.geometry.flags
+        self.pending: dict[Request, None] = {}
+        """Issued and not complete, or held back (links, drain), in their order."""
+        self._nursery = nursery
+        self._owners = owners
+        self._closed = False
+        self._deferred: deque[Request] = deque()
+        self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
+        self._task_work: deque[Callable[[], None]] = deque()
+        self._unfinished = 0  # requests that are neither complete nor in _deferred
+        self._draining = False  # one of them is a drain
+        self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
+        self._going_on = False  # it is running, or will once the batch is submitted
+        self._issued: dict[int, dict[Request, None]] = {}  # by user_data
+        self.timeouts = timeout.Timeouts()
+        self.deliveries = Deliveries(self)
+        self.flushed = 0
+
+    def _run_task_work(self) -> None:
+        """io_run_local_work(): with DEFER_TASKRUN completions of tasks are posted in an enter that waits."""
+        if self._task_work:
+            self.ring.sq.clear_flags(IORING_SQ_TASKRUN)
+            while self._task_work:
+                self._task_work.popleft()()
+            self.publish()
+            self._go_on()
+
+    def _queue(self, request: Request) -> None:
+        """io_queue_sqe(), io_drain_req()"""
+        drains = bool(self._deferred or self._draining or request.flags & IOSQE_IO_DRAIN)
+        if not request.failed and (drains or request.link is not None):
+            try:
+                self._keep(request if drains else request.link)
+            except UringError as error:  # its caller is gone already
+                request.failed, request.res = True, -error.errno
+        if request.failed:
+            request.flags &= ~IOSQE_IO_HARDLINK
+            self.post(request, request.res)
+        elif drains:
+            self._unfinished -= _length(request)
+            self._deferred.append(request)
+            self._go_on()
+        else:
+            self._issue(request)
+
+    def _keep(self, request: Request | None) -> None:
+        """A chain that outlives the control write: its caller must, too."""
+        while request is not None:
+            self._hold(request)
+            request = request.link
+
+    def _hold(self, request: Request) -> None:
+        """Make it a pending request of its caller."""
+        request.caller = request.caller.detached()
+        self._pend(request)
+
+    def _pend(self, request: Request) -> None:
+        self.pending[request] = None
+        if request.attachment is None:
+            self._owners.add(request.caller.tid, request, self)
+
+    def _issue(self, request: Request) -> None:
+        """io_issue_sqe()"""
+        try:
+            outcome = self._perform(request)
+        except UringError as error:
+            outcome = -error.errno
+        except Exception:
+            log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
+            outcome = -errno.EIO
+        if isinstance(outcome, int):
+            self.post(request, outcome)
+            return
+        if isinstance(outcome, Issue):
+            self._pend(request)
+        else:
+            try:
+                self._hold(request)
+            except UringError as error:
+                self.post(request, -error.errno)
+                return
+            request.scope = trio.CancelScope()
+            self._nursery.start_soon(self._run, request, outcome)
+        self._issued.setdefault(request.sqe.user_data, {})[request] = None
+        if request.link_timeout is not None:
+            timeout.queue_linked_timeout(request)
+
+    def _perform(self, request: Request) -> Outcome:
+        if request.attachment is not None:
+            return request.attachment.issue(request)
+        return request.op.issue(request)
+
+    async def _run(self, request: Request, rest: Pending) -> None:
+        """The task of a request that has to wait."""
+        res = -errno.ECANCELED
+        assert request.scope is not None
+        with request.scope:
+            try:
+                res = await rest()
+            except UringError as error:
+                res = -error.errno
+            except Exception:
+                log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
+                res = -errno.EIO
+        if request.scope.cancelled_caught:
+            self.ring.counters.cancelled += 1
+        self.complete(request, res)
+
+    def complete(self, request: Request, res: int, failed: bool | None = None) -> None:
+        self.task_work(partial(self.post, request, res, failed))
+
+    def task_work(self, work: Callable[[], None]) -> None:
+        if self._defers and not (self._closed or self.ring.waiters or self._going_on):
+            self._task_work.append(work)
+            if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
+                self.ring.sq.set_flags(IORING_SQ_TASKRUN)
+            if self.ring.eventfd is not None:
+                self.ring.eventfd.task_work()
+            return
+        self._next.append(work)
+        self._go_on()
+
+    def post(self, request: Request, res: int, failed: bool | None = None) -> None:
+        """The one way out: the CQE, then what was linked behind, then what was held back for it."""
+        self._unfinished -= 1
+        self._let_go(request)
+        if request.link_timeout is not None:
+            linked = timeout.disarm_linked_timeout(request)
+            self._next.append(partial(self.post, linked, -errno.ECANCELED, False))
+        link, request.link = request.link, None
+        if failed is None:
+            failed = request.failed or (res < 0 and not (request.lenient and res != -errno.ECANCELED))
+        # IOSQE_CQE_SKIP_SUCCESS: a failure is shown, and then what it cancels is not (io_fail_links())
+        skipping = request.flags & IOSQE_CQE_SKIP_SUCCESS
+        if request.flags & IOSQE_ASYNC:
+            self.ring.from_worker = True
+        if not skipping or failed:
+            self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
+        if request.held:
+            request.end()  # behind its CQE: this may post the tag of what it was the last to use
+        if link is not None:
+            if failed and not request.flags & IOSQE_IO_HARDLINK:
+                self._next.append(partial(self._fail_links, link, bool(skipping)))
+            else:
+                self._next.append(partial(self._issue, link))
+        if self._next or self._deferred:
+            self._go_on()
+
+    def _let_go(self, request: Request) -> None:
+        if request in self.pending:
+            del self.pending[request]
+            self._owners.remove(request.caller.tid, request)
+            self._unindex(request)
+
+    def _unindex(self, request: Request) -> None:
+        same = self._issued.get(request.sqe.user_data)
+        if same is not None and request in same:
+            del same[request]
+            if not same:
+                del self._issued[request.sqe.user_data]
+
+    def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
+        if self._closed:
+            return
+        self.ring.counters.completed += 1
+        cq = self.ring.cq
+        had = len(cq.backlog)
+        cq.post(user_data, res, flags, big)
+        self.ring.counters.overflowed += len(cq.backlog) - had
+
+    def post_more(self, user_data: int, res: int, flags: int) -> bool:
+        if self.ring.cq.full():
+            return False
+        self.post_cqe(user_data, res, flags | IORING_CQE_F_MORE)
+        self.publish()
+        return True
+
+    def publish(self) -> None:
+        if not self._closed:
+            self.ring.publish()
+            self.flushed = self.ring.cq.tail
+            if self.timeouts.counted:
+                self.timeouts.flush(self)
+
+    def pending_requests(self) -> list[Request]:
+        return list(self.pending)
+
+    def issued(self, user_data: int | None = None) -> list[Request]:
+        if user_data is not None:
+            return list(self._issued.get(user_data, ()))
+        return [request for same in self._issued.values() for request in same]
+
+    def set_user_data(self, request: Request, user_data: int) -> None:
+        self._unindex(request)
+        request.sqe = request.sqe._replace(user_data=user_data)
+        self._issued.setdefault(user_data, {})[request] = None
+
+    def registered_rings(self, tid: int) -> dict[int, RingContext]:
+        return self._owners.registered_rings(tid)
+
+    def ring_of(self, file: File) -> RingContext | None:
+        return self._owners.find_ring(file.inode) if file.inode else None
+
+    def _fail_links(self, link: Request | None, ignore_cqes: bool) -> None:
+        while link is not None:
+            behind, link.link = link.link, None
+            self._unfinished -= 1
+            self._let_go(link)
+            if not ignore_cqes:
+                self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
+            if link.held:
+                link.end()
+            link = behind
+
+    def _go_on(self) -> None:
+        """io_run_task_work(): start what may start now (io_queue_next(), io_queue_deferred()). A loop, for a
+        chain may be as long as the ring, and each of its requests may end while it is being started."""
+        if self._going_on:
+            return
+        self._going_on = True
+        try:
+            while self._next or self._undefer():
+                for _ in range(len(self._next)):
+                    self._next.popleft()()
+                self.publish()
+        finally:
+            self._going_on = False
+
+    def _undefer(self) -> bool:
+        """Let the first deferred request go, if it may: a drain once all before it are complete, others
+        once no drain is running."""
+        if not self._unfinished:
+            self._draining = False
+        if not self._deferred:
+            return False
+        drain = bool(self._deferred[0].flags & IOSQE_IO_DRAIN)
+        if self._draining or (drain and self._unfinished):
+            return False
+        request = self._deferred.popleft()
+        self._unfinished += _length(request)
+        self._draining = drain
+        self._next.append(partial(self._issue, request))
+        return True
+
+    def cancel(self, request: Request) -> None:
+        """Ask a pending request to end; it completes with ECANCELED unless it was quicker."""
+        if request.scope is not None:
+            request.scope.cancel()
+        elif request.disarm is not None:
+            if request.disarm():
+                self.ring.counters.cancelled += 1
+                self.complete(request, -errno.ECANCELED)
+        elif request in self._deferred:
+            self._deferred.remove(request)
+            self._unfinished += _length(request)
+            request.flags &= ~IOSQE_IO_HARDLINK
+            self.post(request, -errno.ECANCELED)
+            self.publish()
+        # a request linked behind another goes when that one does
+
+    def close(self) -> None:
+        """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""
+        self._closed = True
+        self._deferred.clear()
+        for request in tuple(self.pending):
+            self._owners.remove(request.caller.tid, request)
+            if request.link_timeout is not None:
+                timeout.disarm_linked_timeout(request)
+            request.link = None
+            if request.scope is not None:
+                request.scope.cancel()
+            else:
+                if request.disarm is not None:
+                    request.disarm()
+                request.end()
+        self.resources.close()
+        if self.ring.eventfd is not None:
+            self.ring.eventfd.close()
+            self.ring.eventfd = None
+        for waiter in tuple(self.ring.waiters):
+            waiter.closed()
+
+    def cancel_all(self) -> None:
+        """The last descriptor is closed, the name lives on: nobody is left to take completions."""
+        for request in tuple(self.pending):
+            if request.attachment is None:
+                self.cancel(request)
+
+
+def _length(request: Request) -> int:
+    """io_linked_nr()"""
+    count, link = 1, request.link
+    while link is not None:
+        count, link = count + 1, link.link
+    return count
