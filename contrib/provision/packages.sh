@@ -6,6 +6,7 @@ set -eu
 # group:Debian package:what proves it elsewhere:what to look for in another distribution
 needs='
 base:gcc:command cc:gcc
+base:g++:command c++:g++
 base:libc6-dev:archive libc.a:C library headers and its static archive (glibc-devel, glibc-static)
 base:make:command make:make
 base:pkg-config:command pkg-config:pkg-config (pkgconf)

@@ -382,8 +382,9 @@ def test_a_client_that_does_not_fetch(mount: Mount, tree: Path) -> None:
 
 
 def actors(mount: Mount) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(mount.pid)], capture_output=True, text=True).stdout
-    return [int(pid) for pid in found.split()]
+    """The daemon's children, of whichever of its threads."""
+    tasks = Path(f"/proc/{mount.pid}/task").glob("*/children")
+    return [int(pid) for children in tasks for pid in children.read_text().split()]
 
 
 def blocked(pid: int) -> bool:

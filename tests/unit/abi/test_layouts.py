@@ -23,7 +23,7 @@ LAYOUTS = {
     "GETEVENTS_ARG": (
         structs.GETEVENTS_ARG,
         "struct io_uring_getevents_arg",
-        ["sigmask", "sigmask_sz", "pad", "ts"],
+        ["sigmask", "sigmask_sz", "", "ts"],  # pad, later min_wait_usec
     ),
     "HEADER": (control.HEADER, "struct uringfs_hdr", ["cmd", "size"]),
 }
@@ -89,7 +89,8 @@ def runs(codes: str) -> list[tuple[str, str]]:
 def test_sizes_and_offsets_are_those_of_c(compiled, name: str) -> None:
     layout, c_type, members = LAYOUTS[name]
     assert layout.size == compiled([f"sizeof({c_type})"])[0]
-    assert field_offsets(layout) == compiled([f"offsetof({c_type}, {member})" for member in members])
+    ours = [offset for offset, member in zip(field_offsets(layout), members, strict=True) if member]
+    assert ours == compiled([f"offsetof({c_type}, {member})" for member in members if member])
 
 
 @pytest.mark.parametrize("name", BODIES)
