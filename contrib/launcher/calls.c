@@ -8,11 +8,23 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+/* Under a low RLIMIT_FSIZE the usual offset would cost the program a SIGXFSZ; where mmap and write do not
+ * share pages (a passthrough mount), any offset does. */
+static ssize_t control_write(int fd, const void *buf, size_t size, long long off)
+{
+	struct rlimit limit;
+
+	if (RAW(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur < (rlim_t)off + size)
+		off = 0;
+	return raw_errno(RAW(SYS_pwrite64, fd, buf, size, off));
+}
+
 /* What uringfs.h calls, without libc's cancellation points: a cancelled thread must not leave in here. */
-#define pwrite(fd, buf, size, off) raw_errno(RAW(SYS_pwrite64, fd, buf, size, off))
+#define pwrite(fd, buf, size, off) control_write(fd, buf, size, off)
 #define close(fd) raw_errno(RAW(SYS_close, fd))
 #define recvmsg(fd, msg, flags) raw_errno(RAW(SYS_recvmsg, fd, msg, flags))
 #define socketpair(family, type, protocol, sv) raw_errno(RAW(SYS_socketpair, family, type, protocol, sv))
@@ -158,11 +170,33 @@ static long setup_on(int fd, uint32_t entries, uintptr_t address, struct io_urin
 	return trap_copy_out(address, p, sizeof(*p));
 }
 
+/* Behind a chroot(2) the path is another: from then on by a descriptor of the directory. */
+TRAP_EXPORT int chroot(const char *path)
+{
+	long fd;
+
+	if (trap_state.active && !trap_state.directory) {
+		trap_state.new_path[trap_state.mount_length] = 0;
+		fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		trap_state.new_path[trap_state.mount_length] = '/';
+		if (fd >= 0) {
+			trap_state.directory = (int)trap_duplicate((int)fd) + 1;
+			RAW(SYS_close, fd);
+		}
+	}
+	return (int)raw_errno(RAW(SYS_chroot, path));
+}
+
 /* The descriptor is the file's own. Where there is no mount (any more) there is no io_uring: ENOSYS. */
 long trap_setup(uint32_t entries, uintptr_t params)
 {
-	long fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_RDWR | O_CLOEXEC, 0), ret;
 	struct io_uring_params p;
+	long fd, ret;
+
+	if (trap_state.directory > 0)
+		fd = RAW(SYS_openat, trap_state.directory - 1, "new", O_RDWR | O_CLOEXEC, 0);
+	else
+		fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_RDWR | O_CLOEXEC, 0);
 
 	if (fd == -ENOENT || fd == -ENOTCONN || fd == -ECONNABORTED || fd == -ENOTDIR)
 		return -ENOSYS;

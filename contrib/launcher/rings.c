@@ -77,7 +77,8 @@ long trap_ring_of(uint32_t index)
 	return o && o->fd[index] ? o->fd[index] - 1 : -EBADF;
 }
 
-static long duplicate(int fd)
+/* Where it is in nobody's way */
+long trap_duplicate(int fd)
 {
 	struct rlimit limit = {0, 0};
 	long from = HIGH_FD, ret;
@@ -103,7 +104,7 @@ long trap_ring_add(int fd, uint32_t first, uint32_t last)
 	for (; first < last; first++) {
 		if (o->fd[first])
 			continue;
-		copy = duplicate(fd);
+		copy = trap_duplicate(fd);
 		if (copy < 0)
 			return copy;
 		o->fd[first] = (int)copy + 1;

@@ -275,6 +275,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 		fail("URINGFS_TRAP_MOUNT or LD_PRELOAD is too long", -ENAMETOOLONG);
 	memcpy(trap_state.new_path, mount, length);
 	memcpy(trap_state.new_path + length, "/new", sizeof("/new"));
+	trap_state.mount_length = length;
 	trap_mount_device(mount);
 	take_sigsys();
 	/* An exec keeps the filter; a second one would cost every system call something. */

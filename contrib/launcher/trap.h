@@ -79,6 +79,8 @@ struct trap_state {
 	bool trace;
 	uint32_t dev_major, dev_minor; /* of the mount */
 	char new_path[4096];           /* MOUNT/new */
+	size_t mount_length;           /* of MOUNT in it */
+	int directory;                 /* behind a chroot: a descriptor of MOUNT, + 1 */
 	const char *mount_entry;       /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
 	const char *trace_entry;       /* or NULL */
 	const char *library;           /* our own path, the first of LD_PRELOAD */
@@ -95,6 +97,7 @@ int trap_mount_device(const char *mount);
 /* rings.c: registered ring descriptors, each thread's own */
 long trap_ring_of(uint32_t index);
 long trap_ring_add(int fd, uint32_t first, uint32_t last);
+long trap_duplicate(int fd);
 long trap_rings_register(uintptr_t arg, uint32_t nr_args);
 long trap_rings_unregister(uintptr_t arg, uint32_t nr_args);
 
