@@ -99,6 +99,7 @@ class Worker(RequestLife):
                 self.check_submitter(caller)
                 self._run_task_work()
             if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
+                self.ring.flush()
                 return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
             self.host.poller.dispatch()  # what is ready already needs no wait
             wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)

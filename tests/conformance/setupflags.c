@@ -127,6 +127,24 @@ TEST(a_polled_ring_takes_few_requests)
 	note("nothing to wait for: %d", enter(r.fd, 0, 1, GETEVENTS));
 }
 
+TEST(a_polled_ring_moves_its_backlog)
+{
+	struct ring r;
+	struct cqe cqe;
+
+	ring_init(&r, 2, IORING_SETUP_IOPOLL);
+	for (int i = 0; i < 6; i++) {
+		ring_nop(&r, i);
+		EXPECT_EQ(ring_submit(&r), 1);
+	}
+	for (int i = 0; i < 6; i++) {
+		if (!ring_ready(&r))
+			note("enter: %d", enter(r.fd, 0, 1, GETEVENTS));
+		EXPECT(ring_reap(&r, &cqe));
+		note("%llu", (unsigned long long)cqe.user_data);
+	}
+}
+
 TEST(a_polled_pipe)
 {
 	char buf[16];
