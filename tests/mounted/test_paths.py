@@ -5,7 +5,6 @@ import ctypes
 import errno
 import os
 import stat
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
