@@ -72,6 +72,8 @@ class Accept:
                 if first is not None:
                     self._request.context.deliveries.forget(first)
                 raise
+        if first is not None:
+            first.fresh = False  # who connects, and when? No fetch waits for that
         return lambda: self._run(first)
 
     def _probe(self) -> None:
