@@ -194,3 +194,26 @@ TEST(a_large_read_takes_what_the_pipe_holds)
 	EXPECT_EQ(run_read(&r, p[0], big, 64 * PAGE, 0), 16 * PAGE);
 	EXPECT(is_pattern(big, 0, 16 * PAGE));
 }
+
+TEST(two_reads_of_one_registered_pipe)
+{
+	struct iovec iov[2] = {{buf, 1}, {buf + 1, 1}};
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_FILES, p, 1), 0);
+	for (int i = 0; i < 2; i++) {
+		struct io_uring_sqe *sqe = ring_sqe(&r);
+
+		sqe->opcode = IORING_OP_READV;
+		sqe->flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
+		sqe->addr = (uintptr_t)&iov[i];
+		sqe->len = 1;
+	}
+	EXPECT_EQ(ring_submit(&r), 2);
+	OK(write(p[1], "xy", 2));
+	for (int i = 0; i < 2; i++)
+		note("res=%d", ring_wait(&r).res);
+}

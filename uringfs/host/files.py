@@ -16,7 +16,7 @@ import socket
 import stat
 import termios
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -168,12 +168,21 @@ class LocalFile:
         return bool(poll.poll(0))
 
     async def wait(self) -> None:
-        with suppress(PermissionError):  # a file that cannot be polled never blocks for long
-            await trio.lowlevel.wait_readable(self._fd)
+        await self._until(trio.lowlevel.wait_readable)
 
     async def wait_writable(self) -> None:
-        with suppress(PermissionError):
-            await trio.lowlevel.wait_writable(self._fd)
+        await self._until(trio.lowlevel.wait_writable)
+
+    async def _until(self, ready: Callable[[int], Awaitable[None]]) -> None:
+        with suppress(PermissionError):  # a file that cannot be polled never blocks for long
+            try:
+                await ready(self._fd)
+            except trio.BusyResourceError:  # another request of a registered file waits: one task a descriptor
+                own = os.dup(self._fd)
+                try:
+                    await ready(own)
+                finally:
+                    os.close(own)
 
     def fileno(self) -> int:
         return self._fd
