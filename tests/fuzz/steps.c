@@ -218,7 +218,8 @@ static void cancel_synchronously(void)
 
 /* ---- steps ---- */
 
-static void batch(void)
+/* True: it had drains. */
+static bool batch(void)
 {
 	bool drains = !some_held() && ONE_IN(3);
 	unsigned n = 1 + rnd(7);
@@ -235,6 +236,7 @@ static void batch(void)
 		if (ONE_IN(4))
 			run_reap(rnd(8));
 	}
+	return drains;
 }
 
 /* A timeout that is over when so many others are; nothing else completes meanwhile. */
@@ -255,6 +257,17 @@ static void count(void)
 		run_add(&s, 1, true);
 }
 
+/* The kernel holds back whatever follows a drain until one request met nothing unfinished
+ * (io_drain_req()): what is held must not come before that one. */
+static void undrain(void)
+{
+	struct io_uring_sqe s;
+
+	run_quiesce();
+	memset(&s, 0, sizeof(s));
+	run_add(&s, 1, true);
+}
+
 void step(void)
 {
 	unsigned what = rnd(16);
@@ -271,8 +284,8 @@ void step(void)
 		fill_from_outside();
 	else if (what == 4)
 		end_by_request();
-	else
-		batch();
+	else if (batch())
+		undrain();
 	run_quiesce();
 }
 
