@@ -161,7 +161,7 @@ static unsigned certain(uint32_t position)
 void run_enter(void)
 {
 	uint32_t head = atomic_load(r->sq_head);
-	unsigned queued, to_submit, min_complete;
+	unsigned queued, to_submit, min_complete, flags = rnd(2) ? GETEVENTS : 0;
 	int ret;
 
 	ring_store_tail(r);
@@ -170,7 +170,7 @@ void run_enter(void)
 	while (to_submit < queued && no_cut[(head + to_submit) % POSITIONS])
 		to_submit++;
 	min_complete = rnd(certain(head + (to_submit > queued ? queued : to_submit)) + 1);
-	ret = enter(r->fd, to_submit, min_complete, min_complete || rnd(2) ? GETEVENTS : 0);
+	ret = enter(r->fd, to_submit, min_complete, min_complete ? GETEVENTS : flags);
 	say("enter %u of %u: %d", to_submit, queued, ret);
 }
 
