@@ -1,12 +1,15 @@
 """The caller's memory through process_vm_readv(2) and process_vm_writev(2), and through /proc/TID/mem."""
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Sequence
 
 from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Data, Iovec
+
+log = logging.getLogger(__name__)
 
 
 class VmMemory:
@@ -126,9 +129,13 @@ def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
 
 
 def _prefix(prefix: Callable[[int, int, int], int], tid: int, address: int, length: int) -> int:
+    """0 for a thread that is gone. Whatever else keeps us from asking is not the caller's fault: said, since
+    its request gets EFAULT."""
     try:
         return prefix(tid, address, length) if length else 0
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            log.warning("the mappings of thread %d cannot be read: %s", tid, error)
         return 0
 
 
