@@ -124,7 +124,9 @@ class RingFile:
 
     def fetch_due(self, caller: Caller) -> int:
         """What an enter's result has to say about it."""
-        due = caller.fetches and self._ready().deliveries.due(caller.group)
+        deliveries = self._ready().deliveries
+        # Whose process it is costs a read of /proc, on every enter: asked only if there is anything at all.
+        due = caller.fetches and deliveries.any() and deliveries.due(caller.group)
         return abi.URINGFS_RESULT_FETCH if due else 0
 
     def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:

@@ -139,6 +139,10 @@ class Deliveries:
     def ready(self, group: int) -> bool:
         return bool(self._ready.get(group))
 
+    def any(self) -> bool:
+        """Something is under way, for whichever process."""
+        return bool(self._all) or self.any_ready()
+
     def any_ready(self) -> bool:
         return any(self._ready.values())
 
