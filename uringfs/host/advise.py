@@ -12,6 +12,7 @@ from uringfs import native
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.base import Memory
+from uringfs.host.pidfd import thread_group
 
 MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED = range(5)
 MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE = range(8, 14)
@@ -98,9 +99,7 @@ def _dontneed(tid: int, memory: Memory, mapping: Mapping) -> None:
 
 
 def _remote(tid: int, mapping: Mapping, advice: int) -> None:
-    with open(f"/proc/{tid}/status") as status:
-        tgid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-    pidfd = native.pidfd_open(tgid, 0)
+    pidfd = native.pidfd_open(thread_group(tid), 0)
     try:
         iovec = IOVEC.pack(mapping.start, mapping.end - mapping.start)
         result = _libc.syscall(_SYS_PROCESS_MADVISE, pidfd, iovec, ctypes.c_size_t(1), advice, 0)

@@ -21,7 +21,7 @@ from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.memory import PinnedMemory, VmMemory
-from uringfs.host.pidfd import Pidfd, Pidfds
+from uringfs.host.pidfd import Pidfd, Pidfds, thread_group
 from uringfs.host.poller import LocalPoller
 from uringfs.host.threads import Threads
 from uringfs.host.timers import LocalTimers
@@ -52,8 +52,7 @@ class LocalCaller:
         """Asked first while the thread is in its control write."""
         if not self._group:
             try:
-                with open(f"/proc/{self.tid}/status") as status:
-                    self._group = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+                self._group = thread_group(self.tid)
             except (OSError, StopIteration) as error:
                 raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
         return self._group

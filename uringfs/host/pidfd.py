@@ -15,6 +15,12 @@ PIDFD_THREAD = os.O_EXCL
 MOST = 64
 
 
+def thread_group(tid: int) -> int:
+    """The process of a thread (proc(5), Tgid). OSError or StopIteration once it is gone."""
+    with open(f"/proc/{tid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+
+
 class Pidfd:
     """Closed when nothing refers to it any more."""
 
@@ -26,9 +32,7 @@ class Pidfd:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        with open(f"/proc/{tid}/status") as status:
-            tgid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-        self.fd, self.of_thread = native.pidfd_open(tgid, 0), False
+        self.fd, self.of_thread = native.pidfd_open(thread_group(tid), 0), False
 
     def alive(self) -> bool:
         try:
