@@ -161,3 +161,76 @@ TEST(a_message_without_a_ring)
 	sqe.fd = -1;
 	EXPECT_EQ(send_message(&r, &sqe), -EBADF);
 }
+
+/* A region of the ring's: mapped at the offset that the call gives back. */
+static char *ring_region(struct ring *r, uint64_t size, unsigned flags, uint64_t reg_flags)
+{
+	struct region rd = {0, size, 0, 0, 0, {0}};
+	char *at;
+
+	ring_init(r, 4, flags);
+	EXPECT_EQ(add_region(r, &rd, reg_flags), 0);
+	note("%llu bytes at 0x%llx, flags %u, id %u", (unsigned long long)rd.size, (unsigned long long)rd.mmap_offset,
+	     rd.flags, rd.id);
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)rd.mmap_offset);
+	EXPECT(at != MAP_FAILED);
+	return at;
+}
+
+/* Not the last entry: Linux 6.18 takes the first for it (array_index_nospec() in io_get_ext_arg_reg()). */
+TEST(waits_in_a_region_of_the_rings)
+{
+	struct ring r;
+	struct reg_wait *w = (void *)ring_region(&r, 2 * PAGE, IORING_SETUP_R_DISABLED, 1);
+
+	for (size_t i = 0; i < 2 * PAGE; i++)
+		EXPECT_EQ(((char *)w)[i], 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0), 0);
+	w[126] = (struct reg_wait){.nsec = 20000000, .flags = 1};
+	EXPECT_EQ(wait_at(&r, 1, 126 * sizeof(*w), sizeof(*w)), -ETIME);
+	EXPECT_EQ(wait_at(&r, 1, 128 * sizeof(*w), sizeof(*w)), -EFAULT);
+	ring_nop(&r, 1);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(wait_at(&r, 1, 0, sizeof(*w)), 0);
+	w[126].flags = 4;
+	EXPECT_EQ(wait_at(&r, 1, 126 * sizeof(*w), sizeof(*w)), -EINVAL);
+}
+
+TEST(a_region_that_nothing_uses)
+{
+	struct region rd = {0, PAGE, 0, 0, 0, {0}};
+	struct ring r;
+	char *at = ring_region(&r, 16 * PAGE, 0, 0), *twin;
+
+	twin = mmap(NULL, 16 * PAGE, PROT_READ, MAP_SHARED, r.fd, 0x20000000);
+	EXPECT(twin != MAP_FAILED);
+	strcpy(at + 15 * PAGE, "hello");
+	note("%s", twin + 15 * PAGE);
+	EXPECT_EQ(add_region(&r, &rd, 0), -EBUSY);
+	/* beside control messages and everything else that a ring does */
+	ring_nop(&r, 1);
+	EXPECT_EQ(ring_submit_wait(&r, 1), 1);
+	note("%s", at + 15 * PAGE);
+}
+
+TEST(regions_of_the_rings_that_are_refused)
+{
+	char *at = map_pages(1, PROT_READ | PROT_WRITE);
+	struct region good = {0, PAGE, 0, 0, 0, {0}}, rd;
+	struct ring r;
+
+	ring_init(&r, 4, IORING_SETUP_R_DISABLED);
+	REFUSED(rd.addr = (uint64_t)(uintptr_t)at, -EFAULT);
+	REFUSED(rd.size = 0, -EINVAL);
+	REFUSED(rd.size = 100, -EINVAL);
+	REFUSED(rd.id = 1, -EINVAL);
+	REFUSED(rd.mmap_offset = PAGE, -EINVAL);
+	REFUSED(rd.resv[0] = 1, -EINVAL);
+	REFUSED(rd.size = 1ULL << 52, -E2BIG);
+	/* the answer cannot be stored: nothing is registered */
+	memcpy(at, &good, sizeof(good));
+	OK(mprotect(at, PAGE, PROT_READ));
+	EXPECT_EQ(add_region(&r, (void *)at, 0), -EFAULT);
+	rd = good;
+	EXPECT_EQ(add_region(&r, &rd, 1), 0);
+}

@@ -1,20 +1,29 @@
 """mmap of a ring file: by several processes, across fork, close and unlink, populated or not."""
 
 import ctypes
+import errno
 import mmap
 import os
 import signal
+from struct import Struct
 
 import pytest
 
 from tests.support.children import Child, in_child
 from tests.support.mounting import Mount
-from uringfs.abi.constants import IORING_OFF_CQ_RING, IORING_OFF_SQ_RING, IORING_OFF_SQES
+from uringfs.abi.constants import (
+    IORING_OFF_CQ_RING,
+    IORING_OFF_PBUF_RING,
+    IORING_OFF_PBUF_SHIFT,
+    IORING_OFF_SQ_RING,
+    IORING_OFF_SQES,
+)
 from uringfs.abi.structs import CQ_TAIL, SQ_TAIL
 from uringfs.client import Ring, nop
 from uringfs.native import Words
 
 OFFSETS = (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING, IORING_OFF_SQES)
+REGISTER_PBUF_RING, UNREGISTER_PBUF_RING, IOU_PBUF_RING_MMAP = 22, 23, 1
 FREE_WORD = 4092  # of the first page: behind what an 8-entry ring uses
 
 
@@ -126,3 +135,36 @@ def test_beyond_the_ring_there_is_nothing_of_the_daemon(mount: Mount, where: str
 
         with in_child(touch, ends_by=[-signal.SIGBUS if where == "behind the SQEs" else 0]):
             pass
+
+
+PBUF_REG = Struct("<QIHH24x")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags
+
+
+def pbuf(ring: Ring, opcode: int, entries: int, bgid: int, flags: int) -> int:
+    """IORING_(UN)REGISTER_PBUF_RING: 0 or -errno."""
+    argument = ctypes.create_string_buffer(PBUF_REG.pack(0, entries, bgid, flags))
+    try:
+        return ring.register(opcode, ctypes.addressof(argument), 1)
+    except OSError as error:
+        return -(error.errno or 0)
+
+
+def test_buffer_rings_of_the_rings_own_lie_64_kib_apart(mount: Mount) -> None:
+    """One of more than 4096 entries covers the next group's offset, which can have none then."""
+    with Ring(mount / "new", 4) as ring:
+        assert pbuf(ring, REGISTER_PBUF_RING, 8192, 1, IOU_PBUF_RING_MMAP) == 0
+        assert pbuf(ring, REGISTER_PBUF_RING, 8, 2, IOU_PBUF_RING_MMAP) == -errno.ENOMEM
+        assert pbuf(ring, REGISTER_PBUF_RING, 8, 3, IOU_PBUF_RING_MMAP) == 0
+        assert pbuf(ring, UNREGISTER_PBUF_RING, 0, 1, 0) == 0
+        assert pbuf(ring, REGISTER_PBUF_RING, 8, 2, IOU_PBUF_RING_MMAP) == 0
+
+
+def test_a_buffer_ring_that_is_unregistered_gives_its_pages_back(mount: Mount) -> None:
+    offset = IORING_OFF_PBUF_RING | 5 << IORING_OFF_PBUF_SHIFT
+    with Ring(mount / "new", 4) as ring:
+        assert pbuf(ring, REGISTER_PBUF_RING, 4096, 5, IOU_PBUF_RING_MMAP) == 0
+        with mmap.mmap(ring.fd, 65536, offset=offset) as mapping:
+            mapping[:] = b"x" * 65536
+            assert pbuf(ring, UNREGISTER_PBUF_RING, 0, 5, 0) == 0
+            assert mapping[:] == bytes(65536)
+            mapping[:4] = b"mine"  # memory still

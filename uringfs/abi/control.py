@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 URINGFS_OFF_CTL = 0x20000000
 # What a ring file reports as its size: a write past it would take the inode's lock, so it covers every
-# control write, a full 1 MiB one included.
-RING_FILE_SIZE = URINGFS_OFF_CTL + (1 << 21)
+# control write; and every offset there is to map, for clients that compare.
+RING_FILE_SIZE = 0x90000000
 # POLLMSG: the poll(2) event by which an enter that answered EINPROGRESS waits.
 URINGFS_POLL_WAIT = 0x400
 

@@ -3,6 +3,20 @@
 from typing import Protocol
 
 
+class Region(Protocol):
+    """Memory beside the queues that a client shares with the daemon (struct io_mapped_region): a piece of the
+    ring's, zeroed, for the client to map, or pages of the client's own. Offsets in bytes from its start."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A copy of size bytes."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Copy data in."""
+
+    def close(self) -> None:
+        """Give the ring's pages back: whoever still uses them, or has them mapped, finds zeros."""
+
+
 class RingMemory(Protocol):
     """The memory behind one ring file. Offsets are bytes from the file's start, those of mmap(2).
 
@@ -16,6 +30,9 @@ class RingMemory(Protocol):
 
     def grow(self, size: int) -> None:
         """Make the first `size` bytes usable. Called once, before any access. ENOMEM, ENFILE."""
+
+    def region(self, offset: int, size: int) -> Region:
+        """Make size bytes at offset usable, whole pages both. ENOMEM, also where they overlap another region."""
 
     def load(self, offset: int, /) -> int:
         """The u32 at offset, with acquire order."""

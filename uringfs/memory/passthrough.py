@@ -1,7 +1,8 @@
 """The passthrough backend: a memfd per ring, which the kernel maps in the client on our behalf.
 
 Linux >= 6.9 with CAP_SYS_ADMIN (fs/fuse/passthrough.c). The memfd is sparse: the rings lie at 0, the
-mirror of the CQ ring at 0x8000000 and the SQEs at 0x10000000; only touched pages exist.
+mirror of the CQ ring at 0x8000000, the SQEs at 0x10000000, and regions at the mmap offsets the kernel has
+for them; only touched pages exist.
 """
 
 import errno
@@ -22,24 +23,21 @@ class PassthroughMemory(MappedMemory):
         except OSError as error:
             raise UringError.of(error) from error
         try:
+            # Sealed: a client reaches the memfd through its mapping's /proc/self/map_files entry, and a
+            # truncation from there would be a SIGBUS here.
+            fcntl.fcntl(self._memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             self.backing_id = native.backing_open(self._memfd)
         except OSError as error:
             os.close(self._memfd)
             raise UringError.of(error) from error
 
-    def _map_pages(self, size: int) -> mmap.mmap:
+    def _map_pages(self, offset: int, size: int) -> mmap.mmap:
         try:
-            os.ftruncate(self._memfd, size)
-            # Sealed: a client reaches the memfd through its mapping's /proc/self/map_files entry, and a
-            # truncation from there would be a SIGBUS here.
-            fcntl.fcntl(self._memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-            pages = mmap.mmap(self._memfd, size)
+            if offset + size > os.fstat(self._memfd).st_size:
+                os.ftruncate(self._memfd, offset + size)
+            return mmap.mmap(self._memfd, size, offset=offset)
         except OSError as error:
             raise UringError.of(error) from error
-        # mmap keeps a descriptor of its own, the kernel's backing file another.
-        os.close(self._memfd)
-        self._memfd = -1
-        return pages
 
     def close(self) -> None:
         super().close()

@@ -2,20 +2,14 @@
 
 from collections import deque
 from struct import Struct
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from uringfs.memory.base import Region
 
 USHRT_MAX = 0xFFFF
 BUF = Struct("<QIHH")  # struct io_uring_buf: addr, len, bid, resv
 TAIL = Struct("<H")  # struct io_uring_buf_ring.tail: in place of the first entry's resv
 TAIL_OFFSET = 14
-
-
-class RingBytes(Protocol):
-    """The memory a buffer ring lies in: the registrant's, or the ring file's own. Offsets in bytes."""
-
-    def read(self, offset: int, size: int) -> bytes: ...
-
-    def write(self, offset: int, data: bytes) -> None: ...
 
 
 class Buffer(NamedTuple):
@@ -34,11 +28,15 @@ class ProvidedBuffers:
 class BufferRing:
     """A group registered with IORING_REGISTER_PBUF_RING: the client moves the tail, we the head."""
 
-    def __init__(self, memory: RingBytes, entries: int, incremental: bool) -> None:
+    def __init__(self, memory: Region, entries: int, incremental: bool) -> None:
         self._memory = memory
         self._mask = entries - 1
         self.incremental = incremental
         self.head = 0
+
+    def close(self) -> None:
+        """The group is no more; requests that have taken buffers of it may still put them."""
+        self._memory.close()
 
     def available(self) -> int:
         (tail,) = TAIL.unpack(self._memory.read(TAIL_OFFSET, TAIL.size))

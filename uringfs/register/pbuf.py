@@ -3,38 +3,25 @@
 import errno
 from struct import Struct
 
+from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
 from uringfs.errors import UringError
-from uringfs.host.base import Memory
+from uringfs.memory.base import Region
 from uringfs.ops.kbuf import BUF, BufferRing, ProvidedBuffers
+from uringfs.register.region import PAGE, caller_region
 from uringfs.register.registration import Registration
 
 BUF_REG = Struct("<QIHH24s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, resv[3]
 BUF_STATUS = Struct("<II32s")  # struct io_uring_buf_status: buf_group, head, resv[8]
+IOU_PBUF_RING_MMAP = 1
 IOU_PBUF_RING_INC = 2
 MAX_ENTRIES = 1 << 15  # full and empty could not be told apart beyond
-PAGE = 4096
-
-
-class CallerBytes:
-    """A buffer ring in the registrant's memory. It is looked at while requests run, so the address space
-    is pinned; the kernel pins the pages."""
-
-    def __init__(self, memory: Memory, base: int) -> None:
-        self._memory = memory
-        self._base = base
-
-    def read(self, offset: int, size: int) -> bytes:
-        return self._memory.read(self._base + offset, size)
-
-    def write(self, offset: int, data: bytes) -> None:
-        self._memory.write(self._base + offset, data)
 
 
 def register_pbuf_ring(call: Registration) -> int:
     """io_register_pbuf_ring()"""
     call.need_one()
     ring_addr, entries, bgid, flags, resv = BUF_REG.unpack(call.read(BUF_REG.size))
-    if any(resv) or flags & ~IOU_PBUF_RING_INC:
+    if any(resv) or flags & ~(IOU_PBUF_RING_MMAP | IOU_PBUF_RING_INC):
         raise UringError(errno.EINVAL)
     if not entries or entries & (entries - 1) or entries > MAX_ENTRIES:
         raise UringError(errno.EINVAL, f"{entries} entries")
@@ -43,15 +30,14 @@ def register_pbuf_ring(call: Registration) -> int:
     if isinstance(group, BufferRing) or (group is not None and group.buffers):
         raise UringError(errno.EEXIST, f"buffer group {bgid} exists")
     groups.pop(bgid, None)
-    if not ring_addr:
-        raise UringError(errno.EFAULT)
-    if ring_addr % PAGE:
-        raise UringError(errno.EINVAL, "ring_addr must be a page's")
     size = -(-entries * BUF.size // PAGE) * PAGE
-    memory = call.caller.detached().memory
-    if memory.writable([(ring_addr, size)]) < size:  # io_region_pin_pages()
-        raise UringError(errno.EFAULT)
-    groups[bgid] = BufferRing(CallerBytes(memory, ring_addr), entries, bool(flags & IOU_PBUF_RING_INC))
+    memory: Region
+    if flags & IOU_PBUF_RING_MMAP:
+        offset = IORING_OFF_PBUF_RING | bgid << IORING_OFF_PBUF_SHIFT
+        memory = call.ring.ring.memory.region(offset, size)
+    else:
+        memory = caller_region(call, ring_addr, size)
+    groups[bgid] = BufferRing(memory, entries, bool(flags & IOU_PBUF_RING_INC))
     return 0
 
 
@@ -61,7 +47,7 @@ def unregister_pbuf_ring(call: Registration) -> int:
     _, _, bgid, flags, resv = BUF_REG.unpack(call.read(BUF_REG.size))
     if any(resv) or flags:
         raise UringError(errno.EINVAL)
-    _ring(call, bgid)
+    _ring(call, bgid).close()
     del call.resources.buffer_groups[bgid]
     return 0
 

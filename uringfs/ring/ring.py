@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from uringfs.memory.base import RingMemory
+from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.queues import CompletionQueue, SubmissionQueue
 
@@ -25,12 +25,6 @@ class EventFdSignal(Protocol):
     def task_work(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-class Region(Protocol):
-    """Registered memory (register/region.py). Offsets in bytes."""
-
-    def read(self, offset: int, size: int) -> bytes: ...
 
 
 @dataclass(slots=True)
