@@ -16,6 +16,7 @@ struct backend {
 	int (*open)(struct ring *ring, const char *path);
 	int (*setup)(struct ring *ring, unsigned entries, struct io_uring_params *p);
 	int (*enter)(struct ring *ring, unsigned to_submit, unsigned min_complete, unsigned flags);
+	int (*reg)(struct ring *ring, unsigned opcode, void *arg, unsigned nr_args);
 	int lossy; /* completions may be missing: count those that come, wait for none */
 };
 
@@ -38,11 +39,18 @@ void ring_close(struct ring *ring);
 /* One row while it runs. */
 struct work {
 	struct ring ring;
-	int file; /* READV's file, page-cache hot */
+	int file;         /* what is read, page-cache hot */
+	int out;          /* the same file for writing, or -1: the rows that write fail with EBADF */
+	int ready, quiet; /* eventfds: one always readable, one never */
+	int event;        /* an eventfd that becomes readable by row->kick */
+	int pair[2];      /* a socketpair(2) */
+	unsigned turn;    /* whose turn it is to send */
 	char *data;
 	struct iovec *iov;
 	uint64_t enters, ops, waits, missing;
 };
+
+typedef void (*prep_fn)(struct work *w, struct io_uring_sqe *sqe, unsigned i);
 
 /* A row is data: a new opcode is one more line of rows[] and a prep function. */
 struct row {
@@ -50,7 +58,11 @@ struct row {
 	unsigned entries; /* of the ring */
 	unsigned batch;   /* requests per enter; 0: an enter alone */
 	int expect;       /* the result of each request */
-	void (*prep)(struct work *w, struct io_uring_sqe *sqe, unsigned i);
+	prep_fn prep;
+	int (*begin)(struct work *w); /* once the ring is there: registers what prep uses */
+	int (*kick)(struct work *w);  /* between the enter and its completions: makes them come */
+	unsigned pending;             /* requests of pend that wait meanwhile, and for ever */
+	prep_fn pend;
 };
 
 extern const struct row rows[];

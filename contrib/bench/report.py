@@ -5,7 +5,15 @@ from typing import Any
 
 Result = dict[str, Any]
 SAME, ACROSS = "same CPU", "across CPUs"
-CONTROL, FLAT_SMALL, FLAT_LARGE = "control write", "NOP x256, ring 256", "NOP x256, ring 16384"
+CONTROL = "control write"
+FLAT = (
+    ("cost per NOP, 16384- / 256-entry ring", "NOP x256, ring 16384", "NOP x256, ring 256"),
+    ("cost of a POLL_ADD, 10000 / 10 pending", "POLL_ADD, 10000 pending", "POLL_ADD, 10 pending"),
+    ("cost of a TIMEOUT, 10000 / 10 pending", "TIMEOUT, 10000 pending", "TIMEOUT, 10 pending"),
+)
+"""What must not grow: name, the large row, the small one."""
+NO_OPCODE = "no such opcode"
+"""bench's error where the backend lacks the row's opcode."""
 
 
 def summarise(line: Result, column: str, pinning: str) -> Result:
@@ -40,12 +48,14 @@ def us(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def cell(result: Result | None) -> str:
+def cell(result: Result | None, time: str) -> str:
     if result is None:
         return "-"
+    if result["error"] == NO_OPCODE:
+        return NO_OPCODE
     if result["error"] is not None or result["ops_per_s"] is None:
         return "failed"
-    return f"{si(result['ops_per_s'])} {us(result['us_per_enter']):>7}"
+    return f"{si(result['ops_per_s'])} {us(result[time]):>7}"
 
 
 def find(results: list[Result], column: str, pinning: str, row: str) -> Result | None:
@@ -53,12 +63,12 @@ def find(results: list[Result], column: str, pinning: str, row: str) -> Result |
     return next((r for r in results if (r["column"], r["pinning"], r["row"]) == wanted), None)
 
 
-def table(results: list[Result]) -> str:
+def table(results: list[Result], heading: str = "ops/s, us per enter", time: str = "us_per_enter") -> str:
     """Rows of the program in its order; a column for each pair of backend and pinning that ran."""
     rows = list(dict.fromkeys(r["row"] for r in results))
     columns = list(dict.fromkeys((r["column"], r["pinning"]) for r in results))
-    lines = [["", *(column for column, _ in columns)], ["ops/s, us per enter", *(pin for _, pin in columns)]]
-    lines += [[row, *(cell(find(results, column, pin, row)) for column, pin in columns)] for row in rows]
+    lines = [["", *(column for column, _ in columns)], [heading, *(pin for _, pin in columns)]]
+    lines += [[row, *(cell(find(results, column, pin, row), time) for column, pin in columns)] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
     return "\n".join(
         "  ".join(
@@ -98,9 +108,10 @@ def ratios(results: list[Result]) -> list[Result]:
             aim = "> 1" if across else None
             add(f"{row}, ops/s: uringfs / gVisor", pin, divide(mine, other, "ops_per_s"), aim)
     for column, pin in dict.fromkeys((r["column"], r["pinning"]) for r in results):
-        large, small = find(results, column, pin, FLAT_LARGE), find(results, column, pin, FLAT_SMALL)
-        aim = "<= 1.2" if column == "uringfs" else None
-        add(f"cost per NOP, 16384- / 256-entry ring: {column}", pin, divide(large, small, "us_per_enter"), aim)
+        for name, row, small_row in FLAT:
+            large, small = find(results, column, pin, row), find(results, column, pin, small_row)
+            aim = "<= 1.2" if column == "uringfs" else None
+            add(f"{name}: {column}", pin, divide(large, small, "us_per_enter"), aim)
     return out
 
 

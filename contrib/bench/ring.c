@@ -23,6 +23,11 @@ static int kernel_enter(struct ring *ring, unsigned to_submit, unsigned min_comp
 	return (int)syscall(SYS_io_uring_enter, ring->fd, to_submit, min_complete, flags, NULL, 0);
 }
 
+static int kernel_reg(struct ring *ring, unsigned opcode, void *arg, unsigned nr_args)
+{
+	return (int)syscall(SYS_io_uring_register, ring->fd, opcode, arg, nr_args);
+}
+
 static int fs_open(struct ring *ring, const char *path)
 {
 	ring->fd = uringfs_open(path);
@@ -37,6 +42,11 @@ static int fs_setup(struct ring *ring, unsigned entries, struct io_uring_params 
 static int fs_enter(struct ring *ring, unsigned to_submit, unsigned min_complete, unsigned flags)
 {
 	return uringfs_enter(ring->fd, to_submit, min_complete, flags, NULL);
+}
+
+static int fs_reg(struct ring *ring, unsigned opcode, void *arg, unsigned nr_args)
+{
+	return uringfs_register(ring->fd, opcode, arg, nr_args);
 }
 
 static int floor_open(struct ring *ring, const char *path)
@@ -60,11 +70,11 @@ static int floor_enter(struct ring *ring, unsigned to_submit, unsigned min_compl
 }
 
 const struct backend backends[] = {
-	{"kernel",  kernel_open, kernel_setup, kernel_enter, 0},
-	{"gvisor",  kernel_open, kernel_setup, kernel_enter, 1},
-	{"uringfs", fs_open,     fs_setup,     fs_enter,     0},
-	{"floor",   floor_open,  NULL,         floor_enter,  0},
-	{NULL,      NULL,        NULL,         NULL,         0},
+	{"kernel",  kernel_open, kernel_setup, kernel_enter, kernel_reg, 0},
+	{"gvisor",  kernel_open, kernel_setup, kernel_enter, kernel_reg, 1},
+	{"uringfs", fs_open,     fs_setup,     fs_enter,     fs_reg,     0},
+	{"floor",   floor_open,  NULL,         floor_enter,  NULL,       0},
+	{NULL,      NULL,        NULL,         NULL,         NULL,       0},
 };
 
 const struct backend *backend_find(const char *name)

@@ -3,7 +3,8 @@
 
 Columns: kernel (io_uring's own system calls), uringfs (a mount of this checkout), gVisor (runsc), and the
 floor (the write round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the same
-CPU, and on two CPUs. The interpreter that runs this file also runs mount.py.
+CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The interpreter that runs this file
+also runs mount.py.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import fio
 from daemons import Unavailable, client, daemon, last_line
-from report import ACROSS, SAME, Result, ratio_lines, ratios, summarise, table
+from report import ACROSS, NO_OPCODE, SAME, Result, ratio_lines, ratios, summarise, table
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
@@ -29,7 +31,7 @@ BENCH, FLOOR = OUT / "bench", OUT / "floor"
 MOUNT = HERE.parent.parent / "mount.py"
 RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", "do"]
 READ_FILE_SIZE = 1 << 20
-NR_ROWS = 11
+NR_ROWS = 28
 
 
 class Plan:
@@ -85,10 +87,25 @@ def run_daemon(plan: Plan, column: str, pin: str, command: list[str], file: str)
         return plan.measure(column, pin, plan.command(column, mountpoint / file), client_cpu)
 
 
-def run_uringfs(plan: Plan, pin: str) -> list[Result]:
+def uringfs() -> list[str]:
     if not MOUNT.exists():
         raise Unavailable("no mount.py in this checkout")
-    return run_daemon(plan, "uringfs", pin, [sys.executable, str(MOUNT)], "new")
+    return [sys.executable, str(MOUNT)]
+
+
+def run_uringfs(plan: Plan, pin: str) -> list[Result]:
+    return run_daemon(plan, "uringfs", pin, uringfs(), "new")
+
+
+def fio_kernel(plan: Plan, pin: str) -> list[Result]:
+    return fio.measure("kernel", pin, [], plan.cpus[0], plan.data, plan.budget * plan.repetitions)
+
+
+def fio_uringfs(plan: Plan, pin: str) -> list[Result]:
+    client_cpu, daemon_cpu = plan.pinnings[pin]
+    with daemon(uringfs(), [daemon_cpu]) as mountpoint:
+        run = [str(Path(sys.executable).with_name("uringfs")), "run", "--mount", str(mountpoint), "--"]
+        return fio.measure("uringfs", pin, run, client_cpu, plan.data, plan.budget * plan.repetitions)
 
 
 def run_gvisor(plan: Plan, pin: str) -> list[Result]:
@@ -106,7 +123,8 @@ def run_floor(plan: Plan, pin: str) -> list[Result]:
     return run_daemon(plan, "floor", pin, [str(FLOOR)], "floor")
 
 
-COLUMNS: dict[str, Callable[[Plan, str], list[Result]]] = {
+Columns = dict[str, Callable[[Plan, str], list[Result]]]
+COLUMNS: Columns = {
     "kernel": run_kernel,
     "uringfs": run_uringfs,
     "gVisor": run_gvisor,
@@ -114,9 +132,12 @@ COLUMNS: dict[str, Callable[[Plan, str], list[Result]]] = {
 }
 # The floor right before uringfs, whose first row is compared with it: a noisy machine is noisy for both.
 ORDER = ("kernel", "gVisor", "floor", "uringfs")
+FIO: Columns = {"kernel": fio_kernel, "uringfs": fio_uringfs}
 
 
-def run(plan: Plan, names: Sequence[str]) -> tuple[list[Result], dict[str, str | None]]:
+def run(
+    plan: Plan, names: Sequence[str], columns: Columns, what: str = ""
+) -> tuple[list[Result], dict[str, str | None]]:
     """The results, and for each column the reason why it did not run, or None."""
     results: list[Result] = []
     reasons: dict[str, str | None] = dict.fromkeys(names)
@@ -124,9 +145,9 @@ def run(plan: Plan, names: Sequence[str]) -> tuple[list[Result], dict[str, str |
         for name in ORDER:
             if name not in names or reasons[name] is not None or (name == "kernel" and pin != SAME):
                 continue  # the kernel has no daemon: one pinning says it all
-            print(f"measuring {name}, {pin} ...", file=sys.stderr, flush=True)
+            print(f"measuring {what}{name}, {pin} ...", file=sys.stderr, flush=True)
             try:
-                results += COLUMNS[name](plan, pin)
+                results += columns[name](plan, pin)
             except Unavailable as exc:
                 reasons[name] = str(exc)
     ran = [name for name in names if reasons[name] is None]
@@ -135,22 +156,32 @@ def run(plan: Plan, names: Sequence[str]) -> tuple[list[Result], dict[str, str |
     return results, reasons
 
 
+def show_errors(results: list[Result], reasons: dict[str, str | None], what: str = "") -> None:
+    for name, reason in reasons.items():
+        if reason is not None:
+            print(f"no {what}column {name}: {reason}")
+    for r in results:
+        where = f"{what}{r['column']}, {r['pinning']}, {r['row']}"
+        if r["error"] not in (None, NO_OPCODE):
+            print(f"{where}: {r['error']}")
+        if r.get("missing_completions"):
+            print(f"{where}: {r['missing_completions']} completions missing")
+
+
 def show(results: list[Result], reasons: dict[str, str | None], plan: Plan) -> None:
     budget = f"median of {plan.repetitions}, {plan.budget:g} s each"
     print(f"\nLinux {platform.release()}, CPUs {list(plan.cpus)}, {budget}")
     if len(plan.cpus) < 2:
         print("one CPU only: nothing runs across CPUs")
     print(f"\n{table(results)}\n")
-    for name, reason in reasons.items():
-        if reason is not None:
-            print(f"no column {name}: {reason}")
-    for r in results:
-        where = f"{r['column']}, {r['pinning']}, {r['row']}"
-        if r["error"] is not None:
-            print(f"{where}: {r['error']}")
-        if r["missing_completions"]:
-            print(f"{where}: {r['missing_completions']} completions missing")
+    show_errors(results, reasons)
     print(ratio_lines(ratios(results)))
+
+
+def show_fio(results: list[Result], reasons: dict[str, str | None]) -> None:
+    if reasons:
+        print(f"\n{table(results, 'fio: IOPS, us of latency', 'us')}\n")
+        show_errors(results, reasons, "fio ")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -187,8 +218,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         data.flush()
         budget = args.budget or (0.05 if args.quick else 0.3)
         plan = Plan(budget, 1 if args.quick else 5, cpus, Path(data.name))
-        results, reasons = run(plan, args.columns)
+        results, reasons = run(plan, args.columns, COLUMNS)
+        names = [name for name in args.columns if name in FIO and reasons[name] is None]
+        fio_results, fio_reasons = run(plan, names, FIO, "fio ")
     show(results, reasons, plan)
+    show_fio(fio_results, fio_reasons)
     report: dict[str, Any] = {
         "kernel_release": platform.release(),
         "cpus": cpus,
@@ -197,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "columns": {name: {"ran": reason is None, "reason": reason} for name, reason in reasons.items()},
         "results": results,
         "ratios": ratios(results),
+        "fio": {"reasons": fio_reasons, "results": fio_results},
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=1) + "\n")

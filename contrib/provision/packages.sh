@@ -21,6 +21,7 @@ containers:busybox-static:command busybox:a static busybox (busybox-static)
 programs:fio:command fio:fio
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
 bench:util-linux:command taskset:util-linux
+bench:fio:command fio:fio
 '
 # Absent on some releases: the benchmark then leaves that column out and says so.
 optional='bench:runsc'

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ SYS_IO_URING_SETUP = 425
 ROWS = {
     "control write",
     *(f"NOP x{n}" for n in (1, 32, 256, 4096)),
-    *(f"READV 4K x{n}" for n in (1, 32)),
+    *(f"{op} 4K x{n}" for op in ("READV", "READ", "WRITE", "READ_FIXED") for n in (1, 32)),
+    *(f"{op} x{n}" for op in ("POLL_ADD ready", "POLL_ADD armed", "TIMEOUT") for n in (1, 32)),
+    *(f"{op}, {n} pending" for op in ("POLL_ADD", "TIMEOUT") for n in (10, 10000)),
+    "socketpair ping-pong",
     *(f"NOP x256, ring {n}" for n in (256, 1024, 4096, 16384)),
 }
 
@@ -77,6 +81,20 @@ def test_aims_are_reported(measured: tuple[dict[str, Any], str]) -> None:
     assert "control write, time: uringfs / floor" in names
     assert "cost per NOP, 16384- / 256-entry ring: uringfs" in names
     assert all(ratio["value"] > 0 and ratio["name"] in out for ratio in report["ratios"])
+
+
+def test_fio_has_figures(measured: tuple[dict[str, Any], str]) -> None:
+    report, out = measured
+    if shutil.which("fio") is None:
+        assert "fio is not installed" in report["fio"]["reasons"]["uringfs"]
+        return
+    columns = {("uringfs", pin) for pin in ["same CPU", "across CPUs"][: len(report["cpus"])]}
+    if kernel_has_io_uring():
+        columns.add(("kernel", "same CPU"))
+    results = report["fio"]["results"]
+    expected = {(*column, depth) for column in columns for depth in (1, 32, 128)}
+    assert {(r["column"], r["pinning"], r["iodepth"]) for r in results} == expected
+    assert all(r["error"] is None and r["ops_per_s"] > 0 and r["us"] > 0 and r["row"] in out for r in results)
 
 
 def test_a_column_that_cannot_run_says_why(tmp_path: Path) -> None:
