@@ -21,11 +21,13 @@ setup(
             sources=[
                 "uringfs/native/module.c",
                 "uringfs/native/fusewire.c",
+                "uringfs/native/wirecalls.c",
+                "uringfs/native/lane.c",
                 "uringfs/native/atomics.c",
                 "uringfs/native/process.c",
                 "uringfs/native/socket.c",
             ],
-            depends=["uringfs/native/native.h"],
+            depends=["uringfs/native/native.h", "uringfs/native/fusewire.h"],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],
                 "-fvisibility=hidden",  # the module is RTLD_GLOBAL: only the hooks may be seen

@@ -3,9 +3,7 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -13,18 +11,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.support.mounting import Mount, is_mounted
+from tests.support.mounting import Mount, is_mounted, open_directory
 from uringfs.client import Ring, nop
 
 _serial = count()
-
-
-@contextmanager
-def open_directory() -> Iterator[Path]:
-    """A temporary directory other users reach, which pytest's are not."""
-    with tempfile.TemporaryDirectory(prefix="uringfs-") as directory:
-        os.chmod(directory, 0o755)
-        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """The smallest pyfuse3 filesystem that shows what fusewire does; test_fusewire.py runs it as a process.
 
-    python fusewire_fs.py MOUNTPOINT [--no-passthrough [--try-backing]] [--sessions N] [--spurious]
+    python fusewire_fs.py MOUNTPOINT [--no-passthrough [--try-backing]] [--sessions N] [--spurious] [--lane]
 
 Files: `plain` (an ordinary FUSE file) and `ring` plus whatever is created (memfds, opened as passthrough).
 Write `load OFF`, `store OFF VALUE`, `wait`, `identify FD` (the writer's), `close-backing`; read the last word
-loaded and what was seen, as JSON. One JSON line a mount, a parked write and an unmount goes to stdout.
+loaded and what was seen, as JSON. With --lane, `answer N` and `raise` are dealt with there, `turn` needs the
+loop to go round. One JSON line a mount, a parked write and an unmount goes to stdout.
 """
 
 import errno
@@ -50,6 +51,7 @@ class Demo(pyfuse3.Operations):
         self.nodes = {PLAIN: Node(PLAIN, b"plain", 0o644), RING: Node(RING, b"ring", 0o644)}
         self.seen: dict[str, object] = {
             "writes": [],
+            "lane": [],
             "polls": [],
             "open_flags": [],
             "getattrs": 0,
@@ -143,6 +145,15 @@ class Demo(pyfuse3.Operations):
         }
         return json.dumps(fields).encode()[off : off + size]
 
+    def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
+        self.seen["lane"] = [fh, len(data), tid, uid, gid, native.current()[2] == tid]
+        match data.split():
+            case [b"answer", res]:
+                return int(res)
+            case [b"raise"]:
+                raise ValueError("in the lane")
+        return None
+
     async def write(self, fh, off, buf):  # type: ignore[no-untyped-def]
         current = native.current()
         self.seen["writes"].append(current)  # type: ignore[attr-defined]
@@ -156,6 +167,8 @@ class Demo(pyfuse3.Operations):
                 self.seen["identity"] = await identify(current[2], int(number))
             case [b"close-backing"]:
                 native.backing_close(node.backing)
+            case [b"turn"]:
+                await trio.to_thread.run_sync(lambda: None)
             case [b"wait"]:
                 event = self.parked[current[0]] = trio.Event()
                 say(event="parked", unique=current[0])
@@ -207,6 +220,7 @@ def main() -> None:
         wake_without_a_message()
     for _ in range(sessions):
         demo = Demo(passthrough or "--try-backing" in options)
+        native.lane_set(demo.lane if "--lane" in options else None)
         pyfuse3.init(demo, mountpoint, {"fsname=fusewire", "default_permissions"})
         say(event="mounted", taken=native.hooks_taken())
         try:

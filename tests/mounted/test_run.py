@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import open_directory
 
-from tests.support.mounting import DEADLINE, ROOT, Mount, until
+from tests.support.mounting import DEADLINE, ROOT, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build
 from uringfs.cli.run import environment, library
 

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -96,3 +97,11 @@ class Mount:
             assert status == 0, self.log()
             assert not is_mounted(self.path)
             self.assert_clean_log()
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """A temporary directory other users reach, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="uringfs-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)

@@ -24,7 +24,7 @@ def is_text(data: bytes) -> bool:
 
 
 def may_wait(data: bytes) -> bool:
-    """What it asks for waits within cancel scopes of its own (Interrupts.quick() cannot take that)."""
+    """What it asks for waits within cancel scopes of its own (Operations.lane() cannot take that)."""
     return is_text(data) or data[:4] == _FETCH
 
 

@@ -38,6 +38,14 @@ R = TypeVar("R")
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
 
 
+def outcome(name: str, error: Exception) -> int:
+    """The errno with which an error leaves."""
+    if isinstance(error, UringError):
+        return error.errno
+    log.error("%s failed; the client gets EIO", name, exc_info=error)
+    return errno.EIO
+
+
 def door(handler: Handler[P, R]) -> Handler[P, R]:
     """Errors out of a handler become FUSEError."""
 
@@ -45,13 +53,10 @@ def door(handler: Handler[P, R]) -> Handler[P, R]:
     async def guarded(operations: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await handler(operations, *args, **kwargs)
-        except UringError as error:
-            raise pyfuse3.FUSEError(error.errno) from None
         except pyfuse3.FUSEError:
             raise
-        except Exception:
-            log.exception("%s failed; the client gets EIO", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from None
+        except Exception as error:
+            raise pyfuse3.FUSEError(outcome(handler.__name__, error)) from None
 
     return guarded
 
@@ -80,15 +85,6 @@ class Interrupts:
             finally:
                 del self._scopes[unique]
         return not scope.cancelled_caught
-
-    async def quick(self, unique: int, call: Coroutine[Any, Any, None]) -> bool:
-        """The same for a call that rarely waits, and is in no cancel scope of its own when it first does:
-        it gets a scope only then. A scope costs as much as the rest of a control write."""
-        try:
-            trap = call.send(None)
-        except StopIteration:
-            return True
-        return await self.during(unique, _resume(call, trap))
 
 
 async def _resume(call: Coroutine[Any, Any, None], trap: Any) -> None:
@@ -139,6 +135,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = fs
         self._watchers: dict[int, PollWatcher] = {}
+        self._begun: Coroutine[Any, Any, None] | None = None  # a write that lane() could not finish
         self.interrupts = Interrupts()
 
     # -- attributes
@@ -280,15 +277,33 @@ class Operations(pyfuse3.Operations):
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return self._fs.read(fh, off, size)
 
+    def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
+        """A control write, done while it is read from the wire (native.lane_set()): bytes written or -errno.
+        None: it has to wait, and goes on in write(), which comes next.
+
+        It is in no cancel scope when it first waits: one costs as much as the rest of a control write."""
+        if control.may_wait(data):
+            return None
+        call = self._fs.write(fh, data, tid, uid, gid)
+        try:
+            trap = call.send(None)
+        except StopIteration:
+            return len(data)
+        except Exception as error:
+            return -outcome("write", error)
+        self._begun = _resume(call, trap)
+        return None
+
     @door
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         # First, before anything else is read from the wire: pyfuse3 gives a write no context.
         unique, _, tid, uid, gid, _ = native.current()
-        data = bytes(buf)
-        guard = self.interrupts.during if control.may_wait(data) else self.interrupts.quick
-        if not await guard(unique, self._fs.write(fh, data, tid, uid, gid)):
+        call, self._begun = self._begun, None
+        if call is None:
+            call = self._fs.write(fh, bytes(buf), tid, uid, gid)
+        if not await self.interrupts.during(unique, call):
             raise UringError(errno.EINTR)
-        return len(data)
+        return len(buf)
 
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:

@@ -54,6 +54,7 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
         fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings)
         operations = Operations(fs)
         native.want_passthrough(True)
+        native.lane_set(operations.lane)
         options = {"fsname=uringfs", "subtype=uringfs", "default_permissions", *mount.options}
         try:
             pyfuse3.init(operations, mount.mountpoint, options)
@@ -67,6 +68,7 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
             nursery.start_soon(_announce, mount, ready)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
+            native.lane_set(None)
             fs.close()
             pyfuse3.close(unmount=True)
         nursery.cancel_scope.cancel()

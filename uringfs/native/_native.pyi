@@ -1,6 +1,6 @@
 """What the C files offer. Failures of system calls are OSError with the kernel's errno."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, final
 
@@ -116,7 +116,7 @@ def sock_getsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /)
 
 def sock_setsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /) -> None: ...
 
-# ---- fusewire.c: call from the thread that runs pyfuse3 ----
+# ---- wirecalls.c, lane.c: call from the thread that runs pyfuse3 ----
 
 def want_passthrough(wanted: bool, /) -> None:
     """Whether sessions mounted from now on ask for FUSE_PASSTHROUGH. Not by default."""
@@ -141,6 +141,11 @@ def take_interrupts() -> list[int]:
     """The uniques the kernel has asked to interrupt since the last call, in order; interrupt_fd() is
     unreadable then. Unknown ones have been answered already: ignore them. The kernel asks only once, and
     the caller waits for the answer, even with SIGKILL."""
+
+def lane_set(handler: Callable[[int, bytes, int, int, int], int | None] | None, /) -> None:
+    """From now on every FUSE_WRITE is offered to handler(fh, data, tid, uid, gid) from within the wire's read
+    hook: the task is that which pyfuse3 would dispatch it in, current() tells of it. It answers the number of
+    bytes written or -errno; None: pyfuse3's Operations.write() gets it, next of all. Must not raise, nor wait."""
 
 def session_fd() -> int:
     """The mounted session's /dev/fuse descriptor, set O_NONBLOCK. ENOTCONN: none is mounted."""

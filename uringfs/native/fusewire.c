@@ -11,18 +11,13 @@
  * Everything below is called by pyfuse3's one thread with the interpreter lock held, except wire_writev,
  * which notifications call from anywhere; it only reads what fuse_session_mount() and the INIT set.
  */
-#include "native.h"
-
-#define FUSE_USE_VERSION 312
-#include <fuse_lowlevel.h>
+#include "fusewire.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #if FUSE_VERSION < FUSE_MAKE_VERSION(3, 14)
@@ -59,64 +54,13 @@ struct wire_open_out {
 _Static_assert(sizeof(struct wire_open_out) == 16, "struct fuse_open_out");
 _Static_assert(sizeof(struct fuse_entry_out) == 128, "struct fuse_entry_out");
 
-struct wire_backing_map {
-	int32_t fd;
-	uint32_t flags;
-	uint64_t padding;
-};
-#define WIRE_BACKING_OPEN _IOW(229, 1, struct wire_backing_map)
-#define WIRE_BACKING_CLOSE _IOW(229, 2, uint32_t)
-
 /* A file of ours: read and write come to us, mmap goes to the backing memfd, writes run in parallel, and
  * close(2) sends no FLUSH. FOPEN_PASSTHROUGH tolerates no other flag beside these (fs/fuse/iomode.c). */
 #define WIRE_OPEN_FLAGS \
 	(FOPEN_DIRECT_IO | WIRE_FOPEN_NOFLUSH | WIRE_FOPEN_PARALLEL_DIRECT_WRITES | WIRE_FOPEN_PASSTHROUGH)
 
-static struct {
-	struct fuse_session *session; /* NULL: none is mounted through us */
-	uint64_t init_unique;
-	bool offered;  /* the kernel's INIT has passthrough */
-	bool granted;  /* our reply took it */
-	/* the message read last; pyfuse3 dispatches it before it reads the next */
-	uint64_t unique;
-	uint32_t opcode, uid, gid, tid, events;
-} wire;
-
-static bool passthrough_wanted;
-
-/* uniques of interrupted requests that nobody has taken yet; eventfd is readable while there are any */
-static struct {
-	uint64_t *items;
-	size_t count, room;
-	int eventfd;
-} interrupts = {.eventfd = -1};
-
-static void interrupts_add(uint64_t unique)
-{
-	const uint64_t one = 1;
-
-	if (interrupts.count == interrupts.room) {
-		size_t room = interrupts.room ? 2 * interrupts.room : 64;
-		uint64_t *items = realloc(interrupts.items, room * sizeof(*items));
-
-		if (!items)
-			return; /* this wait goes on; the kernel asks but once */
-		interrupts.items = items;
-		interrupts.room = room;
-	}
-	interrupts.items[interrupts.count++] = unique;
-	if (interrupts.eventfd >= 0 && write(interrupts.eventfd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: the counter is full, so it is readable already */
-}
-
-static void interrupts_clear(void)
-{
-	uint64_t counter;
-
-	interrupts.count = 0;
-	if (interrupts.eventfd >= 0 && read(interrupts.eventfd, &counter, sizeof(counter)) < 0)
-		return; /* EAGAIN: nothing was signalled */
-}
+struct wire wire;
+bool passthrough_wanted;
 
 /* ---- messages ---- */
 
@@ -160,13 +104,19 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdat
 {
 	ssize_t n = read(fd, buf, size);
 
-	if (n < 0) {
-		if (errno == EAGAIN) /* the request was withdrawn; pyfuse3's loop dies of EAGAIN */
-			errno = EINTR;
-		return n;
+	lane_enter();
+	for (;;) {
+		if (n < 0) {
+			if (errno == EAGAIN) /* withdrawn, or the lane is empty; pyfuse3's loop dies of EAGAIN */
+				errno = EINTR;
+			return n;
+		}
+		if (!message_seen(buf, (size_t)n))
+			break;
+		if (!lane_answers(fd, buf, (size_t)n))
+			return n;
+		n = lane_read(fd, buf, size);
 	}
-	if (message_seen(buf, (size_t)n))
-		return n;
 	errno = EINTR; /* nothing to dispatch; the descriptor stays readable if there is more */
 	return -1;
 }
@@ -325,112 +275,3 @@ HOOK int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e, con
 	out.open = open_out(fi);
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
-
-/* ---- Python ---- */
-
-static PyObject *current(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	return Py_BuildValue("KIIIII", (unsigned long long)wire.unique, wire.opcode, wire.tid, wire.uid, wire.gid,
-			     wire.events);
-}
-
-static PyObject *interrupt_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	if (interrupts.eventfd < 0) {
-		interrupts.eventfd = eventfd(interrupts.count != 0, EFD_NONBLOCK | EFD_CLOEXEC);
-		if (interrupts.eventfd < 0)
-			return raise_errno(errno);
-	}
-	return PyLong_FromLong(interrupts.eventfd);
-}
-
-static PyObject *take_interrupts(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	PyObject *list = PyList_New((Py_ssize_t)interrupts.count);
-
-	for (size_t i = 0; list && i < interrupts.count; i++) {
-		PyObject *unique = PyLong_FromUnsignedLongLong(interrupts.items[i]);
-
-		if (!unique)
-			Py_CLEAR(list);
-		else
-			PyList_SET_ITEM(list, (Py_ssize_t)i, unique);
-	}
-	if (list)
-		interrupts_clear();
-	return list;
-}
-
-static PyObject *want_passthrough(PyObject *Py_UNUSED(m), PyObject *arg)
-{
-	int wanted = PyObject_IsTrue(arg);
-
-	if (wanted < 0)
-		return NULL;
-	passthrough_wanted = wanted;
-	Py_RETURN_NONE;
-}
-
-static PyObject *passthrough_granted(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	return PyBool_FromLong(wire.granted);
-}
-
-static PyObject *hooks_taken(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	return PyBool_FromLong(wire.session != NULL);
-}
-
-/* The session's descriptor, or -1 with OSError(ENOTCONN) set. */
-static int wire_fd(void)
-{
-	int fd = wire.session ? fuse_session_fd(wire.session) : -1;
-
-	if (fd < 0)
-		raise_errno(ENOTCONN);
-	return fd;
-}
-
-static PyObject *session_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
-{
-	int fd = wire_fd();
-
-	return fd < 0 ? NULL : PyLong_FromLong(fd);
-}
-
-static PyObject *backing_open(PyObject *Py_UNUSED(m), PyObject *arg)
-{
-	struct wire_backing_map map = {0};
-	int id, fd = wire_fd();
-
-	if (fd < 0 || !get_int(arg, EBADF, &map.fd))
-		return NULL;
-	id = ioctl(fd, WIRE_BACKING_OPEN, &map);
-	return id < 0 ? raise_errno(errno) : PyLong_FromLong(id);
-}
-
-static PyObject *backing_close(PyObject *Py_UNUSED(m), PyObject *arg)
-{
-	int id, fd = wire_fd();
-	uint32_t backing;
-
-	if (fd < 0 || !get_int(arg, ENOENT, &id))
-		return NULL;
-	backing = (uint32_t)id;
-	if (ioctl(fd, WIRE_BACKING_CLOSE, &backing) < 0)
-		return raise_errno(errno);
-	Py_RETURN_NONE;
-}
-
-PyMethodDef fusewire_methods[] = {
-	{"current", current, METH_NOARGS, "current() -> (unique, opcode, tid, uid, gid, events)"},
-	{"interrupt_fd", interrupt_fd, METH_NOARGS, "interrupt_fd() -> int"},
-	{"take_interrupts", take_interrupts, METH_NOARGS, "take_interrupts() -> list[int]"},
-	{"want_passthrough", want_passthrough, METH_O, "want_passthrough(wanted)"},
-	{"passthrough_granted", passthrough_granted, METH_NOARGS, "passthrough_granted() -> bool"},
-	{"hooks_taken", hooks_taken, METH_NOARGS, "hooks_taken() -> bool"},
-	{"session_fd", session_fd, METH_NOARGS, "session_fd() -> int"},
-	{"backing_open", backing_open, METH_O, "backing_open(fd) -> int"},
-	{"backing_close", backing_close, METH_O, "backing_close(backing_id)"},
-	{NULL, NULL, 0, NULL},
-};

@@ -15,7 +15,7 @@ PyMODINIT_FUNC PyInit__native(void)
 
 	if (!module)
 		return NULL;
-	if (PyModule_AddFunctions(module, fusewire_methods) < 0 ||
+	if (PyModule_AddFunctions(module, wire_methods) < 0 ||
 	    PyModule_AddFunctions(module, process_methods) < 0 ||
 	    PyModule_AddFunctions(module, socket_methods) < 0 || atomics_add_types(module) < 0) {
 		Py_DECREF(module);

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-extern PyMethodDef fusewire_methods[];
+extern PyMethodDef wire_methods[];
 extern PyMethodDef process_methods[];
 extern PyMethodDef socket_methods[];
 int atomics_add_types(PyObject *module);

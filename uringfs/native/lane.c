@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lane: writes are offered to one Python function while they are being read from the wire. What it
+ * answers is replied to at once, and the next message read: no libfuse, no pyfuse3, no pass through epoll.
+ * Whatever it does not take goes on to libfuse as if it had never been here.
+ *
+ * Across CPUs most of a round trip is the wake-up of a sleeping CPU. So, as long as the next write comes
+ * soon after the last answer, the lane waits for it awake, lending the CPU to whoever wants it.
+ */
+#include "fusewire.h"
+
+#include <linux/fuse.h>
+#include <sched.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SOON_NS 200000	/* a client that comes back within this is worth waiting for */
+#define AWAKE_NS 50000	/* for this long */
+#define TURN_NS 1000000 /* and then the loop's other tasks have their turn */
+
+static PyObject *handler; /* NULL: no lane */
+
+static struct {
+	int64_t entered, answered; /* CLOCK_MONOTONIC, ns */
+	bool soon;		   /* the last client came back soon */
+} lane;
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+void lane_enter(void)
+{
+	if (!handler)
+		return;
+	lane.entered = now();
+	lane.soon = lane.entered - lane.answered < SOON_NS;
+}
+
+/* size bytes written, or -errno */
+static void reply(int fd, uint64_t unique, int res)
+{
+	struct fuse_write_out written = {.size = res < 0 ? 0 : (uint32_t)res};
+	struct fuse_out_header head = {.unique = unique, .error = res < 0 ? res : 0};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {&written, sizeof(written)}};
+	int count = res < 0 ? 1 : 2;
+
+	head.len = (uint32_t)(sizeof(head) + (res < 0 ? 0 : sizeof(written)));
+	if (writev(fd, iov, count) < 0)
+		return; /* ENOENT: the client has been killed meanwhile */
+}
+
+/* Whether the message is dealt with. */
+bool lane_answers(int fd, const char *buf, size_t size)
+{
+	const struct fuse_in_header *in = (const void *)buf;
+	const struct fuse_write_in *arg = (const void *)(buf + sizeof(*in));
+	const char *data = buf + sizeof(*in) + sizeof(*arg);
+	PyObject *answer;
+	int res = -EIO;
+
+	if (!handler || size < sizeof(*in) + sizeof(*arg) || in->opcode != FUSE_WRITE ||
+	    arg->size != size - sizeof(*in) - sizeof(*arg))
+		return false;
+	answer = PyObject_CallFunction(handler, "Ky#III", (unsigned long long)arg->fh, data, (Py_ssize_t)arg->size,
+				       in->pid, in->uid, in->gid);
+	if (answer == Py_None) {
+		Py_DECREF(answer);
+		return false;
+	}
+	if (!answer || !get_int(answer, EIO, &res))
+		PyErr_WriteUnraisable(handler); /* it has begun, so it cannot be begun again: EIO */
+	Py_XDECREF(answer);
+	reply(fd, in->unique, res);
+	lane.answered = now();
+	return true;
+}
+
+/* read(2) of the next message, which is worth waiting for. EAGAIN: there is none. */
+ssize_t lane_read(int fd, void *buf, size_t size)
+{
+	int64_t until = lane.answered + (lane.soon ? AWAKE_NS : 0);
+	ssize_t n;
+
+	if (lane.answered - lane.entered > TURN_NS) {
+		errno = EAGAIN;
+		return -1;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	while ((n = read(fd, buf, size)) < 0 && errno == EAGAIN && now() < until)
+		sched_yield();
+	Py_END_ALLOW_THREADS
+	return n;
+}
+
+PyObject *lane_set(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	Py_XSETREF(handler, arg == Py_None ? NULL : Py_NewRef(arg));
+	Py_RETURN_NONE;
+}
