@@ -16,6 +16,11 @@ class UringError(Exception):
     def __str__(self) -> str:
         return f"{_errno.errorcode.get(self.errno, self.errno)}: {self.message}"
 
+    def again(self) -> "UringError":
+        """To be raised by who was handed this one: itself would then refer to that frame and be referred to by
+        it, a cycle that keeps all the frame has open until the collector comes."""
+        return UringError(self.errno, self.message)
+
     @classmethod
     def of(cls, error: OSError) -> "UringError":
         """The same errno; EIO where the OSError carries none."""

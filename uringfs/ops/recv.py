@@ -141,7 +141,7 @@ class Receive:
     def _failed(self, error: UringError) -> int:
         """io_sendrecv_fail(): what was received counts."""
         if not self._done:
-            raise error
+            raise error.again() from error
         self._request.failed = True
         if self._selection is not None:
             self._request.cqe_flags |= self._selection.put(self._done)

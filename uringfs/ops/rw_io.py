@@ -186,7 +186,7 @@ class Transfer:
 
     def _failed(self, error: UringError) -> int:
         if not self._done:
-            raise error
+            raise error.again() from error
         return self._finish()
 
     def _finish(self) -> int:

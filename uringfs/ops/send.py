@@ -222,7 +222,7 @@ class Send:
     def _failed(self, error: UringError) -> int:
         """io_sendrecv_fail(): what was sent counts."""
         if not self._done:
-            raise error
+            raise error.again() from error
         self._request.failed = True
         return self._done
 

@@ -1,6 +1,7 @@
 """READV (io_uring/rw.c) on the fake host: every way a transfer can go."""
 
 import errno
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.support import CURRENT_POSITION, Bench, iovecs, readv
 from uringfs.abi.constants import RWF_HIPRI, RWF_NOWAIT
 from uringfs.abi.structs import IOVEC
 from uringfs.host.fake import Description, RegularFile, Stream
+from uringfs.ops.request import Request
 
 FD, BUFFER, VECTOR = 3, 0x10000, 0x40000
 PAGE = 4096
@@ -74,6 +76,28 @@ async def test_a_stream_loses_nothing_to_memory_it_cannot_fill(bench: Bench, mem
     stream = Stream(b"precious")
     assert await read(bench, stream, [(BUFFER, 8)]) == -errno.EFAULT
     assert stream.data == b"precious"
+
+
+async def test_a_failed_read_is_freed_at_once(bench: Bench, memory) -> None:
+    """It holds descriptors of the daemon's: they must not wait for the collector of cycles."""
+    bench.thread.fds[FD] = stream = Stream()
+
+    def requests() -> list[Request]:
+        return [one for one in gc.get_objects() if isinstance(one, Request)]
+
+    gc.collect()
+    before = len(requests())
+    gc.disable()
+    try:
+        await bench.submit(readv(FD, *iovecs(bench.thread, VECTOR, [(0x900000, 8)]), 1))
+        await wait_all_tasks_blocked()
+        assert len(requests()) == before + 1
+        stream.feed(b"data")
+        await wait_all_tasks_blocked()
+        assert bench.client.results() == [(1, -errno.EFAULT)]
+        assert len(requests()) == before
+    finally:
+        gc.enable()
 
 
 async def test_efault_of_an_empty_stream_comes_with_its_data(bench: Bench, memory) -> None:
