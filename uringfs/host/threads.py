@@ -29,7 +29,7 @@ class _Work:
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._task = trio.lowlevel.current_task()
-        self._token = trio.lowlevel.current_trio_token()
+        self.token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()
         self._begun = self._given_up = False
 
@@ -47,7 +47,7 @@ class _Work:
             self._begun = True
         result = outcome.capture(self._call)
         with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(partial(trio.lowlevel.reschedule, self._task, result))
+            self.token.run_sync_soon(partial(trio.lowlevel.reschedule, self._task, result))
 
 
 class Serial:
@@ -65,7 +65,7 @@ class Serial:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = deque()
-            trio.lowlevel.spawn_system_task(self._drain, key, queue)
+            work.token.run_sync_soon(self._begin, key, queue)  # behind the batch that is being submitted
         queue.append(work)
 
         def abort(raise_cancel: object) -> trio.lowlevel.Abort:
@@ -74,11 +74,35 @@ class Serial:
         result: Any = await trio.lowlevel.wait_task_rescheduled(abort)
         return result  # type: ignore[no-any-return]
 
-    async def _drain(self, key: Hashable, queue: deque[_Work]) -> None:
-        while queue:
-            batch = tuple(queue)
-            queue.clear()
-            await trio.to_thread.run_sync(_run, batch, abandon_on_cancel=True, limiter=self._limiter)
+    def _begin(self, key: Hashable, queue: deque[_Work]) -> None:
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(key)
+        except trio.WouldBlock:
+            trio.lowlevel.spawn_system_task(self._start_later, key, queue)
+        else:
+            self._start(key, queue)
+
+    async def _start_later(self, key: Hashable, queue: deque[_Work]) -> None:
+        await self._limiter.acquire_on_behalf_of(key)
+        self._start(key, queue)
+
+    def _start(self, key: Hashable, queue: deque[_Work]) -> None:
+        """Of trio.to_thread.run_sync() the part that needs no task."""
+        batch = tuple(queue)
+        queue.clear()
+        token = trio.lowlevel.current_trio_token()
+
+        def ended(_: object) -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._ended, key, queue)
+
+        trio.lowlevel.start_thread_soon(partial(_run, batch), ended)
+
+    def _ended(self, key: Hashable, queue: deque[_Work]) -> None:
+        if queue:
+            self._start(key, queue)
+            return
+        self._limiter.release_on_behalf_of(key)
         del self._queues[key]
 
     def __len__(self) -> int:

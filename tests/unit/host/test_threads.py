@@ -83,3 +83,39 @@ async def test_a_failure_is_its_own() -> None:
     with pytest.raises(OSError, match="this one"):
         await serial.run("file", fail)
     assert await serial.run("file", lambda: 5) == 5
+
+
+class Spawned(trio.abc.Instrument):
+    """Counts new tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_it_costs_no_task_of_its_own() -> None:
+    serial, spawned = Threads().serial, Spawned()
+    trio.lowlevel.add_instrument(spawned)
+    try:
+        for number in range(100):
+            assert await serial.run("file", lambda number=number: number) == number
+    finally:
+        trio.lowlevel.remove_instrument(spawned)
+    assert spawned.count == 0
+
+
+async def test_with_all_threads_busy_it_waits_for_one(nursery: trio.Nursery) -> None:
+    threads, seen = Threads(), list[str]()
+    threads.limiter.total_tokens = 1
+    async with threads.limiter:
+        nursery.start_soon(threads.serial.run, "file", lambda: seen.append("first"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == []
+        assert threads.limiter.statistics().tasks_waiting == 1
+    await threads.serial.run("file", lambda: seen.append("second"))
+    assert seen == ["first", "second"]
+    while len(threads.serial):
+        await trio.sleep(0)
+    assert threads.limiter.borrowed_tokens == 0
