@@ -28,11 +28,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/io_uring.h>
+
+/* Newer than some headers */
+#ifndef IORING_SETUP_NO_MMAP
+#define IORING_SETUP_NO_MMAP (1U << 14)
+#endif
+#ifndef IORING_SETUP_NO_SQARRAY
+#define IORING_SETUP_NO_SQARRAY (1U << 16)
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -159,11 +168,60 @@ static inline int uringfs_control(int fd, const void *msg, size_t size, volatile
 	return (int)*result;
 }
 
-/* io_uring_setup(2) on an open ring file; 0, or -1: EINVAL, EFAULT, ENOMEM, EBUSY (has been set up). */
+/* The whole pages from address on become those of the ring file at off; what has been there behind the first
+ * `keep` bytes is kept. At no moment is there nothing. */
+static inline int uringfs_map_over(int fd, uint64_t address, size_t size, off_t off, size_t keep)
+{
+	const size_t page = 4096;
+	char *at, *there = (char *)(uintptr_t)address;
+
+	size = (size + page - 1) & ~(page - 1);
+	at = (char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, off);
+	if (at == (char *)MAP_FAILED)
+		return -1;
+	if (keep < size)
+		memcpy(at + keep, there + keep, size - keep);
+	if (mremap(at, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, there) == MAP_FAILED) {
+		int saved = errno;
+
+		munmap(at, size);
+		errno = saved;
+		return -1;
+	}
+	return 0;
+}
+
+/* IORING_SETUP_NO_MMAP: the daemon has looked at the memory that sq_off.user_addr and cq_off.user_addr name; now
+ * it becomes the ring's. fresh: there are no entries yet, so what the memory holds stays, as in the kernel. */
+static inline int uringfs_map_rings(int fd, const struct io_uring_params *p, int fresh)
+{
+	size_t sq_size = p->sq_off.array + p->sq_entries * sizeof(uint32_t);
+	size_t sqes_size = p->sq_entries * sizeof(struct io_uring_sqe);
+	size_t size = p->cq_entries * sizeof(struct io_uring_cqe);
+	uint64_t rings, sqes;
+
+	if (p->flags & IORING_SETUP_CQE32)
+		size *= 2;
+	if (p->flags & IORING_SETUP_SQE128)
+		sqes_size *= 2;
+	size += p->cq_off.cqes;
+	if (!(p->flags & IORING_SETUP_NO_SQARRAY) && size < sq_size)
+		size = sq_size;
+	/* The last field of the offsets: user_addr, in newer headers. */
+	memcpy(&rings, (const char *)&p->cq_off + 32, sizeof(rings));
+	memcpy(&sqes, (const char *)&p->sq_off + 32, sizeof(sqes));
+	if (uringfs_map_over(fd, rings, size, IORING_OFF_SQ_RING, fresh ? p->cq_off.cqes : SIZE_MAX) < 0)
+		return -1;
+	return uringfs_map_over(fd, sqes, sqes_size, IORING_OFF_SQES, fresh ? 0 : SIZE_MAX);
+}
+
+/* io_uring_setup(2) on an open ring file; 0, or -1: EINVAL, EFAULT, ENOMEM, EBUSY (has been set up). With
+ * IORING_SETUP_REGISTERED_FD_ONLY the index in this thread's table; it is fd that names the ring nevertheless. */
 static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params *p)
 {
 	volatile int64_t result = -EIO;
 	struct uringfs_setup m;
+	int ret;
 
 	memset(&m, 0, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_SETUP;
@@ -172,7 +230,10 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	m.entries = entries;
 	m.can = URINGFS_ENTER_FETCHES;
 	m.params = (uint64_t)(uintptr_t)p;
-	return uringfs_control(fd, &m, sizeof(m), &result);
+	ret = uringfs_control(fd, &m, sizeof(m), &result);
+	if (ret >= 0 && p->flags & IORING_SETUP_NO_MMAP && uringfs_map_rings(fd, p, 1) < 0)
+		return -1;
+	return ret;
 }
 
 #define URINGFS_FETCH_ROOM 16
@@ -364,6 +425,7 @@ static inline int uringfs_register(int fd, unsigned opcode, void *arg, unsigned 
 {
 	volatile int64_t result = -EIO;
 	struct uringfs_register m;
+	int ret;
 
 	memset(&m, 0, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_REGISTER;
@@ -372,7 +434,14 @@ static inline int uringfs_register(int fd, unsigned opcode, void *arg, unsigned 
 	m.opcode = opcode;
 	m.nr_args = nr_args;
 	m.arg = (uint64_t)(uintptr_t)arg;
-	return uringfs_control(fd, &m, sizeof(m), &result);
+	ret = uringfs_control(fd, &m, sizeof(m), &result);
+	if (ret >= 0 && opcode == 33) { /* IORING_REGISTER_RESIZE_RINGS: other memory for what is queued */
+		const struct io_uring_params *p = (const struct io_uring_params *)arg;
+
+		if (p->flags & IORING_SETUP_NO_MMAP && uringfs_map_rings(fd, p, 0) < 0)
+			return -1;
+	}
+	return ret;
 }
 
 #ifdef __cplusplus

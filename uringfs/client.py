@@ -41,12 +41,14 @@ from uringfs.abi.control import (
     URINGFS_POLL_WAIT,
 )
 from uringfs.abi.structs import (
+    CQ_OFF,
     CQE,
     IOVEC,
     KERNEL_SIGSET_SIZE,
     OFFSETS,
     PARAMS,
     PARAMS_SIZE,
+    SQ_OFF,
     SQE,
     Cqe,
     Params,
@@ -183,8 +185,8 @@ class Ring:
             raise
 
     def _map(self, params: bytes, separate_cq: bool) -> None:
-        sq = OFFSETS.unpack_from(params, PARAMS.size)
-        cq = OFFSETS.unpack_from(params, PARAMS.size + OFFSETS.size)
+        sq = OFFSETS.unpack_from(params, SQ_OFF)
+        cq = OFFSETS.unpack_from(params, CQ_OFF)
         self._sq_head, self._sq_tail, _, _, self._sq_flags, self._sq_dropped, self._array, *_ = sq
         self._cq_head, self._cq_tail, _, _, self._cq_overflow, self._cqes, *_ = cq
         cq_size = self._cqes + self.params.cq_entries * CQE.size

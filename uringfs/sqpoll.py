@@ -22,6 +22,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
 from uringfs.host.base import Caller
+from uringfs.ops.context import RingContext
 from uringfs.ring.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class SqPoller:
         self._scope.cancel()
 
 
-def check(params: Params, caller: Caller, is_ring: Callable[[int], Polled | None]) -> None:
+def check(params: Params, caller: Caller, is_ring: Callable[[int], RingContext | None]) -> None:
     """io_sq_offload_create(): what the flags refer to must be there. is_ring: of a file of our mount by
     inode. EINVAL, ENXIO. Every polled ring has a poller of its own here, attached or not."""
     if params.flags & IORING_SETUP_ATTACH_WQ:
@@ -135,7 +136,7 @@ def check(params: Params, caller: Caller, is_ring: Callable[[int], Polled | None
             raise UringError(errno.EINVAL, f"cpu {params.sq_thread_cpu}")
 
 
-def _check_attach(params: Params, caller: Caller, is_ring: Callable[[int], Polled | None]) -> None:
+def _check_attach(params: Params, caller: Caller, is_ring: Callable[[int], RingContext | None]) -> None:
     """io_attach_sq_data()"""
     fd = params.wq_fd - (params.wq_fd >> 31 << 32)
     try:

@@ -29,15 +29,14 @@ static ssize_t control_write(int fd, const void *buf, size_t size, long long off
 #define recvmsg(fd, msg, flags) raw_errno(RAW(SYS_recvmsg, fd, msg, flags))
 #define socketpair(family, type, protocol, sv) raw_errno(RAW(SYS_socketpair, family, type, protocol, sv))
 #define fcntl(fd, cmd, arg) ((int)raw_errno(RAW(SYS_fcntl, fd, cmd, arg)))
+#define mmap(addr, size, prot, flags, fd, off) ((void *)raw_errno(RAW(SYS_mmap, addr, size, prot, flags, fd, off)))
+#define mremap(old, old_size, size, flags, to) ((void *)raw_errno(RAW(SYS_mremap, old, old_size, size, flags, to)))
+#define munmap(addr, size) raw_errno(RAW(SYS_munmap, addr, size))
 #define syscall(...) raw_errno(RAW(__VA_ARGS__))
 #include "../uringfs.h"
 
 /* Newer than some headers */
-#define SETUP_SQE128 (1u << 10)
-#define SETUP_CQE32 (1u << 11)
-#define SETUP_NO_MMAP (1u << 14)
 #define SETUP_REGISTERED_FD_ONLY (1u << 15)
-#define SETUP_NO_SQARRAY (1u << 16)
 #define FEAT_REG_REG_RING (1u << 13)
 #define ENTER_REGISTERED_RING (1u << 4)
 #define ENTER_EXT_ARG_REG (1u << 6)
@@ -48,7 +47,6 @@ static ssize_t control_write(int fd, const void *buf, size_t size, long long off
 #define OP_MSG_RING 40
 #define REGISTER_LAST 36 /* of 6.18 */
 #define REGISTER_USE_REGISTERED_RING (1u << 31)
-#define PAGE 4096UL
 
 #define AT_STATX_DONT_SYNC_ 0x4000
 #define AT_EMPTY_PATH_ 0x1000
@@ -100,72 +98,20 @@ long trap_check_ring(int fd)
 
 /* ---- setup ---- */
 
-static bool writable(uintptr_t address, size_t size)
-{
-	for (uintptr_t at = address; at < address + size; at += PAGE) {
-		char byte;
-
-		if (trap_copy_in(&byte, at, 1) < 0 || trap_copy_out(at, &byte, 1) < 0)
-			return false;
-	}
-	return true;
-}
-
-static long map_over(int fd, uint64_t address, size_t size, uint64_t offset)
-{
-	long ret;
-
-	size = (size + PAGE - 1) & ~(PAGE - 1);
-	if (!writable(address, size))
-		return -EFAULT;
-	ret = RAW(SYS_mmap, address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, offset);
-	return ret < 0 && ret > -4096 ? ret : 0;
-}
-
-/* The last field of io_sqring_offsets and io_cqring_offsets, user_addr in newer headers. */
-static uint64_t *user_addr(void *offsets)
-{
-	return (uint64_t *)((char *)offsets + 32);
-}
-
-/* IORING_SETUP_NO_MMAP: an ordinary ring, mapped over the caller's memory. */
-static long setup_no_mmap(int fd, uint32_t entries, struct io_uring_params *p)
-{
-	uint64_t sqes = *user_addr(&p->sq_off), rings = *user_addr(&p->cq_off);
-	uint32_t flags = p->flags;
-	size_t sq_size, cq_size;
-	long ret;
-
-	if ((sqes | rings) & (PAGE - 1))
-		return -EINVAL;
-	p->flags &= ~(SETUP_NO_MMAP | SETUP_REGISTERED_FD_ONLY);
-	ret = result_of(uringfs_setup(fd, entries, p));
-	if (ret < 0)
-		return ret;
-	sq_size = flags & SETUP_NO_SQARRAY ? 0 : p->sq_off.array + p->sq_entries * sizeof(uint32_t);
-	cq_size = p->cq_off.cqes + (p->cq_entries * sizeof(struct io_uring_cqe) << !!(flags & SETUP_CQE32));
-	ret = map_over(fd, rings, sq_size > cq_size ? sq_size : cq_size, IORING_OFF_SQ_RING);
-	if (ret == 0)
-		ret = map_over(fd, sqes, p->sq_entries * sizeof(struct io_uring_sqe) << !!(flags & SETUP_SQE128),
-			       IORING_OFF_SQES);
-	p->flags = flags;
-	*user_addr(&p->sq_off) = sqes;
-	*user_addr(&p->cq_off) = rings;
-	return ret;
-}
-
 static long setup_on(int fd, uint32_t entries, uintptr_t address, struct io_uring_params *p)
 {
 	long ret = trap_copy_in(p, address, sizeof(*p));
+	uint32_t flags;
 
 	if (ret < 0)
 		return ret;
-	if (p->flags & SETUP_NO_MMAP)
-		ret = setup_no_mmap(fd, entries, p);
-	else
-		ret = p->flags & SETUP_REGISTERED_FD_ONLY ? -EINVAL : result_of(uringfs_setup(fd, entries, p));
+	flags = p->flags;
+	if (flags & IORING_SETUP_NO_MMAP)
+		p->flags &= ~SETUP_REGISTERED_FD_ONLY; /* the table is ours: rings.c */
+	ret = result_of(uringfs_setup(fd, entries, p));
 	if (ret < 0)
 		return ret;
+	p->flags = flags;
 	p->features |= FEAT_REG_REG_RING;
 	return trap_copy_out(address, p, sizeof(*p));
 }

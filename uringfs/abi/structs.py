@@ -41,7 +41,7 @@ CQE = Struct("<QiI")
 
 
 class Params(NamedTuple):
-    """The part of struct io_uring_params before sq_off: 40 bytes. resv are its last three words."""
+    """struct io_uring_params without the offsets: what a caller fills in. resv are the last words before them."""
 
     sq_entries: int = 0
     cq_entries: int = 0
@@ -53,11 +53,17 @@ class Params(NamedTuple):
     resv0: int = 0
     resv1: int = 0
     resv2: int = 0
+    sq_user_addr: int = 0
+    """sq_off.user_addr: where the SQEs lie, with IORING_SETUP_NO_MMAP"""
+    cq_user_addr: int = 0
+    """cq_off.user_addr: where the rings lie"""
 
 
-PARAMS = Struct("<10I")
+PARAMS = Struct("<10I32xQ32xQ")
 OFFSETS = Struct("<8IQ")  # struct io_sqring_offsets and io_cqring_offsets, 40 bytes each
-PARAMS_SIZE = PARAMS.size + 2 * OFFSETS.size
+PARAMS_SIZE = PARAMS.size
+SQ_OFF = 40
+CQ_OFF = SQ_OFF + OFFSETS.size
 
 IOVEC = Struct("<QQ")
 TIMESPEC = Struct("<qq")  # struct __kernel_timespec: seconds, nanoseconds

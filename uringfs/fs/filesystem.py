@@ -53,10 +53,7 @@ class RingFs:
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
     def _make_file(self) -> RingFile:
-        return RingFile(self._backend, self._make_worker, self._find_ring)
-
-    def _make_worker(self, ring: Ring) -> Worker:
-        return Worker(ring, self._nursery, self._owners)
+        return RingFile(self._backend, self._nursery, self._owners)
 
     def _find_ring(self, inode: int) -> Worker | None:
         return None if inode == ROOT else self.inodes[inode].payload.worker

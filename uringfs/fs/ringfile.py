@@ -2,8 +2,9 @@
 
 import errno
 from collections import deque
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+
+import trio
 
 from uringfs import sqpoll
 from uringfs.abi import control as abi
@@ -12,8 +13,10 @@ from uringfs.abi.constants import (
     IORING_OP_NOP,
     IORING_OP_READV,
     IORING_SETUP_CQSIZE,
+    IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SQPOLL,
 )
+from uringfs.abi.control import RESULT
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.fs import text
@@ -22,6 +25,9 @@ from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.newfile import MAX_BATCH
 from uringfs.ops.request import Attachment
 from uringfs.ops.rw import TextRead
+from uringfs.owners import Owners
+from uringfs.register.region import check_user_rings
+from uringfs.register.ringfds import free_slot
 from uringfs.register.table import register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
@@ -35,12 +41,10 @@ KEPT_RESULTS = 16
 class RingFile:
     """Memory comes with the first open, the ring with setup; both go with the inode."""
 
-    def __init__(
-        self, backend: Backend, make_worker: Callable[[Ring], Worker], find_ring: Callable[[int], Worker | None]
-    ) -> None:
+    def __init__(self, backend: Backend, nursery: trio.Nursery, owners: Owners) -> None:
         self._backend = backend
-        self._make_worker = make_worker
-        self._find_ring = find_ring
+        self._nursery = nursery
+        self._owners = owners
         self._memory: RingMemory | None = None
         self.worker: Worker | None = None
         self.message = "none"
@@ -74,24 +78,33 @@ class RingFile:
 
     # -- the three system calls
 
-    def setup(self, caller: Caller, message: abi.Setup) -> int:
-        """io_uring_setup(2). EFAULT, EINVAL, ENOMEM; EBUSY if it has been set up."""
+    def setup(self, caller: Caller, message: abi.Setup) -> None:
+        """io_uring_setup(2): stores 0, or the index of a registered ring. EFAULT, EINVAL, ENOMEM; EBUSY if it
+        has been set up."""
         asked = Params._make(PARAMS.unpack_from(caller.memory.read(message.params, PARAMS_SIZE)))
-        caller.memory.write(message.result, bytes(8))
+        caller.memory.write(message.result, RESULT.pack(0))
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         geometry = Geometry.of(message.entries, asked)
         caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
-        sqpoll.check(asked, caller, self._find_ring)
+        check_user_rings(caller, geometry, asked)
+        sqpoll.check(asked, caller, self._owners.find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
         caller.memory.write(message.params, geometry.params(asked))
-        self._create(caller, geometry, asked)
-        return 0
+        if not geometry.flags & IORING_SETUP_REGISTERED_FD_ONLY:
+            self._create(caller, geometry, asked)
+            return
+        slots = self._owners.registered_rings(caller.tid)
+        slot = free_slot(slots)
+        caller.memory.write(message.result, RESULT.pack(slot))
+        slots[slot] = self._create(caller, geometry, asked)
 
-    def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> None:
-        self.worker = self._make_worker(Ring(self.memory(), geometry, (caller.tid, caller.uid)))
+    def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Worker:
+        ring = Ring(self.memory(), geometry, (caller.tid, caller.uid))
+        self.worker = Worker(ring, self._nursery, self._owners)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.worker.offload(caller, asked.sq_thread_idle)
+        return self.worker
 
     async def enter(self, caller: Caller, message: abi.Enter) -> Entered:
         """io_uring_enter(2). EBADFD before setup, and what Worker.enter raises."""
@@ -163,7 +176,11 @@ class RingFile:
         flags = command.flags | (IORING_SETUP_CQSIZE if command.cq is not None else 0)
         asked = Params(cq_entries=command.cq or 0, flags=flags)
         geometry = Geometry.of(command.entries, asked)
-        sqpoll.check(asked, caller, self._find_ring)
+        if geometry.in_user_memory:
+            raise UringError(
+                errno.EINVAL, "IORING_SETUP_NO_MMAP needs a client with memory to map over"
+            )
+        sqpoll.check(asked, caller, self._owners.find_ring)
         self._create(caller, geometry, asked)
         self.message = f"setup: {geometry.sq_entries} SQ entries, {geometry.cq_entries} CQ entries"
 

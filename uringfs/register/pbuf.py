@@ -7,7 +7,7 @@ from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
 from uringfs.ops.kbuf import BUF, BufferRing, ProvidedBuffers
-from uringfs.register.region import PAGE, caller_region
+from uringfs.register.region import caller_region, page_align
 from uringfs.register.registration import Registration
 
 BUF_REG = Struct("<QIHH24s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, resv[3]
@@ -30,13 +30,13 @@ def register_pbuf_ring(call: Registration) -> int:
     if isinstance(group, BufferRing) or (group is not None and group.buffers):
         raise UringError(errno.EEXIST, f"buffer group {bgid} exists")
     groups.pop(bgid, None)
-    size = -(-entries * BUF.size // PAGE) * PAGE
+    size = page_align(entries * BUF.size)
     memory: Region
     if flags & IOU_PBUF_RING_MMAP:
         offset = IORING_OFF_PBUF_RING | bgid << IORING_OFF_PBUF_SHIFT
         memory = call.ring.ring.memory.region(offset, size)
     else:
-        memory = caller_region(call, ring_addr, size)
+        memory = caller_region(call.caller, ring_addr, size)
     groups[bgid] = BufferRing(memory, entries, bool(flags & IOU_PBUF_RING_INC))
     return 0
 

@@ -8,10 +8,12 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import IORING_MAP_OFF_PARAM_REGION, IORING_OFF_PBUF_RING
+from uringfs.abi.structs import Params
 from uringfs.errors import UringError
-from uringfs.host.base import Memory
+from uringfs.host.base import Caller, Memory
 from uringfs.memory.base import Region
 from uringfs.register.registration import Registration
+from uringfs.ring.geometry import Geometry
 
 MEM_REGION_REG = Struct("<QQ16s")  # struct io_uring_mem_region_reg: region_uptr, flags, resv[2]
 # struct io_uring_region_desc: user_addr, size, flags, id, mmap_offset, resv[4]
@@ -80,13 +82,13 @@ def _create(call: Registration, descriptor: bytes) -> tuple[Region, int, int]:
     if size % PAGE:
         raise UringError(errno.EINVAL)
     if flags:
-        return caller_region(call, user_addr, size), size, 0
+        return caller_region(call.caller, user_addr, size), size, 0
     if size > IORING_OFF_PBUF_RING - IORING_MAP_OFF_PARAM_REGION:
         raise UringError(errno.ENOMEM, "a region of the ring's has no more room than that")
     return call.ring.ring.memory.region(IORING_MAP_OFF_PARAM_REGION, size), size, IORING_MAP_OFF_PARAM_REGION
 
 
-def caller_region(call: Registration, address: int, size: int) -> CallerRegion:
+def caller_region(caller: Caller, address: int, size: int) -> CallerRegion:
     """io_create_region() of IORING_MEM_REGION_TYPE_USER: whole pages that can be written. EFAULT, EINVAL."""
     if not address:
         raise UringError(errno.EFAULT)
@@ -94,7 +96,20 @@ def caller_region(call: Registration, address: int, size: int) -> CallerRegion:
         raise UringError(errno.EINVAL, "the address must be a page's")
     if address + size >= 1 << 64:
         raise UringError(errno.EOVERFLOW)
-    memory = call.caller.detached().memory
+    memory = caller.detached().memory
     if memory.writable([(address, size)]) < size:  # io_region_pin_pages()
         raise UringError(errno.EFAULT)
     return CallerRegion(memory, address)
+
+
+def page_align(size: int) -> int:
+    """PAGE_ALIGN()"""
+    return -(-size // PAGE) * PAGE
+
+
+def check_user_rings(caller: Caller, geometry: Geometry, asked: Params) -> None:
+    """io_allocate_scq_urings() with IORING_SETUP_NO_MMAP: the memory over which the client is going to map its
+    rings. EFAULT, EINVAL."""
+    if geometry.in_user_memory:
+        caller_region(caller, asked.cq_user_addr, page_align(geometry.rings_size))
+        caller_region(caller, asked.sq_user_addr, page_align(geometry.sqes_size))

@@ -1,6 +1,7 @@
 """IORING_REGISTER_RESIZE_RINGS: its argument; uringfs.ring.resize does it."""
 
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, Params
+from uringfs.register.region import check_user_rings
 from uringfs.register.registration import Registration
 from uringfs.ring.resize import new_geometry, resize
 
@@ -11,6 +12,7 @@ def resize_rings(call: Registration) -> int:
     ring = call.ring.ring
     asked = Params._make(PARAMS.unpack_from(call.read(PARAMS_SIZE)))
     geometry = new_geometry(ring, asked)
+    check_user_rings(call.caller, geometry, asked)
     answer = geometry.params(asked._replace(flags=geometry.flags))
     call.caller.memory.write(call.arg, answer)
     resize(ring, geometry)

@@ -5,10 +5,11 @@ here: it is an assertion that this thread has registered this ring, EBADF if it 
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 from uringfs.errors import UringError
+from uringfs.ops.context import RingContext
 from uringfs.register.registration import Registration
 
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
@@ -54,15 +55,21 @@ def _register(call: Registration, address: int, offset: int, resv: int, data: in
         file.close()
     if ring is None:
         raise UringError(errno.EOPNOTSUPP, "no ring of this mount")
-    free = next((slot for slot in candidates if slot not in slots), None)
-    if free is None:
-        raise UringError(errno.EBUSY)
+    free = free_slot(slots, candidates)
     slots[free] = ring
     try:
         call.caller.memory.write(address, RSRC_UPDATE.pack(free, resv, data))
     except UringError:
         del slots[free]
         raise
+
+
+def free_slot(slots: dict[int, RingContext], candidates: Iterable[int] = range(IO_RINGFD_REG_MAX)) -> int:
+    """The first of the candidates that names no ring. EBUSY."""
+    for slot in candidates:
+        if slot not in slots:
+            return slot
+    raise UringError(errno.EBUSY)
 
 
 def _unregister(call: Registration, address: int, offset: int, resv: int, data: int) -> None:

@@ -42,8 +42,10 @@ from uringfs.abi.constants import (
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_HYBRID_IOPOLL,
     IORING_SETUP_IOPOLL,
+    IORING_SETUP_NO_MMAP,
     IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_R_DISABLED,
+    IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQ_AFF,
     IORING_SETUP_SQE128,
@@ -66,6 +68,7 @@ from uringfs.abi.structs import (
     SQ_DROPPED,
     SQ_FLAGS,
     SQ_HEAD,
+    SQ_OFF,
     SQ_RING_ENTRIES,
     SQ_RING_MASK,
     SQ_TAIL,
@@ -90,6 +93,8 @@ SUPPORTED_SETUP_FLAGS = (
     | IORING_SETUP_CQE32
     | IORING_SETUP_SINGLE_ISSUER
     | IORING_SETUP_DEFER_TASKRUN
+    | IORING_SETUP_NO_MMAP
+    | IORING_SETUP_REGISTERED_FD_ONLY
     | IORING_SETUP_NO_SQARRAY
     | IORING_SETUP_HYBRID_IOPOLL
     | IORING_SETUP_CQE_MIXED
@@ -145,6 +150,16 @@ class Geometry:
         return IORING_OFF_SQES + (IORING_MAX_ENTRIES if resizable else self.sq_entries) * self.sqe_size
 
     @property
+    def sqes_size(self) -> int:
+        """Bytes of all SQEs."""
+        return self.sq_entries * self.sqe_size
+
+    @property
+    def in_user_memory(self) -> bool:
+        """The client maps the rings over memory of its own (IORING_SETUP_NO_MMAP)."""
+        return bool(self.flags & IORING_SETUP_NO_MMAP)
+
+    @property
     def sqe_size(self) -> int:
         """Bytes from one SQE to the next."""
         return SQE.size * (2 if self.flags & IORING_SETUP_SQE128 else 1)
@@ -181,9 +196,10 @@ class Geometry:
     def params(self, asked: Params) -> bytes:
         """struct io_uring_params as the call hands it back, 120 bytes."""
         head = asked._replace(sq_entries=self.sq_entries, cq_entries=self.cq_entries, features=FEATURES)
-        sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, 0)
-        cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, 0)
-        return PARAMS.pack(*head) + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
+        sq_user, cq_user = (asked.sq_user_addr, asked.cq_user_addr) if self.in_user_memory else (0, 0)
+        sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, sq_user)
+        cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, cq_user)
+        return PARAMS.pack(*head)[:SQ_OFF] + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
 
 
 def _cqe_size(flags: int) -> int:
@@ -192,6 +208,8 @@ def _cqe_size(flags: int) -> int:
 
 def _check_flags(flags: int) -> None:
     """io_uring_sanitise_params(): flags that need others."""
+    if flags & IORING_SETUP_REGISTERED_FD_ONLY and not flags & IORING_SETUP_NO_MMAP:
+        raise UringError(errno.EINVAL, "REGISTERED_FD_ONLY needs NO_MMAP")
     task_run = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_DEFER_TASKRUN
     if flags & IORING_SETUP_SQPOLL and flags & task_run:
         raise UringError(errno.EINVAL, "a poller has no use for the task-run flags")

@@ -10,6 +10,8 @@ from uringfs.abi.constants import (
     IORING_SETUP_CLAMP,
     IORING_SETUP_CQSIZE,
     IORING_SETUP_DEFER_TASKRUN,
+    IORING_SQ_NEED_WAKEUP,
+    IORING_SQ_TASKRUN,
 )
 from uringfs.abi.structs import CQ_HEAD, CQ_RING_ENTRIES, CQ_RING_MASK, CQES, SQ_RING_ENTRIES, SQ_RING_MASK, Params
 from uringfs.errors import UringError
@@ -55,6 +57,8 @@ def resize(ring: Ring, new: Geometry) -> None:
     ring.geometry = new
     sq.resized(new)
     cq.resized(new)
+    # "any flag we may have missed and that the application should act on": at worst an enter too many
+    sq.set_flags(IORING_SQ_TASKRUN | IORING_SQ_NEED_WAKEUP)
     ring.flush()
 
 

@@ -106,8 +106,12 @@ def test_params_have_three_words_of_resv_and_two_offset_structs(compiled) -> Non
     c_type = "struct io_uring_params"
     assert compiled([f"sizeof({c_type})"]) == [structs.PARAMS_SIZE] == [120]
     offsets = compiled([f"offsetof({c_type}, {member})" for member in PARAMS_MEMBERS])
-    assert field_offsets(structs.PARAMS) == [*offsets, offsets[-1] + 4, offsets[-1] + 8]
-    assert compiled([f"offsetof({c_type}, sq_off)", f"offsetof({c_type}, cq_off)"]) == [40, 80]
+    packed = structs.PARAMS.pack(*range(1, 13))
+    # resv is three words; user_addr is the last field of the offsets, and has no name in older headers
+    for number, offset in enumerate([*offsets, offsets[-1] + 4, offsets[-1] + 8, 40 + 32, 80 + 32], 1):
+        assert packed[offset] == number
+    ours = [structs.SQ_OFF, structs.CQ_OFF]
+    assert compiled([f"offsetof({c_type}, sq_off)", f"offsetof({c_type}, cq_off)"]) == ours == [40, 80]
     for kind in ("sq", "cq"):
         assert compiled([f"sizeof(struct io_{kind}ring_offsets)"]) == [structs.OFFSETS.size]
 

@@ -23,7 +23,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SINGLE_ISSUER,
     IOSQE_ASYNC,
 )
-from uringfs.abi.structs import CQ_FLAGS, PARAMS, PARAMS_SIZE, Sqe
+from uringfs.abi.structs import CQ_FLAGS, PARAMS, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake import FakeEventFd, Stream
 from uringfs.register.table import REGISTER, register
@@ -140,7 +140,7 @@ async def test_a_wait_region_whose_memory_has_gone(nursery: trio.Nursery) -> Non
 
 def resize(bench: Bench, entries: int, cq: int = 0) -> int:
     flags = 8 if cq else 0  # IORING_SETUP_CQSIZE
-    bench.thread.memory.put(ARG, PARAMS.pack(entries, cq, flags, 0, 0, 0, 0, 0, 0, 0).ljust(PARAMS_SIZE, b"\0"))
+    bench.thread.memory.put(ARG, PARAMS.pack(*Params(entries, cq, flags)))
     result = call(bench, 33, ARG, 1)
     bench.client.geometry = bench.ring.geometry
     return result

@@ -119,7 +119,7 @@ def test_nothing_lost_and_one_mapping_are_advertised() -> None:
 def kernel_setup(entries: int, params: Params) -> bytes | int:
     """The params as the kernel fills them in, or its errno."""
     libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(PARAMS.pack(*params) + bytes(80), PARAMS_SIZE)
+    buffer = ctypes.create_string_buffer(PARAMS.pack(*params), PARAMS_SIZE)
     fd = libc.syscall(SYS_io_uring_setup, entries, buffer)
     if fd < 0:
         return ctypes.get_errno()
