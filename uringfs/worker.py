@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 import trio
+from trio.lowlevel import ParkingLot
 
 from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
@@ -31,7 +32,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
-from uringfs.host.base import Caller
+from uringfs.host.base import Caller, File
 from uringfs.life import RequestLife
 from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
@@ -70,7 +71,10 @@ class Worker(RequestLife):
         self.submitter = ring.owner[0] if single else 0
         """The one thread that may submit; 0 for any."""
         self.poller: SqPoller | None = None
-        self._lock = trio.Lock()
+        self._busy = False  # somebody submits
+        self._turns = ParkingLot()  # those who wait for it
+        self._batch_of = 0  # the thread whose batch is being submitted, if it is more than one request
+        self._files: dict[int, File] = {}  # what that batch has asked for
         self._drain_disabled = False
         self._head: Request | None = None  # of the chain being assembled
         self._last: Request | None = None
@@ -143,14 +147,16 @@ class Worker(RequestLife):
 
     async def submit(self, caller: Caller, to_submit: int) -> int:
         """Take SQEs in a caller's name, when it is its turn: how many were there."""
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
+        if self._busy:
+            await self._turns.park()  # whose turn it is next is not for those who come in between
+        self._busy = True
         try:
             return await self._submit_sqes(caller, to_submit)
         finally:
-            self._lock.release()
+            if self._turns:
+                self._turns.unpark()
+            else:
+                self._busy = False
 
     async def _submit_sqes(self, caller: Caller, to_submit: int) -> int:
         """io_submit_sqes(): the number of SQEs consumed."""
@@ -158,6 +164,7 @@ class Worker(RequestLife):
         submit_all = ring.geometry.flags & IORING_SETUP_SUBMIT_ALL
         entries = min(to_submit, sq.pending())
         done = 0
+        self._batch_of = caller.tid if entries > 1 else 0
         self._going_on = True  # links and whatever else is task work come behind the batch
         try:
             while done < entries:
@@ -176,6 +183,7 @@ class Worker(RequestLife):
                 chain, self._head = self._head, None
                 self._queue(chain)
             self._end_batch()
+            self._batch_of = 0
             ring.counters.submitted += done
             self._going_on = False
             self._go_on()
@@ -184,6 +192,20 @@ class Worker(RequestLife):
     def _end_batch(self) -> None:
         self.ring.sq.commit()
         self.publish()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def file(self, caller: Caller, fd: int) -> File:
+        """Asked once a batch: nothing in it changes the caller's table, and what another of its threads does
+        to it meanwhile may have come before or after."""
+        if caller.tid != self._batch_of:
+            return caller.file(fd)
+        file = self._files.get(fd)
+        if file is None:
+            file = self._files[fd] = caller.file(fd)
+        file.hold()
+        return file
 
     def _submit_sqe(self, caller: Caller, data: bytes) -> bool:
         """io_submit_sqe(): False if the request failed before it began, which ends the batch."""

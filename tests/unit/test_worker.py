@@ -292,11 +292,35 @@ async def test_the_exit_of_a_thread_cancels_its_requests_and_no_others(bench: Be
     assert client.results() == [(6, -errno.ECANCELED)]
     assert (1, 0) not in bench.client.results()
     assert theirs.opens == 0
-    assert mine.opens == 2
+    assert mine.opens == 1  # for both of its reads: they came in one batch
     bench.thread.exit()
     await wait_all_tasks_blocked()
     assert mine.opens == 0
     assert not bench.worker.pending
+
+
+async def test_a_batch_asks_for_a_descriptor_once(bench: Bench) -> None:
+    stream = reader(bench)
+    await bench.submit(read(1), read(2), read(3, IOSQE_IO_LINK), read(4))
+    assert stream.opens == 1
+    await bench.submit(read(5))
+    assert stream.opens == 2
+    for _ in range(5):
+        stream.feed(b"data")
+        await wait_all_tasks_blocked()
+    assert sorted(bench.client.results()) == [(user_data, 4) for user_data in (1, 2, 3, 4, 5)]
+    assert stream.opens == 0
+
+
+async def test_another_file_at_the_same_number_is_another_batchs(bench: Bench) -> None:
+    first = reader(bench)
+    await bench.submit(read(1), read(2))
+    second = reader(bench)
+    await bench.submit(read(3), read(4))
+    assert (first.opens, second.opens) == (1, 1)
+    second.feed(b"datadata")
+    await wait_all_tasks_blocked()
+    assert sorted(bench.client.results()) == [(3, 4), (4, 4)]
 
 
 async def test_a_hard_link_behind_a_read_of_a_thread_that_exits(bench: Bench) -> None:

@@ -30,6 +30,9 @@ class RingContext(Protocol):
     flushed: int
     """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""
 
+    def file(self, caller: Caller, fd: int) -> File:
+        """The file behind a caller's descriptor, to be closed like every other. EBADF."""
+
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         """A CQE beside the request's own (io_post_aux_cqe()), published with the batch or by publish()."""
 

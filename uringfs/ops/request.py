@@ -105,7 +105,7 @@ class Request:
             self.held.append(node)
             self.target = node.what
         else:
-            self.target = self.hold(self.caller.file(self.sqe.fd))
+            self.target = self.hold(self.context.file(self.caller, self.sqe.fd))
         return self.target
 
     def buffer(self) -> Buffer:
