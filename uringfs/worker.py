@@ -20,6 +20,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_IOPOLL,
     IORING_SETUP_R_DISABLED,
     IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_SQE128,
     IORING_SETUP_SUBMIT_ALL,
     IOSQE_ASYNC,
     IOSQE_BUFFER_SELECT,
@@ -38,13 +39,14 @@ from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
 from uringfs.owners import Owners
 from uringfs.ring.geometry import SUPPORTED_ENTER_FLAGS
+from uringfs.ring.queues import U32
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import SqPoller
 from uringfs.wait import CqWait
 
 log = logging.getLogger(__name__)
 
-IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61))
+IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61, 63, 64))
 """io_issue_def.iopoll: what a ring with IORING_SETUP_IOPOLL takes."""
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
 SQE_COMMON_FLAGS = IOSQE_FIXED_FILE | LINK_FLAGS | IOSQE_ASYNC
@@ -76,6 +78,7 @@ class Worker(RequestLife):
         self._batch_of = 0  # the thread whose batch is being submitted, if it is more than one request
         self._files: dict[int, File] = {}  # what that batch has asked for
         self._drain_disabled = False
+        self._end = 0  # of the submission that is going on: the SQ position behind its last entry
         self._head: Request | None = None  # of the chain being assembled
         self._last: Request | None = None
 
@@ -162,19 +165,22 @@ class Worker(RequestLife):
         """io_submit_sqes(): the number of SQEs consumed."""
         ring, sq = self.ring, self.ring.sq
         submit_all = ring.geometry.flags & IORING_SETUP_SUBMIT_ALL
-        entries = min(to_submit, sq.pending())
-        done = 0
+        entries = min(to_submit, sq.available())
+        start, done, seen = sq.head, 0, 0
+        self._end = (start + entries) & U32
         self._batch_of = caller.tid if entries > 1 else 0
         self._going_on = True  # links and whatever else is task work come behind the batch
         try:
-            while done < entries:
+            while sq.head != self._end:
                 data = sq.get()
                 if data is None:
                     break
-                done += 1
-                if not self._submit_sqe(caller, data) and not submit_all:
+                going = self._submit_sqe(caller, data) or submit_all
+                done = (sq.head - start) & U32
+                if not going:
                     break
-                if done % BATCH == 0 and done < entries:
+                seen += 1
+                if seen % BATCH == 0 and sq.head != self._end:
                     # What has been done stands, whatever becomes of this task: no cancellation here.
                     self._end_batch()
                     await trio.lowlevel.cancel_shielded_checkpoint()
@@ -184,6 +190,7 @@ class Worker(RequestLife):
                 self._queue(chain)
             self._end_batch()
             self._batch_of = 0
+            sq.rewind()
             ring.counters.submitted += done
             self._going_on = False
             self._go_on()
@@ -231,6 +238,8 @@ class Worker(RequestLife):
     def _init(self, request: Request) -> None:
         """io_init_req()"""
         sqe, op = request.sqe, request.op
+        if op.is_128 and not self.setup_flags & IORING_SETUP_SQE128 and not self.ring.sq.take_second(self._end):
+            raise UringError(errno.EINVAL, f"{op.name} needs two entries, in one piece, of a ring with SQE_MIXED")
         if sqe.flags & ~SQE_COMMON_FLAGS:
             self._check_flags(sqe, op)
         restrictions = self.resources.restrictions

@@ -126,4 +126,9 @@ TEST(a_wide_nop_elsewhere)
 	r.p.flags = CQE_MIXED | IORING_SETUP_CQE32;
 	fd = sys_setup(4, &r.p);
 	EXPECT_EQ(fd, -EINVAL);
+	memset(&r.p, 0, sizeof(r.p));
+	r.p.flags = CQE_MIXED | IORING_SETUP_CQSIZE;
+	r.p.cq_entries = 1;
+	fd = sys_setup(1, &r.p); /* no room for two */
+	EXPECT_EQ(fd, -EOVERFLOW);
 }

@@ -201,6 +201,8 @@ class RingFile:
         worker = self._ready()
         data = SQE.pack(*sqe)
         sq = worker.ring.sq
+        if sq.rewinds:
+            raise UringError(errno.EINVAL, "text has no place in a ring with IORING_SETUP_SQ_REWIND")
         position = sq.words()[1]
         if not sq.push(data):
             raise UringError(errno.EAGAIN, f"the SQ is full ({sq.entries} entries): `enter` first")

@@ -154,5 +154,7 @@ class Op(NamedTuple):
     note: str = ""
     ioprio: bool = False
     """The op reads sqe->ioprio (io_issue_def.ioprio)."""
+    is_128: bool = False
+    """Its SQE has 128 bytes (io_issue_def.is_128)."""
     buffer_select: bool = False
     """The op takes provided buffers (io_issue_def.buffer_select)."""

@@ -41,6 +41,11 @@ def _unknown_prep(request: Request) -> None:
     raise UringError(errno.EINVAL, f"opcode {request.sqe.opcode} is not supported")
 
 
+def _recv_zc_prep(request: Request) -> None:
+    """io_recvzc_prep()"""
+    raise UringError(errno.EINVAL, "no zcrx queue is registered")
+
+
 def _unknown_issue(request: Request) -> int | Pending:
     raise UringError(errno.EINVAL)
 
@@ -119,13 +124,13 @@ TABLE = (
     Op(55, "FTRUNCATE", sync.prep_ftruncate, sync.issue_ftruncate, "full"),
     Op(56, "BIND", net.prep_bind, net.issue_bind, "full"),
     Op(57, "LISTEN", net.prep_listen, net.issue_listen, "full", "SO_PEERCRED: the pid is not the caller's"),
-    _none(58, "RECV_ZC"),
+    Op(58, "RECV_ZC", _recv_zc_prep, _unknown_issue, "refused", "there are no queues for it: zcrx", ioprio=True),
     Op(59, "EPOLL_WAIT", epoll.prep_wait, epoll.issue_wait, "full"),
     Op(60, "READV_FIXED", rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True),
     Op(61, "WRITEV_FIXED", rw.prep_vec_fixed, rw.issue_writev_fixed, "full", ioprio=True),
     Op(62, "PIPE", pipe.prep, pipe.issue, "full"),
-    _none(63, "NOP128"),
-    _none(64, "URING_CMD128"),
+    Op(63, "NOP128", nop.prep, nop.issue, "full", is_128=True),
+    Op(64, "URING_CMD128", socketcmd.prep, socketcmd.issue, "partial", SOCKETS, is_128=True, buffer_select=True),
 )
 # fmt: on
 

@@ -48,7 +48,9 @@ from uringfs.abi.constants import (
     IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQ_REWIND,
     IORING_SETUP_SQE128,
+    IORING_SETUP_SQE_MIXED,
     IORING_SETUP_SQPOLL,
     IORING_SETUP_SUBMIT_ALL,
     IORING_SETUP_TASKRUN_FLAG,
@@ -98,6 +100,8 @@ SUPPORTED_SETUP_FLAGS = (
     | IORING_SETUP_NO_SQARRAY
     | IORING_SETUP_HYBRID_IOPOLL
     | IORING_SETUP_CQE_MIXED
+    | IORING_SETUP_SQE_MIXED
+    | IORING_SETUP_SQ_REWIND
 )
 SUPPORTED_ENTER_FLAGS = (
     IORING_ENTER_GETEVENTS
@@ -167,11 +171,11 @@ class Geometry:
     @property
     def cqe_size(self) -> int:
         """Bytes from one CQE to the next."""
-        return _cqe_size(self.flags)
+        return CQE.size * (2 if self.flags & IORING_SETUP_CQE32 else 1)
 
     @classmethod
     def of(cls, entries: int, params: Params) -> "Geometry":
-        """io_uring/io_uring.c: io_uring_setup(), io_uring_fill_params(), rings_size(). EINVAL."""
+        """io_uring/io_uring.c: io_uring_setup(), io_uring_fill_params(), rings_size(). EINVAL, EOVERFLOW."""
         if params.resv0 or params.resv1 or params.resv2:
             raise UringError(errno.EINVAL, "io_uring_params.resv must be 0")
         flags = params.flags
@@ -184,13 +188,7 @@ class Geometry:
             cq_entries = _entries(params.cq_entries, IORING_MAX_CQ_ENTRIES, flags, "cq_entries")
             if cq_entries < sq_entries:
                 raise UringError(errno.EINVAL, "the CQ is smaller than the SQ")
-        size = CQES + cq_entries * CQE.size
-        if flags & IORING_SETUP_CQE32:
-            size *= 2  # the header too: rings_size() shifts the whole
-        sq_array = 0
-        if not flags & IORING_SETUP_NO_SQARRAY:
-            sq_array = -(-size // SMP_CACHE_BYTES) * SMP_CACHE_BYTES
-            size = sq_array + 4 * sq_entries
+        size, sq_array = rings_size(flags, sq_entries, cq_entries)
         return cls(sq_entries, cq_entries, flags, sq_array, size)
 
     def params(self, asked: Params) -> bytes:
@@ -202,8 +200,20 @@ class Geometry:
         return PARAMS.pack(*head)[:SQ_OFF] + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
 
 
-def _cqe_size(flags: int) -> int:
-    return CQE.size * (2 if flags & IORING_SETUP_CQE32 else 1)
+def rings_size(flags: int, sq_entries: int, cq_entries: int) -> tuple[int, int]:
+    """rings_size(): bytes of struct io_rings with all behind it, and where in it the index array is, or 0.
+    EOVERFLOW."""
+    if flags & IORING_SETUP_CQE_MIXED and cq_entries < 2:
+        raise UringError(errno.EOVERFLOW, "a CQE of 32 bytes needs two entries")
+    if flags & IORING_SETUP_SQE_MIXED and sq_entries < 2:
+        raise UringError(errno.EOVERFLOW, "an SQE of 128 bytes needs two entries")
+    size = CQES + cq_entries * CQE.size
+    if flags & IORING_SETUP_CQE32:
+        size *= 2  # the header too
+    if flags & IORING_SETUP_NO_SQARRAY:
+        return size, 0
+    sq_array = -(-size // SMP_CACHE_BYTES) * SMP_CACHE_BYTES
+    return sq_array + 4 * sq_entries, sq_array
 
 
 def _check_flags(flags: int) -> None:
@@ -215,6 +225,10 @@ def _check_flags(flags: int) -> None:
         raise UringError(errno.EINVAL, "a poller has no use for the task-run flags")
     if flags & IORING_SETUP_CQE32 and flags & IORING_SETUP_CQE_MIXED:
         raise UringError(errno.EINVAL, "CQE32 or CQE_MIXED")
+    if flags & IORING_SETUP_SQE128 and flags & IORING_SETUP_SQE_MIXED:
+        raise UringError(errno.EINVAL, "SQE128 or SQE_MIXED")
+    if flags & IORING_SETUP_SQ_REWIND and (flags & IORING_SETUP_SQPOLL or not flags & IORING_SETUP_NO_SQARRAY):
+        raise UringError(errno.EINVAL, "SQ_REWIND needs NO_SQARRAY, and no poller")
     if flags & IORING_SETUP_SQ_AFF and not flags & IORING_SETUP_SQPOLL:
         raise UringError(errno.EINVAL, "SQ_AFF needs SQPOLL")
     if flags & IORING_SETUP_HYBRID_IOPOLL and not flags & IORING_SETUP_IOPOLL:

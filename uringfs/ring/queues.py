@@ -14,7 +14,10 @@ from uringfs.abi.constants import (
     IORING_OFF_SQ_RING,
     IORING_OFF_SQES,
     IORING_SETUP_CQE_MIXED,
+    IORING_SETUP_SQ_REWIND,
+    IORING_SETUP_SQE_MIXED,
     IORING_SQ_CQ_OVERFLOW,
+    SQE128_OPCODES,
 )
 from uringfs.abi.structs import (
     CQ_HEAD,
@@ -53,6 +56,10 @@ class SubmissionQueue:
 
     def __init__(self, memory: RingMemory, geometry: Geometry) -> None:
         self._memory = memory
+        self._mixed = bool(geometry.flags & IORING_SETUP_SQE_MIXED)
+        self.rewinds = bool(geometry.flags & IORING_SETUP_SQ_REWIND)
+        """Each submission begins at the first SQE; the words head and tail are not used."""
+        self._index = 0  # of the SQE taken last
         self._mask = geometry.sq_entries - 1
         self._array = geometry.sq_array
         self._size = geometry.sqe_size
@@ -74,7 +81,13 @@ class SubmissionQueue:
 
     def pending(self) -> int:
         """io_sqring_entries(): SQEs the client has queued, at most the ring's size."""
+        if self.rewinds:
+            return 0
         return min((self._memory.load(SQ_TAIL) - self.head) & U32, self.entries)
+
+    def available(self) -> int:
+        """SQEs that a submission may take."""
+        return self.entries if self.rewinds else self.pending()
 
     def get(self) -> bytes | None:
         """A copy of the next SQE, 64 or 128 bytes; None if its index is out of range, which counts as dropped."""
@@ -85,23 +98,41 @@ class SubmissionQueue:
             if index >= self.entries:
                 self._memory.store(SQ_DROPPED, (self.dropped + 1) & U32)
                 return None
+        self._index = index
         return self._memory.read(IORING_OFF_SQES + index * self._size, self._size)
+
+    def take_second(self, end: int) -> bool:
+        """io_init_req(): the SQE taken last is one of 128 bytes among those of 64, so the next entry is its
+        second half, up to position `end`. False if the ring has no such, or it would not lie in one piece."""
+        if not self._mixed or self.head == end or self._index >= self.entries - 1:
+            return False
+        self.head = (self.head + 1) & U32
+        return True
 
     def peek(self) -> list[tuple[int, Sqe]]:
         """(index, SQE) of those queued and not taken yet, for people to look at."""
         found = []
-        for position in range(self.head, self.head + self.pending()):
+        positions = iter(range(self.head, self.head + self.pending()))
+        for position in positions:
             index = position & self._mask
             if self._array:
                 index = self._memory.load(self._array + 4 * index)
             if index < self.entries:
                 data = self._memory.read(IORING_OFF_SQES + index * self._size, SQE.size)
                 found.append((index, Sqe._make(SQE.unpack(data))))
+                if self._mixed and data[0] in SQE128_OPCODES:
+                    next(positions, None)
         return found
 
     def commit(self) -> None:
         """io_commit_sqring(): the client may reuse the SQEs taken so far."""
-        self._memory.store(SQ_HEAD, self.head)
+        if not self.rewinds:
+            self._memory.store(SQ_HEAD, self.head)
+
+    def rewind(self) -> None:
+        """The submission is over: with IORING_SETUP_SQ_REWIND the next one begins at the first SQE again."""
+        if self.rewinds:
+            self.head = 0
 
     def words(self) -> tuple[int, int]:
         """(head, tail) as they stand in memory."""

@@ -12,10 +12,14 @@ from uringfs.abi.constants import (
     IORING_FEAT_SINGLE_MMAP,
     IORING_OFF_SQES,
     IORING_SETUP_CLAMP,
+    IORING_SETUP_CQE_MIXED,
     IORING_SETUP_CQSIZE,
     IORING_SETUP_NO_SQARRAY,
+    IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SQ_REWIND,
+    IORING_SETUP_SQE128,
     IORING_SETUP_SQE_MIXED,
+    IORING_SETUP_SQPOLL,
     IORING_SETUP_SUBMIT_ALL,
 )
 from uringfs.abi.structs import OFFSETS, PARAMS, PARAMS_SIZE, Params
@@ -89,7 +93,23 @@ def test_flags_that_are_not_honoured_are_refused(bit: int) -> None:
 def test_the_four_flags_of_the_start_are_honoured() -> None:
     wanted = CQSIZE | CLAMP | NO_SQARRAY | IORING_SETUP_SUBMIT_ALL
     assert SUPPORTED_SETUP_FLAGS & wanted == wanted
-    assert not SUPPORTED_SETUP_FLAGS & (IORING_SETUP_SQE_MIXED | IORING_SETUP_SQ_REWIND)
+
+
+@pytest.mark.parametrize(
+    ("flags", "entries", "code"),
+    [
+        (IORING_SETUP_SQE_MIXED | IORING_SETUP_SQE128, 8, errno.EINVAL),
+        (IORING_SETUP_SQE_MIXED, 1, errno.EOVERFLOW),
+        (IORING_SETUP_CQE_MIXED | CQSIZE, 1, errno.EOVERFLOW),
+        (IORING_SETUP_SQ_REWIND, 8, errno.EINVAL),
+        (IORING_SETUP_SQ_REWIND | NO_SQARRAY | IORING_SETUP_SQPOLL, 8, errno.EINVAL),
+        (IORING_SETUP_REGISTERED_FD_ONLY, 8, errno.EINVAL),
+    ],
+)
+def test_what_does_not_go_together(flags: int, entries: int, code: int) -> None:
+    with pytest.raises(UringError) as caught:
+        Geometry.of(entries, Params(flags=flags, cq_entries=1))
+    assert caught.value.errno == code
 
 
 def test_the_index_array_stands_behind_the_cqes_on_a_cache_line() -> None:
