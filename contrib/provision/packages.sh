@@ -19,6 +19,9 @@ containers:podman:command podman:podman
 containers:runc:command runc:runc
 containers:busybox-static:command busybox:a static busybox (busybox-static)
 programs:fio:command fio:fio
+programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server)
+programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
+programs:qemu-utils:command qemu-img:qemu-img
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
 bench:util-linux:command taskset:util-linux
 bench:fio:command fio:fio
