@@ -38,7 +38,7 @@ from uringfs.life import RequestLife
 from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
 from uringfs.owners import Owners
-from uringfs.ring.geometry import SUPPORTED_ENTER_FLAGS
+from uringfs.ring import support
 from uringfs.ring.queues import U32
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import SqPoller
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61, 63, 64))
 """io_issue_def.iopoll: what a ring with IORING_SETUP_IOPOLL takes."""
+SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
 SQE_COMMON_FLAGS = IOSQE_FIXED_FILE | LINK_FLAGS | IOSQE_ASYNC
 BATCH = 256

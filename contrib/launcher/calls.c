@@ -43,6 +43,8 @@ static ssize_t control_write(int fd, const void *buf, size_t size, long long off
 #define ENTER_KNOWN 0xffu /* of 6.18 */
 #define REGISTER_RING_FDS 20
 #define UNREGISTER_RING_FDS 21
+#define REGISTER_CLONE_BUFFERS 30
+#define CLONE_SRC_REGISTERED 1u
 #define REGISTER_SEND_MSG_RING 31
 #define OP_MSG_RING 40
 #define REGISTER_LAST 36 /* of 6.18 */
@@ -226,6 +228,9 @@ static long register_blind(uint32_t opcode, uintptr_t arg, uint32_t nr_args)
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args)
 {
 	bool registered = opcode & REGISTER_USE_REGISTERED_RING;
+	struct { /* struct io_uring_clone_buffers */
+		uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
+	} clone;
 	long ret;
 
 	opcode &= ~REGISTER_USE_REGISTERED_RING;
@@ -246,5 +251,14 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 		return trap_rings_register(arg, nr_args);
 	if (opcode == UNREGISTER_RING_FDS)
 		return trap_rings_unregister(arg, nr_args);
+	if (opcode == REGISTER_CLONE_BUFFERS && nr_args == 1 && trap_copy_in(&clone, arg, sizeof(clone)) == 0 &&
+	    clone.flags & CLONE_SRC_REGISTERED) {
+		ret = trap_ring_of(clone.src_fd);
+		if (ret < 0)
+			return ret;
+		clone.src_fd = (uint32_t)ret;
+		clone.flags &= ~CLONE_SRC_REGISTERED;
+		arg = (uintptr_t)&clone;
+	}
 	return result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
 }

@@ -245,6 +245,32 @@ TEST(a_part_of_a_table_cloned)
 	note_tags(&r);
 }
 
+TEST(a_clone_of_a_registered_ring)
+{
+	char *a = map_pages(1, PROT_READ | PROT_WRITE);
+	struct io_uring_rsrc_update reg = {UINT32_MAX, 0, 0};
+	struct iovec iov = {a, PAGE};
+	struct clone_buffers cb;
+	struct ring r, other;
+
+	ring_init(&r, 8, 0);
+	ring_init(&other, 8, 0);
+	EXPECT_EQ(sys_register(other.fd, IORING_REGISTER_BUFFERS, &iov, 1), 0);
+	reg.data = (uint64_t)other.fd;
+	EXPECT_EQ(sys_register(r.fd, 20, &reg, 1), 1); /* REGISTER_RING_FDS */
+	memset(&cb, 0, sizeof(cb));
+	cb.flags = SRC_REGISTERED;
+	cb.src_fd = 16;
+	EXPECT_EQ(sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1), -EINVAL);
+	cb.src_fd = 15;
+	EXPECT_EQ(sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1), -EBADF);
+	cb.src_fd = reg.offset;
+	EXPECT_EQ(sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1), 0);
+	EXPECT_EQ(fixed(&r, RF, make_file(100), a, 100, 0, 0), 100);
+	cb.flags |= 8;
+	EXPECT_EQ(sys_register(r.fd, REGISTER_CLONE_BUFFERS, &cb, 1), -EINVAL);
+}
+
 TEST(clone_arguments)
 {
 	char *a = map_pages(1, PROT_READ | PROT_WRITE);

@@ -1,15 +1,16 @@
 """`uringfs opcodes`: docs/opcodes.md, from the tables in the code."""
 
 import argparse
+from collections.abc import Iterable
 
-from uringfs.abi.constants import ENTER_FLAGS, FEATURES, SETUP_FLAGS
+from uringfs.abi.constants import ENTER_FLAGS, FEATURES, SETUP_FLAGS, flag_names
 
 HEAD = """\
 # Opcodes and flags
 
 Made by `uringfs opcodes` from the tables in the code; a test keeps this file equal to them.
 full: as the kernel; partial: with the note's exceptions; refused: as a kernel built without it;
-none: not there, -EINVAL as a kernel before it.
+none: not there, -EINVAL as a kernel before it. [What differs](differences.md) says more.
 """
 
 
@@ -26,19 +27,25 @@ def document() -> str:
     """The Markdown text."""
     from uringfs.ops.table import TABLE
     from uringfs.register.table import REGISTER
-    from uringfs.ring import geometry
+    from uringfs.ring import support
 
-    lines = [HEAD, "| number | opcode | support | note |", "|---|---|---|---|"]
-    lines += [f"| {op.number} | {op.name} | {op.support} | {op.note} |" for op in TABLE]
-    lines += ["", "## Register opcodes", "", "| number | opcode |", "|---|---|"]
-    lines += [f"| {number} | {name} |" for number, (name, _) in sorted(REGISTER.items())]
-    for title, names, supported in (
-        ("Setup flags", SETUP_FLAGS, geometry.SUPPORTED_SETUP_FLAGS),
-        ("Features", FEATURES, geometry.FEATURES),
-        ("Enter flags", ENTER_FLAGS, geometry.SUPPORTED_ENTER_FLAGS),
+    lines = [HEAD]
+    lines += _table("number | opcode", ((f"{op.number} | {op.name}", op.support, op.note) for op in TABLE))
+    lines += ["", "## Register opcodes", ""]
+    rows = ((f"{code} | {row.name}", row.support, row.note) for code, row in sorted(REGISTER.items()))
+    lines += _table("number | opcode", rows)
+    for title, names, flags in (
+        ("Setup flags", SETUP_FLAGS, support.SETUP_FLAGS),
+        ("Features", FEATURES, support.FEATURES),
+        ("Enter flags", ENTER_FLAGS, support.ENTER_FLAGS),
     ):
-        yes = [name for bit, name in enumerate(names) if supported >> bit & 1]
-        no = [name for bit, name in enumerate(names) if not supported >> bit & 1]
-        lines += ["", f"## {title}", "", f"Supported: {' '.join(yes)}."]
-        lines += ["", f"Not supported: {' '.join(no) or 'none'}."]
+        lines += ["", f"## {title}", ""]
+        rows = ((flag_names(names, flag.value), flag.support, flag.note) for flag in flags)
+        lines += _table("flag", rows)
     return "\n".join(lines) + "\n"
+
+
+def _table(columns: str, rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    head = f"| {columns} | support | note |"
+    rule = "|---" * (head.count("|") - 1) + "|"
+    return [head, rule, *(f"| {name} | {level} | {note} |" for name, level, note in rows)]

@@ -10,9 +10,9 @@ from uringfs.ops.context import RingContext
 from uringfs.ops.resources import Buffer, Node, Table
 from uringfs.register.files import rsrc_register, rsrc_update2
 from uringfs.register.registration import Registration
+from uringfs.register.ringfds import registered_ring
 
 IORING_MAX_REG_BUFFERS = 1 << 14
-IO_RINGFD_REG_MAX = 16
 SZ_1G = 1 << 30
 IORING_REGISTER_SRC_REGISTERED = 1
 IORING_REGISTER_DST_REPLACE = 2
@@ -135,7 +135,7 @@ def clone_buffers(call: Registration) -> int:
 def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
     """io_uring_register_get_file(). EBADF, and EOPNOTSUPP for what is no ring."""
     if registered:
-        raise UringError(errno.EBADF if 0 <= fd < IO_RINGFD_REG_MAX else errno.EINVAL, "none is registered")
+        return registered_ring(call, fd)
     file = call.caller.file(fd)
     try:
         ring = call.ring.ring_of(file)

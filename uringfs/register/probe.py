@@ -6,12 +6,12 @@ from struct import Struct
 from uringfs.errors import UringError
 from uringfs.ops.table import TABLE
 from uringfs.register.registration import Registration
+from uringfs.ring.support import SUPPORTED
 
 PROBE = Struct("<BBH12x")  # struct io_uring_probe before ops: last_op, ops_len, resv, resv2[3]
 PROBE_OP = Struct("<BBHI")  # struct io_uring_probe_op: op, resv, flags, resv2
 IO_URING_OP_SUPPORTED = 1
 MAX_OPS = 256
-SUPPORTED = ("full", "partial")
 
 
 def probe(call: Registration) -> int:

@@ -8,7 +8,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import Memory
 from uringfs.ops.table import TABLE
 from uringfs.register.registration import Registration
-from uringfs.ring.geometry import FEATURES, SUPPORTED_SETUP_FLAGS
+from uringfs.ring import support
 
 HDR = Struct("<QQIIi12s")  # struct io_uring_query_hdr: next_entry, query_data, query_op, size, result, resv[3]
 # struct io_uring_query_opcode: nr_request_opcodes, nr_register_opcodes, feature_flags, ring_setup_flags,
@@ -17,20 +17,19 @@ OPCODE = Struct("<IIQQQQII")
 IO_MAX_QUERY_ENTRIES = 1000
 NR_QUERY_OPCODES = 1
 MAX_CLEARED = 1 << 16  # bytes; a client that says it has more gets no more
-SUPPORTED = ("full", "partial")
 
 
-def query(call: Registration, nr_register_opcodes: int, enter_flags: int) -> int:
+def query(call: Registration, nr_register_opcodes: int) -> int:
     """io_query(): a list of entries, each answered in place."""
     if call.nr_args:
         raise UringError(errno.EINVAL)
     address = call.arg
     answer = OPCODE.pack(
-        1 + max(op.number for op in TABLE if op.support in SUPPORTED),
+        1 + max(op.number for op in TABLE if op.support in support.SUPPORTED),
         nr_register_opcodes,
-        FEATURES,
-        SUPPORTED_SETUP_FLAGS,
-        enter_flags,
+        support.mask(support.FEATURES),
+        support.mask(support.SETUP_FLAGS),
+        support.mask(support.ENTER_FLAGS),
         SQE_VALID_FLAGS,
         NR_QUERY_OPCODES,
         0,

@@ -64,6 +64,16 @@ def _register(call: Registration, address: int, offset: int, resv: int, data: in
         raise
 
 
+def registered_ring(call: Registration, index: int) -> RingContext:
+    """What this thread has registered at an index. EINVAL, EBADF."""
+    if not 0 <= index < IO_RINGFD_REG_MAX:
+        raise UringError(errno.EINVAL)
+    ring = call.ring.registered_rings(call.caller.tid).get(index)
+    if ring is None:
+        raise UringError(errno.EBADF, f"no ring is registered at {index}")
+    return ring
+
+
 def free_slot(slots: dict[int, RingContext], candidates: Iterable[int] = range(IO_RINGFD_REG_MAX)) -> int:
     """The first of the candidates that names no ring. EBUSY."""
     for slot in candidates:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from uringfs.abi.constants import OPCODES
+from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, REGISTER_OPCODES, SETUP_FLAGS
 from uringfs.cli.opcodes import document
+from uringfs.ops.request import Op
 from uringfs.ops.table import TABLE
+from uringfs.register.table import REGISTER, Row
+from uringfs.ring import support
 
 SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER = 425, 427
 DOCS = Path(__file__).parents[3] / "docs"
@@ -23,9 +26,29 @@ def test_every_opcode_has_its_row() -> None:
     assert [op.name for op in TABLE] == OPCODES
 
 
-def test_every_row_says_what_it_supports() -> None:
-    assert {op.support for op in TABLE} <= {"full", "partial", "refused", "none"}
-    assert not [op.name for op in TABLE if op.support == "partial" and not op.note]
+def test_every_register_code_has_its_row() -> None:
+    assert list(REGISTER) == list(range(len(REGISTER_OPCODES)))
+    assert [row.name for row in REGISTER.values()] == REGISTER_OPCODES
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (support.SETUP_FLAGS, SETUP_FLAGS),
+        (support.FEATURES, FEATURES),
+        (support.ENTER_FLAGS, ENTER_FLAGS),
+    ],
+)
+def test_every_flag_has_its_row(flags: tuple[support.Flag, ...], names: list[str]) -> None:
+    assert [flag.value for flag in flags] == [1 << bit for bit in range(len(names))]
+
+
+@pytest.mark.parametrize(
+    "rows", [TABLE, tuple(REGISTER.values()), support.SETUP_FLAGS, support.FEATURES, support.ENTER_FLAGS]
+)
+def test_every_row_says_what_it_supports(rows: tuple[Op | Row | support.Flag, ...]) -> None:
+    assert {row.support for row in rows} <= {"full", "partial", "refused", "none"}
+    assert not [row for row in rows if row.support != "full" and not row.note]
 
 
 def kernel_probe() -> set[int]:
