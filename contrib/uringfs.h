@@ -65,7 +65,7 @@ struct uringfs_setup {
 	struct uringfs_hdr hdr;
 	uint64_t result;  /* int64_t *: 0 */
 	uint32_t entries; /* SQ entries asked for */
-	uint32_t can;     /* URINGFS_ENTER_FETCHES, for what an SQPOLL ring submits; or 0 */
+	uint32_t can;     /* URINGFS_ENTER_FETCHES ..., for what an SQPOLL ring submits; or 0 */
 	uint64_t params;  /* struct io_uring_params *: read, then written */
 };
 
@@ -75,7 +75,7 @@ struct uringfs_enter {
 	uint32_t to_submit;    /* SQEs */
 	uint32_t min_complete; /* CQEs to wait for, with IORING_ENTER_GETEVENTS */
 	uint32_t flags;        /* IORING_ENTER_* */
-	uint32_t can;          /* URINGFS_ENTER_FETCHES, or 0 */
+	uint32_t can;          /* URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS; or 0 */
 	uint64_t arg;          /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
 	uint64_t argsz;        /* bytes at arg */
 };
@@ -88,16 +88,21 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
-/* New descriptors, and CLOSE. Nobody but a process itself can put a descriptor into its table or close one:
- * a request that needs that completes once the process has done it. `entries` is read (`done` of them,
- * with res filled in), then written: at most `room`; the result is how many, and URINGFS_RESULT_FETCH if
- * there are more. The descriptors that are NEW arrive in this order in one message (SCM_RIGHTS) on `sock`,
- * an end of a SOCK_SEQPACKET socketpair(2) of this process; -1: it has no room for one, then those complete
- * with EMFILE. uringfs_fetch() is all that. */
+/* New descriptors, CLOSE and WAITID. Nobody but a process itself can put a descriptor into its table, close
+ * one or reap a child: a request that needs that completes once the process has done it. `entries` is read
+ * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
+ * URINGFS_RESULT_FETCH if there are more. The descriptors that are NEW arrive in this order in one message
+ * (SCM_RIGHTS) on `sock`, an end of a SOCK_SEQPACKET socketpair(2) of this process; -1: it has no room for
+ * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	int32_t res;   /* CLOSE: the descriptor; then, what came of it: a number or -errno */
+	int32_t res;   /* CLOSE: the descriptor, WAIT: the id; then, what came of it: a number or -errno */
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
+	/* WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
+	uint32_t which, options;   /* idtype, and options with WNOHANG */
+	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
+	uint32_t uid;
+	int32_t status;
 };
 
 struct uringfs_fetch {
@@ -107,15 +112,19 @@ struct uringfs_fetch {
 	uint32_t done;
 	uint32_t room;
 	int32_t sock;
-	uint32_t pad; /* 0 */
+	uint32_t can; /* as in uringfs_enter: entries are whole with URINGFS_ENTER_WAITS, else 16 bytes */
 };
 
 #define URINGFS_DESCRIPTOR_NEW 1u
 #define URINGFS_DESCRIPTOR_CLOSE 2u
 #define URINGFS_DESCRIPTOR_CLOEXEC 4u
+#define URINGFS_DESCRIPTOR_WAIT 8u
 
-/* uringfs_enter.can: this client fetches descriptors. Without it such a request gets -EOPNOTSUPP. */
+/* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID. Without it such a
+ * request gets -EOPNOTSUPP. */
 #define URINGFS_ENTER_FETCHES 1u
+#define URINGFS_ENTER_WAITS 2u
+#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS)
 /* In an enter's result, above the number: there are, or will be in a moment, descriptors to fetch. */
 #define URINGFS_RESULT_FETCH (1LL << 32)
 /* poll(2): there are descriptors to fetch; the wait of an enter, if it was one, goes on in another poll. */
@@ -140,7 +149,8 @@ URINGFS_ASSERT(offsetof(struct uringfs_enter, arg) == 32, "uringfs_enter.arg");
 URINGFS_ASSERT(sizeof(struct uringfs_register) == 32, "uringfs_register");
 URINGFS_ASSERT(offsetof(struct uringfs_register, arg) == 24, "uringfs_register.arg");
 URINGFS_ASSERT(offsetof(struct uringfs_enter, can) == 28, "uringfs_enter.can");
-URINGFS_ASSERT(sizeof(struct uringfs_descriptor) == 16, "uringfs_descriptor");
+URINGFS_ASSERT(sizeof(struct uringfs_descriptor) == 40, "uringfs_descriptor");
+URINGFS_ASSERT(offsetof(struct uringfs_descriptor, which) == 16, "uringfs_descriptor.which");
 URINGFS_ASSERT(sizeof(struct uringfs_fetch) == 40, "uringfs_fetch");
 URINGFS_ASSERT(offsetof(struct uringfs_fetch, sock) == 32, "uringfs_fetch.sock");
 URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
@@ -228,7 +238,7 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	m.hdr.size = sizeof(m);
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.entries = entries;
-	m.can = URINGFS_ENTER_FETCHES;
+	m.can = URINGFS_CAN;
 	m.params = (uint64_t)(uintptr_t)p;
 	ret = uringfs_control(fd, &m, sizeof(m), &result);
 	if (ret >= 0 && p->flags & IORING_SETUP_NO_MMAP && uringfs_map_rings(fd, p, 1) < 0)
@@ -285,6 +295,19 @@ static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n
 	}
 }
 
+/* waitid(2), which does not wait: the daemon says when to try again. */
+static inline void uringfs_waitid(struct uringfs_descriptor *e)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	e->res = syscall(SYS_waitid, e->which, e->res, &info, e->options, NULL) < 0 ? -errno : 0;
+	e->code = info.si_code;
+	e->pid = info.si_pid;
+	e->uid = info.si_uid;
+	e->status = info.si_status;
+}
+
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)
 {
 	volatile int64_t result = -EIO;
@@ -298,10 +321,11 @@ static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e
 	m.done = (uint32_t)done;
 	m.room = (uint32_t)room;
 	m.sock = sock;
+	m.can = URINGFS_CAN;
 	return uringfs_control(fd, &m, sizeof(m), &result) < 0 ? -1 : result;
 }
 
-/* Do what requests of this ring need done to the descriptor table: uringfs_enter() does it when it is
+/* Do what requests of this ring need done in this process: uringfs_enter() does it when it is
  * due. Call it yourself when you wait for the ring with poll(2) and it says URINGFS_POLL_FETCH; a program
  * that only looks at the CQ may have a thread that does no more than that. 0, or -1. */
 static inline int uringfs_fetch(int fd)
@@ -323,9 +347,12 @@ static inline int uringfs_fetch(int fd)
 			uringfs_receive(sv[0], e, n);
 		else if (sv[0] >= 0)
 			close(sv[0]);
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			if (e[i].what & URINGFS_DESCRIPTOR_CLOSE)
 				e[i].res = close(e[i].res) < 0 ? -errno : 0;
+			if (e[i].what & URINGFS_DESCRIPTOR_WAIT)
+				uringfs_waitid(&e[i]);
+		}
 		/* No descriptor of ours is open now: a request that goes on must not find it under its number. */
 		if (n > 0)
 			ret = uringfs_fetch_control(fd, e, n, 0, -1);
@@ -337,6 +364,21 @@ static inline int uringfs_fetch(int fd)
 
 /* The kernel's own sigset size; a sigset_t of libc is larger. */
 #define URINGFS_SIGSET_SIZE 8
+
+/* Signals that the process ignores, of those that are ignored by default. Blocked, they would not be dropped
+ * as they come, but kept, and end the wait. */
+static inline uint64_t uringfs_ignored(void)
+{
+	static const int signals[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH};
+	uint64_t found = 0, action[8]; /* the kernel's struct sigaction: the handler comes first */
+	unsigned i;
+
+	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (syscall(SYS_rt_sigaction, signals[i], NULL, action, URINGFS_SIGSET_SIZE) == 0 &&
+		    (action[0] == (uintptr_t)SIG_DFL || action[0] == (uintptr_t)SIG_IGN))
+			found |= (uint64_t)1 << (signals[i] - 1);
+	return found;
+}
 
 /* io_uring_enter2(2): arg is a kernel sigset, or a struct io_uring_getevents_arg with EXT_ARG. Returns
  * the number of SQEs submitted, or -1: EBADFD (not set up), EINVAL, EFAULT, EINTR ... */
@@ -359,10 +401,12 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 	m.flags = flags;
 	m.arg = (uint64_t)(uintptr_t)arg;
 	m.argsz = argsz;
-	m.can = URINGFS_ENTER_FETCHES;
+	m.can = URINGFS_CAN;
 	/* Signals stay pending from the write to the ppoll, else one in between would be missed. */
-	if (waits)
-		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, URINGFS_SIGSET_SIZE);
+	if (waits) {
+		all &= ~uringfs_ignored();
+		syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, URINGFS_SIGSET_SIZE);
+	}
 	ret = uringfs_control(fd, &m, sizeof(m), &result);
 	if (ret >= 0 && result & URINGFS_RESULT_FETCH)
 		uringfs_fetch(fd);

@@ -89,6 +89,13 @@ def setup(fd: int, entries: int, params: "ctypes.Array[ctypes.c_char]") -> int:
     return _control(fd, URINGFS_CMD_SETUP, body, result)
 
 
+def _ignored() -> set[signal.Signals]:
+    """Signals that the process ignores, of those that are ignored by default. Blocked, they would not be
+    dropped as they come, but kept, and end the wait."""
+    default = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+    return {number for number in default if signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN)}
+
+
 def register(fd: int, opcode: int, arg: int = 0, nr_args: int = 0) -> int:
     """io_uring_register(2); arg is an address."""
     result = ctypes.c_int64(-errno.EIO)
@@ -105,7 +112,7 @@ def enter(
     if not (flags & IORING_ENTER_GETEVENTS and min_complete):
         return _control(fd, URINGFS_CMD_ENTER, body, result)
     # Signals stay pending from the write to the ppoll, else one in between would be missed.
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _ignored())
     try:
         try:
             return _control(fd, URINGFS_CMD_ENTER, body, result)

@@ -26,7 +26,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops import timeout
 from uringfs.ops.context import RingContext
-from uringfs.ops.newfile import Deliveries
+from uringfs.ops.deliveries import Deliveries
 from uringfs.ops.request import Issue, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
 from uringfs.owners import Owners

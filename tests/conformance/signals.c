@@ -278,6 +278,35 @@ static void killed_by(struct ring *r, int sig)
 	EXPECT_EQ(WTERMSIG(status), sig);
 }
 
+TEST(signals_ignored_by_default_are_dropped_whenever_they_come)
+{
+	static const int signals[] = {SIGCHLD, SIGURG, SIGWINCH, SIGCONT};
+	struct __kernel_timespec ts = {0, 1000};
+	struct io_uring_sqe *sqe;
+	struct cqe cqe;
+	struct ring r;
+	pid_t pid;
+
+	ring_init(&r, 8, 0);
+	pid = (pid_t)OK(fork());
+	if (pid == 0)
+		for (unsigned i = 0;; i++)
+			if (kill(getppid(), signals[i % 4]) < 0 || getppid() == 1)
+				_exit(0);
+	for (int i = 0; i < 300; i++) {
+		sqe = ring_sqe(&r);
+		sqe->opcode = IORING_OP_TIMEOUT;
+		sqe->fd = -1;
+		sqe->addr = (uint64_t)(uintptr_t)&ts;
+		sqe->len = 1;
+		EXPECT_EQ(ring_submit(&r), 1);
+		EXPECT_EQ(enter(r.fd, 0, 1, GETEVENTS), 0);
+		EXPECT(ring_reap(&r, &cqe));
+	}
+	OK(kill(pid, SIGKILL));
+	wait_child(pid);
+}
+
 TEST(sigkill_kills_a_waiter)
 {
 	struct ring r;

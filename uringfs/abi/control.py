@@ -21,7 +21,7 @@ class Setup(NamedTuple):
 
     result: int
     entries: int
-    fetches: int
+    can: int
     params: int
 
 
@@ -32,7 +32,7 @@ class Enter(NamedTuple):
     to_submit: int
     min_complete: int
     flags: int
-    fetches: int
+    can: int
     arg: int
     argsz: int
 
@@ -54,14 +54,15 @@ class Fetch(NamedTuple):
     done: int
     room: int
     sock: int
-    pad: int
+    can: int
 
 
 SETUP = Struct("<QIIQ")
 ENTER = Struct("<QIIIIQQ")
 REGISTER = Struct("<QIIQ")
 FETCH = Struct("<QQIIiI")
-DESCRIPTOR = Struct("<QiI")  # struct uringfs_descriptor: id, res, what
+ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
+DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
 
 
 def _iow(nr: int, body: Struct) -> int:
@@ -72,10 +73,12 @@ URINGFS_CMD_SETUP = _iow(1, SETUP)
 URINGFS_CMD_ENTER = _iow(2, ENTER)
 URINGFS_CMD_REGISTER = _iow(3, REGISTER)
 URINGFS_CMD_FETCH = _iow(4, FETCH)
-URINGFS_ENTER_FETCHES = 1 << 0  # Enter.fetches: the client fetches descriptors
+URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
+URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
 URINGFS_POLL_FETCH = 0x2  # POLLPRI: the same, for who waits
 URINGFS_DESCRIPTOR_NEW = 1 << 0
 URINGFS_DESCRIPTOR_CLOSE = 1 << 1
 URINGFS_DESCRIPTOR_CLOEXEC = 1 << 2
+URINGFS_DESCRIPTOR_WAIT = 1 << 3
 RESULT = Struct("<q")  # what stands at `result`: the call's return value

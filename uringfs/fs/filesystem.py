@@ -153,7 +153,7 @@ class RingFs:
                 caller.memory.write(message.result, RESULT.pack(await ring_file.fetch(caller, message)))
 
     async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
-        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
+        caller.can = message.can
         entered = await file.inode.payload.enter(caller, message)
         if entered.wait is None:
             result = entered.result | file.inode.payload.fetch_due(caller)
@@ -169,7 +169,7 @@ class RingFs:
         if message is None or wait is None:
             raise UringError(errno.EINVAL, "no enter of this thread is waiting")
         caller = self._host.caller(tid, uid, gid)
-        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
+        caller.can = message.can
         result = -errno.EINTR
         try:
             with file.inode.payload.interrupted_by_fetch(caller, wait):

@@ -22,7 +22,7 @@ from uringfs.errors import UringError
 from uringfs.fs import text
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
-from uringfs.ops.newfile import MAX_BATCH
+from uringfs.ops.deliveries import MAX_BATCH, entry_size
 from uringfs.ops.request import Attachment
 from uringfs.ops.rw import TextRead
 from uringfs.owners import Owners
@@ -86,7 +86,7 @@ class RingFile:
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         geometry = Geometry.of(message.entries, asked)
-        caller.fetches = bool(message.fetches & abi.URINGFS_ENTER_FETCHES)
+        caller.can = message.can
         check_user_rings(caller, geometry, asked)
         sqpoll.check(asked, caller, self._owners.find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
@@ -117,34 +117,33 @@ class RingFile:
         return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:
-        """URINGFS_CMD_FETCH: take what came of the last descriptors, hand out the next: how many, and a bit
-        if there are more."""
+        """URINGFS_CMD_FETCH: take what came of the last entries, hand out the next: how many, and a bit if
+        there are more."""
         deliveries = self._ready().deliveries
+        caller.can = message.can
+        size = entry_size(caller)
         if message.done > MAX_BATCH:
             raise UringError(errno.EINVAL)
         if message.done:
-            size = message.done * abi.DESCRIPTOR.size
-            await deliveries.report(caller, caller.memory.read(message.entries, size))
+            await deliveries.report(caller, caller.memory.read(message.entries, message.done * size))
         room = min(message.room, MAX_BATCH)
         if room:  # before anything is taken that could not be handed out
-            caller.memory.write(message.entries, bytes(room * abi.DESCRIPTOR.size))
+            caller.memory.write(message.entries, bytes(room * size))
         entries = await deliveries.fetch(caller, message.sock, room) if room else b""
         if entries:
             caller.memory.write(message.entries, entries)
-        return len(entries) // abi.DESCRIPTOR.size | (
-            abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0
-        )
+        return len(entries) // size | (abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0)
 
     def fetch_due(self, caller: Caller) -> int:
         """What an enter's result has to say about it."""
         deliveries = self._ready().deliveries
         # Whose process it is costs a read of /proc, on every enter: asked only if there is anything at all.
-        due = caller.fetches and deliveries.any() and deliveries.due(caller.group)
+        due = caller.can and deliveries.any() and deliveries.due(caller.group)
         return abi.URINGFS_RESULT_FETCH if due else 0
 
     def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:
         """A wait that ends when there is something to fetch."""
-        if not caller.fetches:
+        if not caller.can:
             return nullcontext()
         return self._ready().deliveries.interrupts(caller.group, wait.leave)
 

@@ -159,11 +159,15 @@ class Caller(Protocol):
     uid: int
     gid: int
     memory: Memory
-    fetches: bool
-    """It fetches new descriptors (URINGFS_ENTER_FETCHES)."""
+    can: int
+    """What its process does for requests: URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS."""
     @property
     def group(self) -> int:
         """The process it is a thread of. ESRCH."""
+
+    def pidfd(self, fd: int) -> tuple[int, bool]:
+        """The child whose pidfd that is, by its number in the caller's pid namespace (0: no child of the
+        caller's), and whether O_NONBLOCK is set. EBADF if it is no pidfd."""
 
     def actor(self) -> Actor:
         """Its identity, to be taken while it is blocked in its control write. ESRCH."""
@@ -258,11 +262,20 @@ class Poller(Protocol):
         """Wait until one of the events holds: the mask. Cancellable."""
 
 
+class Children(Protocol):
+    def watch(self, caller: Caller, which: int, number: int, options: int, fire: Callable[[], None]) -> Watch:
+        """Call fire() from the loop when waitid(2) with these arguments, called by the caller's process, might
+        find what it did not find when this began. At times it will not."""
+
+
 class Host(Protocol):
     """Finds callers, and watches them."""
 
     @property
     def timers(self) -> Timers: ...
+
+    @property
+    def children(self) -> Children: ...
 
     @property
     def poller(self) -> Poller: ...

@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
+from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
-from uringfs.host.fake_events import FakePoller, FakeTimers
+from uringfs.host.fake_events import FakeChildren, FakePoller, FakeTimers
 
 PAGE = 4096
 
@@ -448,11 +449,12 @@ class FakeThread:
         """Those that were made: (name, *args)."""
         self.sent: list[int] = []
         """Descriptors of ours that were sent to it."""
-        self.fetches = True
+        self.can = URINGFS_ENTER_FETCHES
         self.signals: list[int] = []
         self.advice: list[tuple[int, int, int]] = []
         """madvise(2): address, length, advice."""
         self.eventfds: dict[int, FakeEventFd] = {}
+        self.pidfds: dict[int, tuple[int, bool]] = {}
 
     def exit(self) -> None:
         self.memory.end()
@@ -467,8 +469,14 @@ class FakeCaller:
         self.uid = thread.uid
         self.gid = thread.gid
         self.memory = thread.memory
-        self.fetches = thread.fetches
+        self.can = thread.can
         self.group = thread.tid
+
+    def pidfd(self, fd: int) -> tuple[int, bool]:
+        try:
+            return self._thread.pidfds[fd]
+        except KeyError:
+            raise UringError(errno.EBADF) from None
 
     def actor(self) -> "FakeActor":
         if self._thread.exited.is_set():
@@ -572,6 +580,7 @@ class FakeHost:
         """What the descriptors are that its path system calls make."""
         self.timers = FakeTimers()
         self.poller = FakePoller(_description)
+        self.children = FakeChildren()
 
     def thread(self, tid: int, uid: int = 1000, gid: int = 1000) -> FakeThread:
         self.threads[tid] = thread = FakeThread(tid, uid, gid)

@@ -9,7 +9,7 @@ import trio
 
 from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from uringfs.errors import UringError
-from uringfs.host.base import File
+from uringfs.host.base import Caller, File
 from uringfs.host.timers import Heap, Timer
 
 NSEC = 1_000_000_000
@@ -117,3 +117,30 @@ class FakePoller:
 
     async def wait(self, file: File, events: int) -> int:
         raise AssertionError("no fake file's poll blocks")
+
+
+class FakeChildWatch:
+    def __init__(self, children: "FakeChildren", fire: Callable[[], None]) -> None:
+        self._children = children
+        self.fire = fire
+
+    def cancel(self) -> bool:
+        armed = self in self._children.watches
+        if armed:
+            self._children.watches.remove(self)
+        return armed
+
+
+class FakeChildren:
+    def __init__(self) -> None:
+        self.watches: list[FakeChildWatch] = []
+
+    def watch(
+        self, caller: Caller, which: int, number: int, options: int, fire: Callable[[], None]
+    ) -> FakeChildWatch:
+        self.watches.append(FakeChildWatch(self, fire))
+        return self.watches[-1]
+
+    def news(self) -> None:
+        for watch in tuple(self.watches):
+            watch.fire()

@@ -2,6 +2,7 @@
 
 import array
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from uringfs.errors import UringError
 from uringfs.host import advise, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import Memory, Name
+from uringfs.host.children import LocalChildren, child_number
 from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
@@ -43,7 +45,7 @@ class LocalCaller:
         self.uid = uid
         self.gid = gid
         self.memory: Memory = memory or VmMemory(tid)
-        self.fetches = False
+        self.can = 0
         self._group = 0
         self._actor: LocalActor | None = None
 
@@ -85,9 +87,21 @@ class LocalCaller:
                 caller._pidfd_now()
             except OSError as error:
                 raise UringError.of(error) from error
-            caller.fetches, caller._group, caller._actor = self.fetches, self._group, self._actor
+            caller.can, caller._group, caller._actor = self.can, self._group, self._actor
             self._detached = caller
         return self._detached
+
+    def pidfd(self, fd: int) -> tuple[int, bool]:
+        ours = self._getfd(fd)
+        try:
+            with open(f"/proc/self/fdinfo/{ours}") as fdinfo:
+                pid = next((int(line.split()[1]) for line in fdinfo if line.startswith("Pid:")), None)
+            if pid is None:
+                raise UringError(errno.EBADF, f"descriptor {fd} is no pidfd")
+            nonblock = bool(fcntl.fcntl(ours, fcntl.F_GETFL) & os.O_NONBLOCK)
+            return child_number(self.group, pid) if pid > 0 else 0, nonblock
+        finally:
+            os.close(ours)
 
     def limit_nofile(self) -> int:
         return limits.soft_limit(self.tid, resource.RLIMIT_NOFILE)
@@ -129,7 +143,7 @@ class LocalCaller:
         assert isinstance(self.memory, VmMemory | PinnedMemory)
         actor, uid, gid = credentials
         caller = LocalCaller(self._host, self.tid, uid, gid, self.memory)
-        caller.fetches, caller._group, caller._actor = self.fetches, self._group, actor
+        caller.can, caller._group, caller._actor = self.can, self._group, actor
         return caller
 
     def _pidfd_now(self) -> Pidfd:
@@ -175,6 +189,7 @@ class LocalHost:
         self.timers = LocalTimers()
         self._wakers = trio.CapacityLimiter(sharedmem.MAX_WAKERS)
         self.poller = LocalPoller()
+        self.children = LocalChildren(self.timers, self.poller, self.adopt)
         self.actors = ActorPool()
         self.pidfds = Pidfds()
 

@@ -12,7 +12,7 @@ from uringfs.ops.turns import Turns
 from uringfs.ring.ring import Ring
 
 if TYPE_CHECKING:
-    from uringfs.ops.newfile import Deliveries
+    from uringfs.ops.deliveries import Deliveries
     from uringfs.ops.request import Request
     from uringfs.ops.timeout import Timeouts
 

@@ -28,6 +28,7 @@ from uringfs.ops import (
     statx,
     sync,
     timeout,
+    waitid,
     xattr,
 )
 from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
@@ -61,6 +62,7 @@ SCM = "SCM_RIGHTS for clients that fetch, not multishot (docs/descriptors.md)"
 SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"
 FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
 
+WAITS = "for clients that fetch (docs/descriptors.md)"
 SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
 WOKEN = "threads in futex(2) itself only where the futex is in shared memory and not FUTEX2_PRIVATE"
 
@@ -116,7 +118,7 @@ TABLE = (
     Op(47, "SEND_ZC", send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(48, "SENDMSG_ZC", send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
     Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
-    Op(50, "WAITID", _unknown_prep, _unknown_issue, "refused", "only its parent can reap a child"),
+    Op(50, "WAITID", waitid.prep, waitid.issue, "full", WAITS),
     Op(51, "FUTEX_WAIT", futex.prep, futex.issue_wait, "partial", SEEN),
     Op(52, "FUTEX_WAKE", futex.prep, futex.issue_wake, "partial", WOKEN),
     Op(53, "FUTEX_WAITV", futex.prep_waitv, futex.issue_waitv, "partial", SEEN),

@@ -25,12 +25,17 @@ LAYOUTS = {
         "struct io_uring_getevents_arg",
         ["sigmask", "sigmask_sz", "", "ts"],  # pad, later min_wait_usec
     ),
+    "ENTRY": (
+        control.ENTRY,
+        "struct uringfs_descriptor",
+        ["id", "res", "what", "which", "options", "code", "pid", "uid", "status"],
+    ),
     "HEADER": (control.HEADER, "struct uringfs_hdr", ["cmd", "size"]),
 }
 # bodies behind struct uringfs_hdr; "": a member whose place follows from the others
 BODIES = {
     "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "can", "params"]),
-    "FETCH": (control.FETCH, "struct uringfs_fetch", ["result", "entries", "done", "room", "sock", "pad"]),
+    "FETCH": (control.FETCH, "struct uringfs_fetch", ["result", "entries", "done", "room", "sock", "can"]),
     "ENTER": (
         control.ENTER,
         "struct uringfs_enter",

@@ -181,7 +181,7 @@ async def test_an_open_is_cancelled_behind_its_fetch() -> None:
 
 async def test_a_client_that_does_not_fetch_changes_nothing() -> None:
     async with a_bench() as bench:
-        bench.thread.fetches = False
+        bench.thread.can = 0
         bench.thread.fds[5] = RegularFile(b"")
         await bench.submit(sqe("OPENAT", user_data=1), sqe("CLOSE", fd=5, addr=0, user_data=2))
         assert bench.client.results() == [(1, -errno.EOPNOTSUPP), (2, -errno.EOPNOTSUPP)]
