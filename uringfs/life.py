@@ -114,6 +114,8 @@ class RequestLife(RingContext):
             log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
             outcome = -errno.EIO
         if isinstance(outcome, int):
+            if request.link_timeout is not None:
+                timeout.queue_linked_timeout(request, waits=False)
             self.post(request, outcome)
             return
         if isinstance(outcome, Issue):
@@ -128,7 +130,7 @@ class RequestLife(RingContext):
             self._nursery.start_soon(self._run, request, outcome)
         self._issued.setdefault(request.sqe.user_data, {})[request] = None
         if request.link_timeout is not None:
-            timeout.queue_linked_timeout(request)
+            timeout.queue_linked_timeout(request, waits=True)
 
     def _perform(self, request: Request) -> Outcome:
         if request.attachment is not None:
@@ -170,8 +172,8 @@ class RequestLife(RingContext):
         self._unfinished -= 1
         self._let_go(request)
         if request.link_timeout is not None:
-            linked = timeout.disarm_linked_timeout(request)
-            self._next.append(partial(self.post, linked, -errno.ECANCELED, False))
+            linked, linked_res = timeout.disarm_linked_timeout(request)
+            self._next.append(partial(self.post, linked, linked_res, False))
         link, request.link = request.link, None
         if failed is None:
             failed = request.failed or (res < 0 and not (request.lenient and res != -errno.ECANCELED))

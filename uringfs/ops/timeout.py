@@ -33,12 +33,15 @@ TIMEOUT_FLAGS = (
     IORING_TIMEOUT_ABS | IORING_TIMEOUT_CLOCK_MASK | IORING_TIMEOUT_ETIME_SUCCESS | IORING_TIMEOUT_MULTISHOT
 )
 MANY_DEAD = 64
+GRACE = 5_000_000  # ns
+ISSUED_WHOLE = frozenset((3, 8, 17, 18, 19, 21, 24, 25, 28, 30, 33, 34, 35, 36, 37, 38, 39, 41, 42, 43, 44, 55))
+"""Opcodes that are tasks of ours, and of the kernel's one call: REQ_F_FORCE_ASYNC, or without waiting at all."""
 
 
 class Timeout:
     """struct io_timeout and io_timeout_data: what a TIMEOUT or LINK_TIMEOUT keeps."""
 
-    __slots__ = ("entry", "flags", "off", "repeats", "timer", "ts")
+    __slots__ = ("deadline", "entry", "flags", "off", "repeats", "timer", "ts")
 
     def __init__(self, flags: int, off: int, ts: int) -> None:
         self.flags = flags
@@ -47,13 +50,17 @@ class Timeout:
         """ns"""
         self.repeats = off if flags & IORING_TIMEOUT_MULTISHOT else 0
         self.timer: Timer | None = None
+        self.deadline = KTIME_MAX
+        """ns on its clock, once it has been started."""
         self.entry: Counted | None = None
 
-    def clock(self) -> int:
-        """io_timeout_get_clock()"""
+    def clock(self, flags: int) -> int:
+        """io_timeout_get_clock(), hrtimer_setup(): a relative timer does not care for the wall clock being set."""
         if self.flags & IORING_TIMEOUT_BOOTTIME:
             return time.CLOCK_BOOTTIME
-        return time.CLOCK_REALTIME if self.flags & IORING_TIMEOUT_REALTIME else time.CLOCK_MONOTONIC
+        if self.flags & IORING_TIMEOUT_REALTIME and flags & IORING_TIMEOUT_ABS:
+            return time.CLOCK_REALTIME
+        return time.CLOCK_MONOTONIC
 
 
 class Counted:
@@ -171,14 +178,13 @@ def _start(request: Request, flags: int) -> None:
     timeout.timer = _timer(request, flags, partial(_expired, request))
 
 
-def _timer(request: Request, flags: int, fire: "partial[None]") -> Timer:
+def _timer(request: Request, flags: int, fire: "partial[None]", grace: int = 0) -> Timer:
     timeout: Timeout = request.data
-    timers, clock, when = request.context.host.timers, timeout.clock(), timeout.ts
+    timers, clock, when = request.context.host.timers, timeout.clock(flags), timeout.ts
     if not flags & IORING_TIMEOUT_ABS:
-        # hrtimer_setup(): a relative timer does not care for the wall clock being set
-        clock = time.CLOCK_MONOTONIC if clock == time.CLOCK_REALTIME else clock
         when = min(when + timers.now(clock), KTIME_MAX)
-    return timers.at(clock, when, fire)
+    timeout.deadline = when
+    return timers.at(clock, when + grace, fire)
 
 
 def _stop(request: Request) -> bool:
@@ -266,21 +272,35 @@ def _update_linked(request: Request) -> None:
     found.data.timer = _timer(found, request.sqe.rw_flags, found.data.timer.fire)
 
 
-def queue_linked_timeout(head: Request) -> None:
-    """io_queue_linked_timeout(): the request has begun, and so does its race."""
+def queue_linked_timeout(head: Request, waits: bool) -> None:
+    """__io_issue_sqe(), io_queue_linked_timeout(): the request has been issued, from now on the timer runs. If
+    it has run out already and the request is complete, the kernel finds nothing to cancel, also where its
+    worker issues the whole request before there is a timer. What is ready but needs a task has time for it."""
     linked = head.link_timeout
     assert linked is not None
-    head.context.timeouts.links.setdefault(linked.sqe.user_data, {})[linked] = None
-    linked.data.timer = _timer(linked, linked.data.flags, partial(_link_expired, head))
+    timeout: Timeout = linked.data
+    late = timeout.ts <= (_now(linked) if timeout.flags & IORING_TIMEOUT_ABS else 0)
+    if late and (not waits or head.op.number in ISSUED_WHOLE):
+        timeout.deadline = 0
+    elif waits:
+        head.context.timeouts.links.setdefault(linked.sqe.user_data, {})[linked] = None
+        timeout.timer = _timer(linked, timeout.flags, partial(_link_expired, head), GRACE if late else 0)
 
 
-def disarm_linked_timeout(head: Request) -> Request:
-    """io_disarm_next(): the request was quicker, or never began."""
+def _now(request: Request) -> int:
+    return request.context.host.timers.now(request.data.clock(request.data.flags))
+
+
+def disarm_linked_timeout(head: Request) -> tuple[Request, int]:
+    """io_disarm_next(): the request was quicker, or never began. The LINK_TIMEOUT and its result, which is
+    ENOENT if it has run out meanwhile."""
     linked = _unlink(head)
-    if linked.data.timer is not None:
-        linked.data.timer.cancel()
-        linked.data.timer = None
-    return linked
+    timeout: Timeout = linked.data
+    if timeout.timer is not None:
+        timeout.timer.cancel()
+        timeout.timer = None
+    ran_out = timeout.deadline < KTIME_MAX and timeout.deadline <= _now(linked)
+    return linked, -errno.ENOENT if ran_out else -errno.ECANCELED
 
 
 def _unlink(head: Request) -> Request:

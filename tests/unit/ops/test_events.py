@@ -166,6 +166,23 @@ async def test_a_link_timeout_ends_a_read(bench: Bench, stream: Stream, mock_clo
     assert bytes(stream.data) == b"kept"
 
 
+async def test_a_link_timeout_that_has_run_out(bench: Bench, stream: Stream, mock_clock: MockClock) -> None:
+    """Against what is complete it finds nothing; what waits has a moment, then it is cancelled."""
+    at = timespec(bench, 0)
+    await bench.submit(nop(1, IOSQE_IO_LINK), link_timeout(at, 2, IOSQE_IO_LINK), nop(3))
+    assert bench.client.results() == [(1, 0), (2, ENOENT), (3, 0)]
+    await bench.submit(Sqe(200, IOSQE_IO_LINK, user_data=1), link_timeout(at, 2))  # never began
+    assert bench.client.results() == [(1, -errno.EINVAL), (2, CANCELED)]
+    await bench.submit(poll(3, 1, flags=IOSQE_IO_LINK), link_timeout(at, 2))
+    await wait_all_tasks_blocked()
+    assert bench.client.results() == []
+    mock_clock.jump(0.01)
+    await wait_all_tasks_blocked()
+    assert bench.client.results() == [(2, ETIME), (1, CANCELED)]
+    assert not bench.worker.pending
+    assert not bench.worker.timeouts.links
+
+
 async def test_polls_tell_what_holds(bench: Bench, stream: Stream) -> None:
     await bench.submit(poll(3, 1), poll(3, 2))
     assert bench.client.results() == []
