@@ -1,9 +1,10 @@
 """A mount that every user may use, the static probe, and root filesystems for containers."""
 
 import itertools
-import shutil
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,22 +44,30 @@ def mount(daemon: Mount) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """probe.c, static."""
-    out = tmp_path_factory.mktemp("probe")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the static programs are."""
+    out = tmp_path_factory.mktemp("programs")
     done = subprocess.run(["make", "-s", "-C", HERE, f"OUT={out}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return out / "probe"
+    return out
+
+
+@pytest.fixture(scope="session")
+def probe(programs: Path) -> Path:
+    """probe.c"""
+    return programs / "probe"
 
 
 @pytest.fixture
-def rootfs(tmp_path: Path, probe: Path) -> Iterator[Callable[[str], Path]]:
-    """Makes a root filesystem whose /etc/only-here has the given line; it goes with the test."""
+def scratch() -> Iterator[Path]:
+    """A directory that everybody may search, the root of a user namespace, too; it goes with the test."""
+    with tempfile.TemporaryDirectory(prefix="uringfs-containers-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.fixture
+def rootfs(scratch: Path, probe: Path) -> Callable[[str], Path]:
+    """Makes a root filesystem whose /etc/only-here has the given line."""
     numbers = itertools.count()
-
-    def make(only_here: str) -> Path:
-        return container.make_rootfs(tmp_path / f"root{next(numbers)}", probe, only_here)
-
-    yield make
-    for root in tmp_path.glob("root*"):
-        shutil.rmtree(root)
+    return lambda only_here: container.make_rootfs(scratch / f"root{next(numbers)}", probe, only_here)

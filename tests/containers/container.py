@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -41,10 +42,12 @@ def make_rootfs(root: Path, probe: Path, only_here: str) -> Path:
 class Container:
     """A running container: `with Container(...) as c`, stdin to feed, output when it has ended."""
 
-    def __init__(self, rootfs: Path, mount: Path, *program: str, user: str = "0:0") -> None:
+    def __init__(
+        self, rootfs: Path, mount: Path, *program: str, user: str = "0:0", options: Sequence[str] = ()
+    ) -> None:
         self.name = f"uringfs-test-{os.getpid()}-{next(_numbers)}"
         command = ["podman", *OPTIONS, *LIMITS, "--name", self.name, "--user", user]
-        self.command = [*command, "-v", f"{mount}:{INSIDE}", "--rootfs", str(rootfs), *program]
+        self.command = [*command, *options, "-v", f"{mount}:{INSIDE}", "--rootfs", str(rootfs), *program]
 
     def __enter__(self) -> "Container":
         pipe = subprocess.PIPE
@@ -76,9 +79,11 @@ class Container:
         return self.process.returncode, out, err
 
 
-def run(rootfs: Path, mount: Path, *program: str, user: str = "0:0", stdin: str = "") -> str:
+def run(
+    rootfs: Path, mount: Path, *program: str, user: str = "0:0", options: Sequence[str] = (), stdin: str = ""
+) -> str:
     """The output of a container that has to succeed."""
-    with Container(rootfs, mount, *program, user=user) as container:
+    with Container(rootfs, mount, *program, user=user, options=options) as container:
         status, out, err = container.finish(stdin)
     assert status == 0, out + err
     return out

@@ -4,6 +4,7 @@ oracle is the same process, doing the same with system calls."""
 import ctypes
 import errno
 import os
+import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -306,6 +307,45 @@ def test_in_a_user_namespace(mount: Mount, tree: Path) -> None:
 
     check(mount, become, body)
     assert ((tree / "made").stat().st_uid, (tree / "made").stat().st_gid) == (USER, GROUP)
+
+
+def test_helpers_stay_in_a_user_namespace(mount: Mount, tree: Path) -> None:
+    """Joining one takes a new process: not one for every call. What becomes of an idle one costs no call."""
+
+    def become() -> None:
+        must(libc.unshare(CLONE_NEWUSER))
+        Path("/proc/self/uid_map").write_text("0 0 1")
+
+    def body(paths: Paths) -> None:
+        assert paths.read(tree / "public") == b"public"
+        helpers = set(actors(mount))
+        for _ in range(20):
+            assert paths.read(tree / "public") == b"public"
+        assert set(actors(mount)) == helpers
+        for pid in helpers:
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: "Z (zombie)" in Path(f"/proc/{pid}/status").read_text(), "its end")
+        assert paths.read(tree / "public") == b"public"
+
+    check(mount, become, body)
+    check(mount, lambda: None, lambda paths: same(paths.read(tree / "public"), b"public"))
+
+
+def test_ids_are_told_as_a_user_namespace_knows_them(mount: Mount, tree: Path) -> None:
+    def become() -> None:
+        user()()
+        must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+        must(libc.unshare(CLONE_NEWUSER))
+        Path("/proc/self/uid_map").write_text(f"7 {USER} 1")
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        must(libc.syscall(126 if os.uname().machine == "x86_64" else 91, header, (ctypes.c_uint32 * 6)()))
+
+    def body(paths: Paths) -> None:
+        found = ctypes.create_string_buffer(256)
+        assert paths.call("STATX", tree / "user", off=ctypes.addressof(found), len=0x7FF) == 0
+        assert int.from_bytes(found.raw[20:24], "little") == (tree / "user").stat().st_uid == 7
+
+    check(mount, become, body)
 
 
 def test_in_a_user_namespace_where_nobody_is_mapped(mount: Mount, tree: Path) -> None:

@@ -13,7 +13,8 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,10 +54,17 @@ OPENS = ("openat", "openat2")
 Value = int | bytes | tuple[str, int]
 
 
+class _Unusable(Exception):
+    """The call was not made: the process has ended, or cannot become who it has to be."""
+
+
 class _Process:
     """One of them, and our end of its socket."""
 
     def __init__(self) -> None:
+        self.key: Hashable = None
+        """Identity.key of whom it is for: a user namespace is joined for good. None: for anybody."""
+        self.fresh = True
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._sock.setblocking(False)
         with theirs:
@@ -70,14 +78,20 @@ class _Process:
             )
 
     def ask(self, message: bytes, fds: Sequence[int]) -> None:
-        socket.send_fds(self._sock, [message], fds)
+        try:
+            socket.send_fds(self._sock, [message], fds)
+        except (BrokenPipeError, ConnectionError) as error:
+            raise _Unusable from error
 
     async def answer(self) -> tuple[int, bytes, list[int]]:
         await trio.lowlevel.wait_readable(self._sock)
         data, fds, _, _ = socket.recv_fds(self._sock, MAX_REPLY, 1)
         if not data:
-            raise UringError(errno.EPERM, "the caller's identity could not be assumed")
-        result, out = marshal.loads(data)
+            raise UringError(errno.EPERM, "the helper process has ended in the midst of a call")
+        answer = marshal.loads(data)
+        if answer is None:
+            raise _Unusable
+        result, out = answer
         return result, out, fds
 
     def end(self) -> None:
@@ -104,31 +118,48 @@ class ActorPool:
         """(result, out): a new descriptor of ours from an open. UringError; Cancelled ends the call."""
         makes_fd = name in OPENS
         message = marshal.dumps((tuple(identity.ids), SYSTEM_CALLS[name], tuple(args), makes_fd))
-        process = await self._take()
-        done = False
-        try:
-            process.ask(message, [*identity.fds, *fds])
-            result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
-            done = identity.user_namespace < 0
-        except OSError as error:
-            raise UringError.of(error) from error
-        finally:
-            self._put_back(process, done)
+        while True:
+            process = await self._take(identity.key)
+            fresh, process.fresh, done = process.fresh, False, False
+            try:
+                process.ask(message, [*identity.fds, *fds])
+                result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
+                process.key, done = identity.key, True
+                break
+            except _Unusable as error:
+                if fresh:
+                    raise UringError(errno.EPERM, "the caller's identity could not be assumed") from error
+            except OSError as error:
+                raise UringError.of(error) from error
+            finally:
+                self._put_back(process, done)
         if result < 0:
             raise UringError(-result)
         return made[0] if makes_fd else result, out
 
-    async def _take(self) -> _Process:
+    async def _take(self, key: Hashable) -> _Process:
         """An idle one, or a new one."""
         limit, patience = MAX_IDLE, PATIENCE
-        while not self._idle:
+        while (process := self._suitable(key)) is None:
             if self._count < limit:
                 return self._spawn()
+            if self._idle:  # for others
+                self._end(self._idle.pop(0))
+                continue
             with trio.move_on_after(patience) as scope:
                 await self._waiting.park()
             if scope.cancelled_caught:
                 limit, patience = MAX_PROCESSES, math.inf
-        return self._idle.pop()
+        self._idle.remove(process)
+        return process
+
+    def _suitable(self, key: Hashable) -> _Process | None:
+        """The one that was used last, of those for this identity, or for any."""
+        for wanted in (key, None):
+            for process in reversed(self._idle):
+                if process.key == wanted:
+                    return process
+        return None
 
     async def _answer(self, process: _Process, grace: float) -> tuple[int, bytes, list[int]]:
         try:
@@ -150,18 +181,24 @@ class ActorPool:
         return process
 
     def _put_back(self, process: _Process, reusable: bool) -> None:
-        if reusable and len(self._idle) < MAX_IDLE:
+        if reusable:
             if self._root < 0:
                 self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-            process.ask(marshal.dumps(None), [self._root])
+            with suppress(_Unusable):
+                process.ask(marshal.dumps(None), [self._root])
             self._idle.append(process)
+            if len(self._idle) > MAX_IDLE:
+                self._end(self._idle.pop(0))
         else:
-            process.end()
-            self._ending.append(process)
-            self._count -= 1
+            self._end(process)
+        self._waiting.unpark()
+
+    def _end(self, process: _Process) -> None:
+        process.end()
+        self._ending.append(process)
+        self._count -= 1
         # reaped by whoever comes next: a process that is being killed may take its time
         self._ending = [ending for ending in self._ending if not ending.ended()]
-        self._waiting.unpark()
 
     def close(self) -> None:
         for process in self._idle:
@@ -181,7 +218,8 @@ class Ids(NamedTuple):
     capabilities: int
     umask: int
     joins: bool
-    """Its capabilities are those of another user namespace, which has to be joined."""
+    """Another user namespace: its capabilities count there, and ids are told as it knows them
+    (from_kuid_munged()), so it has to be joined."""
 
 
 class Identity:
@@ -189,16 +227,16 @@ class Identity:
 
     def __init__(self, tid: int) -> None:
         self._fds: list[int] = []
-        self.user_namespace = -1
+        namespace = ""
         try:
             status = _status(tid)
             for link in ("root", "cwd"):
                 self._fds.append(os.open(f"/proc/{tid}/{link}", os.O_PATH | os.O_CLOEXEC))
             capabilities = int(status["CapEff"][0], 16)
-            foreign = os.readlink("/proc/self/ns/user") != os.readlink(f"/proc/{tid}/ns/user")
-            if foreign and capabilities:
-                self.user_namespace = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-                self._fds.append(self.user_namespace)
+            own = os.readlink("/proc/self/ns/user")
+            if own != os.readlink(f"/proc/{tid}/ns/user"):
+                self._fds.append(os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
+                namespace = os.readlink(f"/proc/self/fd/{self._fds[-1]}")
         except FileNotFoundError as error:
             raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
         except OSError as error:
@@ -209,8 +247,10 @@ class Identity:
             tuple(int(group) for group in status["Groups"]),
             capabilities,
             int(status["Umask"][0], 8),
-            self.user_namespace >= 0,
+            bool(namespace),
         )
+        self.key = (namespace, self.ids._replace(umask=0)) if namespace else None
+        """Who a process has to be for good to be this one; None: any process can, and go back."""
         self.pid, self.tid = status["NStgid"][-1].encode(), status["NSpid"][-1].encode()
         """Its ids in its own pid namespace."""
 

@@ -3,8 +3,9 @@ uringfs, and is run by host.actor with a socket as its standard input.
 
 A process and not a thread of the daemon: for /proc/self (and any link to it) is whoever resolves a path,
 and of itself the kernel hides nothing. This one has nothing to hide: no other client's descriptors are
-open in it, no other client's memory is mapped. It has one thread, so it can join a user namespace; it
-ends after that, for there is no way back. Any failure to take or put back an identity ends it, too.
+open in it, no other client's memory is mapped. It has one thread, so it can join a user namespace; from
+there is no way back, so it serves the same identity from then on. Any failure to take or put back an
+identity ends it.
 """
 
 import ctypes
@@ -23,6 +24,7 @@ SYS_CAPGET, SYS_CAPSET = (90, 91) if ARM else (125, 126)
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+ALL = (1 << 64) - 1
 MAX_MESSAGE = 1 << 18
 MAX_FDS = 8
 HEADER = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
@@ -71,10 +73,12 @@ class Actor:
     def assume(self, identity: tuple[Any, ...], fds: list[int]) -> None:
         """fds: root, working directory, and the user namespace to join, if any."""
         uid, gid, groups, capabilities, umask, joins = identity
-        os.fchdir(fds[0])
-        os.chroot(".")
+        self.enter(fds[0])
         os.fchdir(fds[1])
         os.umask(umask)
+        if self.joined:
+            set_effective(capabilities)
+            return
         setgroups(groups)
         # The effective ones, too: SO_PEERCRED shows them to the other end of an AF_UNIX socket. The real and
         # the saved ones stay: they lead back, and keep the caller from sending signals here.
@@ -90,6 +94,13 @@ class Actor:
         if libc.syscall(SYS_SETFSUID, -1) != uid and not joins:
             raise PermissionError
         die_with_parent()
+
+    def enter(self, root: int) -> None:
+        """Change the root. What has joined a user namespace has all capabilities there to take again."""
+        if self.joined:
+            set_effective(ALL)
+        os.fchdir(root)
+        os.chroot(".")
 
     def put_back(self) -> None:
         checked(libc.syscall(SYS_CAPSET, HEADER, self._own))
@@ -137,12 +148,15 @@ def serve(sock: socket.socket) -> None:
             return
         request = marshal.loads(data)
         if request is None:  # back to the daemon's root: nothing of a client's stays pinned
-            os.fchdir(fds[0])
-            os.chroot(".")
+            actor.enter(fds[0])
             close(fds)
             continue
         identity, number, args, makes_fd = request
-        actor.assume(identity, fds)
+        try:
+            actor.assume(identity, fds)
+        except OSError:
+            socket.send_fds(sock, [marshal.dumps(None)], [])
+            return
         result, out = perform(number, args, fds[3 if identity[-1] else 2 :])
         if not actor.joined:
             actor.put_back()
@@ -150,8 +164,6 @@ def serve(sock: socket.socket) -> None:
         passed = [result] if makes_fd and result >= 0 else []
         socket.send_fds(sock, [marshal.dumps((result, out))], passed)
         close(passed)
-        if actor.joined:
-            return
 
 
 if __name__ == "__main__":
