@@ -75,7 +75,7 @@ struct uringfs_enter {
 	uint32_t to_submit;    /* SQEs */
 	uint32_t min_complete; /* CQEs to wait for, with IORING_ENTER_GETEVENTS */
 	uint32_t flags;        /* IORING_ENTER_* */
-	uint32_t can;          /* URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS; or 0 */
+	uint32_t can;          /* URINGFS_ENTER_*; or 0 */
 	uint64_t arg;          /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
 	uint64_t argsz;        /* bytes at arg */
 };
@@ -125,6 +125,9 @@ struct uringfs_fetch {
 #define URINGFS_ENTER_FETCHES 1u
 #define URINGFS_ENTER_WAITS 2u
 #define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS)
+/* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
+ * and has a mask, the daemon stores it there, for the poll(2). */
+#define URINGFS_ENTER_MASK 4u
 /* In an enter's result, above the number: there are, or will be in a moment, descriptors to fetch. */
 #define URINGFS_RESULT_FETCH (1LL << 32)
 /* poll(2): there are descriptors to fetch; the wait of an enter, if it was one, goes on in another poll. */
@@ -362,6 +365,11 @@ static inline int uringfs_fetch(int fd)
 	return ret < 0 ? -1 : 0;
 }
 
+/* What the launcher takes out of the mask of a wait. */
+#ifndef URINGFS_WAIT_MASK
+#define URINGFS_WAIT_MASK(mask) (mask)
+#endif
+
 /* The kernel's own sigset size; a sigset_t of libc is larger. */
 #define URINGFS_SIGSET_SIZE 8
 
@@ -386,8 +394,11 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 				 const void *arg, size_t argsz)
 {
 	const int64_t unset = INT64_MIN;
-	volatile int64_t result = unset;
-	uint64_t all = ~(uint64_t)0, old = 0, mask;
+	struct {
+		volatile int64_t result;
+		uint64_t mask;
+	} answer = {unset, 0};
+	uint64_t all = ~(uint64_t)0, old = 0;
 	struct uringfs_enter m;
 	int waits = (flags & IORING_ENTER_GETEVENTS) && min_complete;
 	int ret;
@@ -395,20 +406,21 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 	memset(&m, 0, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_ENTER;
 	m.hdr.size = sizeof(m);
-	m.result = (uint64_t)(uintptr_t)&result;
+	m.result = (uint64_t)(uintptr_t)&answer;
 	m.to_submit = to_submit;
 	m.min_complete = min_complete;
 	m.flags = flags;
 	m.arg = (uint64_t)(uintptr_t)arg;
 	m.argsz = argsz;
-	m.can = URINGFS_CAN;
+	m.can = URINGFS_CAN | URINGFS_ENTER_MASK;
 	/* Signals stay pending from the write to the ppoll, else one in between would be missed. */
 	if (waits) {
 		all &= ~uringfs_ignored();
 		syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, URINGFS_SIGSET_SIZE);
+		answer.mask = old;
 	}
-	ret = uringfs_control(fd, &m, sizeof(m), &result);
-	if (ret >= 0 && result & URINGFS_RESULT_FETCH)
+	ret = uringfs_control(fd, &m, sizeof(m), &answer.result);
+	if (ret >= 0 && answer.result & URINGFS_RESULT_FETCH)
 		uringfs_fetch(fd);
 	if (!waits)
 		return ret;
@@ -417,35 +429,26 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 
 		pfd.fd = fd;
 		pfd.events = URINGFS_POLL_WAIT | URINGFS_POLL_FETCH;
-		mask = old;
-		if (arg && !(flags & IORING_ENTER_EXT_ARG)) {
-			memcpy(&mask, arg, sizeof(mask));
-		} else if (arg && !(flags & (1U << 6))) { /* EXT_ARG_REG: arg is no address */
-			uint64_t sigmask; /* io_uring_getevents_arg.sigmask, the first field */
-
-			memcpy(&sigmask, arg, sizeof(sigmask));
-			if (sigmask)
-				memcpy(&mask, (const void *)(uintptr_t)sigmask, sizeof(mask));
-		}
+		answer.mask = URINGFS_WAIT_MASK(answer.mask);
 		/* EINTR may come before the daemon has ended the wait: then the wait was not interrupted. */
 		do {
 			pfd.revents = 0;
-			ret = (int)syscall(SYS_ppoll, &pfd, 1, NULL, &mask, URINGFS_SIGSET_SIZE);
-			if (result == unset && ret > 0 && pfd.revents == URINGFS_POLL_FETCH &&
+			ret = (int)syscall(SYS_ppoll, &pfd, 1, NULL, &answer.mask, URINGFS_SIGSET_SIZE);
+			if (answer.result == unset && ret > 0 && pfd.revents == URINGFS_POLL_FETCH &&
 			    uringfs_fetch(fd) == 0)
 				continue;
 			if (ret >= 0 || errno != EINTR)
 				break;
-		} while (result == unset);
-		if (result == unset) {
+		} while (answer.result == unset);
+		if (answer.result == unset) {
 			if (ret >= 0)
 				errno = EIO; /* the daemon is gone */
 			ret = -1;
-		} else if (result < 0) {
-			errno = (int)-result;
+		} else if (answer.result < 0) {
+			errno = (int)-answer.result;
 			ret = -1;
 		} else {
-			ret = (int)result;
+			ret = (int)answer.result;
 		}
 	}
 	{

@@ -34,6 +34,8 @@ class CqWait:
         self._min_deadline = trio.current_time() + min_wait if min_wait else None
         self._done = trio.Event()
         self._closed = False
+        self.sigmask = b""
+        """Of the wait, if the call has one; it is the client's poll(2) that is told."""
         self.left = False
         """run() ended for the client to fetch descriptors, and has to be run again."""
 
@@ -52,11 +54,11 @@ class CqWait:
         min_events = min(min_events, ring.cq.entries)
         if ring.cq.ready() >= min_events:
             return None
-        if arg:
-            if argsz != KERNEL_SIGSET_SIZE:
-                raise UringError(errno.EINVAL, f"a sigset is {KERNEL_SIGSET_SIZE} bytes, not {argsz}")
-            caller.memory.read(arg, argsz)
-        return cls(ring, min_events, timeout, min_wait)
+        if arg and argsz != KERNEL_SIGSET_SIZE:
+            raise UringError(errno.EINVAL, f"a sigset is {KERNEL_SIGSET_SIZE} bytes, not {argsz}")
+        wait = cls(ring, min_events, timeout, min_wait)
+        wait.sigmask = caller.memory.read(arg, argsz) if arg else b""
+        return wait
 
     async def run(self) -> int:
         """0, -ETIME, or -EBADF once the ring is gone. Cancelled: the caller says interrupted()."""

@@ -33,13 +33,14 @@ static ssize_t control_write(int fd, const void *buf, size_t size, long long off
 #define mremap(old, old_size, size, flags, to) ((void *)raw_errno(RAW(SYS_mremap, old, old_size, size, flags, to)))
 #define munmap(addr, size) raw_errno(RAW(SYS_munmap, addr, size))
 #define syscall(...) raw_errno(RAW(__VA_ARGS__))
+/* A mask that blocks SIGSYS would make the next io_uring call of a handler deadly. */
+#define URINGFS_WAIT_MASK(mask) ((mask) & ~TRAP_SIGSYS_BIT)
 #include "../uringfs.h"
 
 /* Newer than some headers */
 #define SETUP_REGISTERED_FD_ONLY (1u << 15)
 #define FEAT_REG_REG_RING (1u << 13)
 #define ENTER_REGISTERED_RING (1u << 4)
-#define ENTER_EXT_ARG_REG (1u << 6)
 #define ENTER_KNOWN 0xffu /* of 6.18 */
 #define REGISTER_RING_FDS 20
 #define UNREGISTER_RING_FDS 21
@@ -161,23 +162,8 @@ long trap_setup(uint32_t entries, uintptr_t params)
 
 /* ---- enter ---- */
 
-/* A mask that blocks SIGSYS would make the next io_uring call of a handler deadly. */
-static uintptr_t without_sigsys(uintptr_t from, uint64_t *copy)
-{
-	if (!from || trap_copy_in(copy, from, sizeof(*copy)) < 0)
-		return from; /* EFAULT is the daemon's to say */
-	*copy &= ~TRAP_SIGSYS_BIT;
-	return (uintptr_t)copy;
-}
-
 long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, uintptr_t arg, size_t argsz)
 {
-	struct { /* struct io_uring_getevents_arg */
-		uint64_t sigmask;
-		uint32_t sigmask_sz, min_wait_usec;
-		uint64_t ts;
-	} ext;
-	uint64_t mask;
 	long ret;
 
 	if (flags & ~ENTER_KNOWN)
@@ -192,15 +178,6 @@ long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t
 	ret = trap_check_ring((int)fd);
 	if (ret < 0)
 		return ret;
-	if (flags & IORING_ENTER_GETEVENTS && arg) {
-		if (!(flags & (IORING_ENTER_EXT_ARG | ENTER_EXT_ARG_REG))) {
-			arg = without_sigsys(arg, &mask);
-		} else if (!(flags & ENTER_EXT_ARG_REG) && argsz == sizeof(ext) &&
-			   trap_copy_in(&ext, arg, sizeof(ext)) == 0 && ext.sigmask) {
-			ext.sigmask = without_sigsys(ext.sigmask, &mask);
-			arg = (uintptr_t)&ext;
-		}
-	}
 	return result_of(uringfs_enter2((int)fd, to_submit, min_complete, flags, (void *)arg, argsz));
 }
 

@@ -234,3 +234,44 @@ TEST(regions_of_the_rings_that_are_refused)
 	rd = good;
 	EXPECT_EQ(add_region(&r, &rd, 1), 0);
 }
+
+static volatile sig_atomic_t caught;
+
+static void count(int sig)
+{
+	(void)sig;
+	caught++;
+}
+
+/* io_uring_reg_wait.sigmask: as that of io_uring_getevents_arg. */
+TEST(registered_signal_masks)
+{
+	struct ring r;
+	struct reg_wait *w = wait_region(&r);
+	uint64_t none = 0, usr1 = 1ULL << (SIGUSR1 - 1);
+	sigset_t set, after;
+
+	on_signal(SIGUSR1, count, 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	OK(sigprocmask(SIG_BLOCK, &set, NULL));
+	OK(raise(SIGUSR1));
+	w[0] = (struct reg_wait){.nsec = 20000000, .flags = 1};
+	EXPECT_EQ(wait_at(&r, 1, 0, sizeof(*w)), -ETIME); /* without a mask the thread's own counts */
+	EXPECT_EQ(caught, 0);
+	w[1] = (struct reg_wait){.sec = 1000, .flags = 1, .sigmask = (uintptr_t)&none, .sigmask_size = 8};
+	EXPECT_EQ(wait_at(&r, 1, sizeof(*w), sizeof(*w)), -EINTR);
+	EXPECT_EQ(caught, 1);
+	OK(sigprocmask(SIG_SETMASK, NULL, &after));
+	EXPECT_EQ(sigismember(&after, SIGUSR1), 1);
+	OK(sigprocmask(SIG_UNBLOCK, &set, NULL));
+	w[1].sigmask = (uintptr_t)&usr1;
+	w[1].sec = 0;
+	w[1].nsec = 20000000;
+	EXPECT_EQ(wait_at(&r, 1, sizeof(*w), sizeof(*w)), -ETIME);
+	w[1].sigmask_size = 4;
+	EXPECT_EQ(wait_at(&r, 1, sizeof(*w), sizeof(*w)), -EINVAL);
+	w[1].sigmask_size = 8;
+	w[1].sigmask = 8;
+	EXPECT_EQ(wait_at(&r, 1, sizeof(*w), sizeof(*w)), -EFAULT);
+}

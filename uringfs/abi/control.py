@@ -75,6 +75,7 @@ URINGFS_CMD_REGISTER = _iow(3, REGISTER)
 URINGFS_CMD_FETCH = _iow(4, FETCH)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
+URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
 URINGFS_POLL_FETCH = 0x2  # POLLPRI: the same, for who waits
 URINGFS_DESCRIPTOR_NEW = 1 << 0

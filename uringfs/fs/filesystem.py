@@ -159,6 +159,8 @@ class RingFs:
             result = entered.result | file.inode.payload.fetch_due(caller)
             caller.memory.write(message.result, RESULT.pack(result))
             return
+        if message.can & abi.URINGFS_ENTER_MASK and entered.wait.sigmask:
+            caller.memory.write(message.result + RESULT.size, entered.wait.sigmask)
         file.waits[caller.tid] = (message, entered.result, entered.wait)
         raise UringError(errno.EINPROGRESS)
 

@@ -119,7 +119,7 @@ ENTER_FLAGS = (
     Flag(IORING_ENTER_EXT_ARG, "full"),
     Flag(IORING_ENTER_REGISTERED_RING, "full", "asserts that this thread has registered the ring"),
     Flag(IORING_ENTER_ABS_TIMER, "full"),
-    Flag(IORING_ENTER_EXT_ARG_REG, "partial", "uringfs_enter2() does not use the sigmask"),
+    Flag(IORING_ENTER_EXT_ARG_REG, "full"),
     Flag(IORING_ENTER_NO_IOWAIT, "full", "who waits here is never counted as waiting for I/O"),
 )
 # fmt: on
