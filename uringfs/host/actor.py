@@ -22,6 +22,7 @@ import trio
 
 from uringfs.errors import UringError
 from uringfs.host.base import File, Name, Out
+from uringfs.host.procfs import status
 
 MAX_PROCESSES = 64
 MAX_IDLE = 4
@@ -229,10 +230,10 @@ class Identity:
         self._fds: list[int] = []
         namespace = ""
         try:
-            status = _status(tid)
+            fields = status(tid)
             for link in ("root", "cwd"):
                 self._fds.append(os.open(f"/proc/{tid}/{link}", os.O_PATH | os.O_CLOEXEC))
-            capabilities = int(status["CapEff"][0], 16)
+            capabilities = int(fields["CapEff"][0], 16)
             own = os.readlink("/proc/self/ns/user")
             if own != os.readlink(f"/proc/{tid}/ns/user"):
                 self._fds.append(os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
@@ -242,16 +243,16 @@ class Identity:
         except OSError as error:
             raise UringError.of(error) from error
         self.ids = Ids(
-            int(status["Uid"][3]),
-            int(status["Gid"][3]),
-            tuple(int(group) for group in status["Groups"]),
+            int(fields["Uid"][3]),
+            int(fields["Gid"][3]),
+            tuple(int(group) for group in fields["Groups"]),
             capabilities,
-            int(status["Umask"][0], 8),
+            int(fields["Umask"][0], 8),
             bool(namespace),
         )
         self.key = (namespace, self.ids._replace(umask=0)) if namespace else None
         """Who a process has to be for good to be this one; None: any process can, and go back."""
-        self.pid, self.tid = status["NStgid"][-1].encode(), status["NSpid"][-1].encode()
+        self.pid, self.tid = fields["NStgid"][-1].encode(), fields["NSpid"][-1].encode()
         """Its ids in its own pid namespace."""
 
     @property
@@ -271,15 +272,6 @@ class Identity:
     def __del__(self) -> None:
         for fd in self._fds:
             os.close(fd)
-
-
-def _status(tid: int) -> dict[str, list[str]]:
-    fields = {}
-    with open(f"/proc/{tid}/status") as status:
-        for line in status:
-            name, _, value = line.partition(":")
-            fields[name] = value.split()
-    return fields
 
 
 class LocalActor:

@@ -15,6 +15,7 @@ from uringfs import native
 from uringfs.abi.events import EPOLLIN
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File, Poller, Timer, Timers, Watch
+from uringfs.host.procfs import status
 
 FIRST_LOOK, LAST_LOOK = 1_000_000, 20_000_000
 """ns between two looks: at the beginning, and at most."""
@@ -23,15 +24,6 @@ SHARE = 50
 STOPS = os.WSTOPPED | os.WCONTINUED
 LISTED = os.path.exists("/proc/thread-self/children")
 """CONFIG_PROC_CHILDREN: without it every look may be news."""
-
-
-def status(pid: int) -> dict[str, str]:
-    """/proc/PID/status, empty once the process is gone."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as lines:
-            return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    except OSError:
-        return {}
 
 
 def children(group: int) -> set[int]:
@@ -44,23 +36,35 @@ def children(group: int) -> set[int]:
     return found
 
 
-def _local(pid: int, level: int) -> int:
-    """A child's number in its parent's pid namespace, `level` below ours."""
-    numbers = status(pid).get("NSpid", "").split()
-    return int(numbers[level]) if level < len(numbers) else 0
+def _fields(pid: int) -> dict[str, list[str]]:
+    """procfs.status(), empty once the process is gone."""
+    with suppress(OSError):
+        return status(pid)
+    return {}
 
 
 def _level(group: int) -> int:
-    return max(len(status(group).get("NSpid", "").split()) - 1, 0)
+    """How far its pid namespace is below ours."""
+    return max(len(_fields(group).get("NSpid", ())) - 1, 0)
 
 
 def child_number(group: int, pid: int) -> int:
     """The number by which that process knows its child, or whom it traces; 0 for anybody else."""
-    lines = status(pid)
-    tracer = int(lines.get("TracerPid", 0))
-    if int(lines.get("PPid", 0)) != group and not (tracer and os.path.exists(f"/proc/{group}/task/{tracer}")):
+    fields = _fields(pid)
+    parent, tracer = int(fields.get("PPid", "0")[0]), int(fields.get("TracerPid", "0")[0])
+    if parent != group and not (tracer and os.path.exists(f"/proc/{group}/task/{tracer}")):
         return 0
-    return _local(pid, _level(group))
+    numbers, level = fields["NSpid"], _level(group)
+    return int(numbers[level]) if level < len(numbers) else 0
+
+
+class End:
+    """The end of one child, for all who wait for it: one pidfd, one watch."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.watch: Watch | None = None
+        self.listeners: dict[ChildWatch, None] = {}
 
 
 class ChildWatch:
@@ -75,8 +79,8 @@ class ChildWatch:
         self._stops = bool(options & STOPS)
         self._fire = fire
         self._level = _level(group)
-        self._ends: dict[int, tuple[File, Watch] | None] = {}
-        """None: it has ended, and that was told."""
+        self._ends: dict[int, bool] = {}
+        """The children that are known; False: the end has been told, or cannot be watched for."""
         self._pause = FIRST_LOOK
         self._looks = 0
         self._timer: Timer | None = None
@@ -106,38 +110,32 @@ class ChildWatch:
     def _pids(self) -> set[int]:
         if not self._number:
             return children(self._group)
+        if self._ends:
+            return set(self._ends)
         candidates = children(self._group) if self._level else {self._number}
-        found = (pid for pid in candidates if child_number(self._group, pid) == self._number)
-        return set(self._ends) or set(found)
+        return {pid for pid in candidates if child_number(self._group, pid) == self._number}
 
     def _trace(self, pid: int) -> Hashable:
-        if not self._stops:
+        if self._ends[pid] and not self._stops:
             return None
-        lines = status(pid)
-        return lines.get("State"), lines.get("voluntary_ctxt_switches")
+        fields = _fields(pid)
+        return tuple(fields.get("State", ())), self._stops and tuple(fields.get("voluntary_ctxt_switches", ()))
 
     def _keep(self, pids: set[int]) -> None:
         """Watch for the ends of these, and no others."""
         for pid in set(self._ends) - pids:
-            self._forget(pid)
             del self._ends[pid]
+            self._owner.leave(pid, self)
         for pid in pids - set(self._ends):
-            self._ends[pid] = self._owner.end_of(pid, partial(self._ended, pid))
+            self._ends[pid] = self._owner.join(pid, self)
 
-    def _forget(self, pid: int) -> None:
-        watched = self._ends[pid]
-        if watched is not None:
-            file, watch = watched
-            watch.cancel()
-            file.close()
-
-    def _ended(self, pid: int, _: int) -> None:
-        self._forget(pid)
-        self._ends[pid] = None
-        self._fire()
+    def ended(self, pid: int) -> None:
+        if pid in self._ends:  # it may have been cancelled by another that was told first
+            self._ends[pid] = False
+            self._fire()
 
     def _look_later(self, cost: int) -> None:
-        if self._number and self._ends and not self._stops:
+        if self._number and self._ends and all(self._ends.values()) and not self._stops:
             return  # its end is all there is to see
         timers = self._owner.timers
         pause = max(self._pause, SHARE * cost * self._owner.watches)
@@ -159,20 +157,44 @@ class LocalChildren:
     def __init__(self, timers: Timers, poller: Poller, adopt: Callable[[int], File]) -> None:
         self.timers = timers
         self.watches = 0
+        self._ends: dict[int, End] = {}
         self._poller = poller
         self._adopt = adopt
 
     def watch(self, caller: Caller, which: int, number: int, options: int, fire: Callable[[], None]) -> ChildWatch:
         return ChildWatch(self, caller.group, which, number, options, fire)
 
-    def end_of(self, pid: int, fire: Callable[[int], None]) -> tuple[File, Watch] | None:
-        """None for one that is gone."""
-        try:
-            file = self._adopt(native.pidfd_open(pid, 0))
-        except OSError:
-            return None
-        try:
-            return file, self._poller.watch(file, EPOLLIN, fire)
-        except UringError:
-            file.close()
-            return None
+    def join(self, pid: int, watch: ChildWatch) -> bool:
+        """Tell it of that child's end. False: there are no descriptors for it, or the child is gone."""
+        end = self._ends.get(pid)
+        if end is None:
+            try:
+                end = End(self._adopt(native.pidfd_open(pid, 0)))
+            except OSError:
+                return False
+            try:
+                end.watch = self._poller.watch(end.file, EPOLLIN, partial(self._ended, pid))
+            except UringError:
+                end.file.close()
+                return False
+            self._ends[pid] = end
+        end.listeners[watch] = None
+        return True
+
+    def leave(self, pid: int, watch: ChildWatch) -> None:
+        end = self._ends.get(pid)
+        if end is not None and watch in end.listeners:
+            del end.listeners[watch]
+            if not end.listeners:
+                self._close(pid)
+
+    def _ended(self, pid: int, _: int) -> None:
+        for watch in self._close(pid):
+            watch.ended(pid)
+
+    def _close(self, pid: int) -> tuple[ChildWatch, ...]:
+        end = self._ends.pop(pid)
+        assert end.watch is not None
+        end.watch.cancel()
+        end.file.close()
+        return tuple(end.listeners)

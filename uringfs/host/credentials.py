@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from uringfs.host.procfs import status
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _ARM = platform.machine() == "aarch64"
 _SYS_SETGROUPS, _SYS_SETFSUID, _SYS_SETFSGID = (159, 151, 152) if _ARM else (116, 122, 123)
@@ -31,11 +33,7 @@ class Credentials:
     @classmethod
     def of(cls, tid: int) -> "Credentials":
         """Those of a thread now (/proc/TID/status). ESRCH."""
-        fields = {}
-        with open(f"/proc/{tid}/status") as status:
-            for line in status:
-                name, _, value = line.partition(":")
-                fields[name] = value.split()
+        fields = status(tid)
         # Capabilities of a user namespace that is not ours count for nothing here.
         here = os.readlink("/proc/self/ns/user") == os.readlink(f"/proc/{tid}/ns/user")
         return cls(

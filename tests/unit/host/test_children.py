@@ -1,16 +1,19 @@
 """News of real children of this process: ends as they happen, stops and births by their traces."""
 
+import errno
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from uringfs.host.children import ChildWatch, child_number, children
+from uringfs.host.base import File
+from uringfs.host.children import ChildWatch, LocalChildren, child_number, children
 from uringfs.host.local import LocalHost
 
 WEXITED, STOPS = os.WEXITED, os.WSTOPPED | os.WCONTINUED
@@ -112,12 +115,46 @@ async def test_a_sleeping_child_is_no_news(child: int, autojump_clock: MockClock
 
 async def test_descriptors_go(child: int) -> None:
     here = Here()
+    here.watch(os.P_PID, child).cancel()  # the poller has what it keeps
     before = len(os.listdir("/proc/self/fd"))
     watches = [here.watch(os.P_PID, child) for _ in range(20)]
-    assert len(os.listdir("/proc/self/fd")) >= before + 20
+    assert len(os.listdir("/proc/self/fd")) == before + 1  # one for all
     for watch in watches:
         watch.cancel()
-    assert len(os.listdir("/proc/self/fd")) <= before + 2  # the poller's own
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_without_descriptors_an_end_is_looked_for(child: int) -> None:
+    def adopt(fd: int) -> File:
+        os.close(fd)
+        raise OSError(errno.EMFILE, "no descriptor is free")
+
+    here = Here()
+    here.host.children = LocalChildren(here.host.timers, here.host.poller, adopt)
+    watch = here.watch(os.P_PID, child)
+    os.kill(child, signal.SIGKILL)
+    await here.until(WEXITED, child)
+    watch.cancel()
+
+
+async def test_one_that_is_told_cancels_the_others(child: int) -> None:
+    here, told = Here(), list[int]()
+    watches: list[ChildWatch] = []
+
+    def tell(number: int) -> None:
+        told.append(number)
+        watches[1 - number].cancel()
+
+    for number in (0, 1):
+        fire = partial(tell, number)
+        watches.append(here.host.children.watch(here.caller, os.P_PID, child, WEXITED, fire))
+    os.kill(child, signal.SIGKILL)
+    with trio.fail_after(20):
+        while not told:
+            await trio.sleep(0)
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == [0]
+    watches[0].cancel()
 
 
 def test_who_is_a_child(child: int) -> None:
