@@ -77,6 +77,7 @@ int sqe_held(struct io_uring_sqe *s, uint64_t taken);
 void sqe_link_timeout(struct io_uring_sqe *s, bool soon);
 uint64_t an_hour(void); /* addresses of times */
 uint64_t a_moment(void);
+uint64_t small_number(void); /* of the 8 bytes of a number */
 
 /* ---- the run ---- */
 
@@ -97,10 +98,12 @@ struct request {
 	bool posted; /* the last CQE is there */
 	bool held;   /* pends until another request or step ends it */
 	int obj;     /* what it waits for then, or OBJ_NONE */
+	bool triggered; /* in this step: another event might not have a CQE of its own */
 };
 extern struct request requests[];
 extern unsigned nr_requests;
 void run_released(struct request *h); /* what was queued last ends it */
+void run_triggered(struct request *h); /* what was queued last gives it a CQE, and it goes on */
 
 /* ---- steps ---- */
 

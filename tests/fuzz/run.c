@@ -6,6 +6,7 @@
 
 enum { MAX_REQUESTS = 4096, POSITIONS = 8192 };
 #define WAIT_S 4
+#define DEADLINE 10
 
 struct chain {
 	unsigned first, n;
@@ -23,12 +24,6 @@ static unsigned nr_cqes;
 static struct ring *r;
 static bool verbose;
 static unsigned current, serial;
-
-void run_start(struct ring *ring, bool verbose_)
-{
-	r = ring;
-	verbose = verbose_;
-}
 
 void run_step(unsigned step)
 {
@@ -87,6 +82,12 @@ struct request *run_add(const struct io_uring_sqe *s, unsigned n, bool cuttable)
 void run_released(struct request *h)
 {
 	h->held = false;
+	chains[h->chain].end = r->tail;
+}
+
+void run_triggered(struct request *h)
+{
+	h->triggered = true;
 	chains[h->chain].end = r->tail;
 }
 
@@ -174,8 +175,11 @@ void run_enter(void)
 	say("enter %u of %u: %d", to_submit, queued, ret);
 }
 
-static void stuck(void)
+/* Also when time is up: in a wait for more than comes. */
+static void stuck(int sig)
 {
+	(void)sig;
+	run_reap(UINT32_MAX);
 	for (unsigned i = 0; i < nr_chains; i++)
 		for (unsigned j = chains[i].first; missing(&chains[i]) && j < chains[i].first + chains[i].n; j++)
 			if (!requests[j].posted)
@@ -183,6 +187,14 @@ static void stuck(void)
 				    requests[j].sqe.opcode);
 	run_trace();
 	FAIL("requests do not complete");
+}
+
+void run_start(struct ring *ring, bool verbose_)
+{
+	r = ring;
+	verbose = verbose_;
+	on_signal(SIGALRM, stuck, SA_NODEFER);
+	alarm(DEADLINE);
 }
 
 void run_quiesce(void)
@@ -202,7 +214,7 @@ void run_quiesce(void)
 			return;
 		ret = sys_enter(r->fd, 0, left != 0, GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
 		if (ret == -ETIME)
-			stuck();
+			stuck(0);
 		EXPECT_EQ(ret, 0);
 	}
 }

@@ -549,6 +549,13 @@ uint64_t an_hour(void)
 	return address(&hour);
 }
 
+uint64_t small_number(void)
+{
+	static const uint64_t number = 3;
+
+	return address(&number);
+}
+
 uint64_t a_moment(void)
 {
 	return address(&moment);
