@@ -26,6 +26,7 @@ setup(
                 "uringfs/native/atomics.c",
                 "uringfs/native/process.c",
                 "uringfs/native/socket.c",
+                "uringfs/native/epoll.c",
             ],
             depends=["uringfs/native/native.h", "uringfs/native/fusewire.h"],
             extra_compile_args=[

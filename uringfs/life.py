@@ -82,6 +82,7 @@ class RequestLife(RingContext):
             request.flags &= ~IOSQE_IO_HARDLINK
             self.post(request, request.res)
         elif drains:
+            _force_async(request)
             self._unfinished -= _length(request)
             self._deferred.append(request)
             self._go_on()
@@ -332,6 +333,13 @@ class RequestLife(RingContext):
         for request in tuple(self.pending):
             if request.attachment is None:
                 self.cancel(request)
+
+
+def _force_async(request: Request | None) -> None:
+    """io_init_req(): what drains, or is behind it, is io-wq's."""
+    while request is not None:
+        request.flags |= IOSQE_ASYNC
+        request = request.link
 
 
 def _length(request: Request) -> int:

@@ -299,6 +299,33 @@ TEST(a_chain_of_names)
 	note_mode("d/t");
 }
 
+/* What is wrong first is said: the names are looked up in their order, each from its directory. */
+TEST(order_of_checks)
+{
+	static const int ops[] = {IORING_OP_RENAMEAT, IORING_OP_LINKAT, IORING_OP_SYMLINKAT};
+	static const char *const names[] = {"a", "none/a", "/none/a", "d", "b/"};
+	static const unsigned flags[] = {0, RENAME_NOREPLACE, 0x4000};
+	struct ring r;
+
+	enter_scratch();
+	put_file("a", "a", 1);
+	OK(mkdir("d", 0755));
+	ring_init(&r, 8, 0);
+	for (unsigned op = 0; op < 3; op++)
+		for (unsigned i = 0; i < 5 * 5 * 3 * 3; i++) {
+			int dfds[] = {AT_FDCWD, -1, 9999}; /* a good one at most once: nothing may succeed */
+			int first = dfds[i % 3], second = op == 2 ? 0 : dfds[i % 3 ? i / 3 % 3 : 1 + i / 3 % 2];
+			unsigned flag = op == 2 ? 0 : flags[i / 9 % 3];
+			struct io_uring_sqe sqe = names_sqe(ops[op], first, names[i % 5], second, names[i / 5 % 5], flag);
+
+			if (op == 2 && first == AT_FDCWD)
+				continue;
+			run_sqe(&r, &sqe);
+		}
+	run_mkdir(&r, 9999, "none/a", 0755);
+	run_unlink(&r, 9999, "a", AT_REMOVEDIR);
+}
+
 TEST(failures_break_no_links)
 {
 	static const int ops[] = {IORING_OP_RENAMEAT, IORING_OP_UNLINKAT, IORING_OP_MKDIRAT, IORING_OP_SYMLINKAT,

@@ -290,3 +290,21 @@ TEST(into_the_sqe_array)
 	ring_nop(&r, 1);
 	EXPECT_EQ(ring_submit(&r), 1);
 }
+
+/* eventfd_read(), timerfd_read_iter(): what cannot be stored is gone, unlike a pipe's. */
+TEST(a_number_that_cannot_be_stored_is_gone)
+{
+	char *hole = map_then_hole(1);
+	void *const bad[] = {NULL, hole + PAGE, hole + PAGE - 3};
+	int event = (int)OK(syscall(SYS_eventfd2, 0, O_NONBLOCK));
+	uint64_t number = 5;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		EXPECT_EQ(OK(write(event, &number, 8)), 8);
+		EXPECT_EQ(run_read(&r, event, bad[i], 8, 0), -EFAULT);
+		EXPECT_EQ(read(event, &number, 8), -1);
+		run_read(&r, event, bad[i], 7, 0);
+	}
+}

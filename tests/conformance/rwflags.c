@@ -198,6 +198,46 @@ TEST(nowait_where_it_is_not_known)
 	flagged(&r, GET, proc, RWF_NOWAIT);
 }
 
+static void nowait_at(struct ring *r, int op, int fd, uint64_t off, uint8_t flags)
+{
+	struct io_uring_sqe sqe = rw_sqe(op, fd, 16, RWF_NOWAIT);
+
+	sqe.off = off;
+	sqe.flags = flags;
+	run_sqe(r, &sqe);
+	note("position %lld", (long long)lseek(fd, 0, SEEK_CUR));
+}
+
+/* io-wq waits: it takes no notice, but where it polls. */
+TEST(nowait_in_a_worker)
+{
+	static const uint8_t flags[] = {0, IOSQE_ASYNC, IOSQE_IO_DRAIN};
+	static const char *const dirs[] = {"/tmp", "/dev/shm"};
+	int p[2];
+	struct ring r;
+
+	OK(pipe(p));
+	ring_init(&r, 4, 0);
+	for (int i = 0; i < 2; i++) {
+		int file = file_in(dirs[i]);
+
+		OK(lseek(file, 100, SEEK_SET));
+		for (int j = 0; j < 3; j++) {
+			nowait_at(&r, PUT, file, 0, flags[j]);
+			nowait_at(&r, PUT, file, (uint64_t)-1, flags[j]);
+			nowait_at(&r, GET, file, 0, flags[j]);
+			nowait_at(&r, GET, file, (uint64_t)-1, flags[j]);
+		}
+		note("size %lld", (long long)lseek(file, 0, SEEK_END));
+	}
+	for (int j = 0; j < 3; j++) {
+		struct io_uring_sqe sqe = rw_sqe(GET, p[0], 16, RWF_NOWAIT);
+
+		sqe.flags = flags[j];
+		EXPECT_EQ(run_sqe(&r, &sqe), -EAGAIN);
+	}
+}
+
 TEST(nosignal_on_a_broken_pipe)
 {
 	int p[2];

@@ -350,3 +350,18 @@ TEST(a_waiting_write_times_out)
 {
 	cancelled(0, true);
 }
+
+/* eventfd_write(): the size, then the number. */
+TEST(a_number_that_cannot_be_read)
+{
+	static const unsigned sizes[] = {0, 7, 8, 9, 16};
+	char *hole = map_then_hole(1);
+	void *const bad[] = {NULL, hole + PAGE, hole + PAGE - 3};
+	int event = (int)OK(syscall(SYS_eventfd2, 0, 0));
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned j = 0; j < 5; j++)
+			put(&r, event, bad[i], sizes[j], 0);
+}

@@ -3,6 +3,8 @@
 Sources: include/uapi/linux/io_uring.h, eventpoll.h, futex.h, wait.h.
 """
 
+import os
+
 # sqe->timeout_flags
 IORING_TIMEOUT_ABS = 1 << 0
 IORING_TIMEOUT_UPDATE = 1 << 1
@@ -57,3 +59,5 @@ IORING_OP_LINK_TIMEOUT = 15
 IORING_OP_WAITID = 50
 IORING_OP_FUTEX_WAIT = 51
 IORING_OP_FUTEX_WAITV = 53
+EPOLL_EVENT_SIZE = 12 if os.uname().machine == "x86_64" else 16
+"""struct epoll_event, packed on x86-64."""

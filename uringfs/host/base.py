@@ -60,6 +60,8 @@ class File(Protocol):
 
     streaming: bool
     """No position of its own (pipe, socket, tty): data read is gone, an offset is ignored."""
+    counter: bool
+    """A stream that keeps no data for a second try: an eventfd, a timerfd; no pipe, no socket."""
     nonblock: bool
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
@@ -84,6 +86,12 @@ class File(Protocol):
 
     def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
         """pwritev2(2) with RWF_NOWAIT; EAGAIN when it would block."""
+
+    def knows_nowait(self) -> bool:
+        """FMODE_NOWAIT: without it RWF_NOWAIT is EOPNOTSUPP (kiocb_set_rw_flags())."""
+
+    def write_fault(self, size: int) -> int:
+        """The errno of a write of so many bytes when not all of them can be read."""
 
     async def write(
         self,

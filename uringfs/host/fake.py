@@ -290,6 +290,7 @@ class FakeFile:
         self._users = 1
         self.inode = 0
         self.streaming = description.streaming
+        self.counter = False
         self.nonblock = description.nonblock
         self.nowait = True
         self.refused = description.refused
@@ -315,6 +316,12 @@ class FakeFile:
         if not description.room():
             raise UringError(errno.EAGAIN)
         return description.store(data, offset)
+
+    def knows_nowait(self) -> bool:
+        return True
+
+    def write_fault(self, size: int) -> int:
+        return errno.EFAULT
 
     async def write(
         self,

@@ -32,6 +32,8 @@ from uringfs.host.limits import within_fsize
 from uringfs.host.threads import Threads
 
 CURRENT_POSITION = -1
+NOWHERE = 8
+"""An address that faults."""
 _KCMP_FILE = 0
 _SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,6 +63,7 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
+        self.counter = self.streaming and not (self.pipe or self._socket)
         self.nonblock = False
         self.nowait = True
 
@@ -104,17 +107,28 @@ class LocalFile:
         try:
             return self._pwritev2(data, offset, flags | RWF_NOWAIT, iovecs)
         except OSError as error:
-            buffered = self.regular and not self.direct
-            if buffered and error.errno in (errno.EOPNOTSUPP, errno.EINVAL) and self._knows_nowait():
-                # io_write(): the file system has no FOP_BUFFER_WASYNC
-                raise UringError(errno.EAGAIN) from error
-            if error.errno != errno.EOPNOTSUPP:
-                raise UringError.of(error) from error
+            refusal = self._nowait_refusal(error)
+            if refusal.errno != errno.EOPNOTSUPP:
+                raise refusal from error
         self.nowait = False
         if self._status & os.O_NONBLOCK and not self.regular:
             self.nonblock = True
             return self._write_or_raise(data, offset, flags, iovecs)
         raise UringError(errno.EAGAIN)
+
+    def knows_nowait(self) -> bool:
+        # asked by a read behind the end
+        try:
+            os.preadv(self._fd, [bytearray(1)], 1 << 62, RWF_NOWAIT)
+        except OSError as error:
+            return error.errno != errno.EOPNOTSUPP
+        return True
+
+    def write_fault(self, size: int) -> int:
+        if self.counter and self.name() == "anon_inode:[eventfd]":
+            _libc.write(self._fd, ctypes.c_void_p(NOWHERE), ctypes.c_size_t(size))  # it looks at the size first
+            return ctypes.get_errno()
+        return errno.EFAULT
 
     async def write(
         self,
@@ -283,13 +297,12 @@ class LocalFile:
             start += len(piece)
         return os.pwritev(self._fd, views, offset, flags)
 
-    def _knows_nowait(self) -> bool:
-        """FMODE_NOWAIT, which ends kiocb_set_rw_flags(); asked by a read behind the end."""
-        try:
-            os.preadv(self._fd, [bytearray(1)], 1 << 62, RWF_NOWAIT)
-        except OSError as error:
-            return error.errno != errno.EOPNOTSUPP
-        return True
+    def _nowait_refusal(self, error: OSError) -> UringError:
+        """io_write(): EAGAIN where the file system has no FOP_BUFFER_WASYNC."""
+        buffered = self.regular and not self.direct
+        if buffered and error.errno in (errno.EOPNOTSUPP, errno.EINVAL) and self.knows_nowait():
+            return UringError(errno.EAGAIN)
+        return UringError.of(error)
 
     def _write_or_raise(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
         while True:
@@ -298,7 +311,7 @@ class LocalFile:
             except InterruptedError:
                 continue
             except OSError as error:
-                raise UringError.of(error) from error
+                raise (self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)) from error
 
     def _read_or_raise(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec]) -> Data:
         while True:

@@ -16,14 +16,14 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import trio
 
 from uringfs import native
-from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.host.descriptors import Descriptors
 from uringfs.host.files import LocalFile
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ MOST = 256
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
 _libc = ctypes.CDLL(None, use_errno=True)
-EPOLL_EVENT_SIZE = 12
-"""struct epoll_event, packed on x86-64."""
 MAX_SLOW = 64
 """Threads that wait in polls which may block."""
 
@@ -217,7 +215,6 @@ class LocalPoller:
 
     def __init__(self) -> None:
         self._poller = Poller()
-        self._descriptors = Descriptors()
         self._limiter = trio.CapacityLimiter(MAX_SLOW)
 
     def mask(self, file: File, events: int) -> int | None:
@@ -231,7 +228,11 @@ class LocalPoller:
         self._poller.dispatch()
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
-        await self._descriptors.epoll_ctl(_fd(epoll), operation, _fd(target), number, event)
+        call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)
+        try:
+            await trio.to_thread.run_sync(call, limiter=self._limiter)  # not cancelled once begun
+        except OSError as error:
+            raise UringError.of(error) from error
 
     async def epoll_wait(self, epoll: File, most: int) -> bytes:
         fd = fcntl.fcntl(_fd(epoll), fcntl.F_DUPFD_CLOEXEC, 0)

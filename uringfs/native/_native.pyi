@@ -71,6 +71,10 @@ def pidfd_open(tid: int, flags: int, /) -> int:
 def pidfd_getfd(pidfd: int, fd: int, /) -> int:
     """A close-on-exec descriptor for the same open file description. EBADF for any number that is none."""
 
+def epoll_ctl(epoll: int, operation: int, target: int, number: int, event: bytes, /) -> None:
+    """epoll_ctl(2) on our descriptors `epoll` and `target`, the latter known to it as `number`. event: a struct
+    epoll_event, or empty for NULL. In a thread of its own, with a descriptor table of its own."""
+
 def preadv2(fd: int, buffer: Buffer, offset: int, flags: int, /) -> int:
     """preadv2(2) into one writable buffer. offset is a loff_t, signed or not: -1 (2^64-1) is the file's own
     position. Not retried on EINTR. EAGAIN: RWF_NOWAIT would have had to wait."""

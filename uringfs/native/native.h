@@ -20,6 +20,7 @@
 extern PyMethodDef wire_methods[];
 extern PyMethodDef process_methods[];
 extern PyMethodDef socket_methods[];
+extern PyMethodDef epoll_methods[];
 int atomics_add_types(PyObject *module);
 
 /* raise OSError(err) */

@@ -3,12 +3,10 @@
 import errno
 from typing import NamedTuple
 
-from uringfs.abi.events import EPOLLIN
+from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLIN
 from uringfs.errors import UringError
 from uringfs.ops.request import Outcome, Request
 
-EPOLL_EVENT_SIZE = 12
-"""struct epoll_event, packed on x86-64."""
 EPOLL_CTL_DEL = 2
 EP_MAX_EVENTS = 0x7FFFFFFF // EPOLL_EVENT_SIZE
 

@@ -11,6 +11,7 @@ from uringfs.ops.request import Request
 PAGE = 4096
 PATH_MAX = 4096
 AT_FDCWD = -100
+NO_FILE = -1
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
 
@@ -48,10 +49,16 @@ def refuse_fixed_file(request: Request) -> None:
 
 
 def directory(request: Request, fd: int, name: bytes) -> int | File:
-    """path_init(): the directory a name is relative to, which an absolute name does not ask for. EBADF."""
+    """path_init(): the directory a name is relative to, which an absolute name does not ask for. NO_FILE if
+    there is none: what else the system call checks may come before its EBADF."""
     if name.startswith(b"/") or fd == AT_FDCWD:
         return AT_FDCWD
-    return request.hold(request.caller.file(fd))
+    try:
+        return request.hold(request.caller.file(fd))
+    except UringError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return NO_FILE
 
 
 def acting(request: Request) -> Actor:

@@ -50,7 +50,9 @@ class Transfer:
         self._back = 0
         """Bytes by which the current position has to go back."""
         self._flags = sqe.rw_flags & ~RWF_NOWAIT
-        self._nowait = bool(sqe.rw_flags & RWF_NOWAIT)
+        # io-wq drops it, but from what it polls (io_wq_submit_work(), io_read(), io_write())
+        worker = request.flags & IOSQE_ASYNC and file.regular
+        self._nowait = bool(sqe.rw_flags & RWF_NOWAIT) and not (worker and file.knows_nowait())
         self._offset = -1 if sqe.off == CURRENT_POSITION else sqe.off
         self._check(attributes)
 
@@ -243,9 +245,11 @@ class Reading(Transfer):
         return min(super()._size(), self._room)
 
     def _unwritable(self) -> bool:
-        """Of a stream no more is read than the caller's memory can take: what is read and cannot be
+        """Of a pipe or socket no more is read than the caller's memory can take: what is read and cannot be
         stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
         if self._file.streaming and self._total:
+            if self._file.counter:
+                return self._memory.gone()
             self._room = self._memory.writable(self._iovecs)
             if self._room < self._total - self._done and self._file.available() > self._room:
                 # copy_page_to_iter() takes nothing of a buffer it cannot copy whole
@@ -255,6 +259,8 @@ class Reading(Transfer):
     def _store(self, data: Data) -> int | None:
         """Hand data to the caller; None if the transfer ends here."""
         stored = self._memory.scatter(data, self._iovecs)
+        if stored < len(data) and self._file.counter:
+            raise UringError(errno.EFAULT)
         self._moved(stored)
         if stored == len(data):
             return stored or None
@@ -276,7 +282,10 @@ class Writing(Transfer):
         """A file's pages may have to be read or allocated: io-wq's work, and here a thread's."""
         if self._file.regular and not self._nowait:
             raise UringError(errno.EAGAIN)
+        size = self._size()
         data = self._gather()
+        if len(data) < size and self._file.counter:
+            raise UringError(self._file.write_fault(size))
         if not data and self._total:
             raise UringError(errno.EFAULT if self._file.writable() else errno.EAGAIN)
         try:
