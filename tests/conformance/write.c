@@ -272,3 +272,27 @@ TEST(fixed_files)
 	sqe.fd = 1;
 	EXPECT_EQ(run_sqe(&r, &sqe), -EBADF);
 }
+
+/* The file system has begun by then: what it leaves behind is its own. */
+TEST(memory_that_faults_behind_the_end)
+{
+	char *at = map_then_hole(1);
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned flags = 0; flags < 3; flags++) {
+		int file = make_file(100);
+		struct io_uring_sqe sqe = rw_sqe(IORING_OP_WRITE, file, at + PAGE, 10, 5000);
+
+		sqe.rw_flags = flags == 1 ? RWF_NOWAIT : flags == 2 ? RWF_APPEND : 0;
+		run_sqe(&r, &sqe);
+		note_size(file);
+		sqe.addr -= 3;
+		run_sqe(&r, &sqe);
+		note_size(file);
+		sqe.off = (uint64_t)-1;
+		sqe.addr = 0;
+		run_sqe(&r, &sqe);
+		note_size(file);
+	}
+}

@@ -365,3 +365,27 @@ TEST(a_number_that_cannot_be_read)
 		for (unsigned j = 0; j < 5; j++)
 			put(&r, event, bad[i], sizes[j], 0);
 }
+
+/* A message is copied whole or not at all; what is wrong with the socket comes first. */
+TEST(memory_that_ends_half_way_into_a_socket)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	char *at = map_then_hole(1);
+	struct ring r;
+
+	on_signal(SIGPIPE, count, 0);
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		int s[2];
+
+		OK(socketpair(AF_UNIX, types[i] | SOCK_NONBLOCK, 0, s));
+		put(&r, s[1], at + PAGE - 3, 71, 0);
+		put(&r, s[1], NULL, 71, 0);
+		put(&r, s[1], at + PAGE, 71, 0);
+		EXPECT_EQ(recv(s[0], buf, sizeof(buf), 0), -1);
+		OK(close(s[0]));
+		put(&r, s[1], at + PAGE - 3, 71, 0);
+		put(&r, s[1], NULL, 71, 0);
+		note("signals %d", got);
+	}
+}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from uringfs.errors import UringError
+
 Iovec = tuple[int, int]
 """(address, length) in the caller's memory."""
 Data = bytes | memoryview
@@ -90,8 +92,12 @@ class File(Protocol):
     def knows_nowait(self) -> bool:
         """FMODE_NOWAIT: without it RWF_NOWAIT is EOPNOTSUPP (kiocb_set_rw_flags())."""
 
-    def write_fault(self, size: int) -> int:
-        """The errno of a write of so many bytes when not all of them can be read."""
+    def takes(self, count: int) -> int:
+        """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
+
+    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+        """Of a write of which it takes nothing for that reason: EFAULT, or what it checks before. May leave
+        what a file system leaves. Blocks as write() does, unless the flags have RWF_NOWAIT."""
 
     async def write(
         self,

@@ -320,8 +320,11 @@ class FakeFile:
     def knows_nowait(self) -> bool:
         return True
 
-    def write_fault(self, size: int) -> int:
-        return errno.EFAULT
+    def takes(self, count: int) -> int:
+        return 0 if self.pipe else count
+
+    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+        return UringError(errno.EFAULT)
 
     async def write(
         self,

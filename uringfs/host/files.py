@@ -32,7 +32,8 @@ from uringfs.host.limits import within_fsize
 from uringfs.host.threads import Threads
 
 CURRENT_POSITION = -1
-NOWHERE = 8
+INET = socket.AF_INET, socket.AF_INET6
+_NOWHERE = 4096
 """An address that faults."""
 _KCMP_FILE = 0
 _SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
@@ -124,11 +125,25 @@ class LocalFile:
             return error.errno != errno.EOPNOTSUPP
         return True
 
-    def write_fault(self, size: int) -> int:
-        if self.counter and self.name() == "anon_inode:[eventfd]":
-            _libc.write(self._fd, ctypes.c_void_p(NOWHERE), ctypes.c_size_t(size))  # it looks at the size first
-            return ctypes.get_errno()
-        return errno.EFAULT
+    def takes(self, count: int) -> int:
+        if self.pipe:  # anon_pipe_write() takes nothing of a page it cannot copy whole
+            return count & ~(mmap.PAGESIZE - 1)
+        if self._socket:  # skb_do_copy_data_nocache() of TCP; others copy a message or nothing
+            domain, type_, _ = native.sock_kind(self._fd)
+            return count if domain in INET and type_ == socket.SOCK_STREAM else 0
+        return 0 if self.counter else count
+
+    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+        try:
+            if self._socket and native.sock_kind(self._fd)[1] == socket.SOCK_STREAM:
+                _send_nothing(self._fd)
+            if self.regular and not self.direct:
+                _write_from_nowhere(self._fd, size, offset, flags)
+            if self.counter and self.name() == "anon_inode:[eventfd]":
+                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
+        except OSError as error:
+            return self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
+        return UringError(errno.EFAULT)
 
     async def write(
         self,
@@ -327,6 +342,12 @@ def _send_nothing(fd: int) -> int:
     """An empty datagram: pwritev2(2) of nothing does nothing, sock_write_iter() sends it."""
     with socket.socket(fileno=os.dup(fd)) as ours:
         return ours.send(b"", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _write_from_nowhere(fd: int, size: int, offset: int, flags: int) -> None:
+    iovec = (ctypes.c_size_t * 2)(_NOWHERE, size)
+    if _libc.pwritev2(fd, iovec, 1, ctypes.c_long(offset), flags) < 0:
+        raise OSError(ctypes.get_errno(), "a write of memory that is not there")
 
 
 def _aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:

@@ -25,7 +25,6 @@ from uringfs.ops.request import Pending, Request
 CHUNK = 1 << 20
 """Bytes moved at once: what one request may hold of the daemon's memory."""
 CURRENT_POSITION = (1 << 64) - 1
-PAGE = 4096
 
 
 class Transfer:
@@ -282,13 +281,12 @@ class Writing(Transfer):
         """A file's pages may have to be read or allocated: io-wq's work, and here a thread's."""
         if self._file.regular and not self._nowait:
             raise UringError(errno.EAGAIN)
-        size = self._size()
         data = self._gather()
-        if len(data) < size and self._file.counter:
-            raise UringError(self._file.write_fault(size))
-        if not data and self._total:
-            raise UringError(errno.EFAULT if self._file.writable() else errno.EAGAIN)
         try:
+            if not data and self._total:
+                if not (self._file.counter or self._file.writable()):
+                    raise UringError(errno.EAGAIN)
+                raise self._fault(RWF_NOWAIT)
             return self._sent(self._file.try_write(data, self._position(), self._flags, self._alignment()))
         except UringError as error:
             self._broken(error)
@@ -317,16 +315,16 @@ class Writing(Transfer):
     def _gather_or_fault(self) -> Data:
         data = self._gather()
         if not data and self._total:
-            raise UringError(errno.EFAULT)
+            raise self._fault(0)
         return data
 
     def _gather(self) -> Data:
         size = self._size()
         data = self._memory.gather(truncated(self._iovecs, size))
-        if len(data) < size and self._file.pipe:
-            # anon_pipe_write() takes nothing of a page it cannot copy whole
-            return data[: len(data) & ~(PAGE - 1)]
-        return data
+        return data if len(data) == size else data[: self._file.takes(len(data))]
+
+    def _fault(self, flags: int) -> UringError:
+        return self._file.write_fault(self._size(), self._position(), self._flags | flags)
 
     def _sent(self, count: int) -> int | None:
         self._moved(count)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,16 +65,14 @@ def test_the_number_is_the_clients_and_our_descriptors_stay(epoll: int, pipe: in
     ],
 )
 def test_errors(epoll: int, pipe: int, operation: int, event: bytes, code: int) -> None:
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(OSError, match=re.escape(os.strerror(code))):
         native.epoll_ctl(epoll, operation, pipe, 50, event)
-    assert raised.value.errno == code
 
 
 def test_files_that_are_not_there(epoll: int, pipe: int) -> None:
     for files in ((epoll, 12345), (12345, pipe), (epoll, 1 << 40)):
-        with pytest.raises(OSError) as raised:
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             native.epoll_ctl(files[0], ADD, files[1], 50, EVENT)
-        assert raised.value.errno == errno.EBADF
 
 
 def test_an_event_is_whole(epoll: int, pipe: int) -> None:
