@@ -96,8 +96,8 @@ class File(Protocol):
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 
     def write_fault(self, size: int, offset: int, flags: int) -> UringError:
-        """Of a write of which it takes nothing for that reason: EFAULT, or what it checks before. May leave
-        what a file system leaves. Blocks as write() does, unless the flags have RWF_NOWAIT."""
+        """Of a write of which it takes nothing for that reason: EFAULT, or what it checks before, EAGAIN too. May
+        leave what a file system leaves. A regular file may block, unless the flags have RWF_NOWAIT."""
 
     async def write(
         self,

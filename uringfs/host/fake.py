@@ -324,7 +324,7 @@ class FakeFile:
         return 0 if self.pipe else count
 
     def write_fault(self, size: int, offset: int, flags: int) -> UringError:
-        return UringError(errno.EFAULT)
+        return UringError(errno.EFAULT if self.writable() else errno.EAGAIN)
 
     async def write(
         self,

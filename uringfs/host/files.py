@@ -135,12 +135,13 @@ class LocalFile:
 
     def write_fault(self, size: int, offset: int, flags: int) -> UringError:
         try:
-            if self._socket and native.sock_kind(self._fd)[1] == socket.SOCK_STREAM:
-                _send_nothing(self._fd)
-            if self.regular and not self.direct:
+            if self.counter:
+                if self.name() == "anon_inode:[eventfd]":
+                    _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
+            elif self.streaming:
+                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
+            elif not self.direct:
                 _write_from_nowhere(self._fd, size, offset, flags)
-            if self.counter and self.name() == "anon_inode:[eventfd]":
-                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
         except OSError as error:
             return self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
         return UringError(errno.EFAULT)

@@ -284,8 +284,6 @@ class Writing(Transfer):
         data = self._gather()
         try:
             if not data and self._total:
-                if not (self._file.counter or self._file.writable()):
-                    raise UringError(errno.EAGAIN)
                 raise self._fault(RWF_NOWAIT)
             return self._sent(self._file.try_write(data, self._position(), self._flags, self._alignment()))
         except UringError as error:
