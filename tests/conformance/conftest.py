@@ -1,6 +1,5 @@
 """Builds the programs once; one daemon and, where the kernel has io_uring, one oracle for the session."""
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -13,9 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.mounting import Mount
+from tests.support.oracle import kernel_has_io_uring
 
 HERE = Path(__file__).parent
-SYS_IO_URING_SETUP = 425
 
 
 @pytest.fixture(scope="session")
@@ -46,13 +45,4 @@ def uringfs(daemon: Mount) -> Iterator[Mount]:
 
 @pytest.fixture(scope="session")
 def oracle() -> bool:
-    """Whether this kernel has io_uring. URINGFS_REQUIRE_ORACLE=1 (CI): it must."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    params = ctypes.create_string_buffer(120)
-    fd = libc.syscall(SYS_IO_URING_SETUP, 1, params)
-    if fd >= 0:
-        os.close(fd)
-        return True
-    error = os.strerror(ctypes.get_errno())
-    assert not os.environ.get("URINGFS_REQUIRE_ORACLE"), f"io_uring_setup: {error}"
-    return False
+    return kernel_has_io_uring()

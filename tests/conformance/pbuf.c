@@ -3,6 +3,8 @@
 #include "harness.h"
 #include "uapi_extra.h"
 
+#include <sys/socket.h>
+
 static char pool[8][64];
 
 static int provide_at(struct ring *r, void *addr, uint32_t len, int n, unsigned bgid, uint64_t bid)
@@ -174,6 +176,26 @@ TEST(a_buffer_that_faults)
 	EXPECT_EQ(provide_at(&r, hole + PAGE, 16, 1, 1, 9), 0);
 	EXPECT_EQ(read_selected(&r, make_file(8), 8, 1), -EFAULT);
 	EXPECT_EQ(read_selected(&r, make_file(8), 8, 1), -ENOBUFS);
+}
+
+/* io_buffer_select() answers with an address: NULL is none. */
+TEST(a_buffer_at_null)
+{
+	static const int ops[] = {IORING_OP_READ, IORING_OP_RECV};
+	int s[2];
+	struct ring r;
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	EXPECT_EQ(OK(write(s[1], "data", 4)), 4);
+	ring_init(&r, 4, 0);
+	for (int i = 0; i < 2; i++) {
+		struct io_uring_sqe sqe = selecting((unsigned)ops[i], s[0], 3, 5);
+
+		EXPECT_EQ(provide_at(&r, NULL, 10, 2, 5, 77), 0);
+		EXPECT_EQ(run_sqe(&r, &sqe), -ENOBUFS);
+		run_sqe(&r, &sqe); /* the second lies at 10 */
+		run_sqe(&r, &sqe);
+	}
 }
 
 TEST(failures_of_the_file)

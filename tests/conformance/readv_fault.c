@@ -291,7 +291,7 @@ TEST(into_the_sqe_array)
 	EXPECT_EQ(ring_submit(&r), 1);
 }
 
-/* eventfd_read(), timerfd_read_iter(): what cannot be stored is gone, unlike a pipe's. */
+/* eventfd_read(): what cannot be stored is gone, unlike a pipe's. */
 TEST(a_number_that_cannot_be_stored_is_gone)
 {
 	char *hole = map_then_hole(1);
@@ -306,5 +306,25 @@ TEST(a_number_that_cannot_be_stored_is_gone)
 		EXPECT_EQ(run_read(&r, event, bad[i], 8, 0), -EFAULT);
 		EXPECT_EQ(read(event, &number, 8), -1);
 		run_read(&r, event, bad[i], 7, 0);
+	}
+}
+
+TEST(a_message_that_cannot_be_stored_is_gone)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	char *hole = map_then_hole(1), text[100];
+	void *const bad[] = {NULL, hole + PAGE, hole + PAGE - 3};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		int s[2];
+
+		OK(socketpair(AF_UNIX, types[i] | SOCK_NONBLOCK, 0, s));
+		for (unsigned j = 0; j < 3; j++) {
+			EXPECT_EQ(OK(write(s[1], text, 50)), 50);
+			run_read(&r, s[0], bad[j], 100, 0);
+			note("left %zd", recv(s[0], text, 100, 0));
+		}
 	}
 }

@@ -65,6 +65,7 @@ struct making {
 	uint64_t own;		 /* of this chain */
 	bool cuttable;		 /* no two of its requests share an object: they may be submitted apart */
 	bool skip;		 /* all to be well-formed */
+	unsigned position;	 /* in the chain */
 	bool read[OBJ_NONE];	 /* this chain may have emptied it */
 	char *region;		 /* of the arena, this request's own */
 	unsigned region_size;

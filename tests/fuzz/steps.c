@@ -51,6 +51,7 @@ static void add_chain(bool drains)
 	struct io_uring_sqe s[MAX_CHAIN + 1];
 
 	for (unsigned i = 0; i < n; i++) {
+		m.position = i;
 		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
 		sqe_random(&s[i], &m);
 		if (m.skip && (i + 1 < n || (n == 1 && s[i].opcode == IORING_OP_NOP)) && rnd(2))

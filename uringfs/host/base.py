@@ -62,8 +62,6 @@ class File(Protocol):
 
     streaming: bool
     """No position of its own (pipe, socket, tty): data read is gone, an offset is ignored."""
-    counter: bool
-    """A stream that keeps no data for a second try: an eventfd, a timerfd; no pipe, no socket."""
     nonblock: bool
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
@@ -91,6 +89,10 @@ class File(Protocol):
 
     def knows_nowait(self) -> bool:
         """FMODE_NOWAIT: without it RWF_NOWAIT is EOPNOTSUPP (kiocb_set_rw_flags())."""
+
+    def bytestream(self) -> bool:
+        """A pipe or stream socket: data that cannot be stored stays in it, EPIPE comes with a signal. A message
+        or an eventfd's number is gone then (unix_dgram_recvmsg(), eventfd_read())."""
 
     def takes(self, count: int) -> int:
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""

@@ -290,7 +290,6 @@ class FakeFile:
         self._users = 1
         self.inode = 0
         self.streaming = description.streaming
-        self.counter = False
         self.nonblock = description.nonblock
         self.nowait = True
         self.refused = description.refused
@@ -319,6 +318,9 @@ class FakeFile:
 
     def knows_nowait(self) -> bool:
         return True
+
+    def bytestream(self) -> bool:
+        return self.pipe
 
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count

@@ -64,7 +64,6 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
-        self.counter = self.streaming and not (self.pipe or self._socket)
         self.nonblock = False
         self.nowait = True
 
@@ -125,21 +124,24 @@ class LocalFile:
             return error.errno != errno.EOPNOTSUPP
         return True
 
+    def bytestream(self) -> bool:
+        return self.pipe or (self._socket and native.sock_kind(self._fd)[1] == socket.SOCK_STREAM)
+
     def takes(self, count: int) -> int:
         if self.pipe:  # anon_pipe_write() takes nothing of a page it cannot copy whole
             return count & ~(mmap.PAGESIZE - 1)
         if self._socket:  # skb_do_copy_data_nocache() of TCP; others copy a message or nothing
             domain, type_, _ = native.sock_kind(self._fd)
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
-        return 0 if self.counter else count
+        return 0 if self.streaming else count
 
     def write_fault(self, size: int, offset: int, flags: int) -> UringError:
         try:
-            if self.counter:
+            if self.pipe or self._socket:
+                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
+            elif self.streaming:
                 if self.name() == "anon_inode:[eventfd]":
                     _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
-            elif self.streaming:
-                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
             elif not self.direct:
                 _write_from_nowhere(self._fd, size, offset, flags)
         except OSError as error:

@@ -82,13 +82,15 @@ class Selection:
         return True
 
 
-def select(request: Request, length: int, pollable: bool) -> Selection:
+def select(request: Request, length: int, pollable: bool, names: bool = False) -> Selection:
     """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be
-    polled uses it up at once. ENOBUFS."""
+    polled uses it up at once. ENOBUFS; names: the CQE names a buffer at NULL, which counts as none."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
     if isinstance(group, BufferRing):
         buffer = _first(group)
+        if not buffer.addr:
+            raise UringError(errno.ENOBUFS, "a buffer at NULL")
         clipped = buffer._replace(len=min(length, buffer.len) if length else buffer.len)
         selection = Selection(resources, bgid, [clipped], group)
         if not pollable or request.flags & IOSQE_ASYNC:
@@ -98,6 +100,9 @@ def select(request: Request, length: int, pollable: bool) -> Selection:
         raise UringError(errno.ENOBUFS, f"buffer group {bgid} is empty")
     buffer = group.buffers.popleft()
     selection = Selection(resources, bgid, [buffer], None)
+    if not buffer.addr:  # it is taken, and yet NULL says that there is none
+        request.cqe_flags = selection.put(-errno.ENOBUFS) if names else 0
+        raise UringError(errno.ENOBUFS, "a buffer at NULL")
     if length and length < buffer.len:
         selection.iovecs = [(buffer.addr, length)]
     return selection

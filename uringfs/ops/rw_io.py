@@ -105,7 +105,7 @@ class Transfer:
             raise UringError(errno.EOPNOTSUPP, f"rw_flags {flags:#x}")
         if flags & RWF_APPEND and flags & RWF_NOAPPEND:
             raise UringError(errno.EINVAL, "RWF_APPEND against RWF_NOAPPEND")
-        if flags & self._unsupported():
+        if flags & self._unsupported() or (flags & RWF_ATOMIC and not file.direct):
             raise UringError(errno.EOPNOTSUPP, f"rw_flags {flags:#x}")
         if self._request.context.setup_flags & IORING_SETUP_IOPOLL:
             if not file.direct:
@@ -244,10 +244,10 @@ class Reading(Transfer):
         return min(super()._size(), self._room)
 
     def _unwritable(self) -> bool:
-        """Of a pipe or socket no more is read than the caller's memory can take: what is read and cannot be
+        """Of a byte stream no more is read than the caller's memory can take: what is read and cannot be
         stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
         if self._file.streaming and self._total:
-            if self._file.counter:
+            if not self._file.bytestream():
                 return self._memory.gone()
             self._room = self._memory.writable(self._iovecs)
             if self._room < self._total - self._done and self._file.available() > self._room:
@@ -258,7 +258,7 @@ class Reading(Transfer):
     def _store(self, data: Data) -> int | None:
         """Hand data to the caller; None if the transfer ends here."""
         stored = self._memory.scatter(data, self._iovecs)
-        if stored < len(data) and self._file.counter:
+        if stored < len(data) and self._file.streaming and not self._file.bytestream():
             raise UringError(errno.EFAULT)
         self._moved(stored)
         if stored == len(data):
@@ -331,7 +331,7 @@ class Writing(Transfer):
     def _broken(self, error: UringError) -> None:
         """The signal that comes with EPIPE, where the submitter itself would have written."""
         quiet = self._request.flags & IOSQE_ASYNC or self._flags & RWF_NOSIGNAL
-        if error.errno == errno.EPIPE and not quiet:
+        if error.errno == errno.EPIPE and not quiet and self._file.bytestream():
             self._request.caller.signal(signal.SIGPIPE)
 
     def _failed(self, error: UringError) -> int:

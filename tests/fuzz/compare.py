@@ -1,0 +1,163 @@
+"""The fuzzer's programs on the kernel and on a mount: running, comparing, shrinking, counting."""
+
+import difflib
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from uringfs.ops.table import lookup
+
+HERE = Path(__file__).parent
+FUZZ = HERE / "out" / "fuzz"
+STEPS = 16
+ALL = (1 << STEPS + 1) - 2
+"""Every step of a program."""
+RUNS = 4
+"""As often is a program run on the kernel before what it shows elsewhere counts as different."""
+PROGRAM_SECONDS = 20
+REQUEST = re.compile(r"^cqe \w+ res=(-?\d+) flags=0x(\w+) \(op (\d+) flags 0x(\w+)\)$", re.MULTILINE)
+SQE_FLAGS = ("FIXED_FILE", "IO_DRAIN", "IO_LINK", "IO_HARDLINK", "ASYNC", "BUFFER_SELECT", "CQE_SKIP_SUCCESS")
+CQE_FLAGS = {0x1: "BUFFER", 0x2: "MORE", 0x4: "SOCK_NONEMPTY", 0x8: "NOTIF", 0x10: "BUF_MORE"}
+
+
+def build() -> None:
+    subprocess.run(["make", "-s", "-C", str(HERE)], check=True)
+
+
+class Statistics:
+    """What has been compared."""
+
+    def __init__(self) -> None:
+        self.programs = 0
+        self.unsettled = 0
+        """Programs that are not the same twice on the kernel."""
+        self.opcodes: Counter[str] = Counter()
+        self.succeeded: set[str] = set()
+        self.errors: set[str] = set()
+        self.sqe_flags: Counter[str] = Counter()
+        self.cqe_flags: Counter[str] = Counter()
+
+    def count(self, trace: str) -> None:
+        self.programs += 1
+        for res, flags, opcode, sqe_flags in REQUEST.findall(trace):
+            name = lookup(int(opcode)).name
+            self.opcodes[name] += 1
+            if int(res) >= 0:
+                self.succeeded.add(name)
+            else:
+                self.errors.add(f"{name}{res}")
+            self.sqe_flags.update(name for bit, name in enumerate(SQE_FLAGS) if int(sqe_flags, 16) >> bit & 1)
+            self.cqe_flags.update(name for bit, name in CQE_FLAGS.items() if int(flags, 16) & bit)
+
+    def __str__(self) -> str:
+        def most(counter: Counter[str]) -> str:
+            return ", ".join(f"{name} {count}" for name, count in counter.most_common())
+
+        return (
+            f"{self.programs} programs, {self.opcodes.total()} completions of {len(self.opcodes)} opcodes "
+            f"({len(self.succeeded)} with success), {len(self.errors)} ways to fail, {self.unsettled} unsettled\n"
+            f"opcodes: {most(self.opcodes)}\nSQE flags: {most(self.sqe_flags)}\nCQE flags: {most(self.cqe_flags)}"
+        )
+
+
+class Difference(NamedTuple):
+    seed: int
+    keep: int
+    """The steps it takes."""
+    text: str
+
+    def __str__(self) -> str:
+        return (
+            f"program {self.seed} differs; again: "
+            f"python -m tests.fuzz.run --seed {self.seed} --keep {self.keep:x}\n{self.text}"
+        )
+
+
+class Backend:
+    """mount None: the kernel. lie: the opcode whose results are falsified, to try the comparison."""
+
+    def __init__(self, mount: Path | None, lie: int | None = None) -> None:
+        self._env = {key: value for key, value in os.environ.items() if key != "URINGFS_DIR"}
+        if mount is not None:
+            self._env["URINGFS_DIR"] = str(mount)
+        if lie is not None:
+            self._env["URINGFS_FUZZ_LIE"] = str(lie)
+
+    def _run(self, args: list[str], timeout: float, verbose: bool = False) -> str:
+        with tempfile.TemporaryDirectory(prefix="uringfs-fuzz-", ignore_cleanup_errors=True) as directory:
+            try:
+                return subprocess.run(
+                    [FUZZ, *args],
+                    env=self._env | {"TMPDIR": directory},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT if verbose else subprocess.DEVNULL,
+                    text=True,
+                    timeout=timeout,
+                ).stdout
+            except subprocess.TimeoutExpired:
+                return f"no end within {timeout} s"
+
+    def one(self, seed: int, keep: int, verbose: bool = False) -> str:
+        args = ["--keep", f"{keep:x}", str(seed)]
+        return self._run(["--verbose", *args] if verbose else args, PROGRAM_SECONDS, verbose)
+
+    def range(self, first: int, last: int) -> dict[int, str]:
+        """seed -> trace"""
+        text = "\n" + self._run(["--range", str(first), str(last)], PROGRAM_SECONDS * (last - first))
+        parts = [part for part in text.split("\nprogram ") if part[:1].isdigit()]
+        return {int(part.split(maxsplit=1)[0]): f"program {part.strip()}\n" for part in parts}
+
+
+class Comparison:
+    def __init__(self, mount: Path, lie: int | None = None) -> None:
+        self.kernel, self.ours = Backend(None), Backend(mount, lie)
+        self.statistics = Statistics()
+        self.once: list[int] = []
+        """Seeds whose difference did not come again: worth a look."""
+
+    def programs(self, first: int, last: int) -> Iterator[Difference]:
+        with ThreadPoolExecutor(2) as both:
+            kernel, ours = both.map(lambda backend: backend.range(first, last), (self.kernel, self.ours))
+        for seed in range(first, last):
+            theirs = kernel.get(seed, "")
+            self.statistics.count(theirs)
+            if theirs != ours.get(seed, ""):
+                difference = self.look_at(seed, ALL)
+                if difference is not None:
+                    yield difference
+
+    def look_at(self, seed: int, keep: int) -> Difference | None:
+        """A program, with its steps taken away as long as it differs."""
+        verdict = self._differs(seed, keep)
+        if verdict is None:
+            self.statistics.unsettled += 1
+            return None
+        if not verdict:
+            self.once.append(seed)
+            return None
+        for step in range(STEPS, 0, -1):
+            less = keep & ~(1 << step)
+            if less != keep and self._differs(seed, less):
+                keep = less
+        kernel, ours = (backend.one(seed, keep).splitlines() for backend in (self.kernel, self.ours))
+        lines = difflib.unified_diff(kernel, ours, "kernel", "uringfs", n=0)
+        return Difference(seed, keep, "\n".join(line.rstrip("\n") for line in lines))
+
+    def _differs(self, seed: int, keep: int) -> bool | None:
+        """None: the kernel itself shows two things."""
+        seen = {self.kernel.one(seed, keep) for _ in range(2)}
+        if len(seen) > 1:
+            return None
+        if self.ours.one(seed, keep) in seen:
+            return False
+        seen |= {self.kernel.one(seed, keep) for _ in range(RUNS - 2)}
+        if len(seen) > 1:
+            return None
+        return self.ours.one(seed, keep) not in seen

@@ -1,0 +1,54 @@
+"""A short run of the fuzzer, always the same programs. tests/fuzz/run.py runs as many as you like."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.compare import ALL, Comparison, build
+from tests.support.mounting import Mount
+from tests.support.oracle import kernel_has_io_uring
+
+PROGRAMS = 300
+FSYNC = 3
+SUCCEEDED = 35
+"""At least so many opcodes have succeeded."""
+UNSETTLED = PROGRAMS // 50
+"""At most so many may show two things on the kernel itself."""
+
+
+@pytest.fixture(scope="module")
+def mount() -> Iterator[Mount]:
+    build()
+    with tempfile.TemporaryDirectory(prefix="uringfs-fuzz-") as directory, Mount(Path(directory) / "mnt") as mount:
+        yield mount
+
+
+@pytest.mark.timeout(300)
+def test_programs_are_the_same_on_both(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
+    comparison = Comparison(mount.path)
+    if not kernel_has_io_uring():
+        traces = comparison.ours.range(0, PROGRAMS)
+        assert len(traces) == PROGRAMS
+        assert all(trace.endswith("status 0x0\n") for trace in traces.values())
+        pytest.skip("the kernel's io_uring is switched off here: programs ran, traces were not compared")
+    differences = list(comparison.programs(0, PROGRAMS))
+    with capsys.disabled():
+        print(f"\n{comparison.statistics}")
+    assert not differences, "\n".join(map(str, differences))
+    statistics = comparison.statistics
+    assert statistics.programs == PROGRAMS
+    assert statistics.unsettled + len(comparison.once) <= UNSETTLED, comparison.once
+    assert min(statistics.opcodes.values()) > 0
+    assert len(statistics.succeeded) >= SUCCEEDED
+
+
+@pytest.mark.skipif(not kernel_has_io_uring(), reason="nothing to compare with")
+def test_a_wrong_result_is_found_and_shrunk(mount: Mount) -> None:
+    """Of one opcode, where the harness reads the CQEs; what is left of the program still shows it."""
+    comparison = Comparison(mount.path, lie=FSYNC)
+    difference = next(comparison.programs(0, PROGRAMS))
+    assert "op 3 " in difference.text
+    assert difference.keep.bit_count() < ALL.bit_count()
+    assert f"--seed {difference.seed} --keep {difference.keep:x}" in str(difference)

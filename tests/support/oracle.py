@@ -1,0 +1,19 @@
+"""The kernel's own io_uring, which uringfs is compared with."""
+
+import ctypes
+import os
+
+SYS_IO_URING_SETUP = 425
+
+
+def kernel_has_io_uring() -> bool:
+    """URINGFS_REQUIRE_ORACLE=1 (CI): it must."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    params = ctypes.create_string_buffer(120)
+    fd = libc.syscall(SYS_IO_URING_SETUP, 1, params)
+    if fd >= 0:
+        os.close(fd)
+        return True
+    error = os.strerror(ctypes.get_errno())
+    assert not os.environ.get("URINGFS_REQUIRE_ORACLE"), f"io_uring_setup: {error}"
+    return False
