@@ -121,7 +121,7 @@ static bool remove_sqe(struct io_uring_sqe *s, struct request *h)
 		if (h->sqe.len || rnd(2))
 			return false;
 		s->len = IORING_POLL_UPDATE_EVENTS;
-		s->poll32_events = POLLIN | POLLPRI;
+		s->poll32_events = POLLIN | POLLRDHUP; /* a wake-up by a socket says POLLPRI, too, of which docs/differences.md tells */
 		return true;
 	}
 	s->opcode = IORING_OP_TIMEOUT_REMOVE;

@@ -82,9 +82,10 @@ class Selection:
         return True
 
 
-def select(request: Request, length: int, pollable: bool, names: bool = False) -> Selection:
+def select(request: Request, length: int, pollable: bool, names: bool = True) -> Selection:
     """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be
-    polled uses it up at once. ENOBUFS; names: the CQE names a buffer at NULL, which counts as none."""
+    polled uses it up at once. ENOBUFS, also for a buffer at NULL: it is gone and named in
+    the CQE, or stays where it is."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
     if isinstance(group, BufferRing):
@@ -101,20 +102,23 @@ def select(request: Request, length: int, pollable: bool, names: bool = False) -
     buffer = group.buffers.popleft()
     selection = Selection(resources, bgid, [buffer], None)
     if not buffer.addr:  # it is taken, and yet NULL says that there is none
-        request.cqe_flags = selection.put(-errno.ENOBUFS) if names else 0
+        if names:
+            request.cqe_flags = selection.put(-errno.ENOBUFS)
+        else:
+            selection.recycle()
         raise UringError(errno.ENOBUFS, "a buffer at NULL")
     if length and length < buffer.len:
         selection.iovecs = [(buffer.addr, length)]
     return selection
 
 
-def select_bundle(request: Request, max_len: int) -> Selection:
+def select_bundle(request: Request, max_len: int, names: bool = True) -> Selection:
     """io_buffers_peek(), for IORING_RECVSEND_BUNDLE: as many buffers as max_len bytes need; 0 for one
     buffer, whatever its length. ENOBUFS."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
     if not isinstance(group, BufferRing):
-        return select(request, max_len, True)
+        return select(request, max_len, True, names)
     first = _first(group)
     most = 1
     if max_len:

@@ -252,9 +252,9 @@ class Receive:
                     raise UringError(errno.ENOENT)
                 if self._left:
                     length = min(length or self._left, self._left)
-                self._selection = select_bundle(self._request, self._bundled(length))
+                self._selection = select_bundle(self._request, self._bundled(length), names=False)
             else:
-                self._selection = select(self._request, length, True)
+                self._selection = select(self._request, length, True, names=False)
         except UringError:
             self._request.failed = True
             raise

@@ -25,7 +25,7 @@ class _Reader:
     def attempt(self) -> tuple[int | Pending, Selection]:
         """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
         request = self._request
-        selection = self._kept or select(request, self._length, not self._file.regular, names=True)
+        selection = self._kept or select(request, self._length, not self._file.regular)
         try:
             outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
         except UringError as error:
