@@ -1,5 +1,5 @@
 # What people run. Each target installs what it needs first; see contrib/provision.
-.PHONY: demo test bench lint clean base
+.PHONY: demo test bench fuzz lint clean base
 
 demo: base
 	contrib/demo.sh
@@ -11,6 +11,10 @@ test: base
 bench: base
 	contrib/provision/packages.sh bench
 	.venv/bin/python contrib/bench/run.py $(BENCH_ARGS)
+
+# An hour of random programs, on the kernel and on a mount
+fuzz: base
+	.venv/bin/python -m tests.fuzz.run $(FUZZ_ARGS)
 
 lint: base
 	.venv/bin/ruff check .
@@ -25,6 +29,6 @@ clean:
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f uringfs/native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	for d in contrib/examples contrib/bench contrib/launcher tests/conformance; do \
+	for d in contrib/examples contrib/bench contrib/launcher tests/conformance tests/fuzz; do \
 		if [ -e $$d/Makefile ]; then $(MAKE) -s -C $$d clean; fi; \
 	done
