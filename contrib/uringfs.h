@@ -53,7 +53,7 @@ extern "C" {
 /* Where a control write goes. Any offset is taken on a passthrough mount; this one on every backend. */
 #define URINGFS_OFF_CTL 0x20000000LL
 
-/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1 to 4 (no text
+/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1 to 5 (no text
  * starts with that) and the size stands in it once more. size: bytes of the whole message. */
 struct uringfs_hdr {
 	uint32_t cmd;
@@ -115,6 +115,17 @@ struct uringfs_fetch {
 	uint32_t can; /* as in uringfs_enter: entries are whole with URINGFS_ENTER_WAITS, else 16 bytes */
 };
 
+/* Hand a seccomp listener over (SECCOMP_FILTER_FLAG_NEW_LISTENER; the caller may close its descriptor then):
+ * the daemon answers io_uring_setup, io_uring_enter and io_uring_register of all threads under its filter, as
+ * `uringfs run --mode notify` has it. Any ring file of the mount takes the message; ENOSYS is what it answers
+ * to every other system call. trace: a descriptor to write a line a call to, or -1. */
+struct uringfs_supervise {
+	struct uringfs_hdr hdr;
+	uint64_t result; /* int64_t *: 0 */
+	int32_t listener;
+	int32_t trace;
+};
+
 #define URINGFS_DESCRIPTOR_NEW 1u
 #define URINGFS_DESCRIPTOR_CLOSE 2u
 #define URINGFS_DESCRIPTOR_CLOEXEC 4u
@@ -138,6 +149,7 @@ struct uringfs_fetch {
 #define URINGFS_CMD_ENTER URINGFS_CMD(2u, struct uringfs_enter)
 #define URINGFS_CMD_REGISTER URINGFS_CMD(3u, struct uringfs_register)
 #define URINGFS_CMD_FETCH URINGFS_CMD(4u, struct uringfs_fetch)
+#define URINGFS_CMD_SUPERVISE URINGFS_CMD(5u, struct uringfs_supervise)
 
 /* An enter that has to wait answers EINPROGRESS: the submission is done, and the wait goes on in a
  * poll(2) of the ring file for this event, whose end stores the final value at `result`. So a waiter
@@ -155,6 +167,7 @@ URINGFS_ASSERT(offsetof(struct uringfs_enter, can) == 28, "uringfs_enter.can");
 URINGFS_ASSERT(sizeof(struct uringfs_descriptor) == 40, "uringfs_descriptor");
 URINGFS_ASSERT(offsetof(struct uringfs_descriptor, which) == 16, "uringfs_descriptor.which");
 URINGFS_ASSERT(sizeof(struct uringfs_fetch) == 40, "uringfs_fetch");
+URINGFS_ASSERT(sizeof(struct uringfs_supervise) == 24, "uringfs_supervise");
 URINGFS_ASSERT(offsetof(struct uringfs_fetch, sock) == 32, "uringfs_fetch.sock");
 URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
 URINGFS_ASSERT(sizeof(struct io_uring_cqe) == 16, "io_uring_cqe");

@@ -34,9 +34,11 @@ from uringfs.abi.control import (
     HEADER,
     REGISTER,
     SETUP,
+    SUPERVISE,
     URINGFS_CMD_ENTER,
     URINGFS_CMD_REGISTER,
     URINGFS_CMD_SETUP,
+    URINGFS_CMD_SUPERVISE,
     URINGFS_OFF_CTL,
     URINGFS_POLL_WAIT,
 )
@@ -101,6 +103,13 @@ def register(fd: int, opcode: int, arg: int = 0, nr_args: int = 0) -> int:
     result = ctypes.c_int64(-errno.EIO)
     body = REGISTER.pack(ctypes.addressof(result), opcode, nr_args, arg)
     return _control(fd, URINGFS_CMD_REGISTER, body, result)
+
+
+def supervise(fd: int, listener: int, trace: int = -1) -> None:
+    """Let the daemon answer io_uring's system calls of all threads under a seccomp filter. fd: of any ring file;
+    listener: the filter's, which may be closed then; trace: a descriptor for a line a call."""
+    result = ctypes.c_int64(-errno.EIO)
+    _control(fd, URINGFS_CMD_SUPERVISE, SUPERVISE.pack(ctypes.addressof(result), listener, trace), result)
 
 
 def enter(

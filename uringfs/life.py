@@ -25,7 +25,7 @@ from uringfs.abi.constants import (
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops import timeout
-from uringfs.ops.context import RingContext
+from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.deliveries import Deliveries
 from uringfs.ops.request import Issue, Outcome, Pending, Request
 from uringfs.ops.resources import Resources
@@ -243,7 +243,7 @@ class RequestLife(RingContext):
         request.sqe = request.sqe._replace(user_data=user_data)
         self._issued.setdefault(user_data, {})[request] = None
 
-    def registered_rings(self, tid: int) -> dict[int, RingContext]:
+    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
         return self._owners.registered_rings(tid)
 
     def ring_of(self, file: File) -> RingContext | None:

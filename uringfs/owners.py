@@ -6,7 +6,7 @@ from typing import Protocol
 import trio
 
 from uringfs.host.base import Host
-from uringfs.ops.context import RingContext
+from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.request import Request
 from uringfs.ops.turns import Turns
 
@@ -31,7 +31,7 @@ class Owners:
         self.positions = Turns()
         self._nursery = nursery
         self._pending: dict[int, dict[Request, Cancels]] = {}
-        self._registered_rings: dict[int, dict[int, RingContext]] = {}
+        self._registered_rings: dict[int, dict[int, RegisteredRing]] = {}
 
     def add(self, tid: int, request: Request, ring: Cancels) -> None:
         if tid not in self._pending:
@@ -42,7 +42,7 @@ class Owners:
     def remove(self, tid: int, request: Request) -> None:
         self._pending.get(tid, {}).pop(request, None)
 
-    def registered_rings(self, tid: int) -> dict[int, RingContext]:
+    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
         """By index; they go with the thread."""
         if tid not in self._registered_rings:
             self._registered_rings[tid] = {}
@@ -50,11 +50,12 @@ class Owners:
         return self._registered_rings[tid]
 
     def has_registered(self, tid: int, ring: RingContext) -> bool:
-        return ring in self._registered_rings.get(tid, {}).values()
+        return any(entry.ring is ring for entry in self._registered_rings.get(tid, {}).values())
 
     async def _forget(self, tid: int) -> None:
         await self.host.exited(tid)
-        del self._registered_rings[tid]
+        for entry in self._registered_rings.pop(tid).values():
+            entry.close()
 
     async def _watch(self, tid: int) -> None:
         await self.host.exited(tid)

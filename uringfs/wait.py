@@ -35,7 +35,7 @@ class CqWait:
         self._done = trio.Event()
         self._closed = False
         self.sigmask = b""
-        """Of the wait, if the call has one; it is the client's poll(2) that is told."""
+        """Of the wait, if the call has one; it is the client's poll(2) that is told, or the supervisor."""
         self.left = False
         """run() ended for the client to fetch descriptors, and has to be run again."""
 

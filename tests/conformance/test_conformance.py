@@ -16,7 +16,7 @@ from tests.support.mounting import Mount
 
 HERE = Path(__file__).parent
 TIMEOUT = 60.0
-PASSED, SKIPPED = 0, 77
+PASSED, FAILED, SKIPPED = 0, 1, 77
 
 
 def declared() -> dict[str, list[str]]:
@@ -77,7 +77,7 @@ def test_behaviour(programs: Path, uringfs: Mount, oracle: bool, family: str, be
 def test_absence_is_noticed(programs: Path, tmp_path: Path, family: str, behaviour: str) -> None:
     """Where there is no ring at all, every behaviour fails: none passes for want of looking."""
     done = run(programs / family, behaviour, tmp_path / "nothing")
-    assert done.returncode == 1, report("nothing", done)
+    assert done.returncode == FAILED, report("nothing", done)
 
 
 def test_the_kernel_is_the_oracle(oracle: bool) -> None:

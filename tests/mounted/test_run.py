@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import DEADLINE, ROOT, Mount, open_directory, until
-from tests.support.probe import BEHAVIOURS, build
+from tests.support.probe import BEHAVIOURS, build, held
 from uringfs.cli.run import environment, library
 
 COMMAND = (
@@ -87,25 +87,13 @@ def killed_at_some_point(probe: Path, mount: Mount, dice: random.Random) -> None
 
 def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(probe: Path, mount: Mount) -> None:
     dice = random.Random(4711)
-
-    def held() -> tuple[int, int]:
-        """Descriptors, but for the pidfds of the last callers and the sockets of helpers, which are kept; ring
-        memory that is mapped."""
-        kinds = []
-        for fd in Path(f"/proc/{mount.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                kinds.append(os.readlink(fd))
-        maps = Path(f"/proc/{mount.pid}/maps").read_text()
-        held = [kind for kind in kinds if "pidfd" not in kind and not kind.startswith("socket:")]
-        return len(held), maps.count("memfd:")
-
     for _ in range(20):
         killed_at_some_point(probe, mount, dice)
-    until(lambda: held()[1] == 0, "the memory of the dead to be freed")
-    before = held()
+    until(lambda: held(mount)[1] == 0, "the memory of the dead to be freed")
+    before = held(mount)
     for _ in range(100):
         killed_at_some_point(probe, mount, dice)
-    until(lambda: held() <= before, f"the daemon to let go of what the dead had: {before}")
+    until(lambda: held(mount) <= before, f"the daemon to let go of what the dead had: {before}")
 
 
 def test_the_daemon_dies_under_the_program(probe: Path, directory: Path) -> None:
@@ -301,11 +289,11 @@ def test_a_static_program(tmp_path: Path) -> None:
     source, program = tmp_path / "static.c", tmp_path / "static"
     source.write_text("int main(void) { return 0; }\n")
     subprocess.run(["cc", "-static", "-o", program, source], check=True)
-    refused(125, "statically linked", program)
+    refused(125, "statically linked", "--mode", "trap", program)
     script = tmp_path / "script"
     script.write_text(f"#!{program}\n")
     script.chmod(0o755)
-    refused(125, "statically linked", script)
+    refused(125, "statically linked", "--mode", "trap", script)
 
 
 def test_programs_of_other_machines(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """tests/mounted/run_probe.c: programs that know nothing of uringfs, for `uringfs run`."""
 
+import contextlib
+import os
 import re
 import subprocess
 from pathlib import Path
 
-from tests.support.mounting import ROOT
+from tests.support.mounting import ROOT, Mount
 
 SOURCE = ROOT / "tests/mounted/run_probe.c"
 INTERACTIVE = ("busy", "until_refused")
@@ -13,10 +15,22 @@ BEHAVIOURS = [
 ]
 
 
-def build(program: Path) -> Path:
+def build(program: Path, *link: str) -> Path:
     harness = ROOT / "tests/conformance"
     sources = [SOURCE, harness / "harness.c", harness / "harness_ring.c"]
     flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-D_GNU_SOURCE", f"-I{ROOT / 'contrib'}", "-pthread"]
-    done = subprocess.run(["cc", *flags, "-o", program, *sources], capture_output=True, text=True)
+    done = subprocess.run(["cc", *flags, *link, "-o", program, *sources], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return program
+
+
+def held(mount: Mount) -> tuple[int, int]:
+    """What a daemon holds for its clients: descriptors, but for the pidfds of the last callers and the sockets
+    of helpers, which are kept; ring memory that is mapped."""
+    kinds = []
+    for fd in Path(f"/proc/{mount.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            kinds.append(os.readlink(fd))
+    maps = Path(f"/proc/{mount.pid}/maps").read_text()
+    kept = [kind for kind in kinds if "pidfd" in kind or kind.startswith("socket:")]
+    return len(kinds) - len(kept), maps.count("memfd:")

@@ -57,10 +57,19 @@ class Fetch(NamedTuple):
     can: int
 
 
+class Supervise(NamedTuple):
+    """struct uringfs_supervise after its header."""
+
+    result: int
+    listener: int
+    trace: int
+
+
 SETUP = Struct("<QIIQ")
 ENTER = Struct("<QIIIIQQ")
 REGISTER = Struct("<QIIQ")
 FETCH = Struct("<QQIIiI")
+SUPERVISE = Struct("<Qii")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
 
@@ -73,6 +82,7 @@ URINGFS_CMD_SETUP = _iow(1, SETUP)
 URINGFS_CMD_ENTER = _iow(2, ENTER)
 URINGFS_CMD_REGISTER = _iow(3, REGISTER)
 URINGFS_CMD_FETCH = _iow(4, FETCH)
+URINGFS_CMD_SUPERVISE = _iow(5, SUPERVISE)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result

@@ -1,4 +1,4 @@
-"""Whether a program can run under the trap launcher: what is to be executed decides, before anything starts."""
+"""How a program can be run: what is to be executed decides, before anything starts."""
 
 import os
 import shutil
@@ -34,14 +34,18 @@ def find(name: str) -> str:
     raise RunError(NOT_FOUND, f"{name}: not found")
 
 
-def check(path: str) -> None:
-    """RunError if it cannot be trapped. What cannot be read is left to execve(2)."""
+def mode(path: str, asked: str) -> str:
+    """trap or notify; asked: auto for the former where it can be. RunError if it cannot be run so. What
+    cannot be read is left to execve(2)."""
     machine = os.uname().machine
     if machine not in _MACHINES:
-        raise RunError(FAILED, f"this machine is {machine}: io_uring programs are trapped on x86-64 and aarch64")
+        raise RunError(FAILED, f"this machine is {machine}: programs can be run on x86-64 and aarch64")
     if not _has_seccomp():
         raise RunError(FAILED, "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)")
-    _check_file(path, _MACHINES[machine], _MAX_SCRIPTS)
+    static = _is_static(path, _MACHINES[machine], _MAX_SCRIPTS)
+    if static and asked == "trap":
+        raise RunError(FAILED, f"{static} is statically linked: nothing can be preloaded into it: --mode notify")
+    return ("notify" if static else "trap") if asked == "auto" else asked
 
 
 def _has_seccomp() -> bool:
@@ -49,31 +53,29 @@ def _has_seccomp() -> bool:
         return any(line.startswith("Seccomp:") for line in status)
 
 
-def _check_file(path: str, machine: int, scripts: int) -> None:
+def _is_static(path: str, machine: int, scripts: int) -> str:
+    """The path of the program, or of the script's interpreter, if it is statically linked. RunError."""
     try:
         with open(path, "rb") as file:
             head = file.read(4096)
             rights = os.fstat(file.fileno())
             if head[:2] == b"#!" and scripts:
                 words = head[2:].split(b"\n", 1)[0].split()
-                if words:
-                    _check_file(os.fsdecode(words[0]), machine, scripts - 1)
-                return
+                return _is_static(os.fsdecode(words[0]), machine, scripts - 1) if words else ""
             if head[:4] != b"\x7fELF" or len(head) < _EHDR.size:
-                return
+                return ""
             _check_class(path, head, machine)
             header = _EHDR.unpack_from(head)
             file.seek(header[_EHDR_PHOFF])
             segments = file.read(header[_EHDR_PHENTSIZE] * header[_EHDR_PHNUM])
     except OSError:
-        return
+        return ""
     types = [
         int.from_bytes(segments[i : i + 4], "little") for i in range(0, len(segments), header[_EHDR_PHENTSIZE])
     ]
-    if _PT_INTERP not in types:
-        raise RunError(FAILED, f"{path} is statically linked: nothing can be preloaded into it")
     if rights.st_mode & (stat.S_ISUID | stat.S_ISGID) and os.geteuid() != 0:
-        raise RunError(FAILED, f"{path} is setuid or setgid: nothing is preloaded into it unless root runs it")
+        raise RunError(FAILED, f"{path} is setuid or setgid: only root can run it so")
+    return "" if _PT_INTERP in types else path
 
 
 def _check_class(path: str, head: bytes, machine: int) -> None:

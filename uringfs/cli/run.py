@@ -1,4 +1,5 @@
-"""`uringfs run`: becomes the program, with the trap launcher preloaded. docs/run.md"""
+"""`uringfs run`: becomes the program, with the trap launcher preloaded or under the daemon's supervision.
+docs/run.md"""
 
 import argparse
 import os
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uringfs
-from uringfs.cli import instance, program
+from uringfs.cli import instance, notify, program
 from uringfs.cli import mountpoint as points
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
 
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trace", action="store_true", help="print each io_uring call to the standard error output"
     )
     parser.add_argument(
-        "--mode", choices=("auto", "trap"), default="auto", help="trap: seccomp and SIGSYS, for dynamic programs"
+        "--mode",
+        choices=("auto", "trap", "notify"),
+        default="auto",
+        help="trap: a preloaded library, for dynamic programs; notify: the daemon answers, for static ones, too",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT...]")
     parser.set_defaults(run=run)
@@ -40,10 +44,13 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         path = program.find(command[0])
-        program.check(path)
-        preload = library()
-        mount = _mounted(args.mount) if args.mount else instance.start()
-        _become(path, command, environment(mount, preload, trace=args.trace))
+        if program.mode(path, args.mode) == "trap":
+            preload = library()
+            env = environment(_mount(args.mount), preload, trace=args.trace)
+        else:
+            notify.supervise(_mount(args.mount), trace=args.trace)
+            env = dict(_initial_environment())
+        _become(path, command, env)
     except RunError as error:
         print(f"uringfs run: {error}", file=sys.stderr)
         return error.status
@@ -61,7 +68,10 @@ def library() -> str:
     return path
 
 
-def _mounted(directory: str) -> str:
+def _mount(directory: str | None) -> str:
+    """A mounted one, or by default one of the program's own."""
+    if directory is None:
+        return instance.start()
     path = os.path.realpath(directory)
     if not points.mounted_here(path):
         raise RunError(FAILED, f"{directory}: no uringfs is mounted there: uringfs mount {directory}")

@@ -14,6 +14,7 @@ from uringfs.errors import UringError
 from uringfs.fs import control, status, text
 from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
 from uringfs.fs.ringfile import RingFile
+from uringfs.fs.supervisor import Supervision
 from uringfs.host.base import Caller, Host
 from uringfs.memory.base import Backend
 from uringfs.owners import Owners
@@ -47,6 +48,7 @@ class RingFs:
         self._host = host
         self._nursery = nursery
         self._owners = Owners(host, nursery, self._find_ring)
+        self._supervision = Supervision(host, nursery, self._owners, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
         self.max_rings = max_rings
@@ -54,6 +56,9 @@ class RingFs:
 
     def _make_file(self) -> RingFile:
         return RingFile(self._backend, self._nursery, self._owners)
+
+    def _find_inode(self, number: int) -> RingInode:
+        return self.inodes[number]
 
     def _find_ring(self, inode: int) -> Worker | None:
         return None if inode == ROOT else self.inodes[inode].payload.worker
@@ -144,13 +149,19 @@ class RingFs:
         ring_file = file.inode.payload
         match message:
             case abi.Setup():
-                ring_file.setup(caller, message)
+                caller.memory.write(message.result, RESULT.pack(0))
+                caller.can = message.can
+                index = ring_file.setup(caller, message.entries, message.params)
+                caller.memory.write(message.result, RESULT.pack(index))
             case abi.Enter():
                 await self._enter(file, caller, message)
             case abi.Register():
                 caller.memory.write(message.result, RESULT.pack(ring_file.register(caller, message)))
             case abi.Fetch():
                 caller.memory.write(message.result, RESULT.pack(await ring_file.fetch(caller, message)))
+            case abi.Supervise():
+                caller.memory.write(message.result, bytes(8))
+                self._supervision.begin(caller, message.listener, message.trace)
 
     async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
         caller.can = message.can

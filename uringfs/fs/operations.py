@@ -9,8 +9,7 @@ import functools
 import logging
 import stat
 import time
-import types
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +21,7 @@ from uringfs.errors import UringError
 from uringfs.fs import control, status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode
 from uringfs.fs.inodes import NEW, Inode
+from uringfs.fs.interrupts import Interrupts, resume
 from uringfs.ring.ring import Ring
 
 # isort: split
@@ -61,50 +61,15 @@ def door(handler: Handler[P, R]) -> Handler[P, R]:
     return guarded
 
 
-class Interrupts:
-    """FUSE_INTERRUPT by request: the cancel scope of each handler that may wait."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[int, trio.CancelScope] = {}
+class FuseInterrupts(Interrupts):
+    """By `unique`, the request's number."""
 
     async def run(self) -> None:
         """Deliver them, as the wire's read hook reports them."""
         while True:
             await trio.lowlevel.wait_readable(native.interrupt_fd())
             for unique in native.take_interrupts():
-                scope = self._scopes.get(unique)
-                if scope is not None:
-                    scope.cancel()
-
-    async def during(self, unique: int, call: Coroutine[Any, Any, None]) -> bool:
-        """Await call; False if the request was interrupted."""
-        with trio.CancelScope() as scope:
-            self._scopes[unique] = scope
-            try:
-                await call
-            finally:
-                del self._scopes[unique]
-        return not scope.cancelled_caught
-
-
-async def _resume(call: Coroutine[Any, Any, None], trap: Any) -> None:
-    """`await call`, for one that has run as far as its first trap to trio."""
-    await _steps(call, trap)
-
-
-@types.coroutine
-def _steps(call: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
-    while True:
-        try:
-            value = yield trap
-        except BaseException as error:
-            step = functools.partial(call.throw, error)
-        else:
-            step = functools.partial(call.send, value)
-        try:
-            trap = step()
-        except StopIteration:
-            return
+                self.interrupt(unique)
 
 
 class PollWatcher:
@@ -136,7 +101,7 @@ class Operations(pyfuse3.Operations):
         self._fs = fs
         self._watchers: dict[int, PollWatcher] = {}
         self._begun: Coroutine[Any, Any, None] | None = None  # a write that lane() could not finish
-        self.interrupts = Interrupts()
+        self.interrupts = FuseInterrupts()
 
     # -- attributes
 
@@ -291,7 +256,7 @@ class Operations(pyfuse3.Operations):
             return len(data)
         except Exception as error:
             return -outcome("write", error)
-        self._begun = _resume(call, trap)
+        self._begun = resume(call, trap)
         return None
 
     @door

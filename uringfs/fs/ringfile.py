@@ -16,12 +16,12 @@ from uringfs.abi.constants import (
     IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SQPOLL,
 )
-from uringfs.abi.control import RESULT
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.fs import text
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
+from uringfs.ops.context import RegisteredRing
 from uringfs.ops.deliveries import MAX_BATCH, entry_size
 from uringfs.ops.request import Attachment
 from uringfs.ops.rw import TextRead
@@ -36,6 +36,11 @@ from uringfs.worker import Entered, Worker
 
 KEPT_RESULTS = 16
 """Texts of finished `readv path=` requests that `cat` shows."""
+
+
+def read_params(caller: Caller, address: int) -> Params:
+    """EFAULT"""
+    return Params._make(PARAMS.unpack_from(caller.memory.read(address, PARAMS_SIZE)))
 
 
 class RingFile:
@@ -78,26 +83,24 @@ class RingFile:
 
     # -- the three system calls
 
-    def setup(self, caller: Caller, message: abi.Setup) -> None:
-        """io_uring_setup(2): stores 0, or the index of a registered ring. EFAULT, EINVAL, ENOMEM; EBUSY if it
-        has been set up."""
-        asked = Params._make(PARAMS.unpack_from(caller.memory.read(message.params, PARAMS_SIZE)))
-        caller.memory.write(message.result, RESULT.pack(0))
+    def setup(self, caller: Caller, entries: int, params: int) -> int:
+        """io_uring_setup(2); params is an address: 0, or the index of a registered ring. EFAULT, EINVAL, ENOMEM;
+        EBUSY if it has been set up."""
+        asked = read_params(caller, params)
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
-        geometry = Geometry.of(message.entries, asked)
-        caller.can = message.can
+        geometry = Geometry.of(entries, asked)
         check_user_rings(caller, geometry, asked)
         sqpoll.check(asked, caller, self._owners.find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
-        caller.memory.write(message.params, geometry.params(asked))
+        caller.memory.write(params, geometry.params(asked))
         if not geometry.flags & IORING_SETUP_REGISTERED_FD_ONLY:
             self._create(caller, geometry, asked)
-            return
+            return 0
         slots = self._owners.registered_rings(caller.tid)
         slot = free_slot(slots)
-        caller.memory.write(message.result, RESULT.pack(slot))
-        slots[slot] = self._create(caller, geometry, asked)
+        slots[slot] = RegisteredRing(self._create(caller, geometry, asked))
+        return slot
 
     def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Worker:
         ring = Ring(self.memory(), geometry, (caller.tid, caller.uid))

@@ -62,7 +62,7 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
             raise UringError(5, f"libfuse could not mount {mount.mountpoint}: {error}") from error
         try:
             os.set_blocking(native.session_fd(), False)
-            host.own_device = _device(mount.mountpoint)
+            host.own_device, host.own_mount = _device(mount.mountpoint), mount.mountpoint
             nursery.start_soon(operations.interrupts.run)
             nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(_announce, mount, ready)

@@ -5,7 +5,11 @@ Every method raises UringError with the errno the kernel would give. Addresses a
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from uringfs.host.listener import Listener
+    from uringfs.host.status import ThreadStatus
 
 from uringfs.errors import UringError
 
@@ -169,14 +173,19 @@ class EventFd(Protocol):
 
 
 class Caller(Protocol):
-    """A thread in a control write. Its ids are trustworthy while that write lasts."""
+    """A thread in a control write, or in a system call that is answered for it. Its ids are trustworthy while
+    that lasts."""
 
     tid: int
-    uid: int
-    gid: int
     memory: Memory
     can: int
-    """What its process does for requests: URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS."""
+    """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS."""
+    @property
+    def uid(self) -> int: ...
+
+    @property
+    def gid(self) -> int: ...
+
     @property
     def group(self) -> int:
         """The process it is a thread of. ESRCH."""
@@ -202,6 +211,9 @@ class Caller(Protocol):
 
     def eventfd(self, fd: int) -> EventFd:
         """A duplicate of the caller's eventfd. EBADF; EINVAL if it is something else."""
+
+    def listener(self, fd: int) -> "Listener":
+        """A duplicate of the caller's seccomp listener. EBADF; EINVAL if it is something else."""
 
     def credentials(self) -> object:
         """What paths are looked up and files opened with: its own now, or those it was given."""
@@ -298,6 +310,18 @@ class Host(Protocol):
 
     def caller(self, tid: int, uid: int, gid: int) -> Caller:
         """The thread a control write came from."""
+
+    def supervised(self, tid: int) -> Caller:
+        """The thread of a notification."""
+
+    def status(self, tid: int) -> "ThreadStatus":
+        """ESRCH"""
+
+    def file_of(self, tid: int, fd: int) -> File:
+        """The file behind a thread's descriptor, to be looked at. EBADF."""
+
+    async def open_ring(self) -> File:
+        """A new ring file of our own mount, as every open of `new` makes one."""
 
     def adopt(self, fd: int) -> File:
         """Take over a descriptor of ours."""

@@ -13,6 +13,8 @@ from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
 from uringfs.host.fake_events import FakeChildren, FakePoller, FakeTimers
+from uringfs.host.listener import Listener
+from uringfs.host.status import ThreadStatus
 
 PAGE = 4096
 
@@ -466,6 +468,8 @@ class FakeThread:
         self.advice: list[tuple[int, int, int]] = []
         """madvise(2): address, length, advice."""
         self.eventfds: dict[int, FakeEventFd] = {}
+        self.listeners: dict[int, Listener] = {}
+        self.status = ThreadStatus(False, tid, uid, gid, 0, 0, 0, 0)
         self.pidfds: dict[int, tuple[int, bool]] = {}
 
     def exit(self) -> None:
@@ -534,6 +538,12 @@ class FakeCaller:
         except KeyError:
             raise UringError(errno.EBADF) from None
 
+    def listener(self, fd: int) -> Listener:
+        try:
+            return self._thread.listeners[fd]
+        except KeyError:
+            raise UringError(errno.EBADF) from None
+
     def credentials(self) -> object:
         return (self.uid, self.gid)
 
@@ -590,6 +600,8 @@ class FakeHost:
         self.threads: dict[int, FakeThread] = {}
         self.ours: dict[int, Description] = {}
         """What the descriptors are that its path system calls make."""
+        self.rings: Callable[[], FakeFile] = lambda: FakeFile(RegularFile(b""))
+        """Opens a new ring file."""
         self.timers = FakeTimers()
         self.poller = FakePoller(_description)
         self.children = FakeChildren()
@@ -604,6 +616,22 @@ class FakeHost:
             thread = FakeThread(tid, uid, gid)
             thread.exit()
         return FakeCaller(thread)
+
+    def supervised(self, tid: int) -> FakeCaller:
+        return FakeCaller(self.threads[tid])
+
+    def status(self, tid: int) -> ThreadStatus:
+        thread = self.threads.get(tid)
+        if thread is None or thread.exited.is_set():
+            raise UringError(errno.ESRCH)
+        return thread.status
+
+    def file_of(self, tid: int, fd: int) -> File:
+        return FakeCaller(self.threads[tid]).file(fd)
+
+    async def open_ring(self) -> FakeFile:
+        await trio.lowlevel.checkpoint()
+        return self.rings()
 
     def adopt(self, fd: int) -> FakeFile:
         return FakeFile(self.ours[fd])

@@ -22,9 +22,11 @@ from uringfs.host.children import LocalChildren, child_number
 from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
+from uringfs.host.listener import LocalListener
 from uringfs.host.memory import PinnedMemory, VmMemory
 from uringfs.host.pidfd import Pidfd, Pidfds, thread_group
 from uringfs.host.poller import LocalPoller
+from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads
 from uringfs.host.timers import LocalTimers
 
@@ -42,12 +44,25 @@ class LocalCaller:
         self._pidfd: Pidfd | None = None
         self._detached: LocalCaller | None = None
         self.tid = tid
-        self.uid = uid
-        self.gid = gid
+        self._ids = (uid, gid) if uid >= 0 else None
         self.memory: Memory = memory or VmMemory(tid)
         self.can = 0
         self._group = 0
         self._actor: LocalActor | None = None
+
+    @property
+    def uid(self) -> int:
+        return self._own_ids()[0]
+
+    @property
+    def gid(self) -> int:
+        return self._own_ids()[1]
+
+    def _own_ids(self) -> tuple[int, int]:
+        if self._ids is None:
+            status = thread_status(self.tid)
+            self._ids = status.uid, status.gid
+        return self._ids
 
     @property
     def group(self) -> int:
@@ -135,6 +150,9 @@ class LocalCaller:
     def eventfd(self, fd: int) -> LocalEventFd:
         return LocalEventFd(self._getfd(fd))
 
+    def listener(self, fd: int) -> LocalListener:
+        return LocalListener(self._getfd(fd))
+
     def credentials(self) -> object:
         return self.actor(), self.uid, self.gid
 
@@ -185,6 +203,7 @@ class LocalHost:
     def __init__(self, own_device: int = -1) -> None:
         limits.lift_own()
         self.own_device = own_device
+        self.own_mount = ""
         self._threads: dict[int, Threads] = {}
         self.timers = LocalTimers()
         self._wakers = trio.CapacityLimiter(sharedmem.MAX_WAKERS)
@@ -195,6 +214,27 @@ class LocalHost:
 
     def caller(self, tid: int, uid: int, gid: int) -> LocalCaller:
         return LocalCaller(self, tid, uid, gid)
+
+    def supervised(self, tid: int) -> LocalCaller:
+        # Most calls need no ids, and reading them costs as much as the rest of a NOP.
+        return LocalCaller(self, tid, -1, -1)
+
+    def status(self, tid: int) -> ThreadStatus:
+        return thread_status(tid)
+
+    def file_of(self, tid: int, fd: int) -> LocalFile:
+        try:
+            return self.adopt(self.pidfds.getfd(tid, fd))
+        except OSError as error:
+            raise UringError(errno.EBADF) from error
+
+    async def open_ring(self) -> LocalFile:
+        path = os.path.join(self.own_mount, "new")
+        try:
+            fd = await trio.to_thread.run_sync(os.open, path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise UringError.of(error) from error
+        return self.adopt(fd)
 
     def threads(self, uid: int) -> Threads:
         """For calls made for that user."""

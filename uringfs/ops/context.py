@@ -4,7 +4,7 @@ The worker implements it; ops depend on this interface alone.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops.resources import Resources
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from uringfs.ops.deliveries import Deliveries
     from uringfs.ops.request import Request
     from uringfs.ops.timeout import Timeouts
+
+
+class RegisteredRing(NamedTuple):
+    """An entry of IORING_REGISTER_RING_FDS. It keeps the ring, though its descriptor may be closed."""
+
+    ring: "RingContext"
+    file: File | None = None
+    """None: it never had one (IORING_SETUP_REGISTERED_FD_ONLY)."""
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
 
 
 class RingContext(Protocol):
@@ -72,7 +84,7 @@ class RingContext(Protocol):
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 
-    def registered_rings(self, tid: int) -> "dict[int, RingContext]":
+    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
         """What a thread has registered with IORING_REGISTER_RING_FDS, by index."""
 
     def check_registered(self, caller: Caller) -> None:

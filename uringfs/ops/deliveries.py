@@ -8,7 +8,7 @@ import errno
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -107,7 +107,7 @@ class Delivery:
         return self.wanted is not None and not self._deliveries.queued(self)
 
     def end(self, report: Report) -> None:
-        self.wanted = None
+        self.fresh, self.wanted = False, None
         self._then(report)
 
     def forget(self) -> None:
@@ -192,19 +192,28 @@ class Deliveries:
     def _expected(self, group: int) -> bool:
         return any(delivery.fresh and delivery.group == group for delivery in self._all.values())
 
-    async def fetch(self, caller: Caller, sock: int, room: int) -> bytes:
-        """What the caller is to do, in the format it knows: as many as are ready and `room` lets."""
-        group = caller.group
+    async def take(self, group: int, room: int) -> list[Delivery]:
+        """Those that are ready, at most `room`, to be ended by whoever takes them."""
         with trio.move_on_after(PATIENCE):
             while not self.ready(group) and self._expected(group):
                 await self._fetching.setdefault(group, trio.Event()).wait()
         if not self.ready(group):
             for delivery in self._all.values():
                 delivery.fresh = delivery.fresh and delivery.group != group
-            return b""
+            return []
         queue = self._ready[group]
-        taken = [queue.popleft() for _ in range(min(room, len(queue), MAX_BATCH))]
-        return b"".join(self._hand_over(caller, sock, taken))
+        return [queue.popleft() for _ in range(min(room, len(queue), MAX_BATCH))]
+
+    def put_back(self, taken: Iterable[Delivery]) -> None:
+        """What was taken and not ended, for the next who takes."""
+        for delivery in taken:
+            if delivery.number in self._all:
+                self.announce(delivery)
+
+    async def fetch(self, caller: Caller, sock: int, room: int) -> bytes:
+        """What the caller is to do, in the format it knows: as many as are ready and `room` lets."""
+        taken = await self.take(caller.group, room)
+        return b"".join(self._hand_over(caller, sock, taken)) if taken else b""
 
     def _hand_over(self, caller: Caller, sock: int, taken: Sequence[Delivery]) -> list[bytes]:
         new = [delivery for delivery in taken if delivery.wanted and delivery.wanted.what & URINGFS_DESCRIPTOR_NEW]
@@ -243,9 +252,13 @@ class Deliveries:
             if delivery.group != caller.group or not delivery.taken():
                 raise UringError(errno.EINVAL, f"nothing was asked of this process as {number}")
             delivery.end(Report(res, *info))
-            reported.append(number)
+            reported.append(delivery)
+        await self.completed(reported)
+
+    async def completed(self, ended: Sequence[Delivery]) -> None:
+        """Let the requests whose deliveries have ended complete."""
         for _ in range(COMPLETION_STEPS):
-            if not any(number in self._all for number in reported):
+            if not any(delivery.number in self._all for delivery in ended):
                 return
             await trio.lowlevel.cancel_shielded_checkpoint()
 

@@ -135,7 +135,7 @@ def clone_buffers(call: Registration) -> int:
 def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
     """io_uring_register_get_file(). EBADF, and EOPNOTSUPP for what is no ring."""
     if registered:
-        return registered_ring(call, fd)
+        return registered_ring(call.ring.registered_rings(call.caller.tid), fd).ring
     file = call.caller.file(fd)
     try:
         ring = call.ring.ring_of(file)

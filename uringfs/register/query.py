@@ -7,7 +7,6 @@ from uringfs.abi.constants import SQE_VALID_FLAGS
 from uringfs.errors import UringError
 from uringfs.host.base import Memory
 from uringfs.ops.table import TABLE
-from uringfs.register.registration import Registration
 from uringfs.ring import support
 
 HDR = Struct("<QQIIi12s")  # struct io_uring_query_hdr: next_entry, query_data, query_op, size, result, resv[3]
@@ -19,11 +18,10 @@ NR_QUERY_OPCODES = 1
 MAX_CLEARED = 1 << 16  # bytes; a client that says it has more gets no more
 
 
-def query(call: Registration, nr_register_opcodes: int) -> int:
+def query(memory: Memory, address: int, nr_args: int, nr_register_opcodes: int) -> int:
     """io_query(): a list of entries, each answered in place."""
-    if call.nr_args:
+    if nr_args:
         raise UringError(errno.EINVAL)
-    address = call.arg
     answer = OPCODE.pack(
         1 + max(op.number for op in TABLE if op.support in support.SUPPORTED),
         nr_register_opcodes,
@@ -37,7 +35,7 @@ def query(call: Registration, nr_register_opcodes: int) -> int:
     for _ in range(IO_MAX_QUERY_ENTRIES):
         if not address:
             return 0
-        address = _entry(call.caller.memory, address, answer)
+        address = _entry(memory, address, answer)
     raise UringError(errno.ERANGE, "too many entries")
 
 

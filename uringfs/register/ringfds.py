@@ -5,11 +5,11 @@ here: it is an assertion that this thread has registered this ring, EBADF if it 
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.ops.context import RingContext
+from uringfs.ops.context import RegisteredRing
 from uringfs.register.registration import Registration
 
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
@@ -51,30 +51,27 @@ def _register(call: Registration, address: int, offset: int, resv: int, data: in
     file = call.caller.file(fd - (fd >> 31 << 32))
     try:
         ring = call.ring.ring_of(file)
-    finally:
-        file.close()
-    if ring is None:
-        raise UringError(errno.EOPNOTSUPP, "no ring of this mount")
-    free = free_slot(slots, candidates)
-    slots[free] = ring
-    try:
+        if ring is None:
+            raise UringError(errno.EOPNOTSUPP, "no ring of this mount")
+        free = free_slot(slots, candidates)
         call.caller.memory.write(address, RSRC_UPDATE.pack(free, resv, data))
     except UringError:
-        del slots[free]
+        file.close()
         raise
+    slots[free] = RegisteredRing(ring, file)
 
 
-def registered_ring(call: Registration, index: int) -> RingContext:
-    """What this thread has registered at an index. EINVAL, EBADF."""
+def registered_ring(slots: Mapping[int, RegisteredRing], index: int) -> RegisteredRing:
+    """What a thread has registered at an index. EINVAL, EBADF."""
     if not 0 <= index < IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
-    ring = call.ring.registered_rings(call.caller.tid).get(index)
-    if ring is None:
+    entry = slots.get(index)
+    if entry is None:
         raise UringError(errno.EBADF, f"no ring is registered at {index}")
-    return ring
+    return entry
 
 
-def free_slot(slots: dict[int, RingContext], candidates: Iterable[int] = range(IO_RINGFD_REG_MAX)) -> int:
+def free_slot(slots: Mapping[int, RegisteredRing], candidates: Iterable[int] = range(IO_RINGFD_REG_MAX)) -> int:
     """The first of the candidates that names no ring. EBUSY."""
     for slot in candidates:
         if slot not in slots:
@@ -85,4 +82,6 @@ def free_slot(slots: dict[int, RingContext], candidates: Iterable[int] = range(I
 def _unregister(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
     if resv or data or offset >= IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
-    call.ring.registered_rings(call.caller.tid).pop(offset, None)
+    entry = call.ring.registered_rings(call.caller.tid).pop(offset, None)
+    if entry is not None:
+        entry.close()

@@ -2,11 +2,14 @@
 takes -1 for the ring's descriptor; a control write goes to any ring file of the mount."""
 
 import errno
+from collections.abc import Callable
 
 from uringfs.abi.constants import OPCODES
 from uringfs.abi.events import IORING_MSG_DATA, IORING_MSG_RING_CQE_SKIP, IORING_MSG_RING_FLAGS_PASS
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
+from uringfs.host.base import Caller, File
+from uringfs.ops.context import RingContext
 from uringfs.ops.msg_ring import U32, Message, send_data
 from uringfs.register.registration import Registration
 
@@ -14,9 +17,15 @@ IORING_OP_MSG_RING = OPCODES.index("MSG_RING")
 
 
 def send_msg_ring(call: Registration) -> int:
-    """io_uring_register_send_msg_ring(), io_uring_sync_msg_ring()"""
-    call.need_one()
-    sqe = Sqe._make(SQE.unpack(call.read(SQE.size)))
+    """io_uring_register_send_msg_ring()"""
+    return sync_msg_ring(call.caller, call.arg, call.nr_args, call.ring.ring_of)
+
+
+def sync_msg_ring(caller: Caller, arg: int, nr_args: int, ring_of: Callable[[File], RingContext | None]) -> int:
+    """io_uring_sync_msg_ring(), of no ring"""
+    if not arg or nr_args != 1:
+        raise UringError(errno.EINVAL, "one SQE")
+    sqe = Sqe._make(SQE.unpack(caller.memory.read(arg, SQE.size)))
     if sqe.flags or sqe.opcode != IORING_OP_MSG_RING:
         raise UringError(errno.EINVAL)
     if sqe.buf_index or sqe.personality:
@@ -25,9 +34,9 @@ def send_msg_ring(call: Registration) -> int:
         raise UringError(errno.EINVAL)
     if sqe.addr & U32 != IORING_MSG_DATA:
         raise UringError(errno.EINVAL, "only data")
-    file = call.caller.file(sqe.fd)
+    file = caller.file(sqe.fd)
     try:
-        target = call.ring.ring_of(file)
+        target = ring_of(file)
     finally:
         file.close()
     if target is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from uringfs.errors import UringError
-from uringfs.host.base import Caller
+from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
 from uringfs.register import buffers, files, probe
 from uringfs.register.clock import register_clock
@@ -20,7 +20,7 @@ from uringfs.register.registration import Registration
 from uringfs.register.resize import resize_rings
 from uringfs.register.restrictions import register_restrictions
 from uringfs.register.ringfds import register_ring_fds, unregister_ring_fds
-from uringfs.register.send_msg_ring import send_msg_ring
+from uringfs.register.send_msg_ring import send_msg_ring, sync_msg_ring
 from uringfs.register.sync_cancel import sync_cancel
 from uringfs.ring.support import SUPPORTED
 
@@ -59,7 +59,12 @@ def _absent(call: Registration) -> int:
 
 
 def _query(call: Registration) -> int:
-    return query(call, 1 + max(code for code, row in REGISTER.items() if row.support in SUPPORTED))
+    return _query_blind(call.caller, call.arg, call.nr_args)
+
+
+def _query_blind(caller: Caller, arg: int, nr_args: int) -> int:
+    last = max(code for code, row in REGISTER.items() if row.support in SUPPORTED)
+    return query(caller.memory, arg, nr_args, last + 1)
 
 
 def _enable_rings(call: Registration) -> int:
@@ -119,11 +124,33 @@ def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: 
     if opcode & IORING_REGISTER_USE_REGISTERED_RING:
         ring.check_registered(caller)
         opcode &= ~IORING_REGISTER_USE_REGISTERED_RING
-    row = REGISTER.get(opcode)
-    if row is None or row.support == "none":
-        raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")
+    row = _row(opcode)
     ring.check_submitter(caller)
     restrictions = ring.resources.restrictions
     if restrictions is not None and not ring.disabled and opcode not in restrictions.register_ops:
         raise UringError(errno.EACCES, f"register opcode {opcode} is restricted")
     return row.handler(Registration(ring, caller, opcode, arg, nr_args))
+
+
+def register_blind(
+    ring_of: Callable[[File], RingContext | None], caller: Caller, opcode: int, arg: int, nr_args: int
+) -> int:
+    """io_uring_register_blind(): io_uring_register(2) on descriptor -1."""
+    match _row(opcode).name:
+        case "REGISTER_SEND_MSG_RING":
+            return sync_msg_ring(caller, arg, nr_args, ring_of)
+        case "REGISTER_QUERY":
+            return _query_blind(caller, arg, nr_args)
+    raise UringError(errno.EINVAL, f"register opcode {opcode} needs a ring")
+
+
+def check_opcode(opcode: int) -> None:
+    """EINVAL for one that is not there: before a ring is looked for."""
+    _row(opcode)
+
+
+def _row(opcode: int) -> Row:
+    row = REGISTER.get(opcode)
+    if row is None or row.support == "none":
+        raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")
+    return row

@@ -1,12 +1,13 @@
 """Structs, offsets and numbers as the C compiler has them, from <linux/io_uring.h> and contrib/uringfs.h."""
 
+import os
 import subprocess
 from pathlib import Path
 from struct import Struct
 
 import pytest
 
-from uringfs.abi import constants, control, structs
+from uringfs.abi import constants, control, seccomp, structs
 from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 
 CONTRIB = Path(__file__).resolve().parents[3] / "contrib"
@@ -36,6 +37,7 @@ LAYOUTS = {
 BODIES = {
     "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "can", "params"]),
     "FETCH": (control.FETCH, "struct uringfs_fetch", ["result", "entries", "done", "room", "sock", "can"]),
+    "SUPERVISE": (control.SUPERVISE, "struct uringfs_supervise", ["result", "listener", "trace"]),
     "ENTER": (
         control.ENTER,
         "struct uringfs_enter",
@@ -170,7 +172,8 @@ def test_all_constants_the_header_knows_have_its_values(compiled) -> None:
 
 
 def test_control_commands_are_those_of_the_c_header(compiled) -> None:
-    names = [f"URINGFS_{name}" for name in ("CMD_SETUP", "CMD_ENTER", "CMD_REGISTER", "OFF_CTL", "POLL_WAIT")]
+    commands = ("SETUP", "ENTER", "REGISTER", "FETCH", "SUPERVISE")
+    names = [f"URINGFS_CMD_{command}" for command in commands] + ["URINGFS_OFF_CTL", "URINGFS_POLL_WAIT"]
     assert compiled(names) == [getattr(control, name) for name in names]
     assert control.RING_FILE_SIZE >= control.URINGFS_OFF_CTL + (1 << 20)
 
@@ -184,3 +187,38 @@ def test_flag_names() -> None:
     assert flag_names(SQE_FLAGS, 0) == "0"
     assert flag_names(SQE_FLAGS, 0b101) == "FIXED_FILE|IO_LINK"
     assert flag_names(SQE_FLAGS, 0x184) == "IO_LINK|0x180"
+
+
+def test_seccomp_has_the_layouts_of_the_kernels_headers(tmp_path: Path) -> None:
+    """<linux/seccomp.h>, <linux/filter.h>, <linux/audit.h>: sizes stand in the ioctl numbers."""
+    names = [
+        name
+        for name in vars(seccomp)
+        if name.startswith(("SECCOMP_SET", "SECCOMP_FILTER", "SECCOMP_ADDFD", "SECCOMP_RET", "SECCOMP_IOCTL"))
+    ]
+    machine = os.uname().machine
+    expressions = [
+        *names,
+        *("sizeof(struct sock_filter)", f"AUDIT_ARCH_{machine.upper()}", "__NR_seccomp", "__NR_io_uring_setup"),
+        *("__NR_io_uring_enter", "__NR_io_uring_register", "BPF_LD | BPF_W | BPF_ABS", "BPF_RET | BPF_K"),
+        *(f"BPF_JMP | BPF_{jump} | BPF_K" for jump in ("JEQ", "JGT", "JGE")),
+        *("offsetof(struct seccomp_data, nr)", "offsetof(struct seccomp_data, arch)"),
+    ]
+    headers = "".join(
+        f"#include <{name}.h>\n"
+        for name in ("stdio", "stddef", "linux/seccomp", "linux/filter", "linux/audit", "asm/unistd", "sys/ioctl")
+    )
+    lines = "".join(f'printf("%lld\\n", (long long)({expression}));\n' for expression in expressions)
+    (tmp_path / "probe.c").write_text(f"{headers}int main(void) {{\n{lines}return 0; }}\n")
+    subprocess.run(["cc", "-o", tmp_path / "probe", tmp_path / "probe.c"], check=True)
+    printed = subprocess.run([tmp_path / "probe"], capture_output=True, text=True, check=True).stdout.split()
+    ours = [
+        *(getattr(seccomp, name) for name in names),
+        *(seccomp.SOCK_FILTER.size, seccomp.AUDIT_ARCH[machine], seccomp.NR_SECCOMP[machine]),
+        *(seccomp.NR_IO_URING_SETUP, seccomp.NR_IO_URING_ENTER, seccomp.NR_IO_URING_REGISTER),
+        *(seccomp.BPF_LD_W_ABS, seccomp.BPF_RET_K),
+        *(seccomp.BPF_JMP_JEQ_K, seccomp.BPF_JMP_JGT_K, seccomp.BPF_JMP_JGE_K),
+        *(seccomp.DATA_NR, seccomp.DATA_ARCH),
+    ]
+    assert len(names) > 10
+    assert [int(line) for line in printed] == ours

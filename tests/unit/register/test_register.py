@@ -25,7 +25,8 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import CQ_FLAGS, PARAMS, Params, Sqe
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeEventFd, Stream
+from uringfs.host.fake import FakeEventFd, FakeFile, RegularFile, Stream
+from uringfs.ops.context import RegisteredRing
 from uringfs.register.table import REGISTER, register
 
 ARG = 0x30000
@@ -114,7 +115,8 @@ async def test_every_personality_is_given_out_in_turn(bench: Bench) -> None:
 
 async def test_registered_rings_go_with_the_thread(bench: Bench) -> None:
     caller = bench.host.caller(100, 0, 0)
-    bench.worker.registered_rings(100)[0] = bench.worker
+    description = RegularFile(b"")
+    bench.worker.registered_rings(100)[0] = RegisteredRing(bench.worker, FakeFile(description))
     assert await bench.enter(0, flags=IORING_ENTER_REGISTERED_RING) == 0
     await trio.testing.wait_all_tasks_blocked()
     bench.thread.exit()

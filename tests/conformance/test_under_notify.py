@@ -1,0 +1,64 @@
+"""The same programs, linked statically: the kernel's own system calls, answered by the daemon
+(`uringfs run --mode notify`)."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import HERE
+from test_conformance import BEHAVIOURS, FAILED, PASSED, SKIPPED, TIMEOUT, report, run
+
+from tests.support.mounting import Mount
+from uringfs.cli import notify
+
+NUMBER = "no other process can free a descriptor's number: CLOSE leaves a blank file there"
+MASK = "no other process can change a thread's mask: the signal ends the wait, its handler does not run"
+MEMORY = "no other process can map a ring over a program's memory: EINVAL"
+CHILDREN = "no other process can reap a child: EOPNOTSUPP"
+ABSENT = {"nommap": MEMORY, "waitid": CHILDREN}
+"""Families of which one behaviour is enough."""
+DIFFERS = {
+    ("nommap", "a_small_ring"): MEMORY,
+    ("waitid", "a_child_that_has_ended"): CHILDREN,
+    ("close", "closes_a_descriptor"): NUMBER,
+    ("close", "read_then_close_in_a_link"): NUMBER,
+    ("close", "many_at_once"): NUMBER,
+    ("close", "another_thread_submits"): NUMBER,
+    ("ext_arg", "a_sigmask_inside"): MASK,
+    ("signals", "the_sigset_unblocks_during_the_wait"): MASK,
+    ("signals", "a_pending_signal_that_the_sigset_admits_ends_it_at_once"): MASK,
+    ("openat", "truncates_tmpfile_path"): "SECCOMP_IOCTL_NOTIF_ADDFD takes no O_PATH descriptor",
+}
+"""docs/run.md, "Trap and notify"."""
+SUPERVISED = [one for one in BEHAVIOURS if one in DIFFERS or one[0] not in ABSENT]
+
+
+@pytest.fixture(scope="session")
+def static_programs() -> Path:
+    make = ["make", "-C", str(HERE), "-j2", "OUT=out/static", "LDFLAGS=-static"]
+    done = subprocess.run(make, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return HERE / "out/static"
+
+
+@pytest.mark.parametrize(("family", "behaviour"), SUPERVISED, ids=lambda part: part)
+def test_behaviour(static_programs: Path, uringfs: Mount, oracle: bool, family: str, behaviour: str) -> None:
+    ours = subprocess.run(
+        [static_programs / family, behaviour],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        preexec_fn=lambda: notify.supervise(str(uringfs.path), trace=False),
+    )
+    kernel = run(static_programs / family, behaviour, None) if oracle else None
+    if kernel is not None and kernel.returncode == SKIPPED:
+        pytest.skip(kernel.stderr.strip())
+    assert kernel is None or kernel.returncode == PASSED, report("the kernel", kernel)
+    if (family, behaviour) in DIFFERS:
+        assert ours.returncode in (PASSED, FAILED), report("uringfs run", ours)  # no hang, no death by a signal
+        assert kernel is None or (ours.returncode, ours.stdout) != (PASSED, kernel.stdout), "take it off the list"
+        return
+    assert ours.returncode == PASSED, report("uringfs run", ours)
+    if kernel is not None:
+        assert ours.stdout == kernel.stdout

@@ -1,0 +1,165 @@
+"""A seccomp listener: system calls of other threads, to be answered (seccomp_unotify(2))."""
+
+import errno
+import fcntl
+import os
+import select
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import trio
+
+from uringfs.abi import seccomp as abi
+from uringfs.errors import UringError
+from uringfs.host.base import File
+
+_LINK = "anon_inode:seccomp notify"
+_NO_ACCESS = 3  # open(2): neither to be read nor to be written; what is opened so has EBADF for both
+
+
+class Notification(NamedTuple):
+    """struct seccomp_notif"""
+
+    id: int
+    tid: int
+    nr: int
+    arch: int
+    pointer: int
+    """Of the instruction behind the call."""
+    args: tuple[int, ...]
+
+
+class Listener(Protocol):
+    async def each(self, fire: Callable[[Notification], None]) -> None:
+        """Call fire from the loop for every system call, until no thread is left under the filter."""
+
+    def valid(self, number: int) -> bool:
+        """The thread still waits for this answer: it was not killed, and no signal has ended its call."""
+
+    def answer(self, number: int, result: int) -> None:
+        """The call's result, or -errno. A thread that no longer waits for it gets none."""
+
+    async def install(
+        self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
+    ) -> int:
+        """Put ours into the thread's table: its number there, the lowest free one or `at`, or -errno; ENOENT
+        if it no longer waits, EOPNOTSUPP for O_PATH. answers: that number is the call's result. Not cancelled
+        once begun."""
+
+    def blank(self) -> int:
+        """A descriptor of ours that can be neither read nor written."""
+
+    def is_blank(self, file: File) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class LocalListener:
+    """fd is taken over. EINVAL if it is no listener: another file might answer for the kernel."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._blank = -1
+        self._calls = trio.CapacityLimiter(16)
+        if os.readlink(f"/proc/self/fd/{fd}") != _LINK:
+            os.close(fd)
+            raise UringError(errno.EINVAL, "not a seccomp listener (SECCOMP_FILTER_FLAG_NEW_LISTENER)")
+        memfd = os.memfd_create("uringfs-closed", os.MFD_CLOEXEC)
+        self._blank = os.open(f"/proc/self/fd/{memfd}", _NO_ACCESS | os.O_CLOEXEC)
+        status = os.fstat(memfd)
+        self._identity = status.st_dev, status.st_ino
+        os.close(memfd)
+
+    async def each(self, fire: Callable[[Notification], None]) -> None:
+        # In a thread: no call that takes a notification can be kept from waiting, and a client that kept the
+        # listener for itself could take it before us.
+        stop = os.eventfd(0, os.EFD_CLOEXEC)
+        listener = os.dup(self._fd)
+        token = trio.lowlevel.current_trio_token()
+
+        def receive() -> None:
+            try:
+                while not _ended(listener, stop):
+                    notification = _receive(listener)
+                    if notification is not None:
+                        token.run_sync_soon(fire, notification)
+            except trio.RunFinishedError:
+                pass
+            finally:
+                os.close(listener)
+                os.close(stop)
+
+        try:
+            await trio.to_thread.run_sync(receive, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        except trio.Cancelled:
+            os.eventfd_write(stop, 1)
+            raise
+
+    def valid(self, number: int) -> bool:
+        try:
+            fcntl.ioctl(self._fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, abi.NOTIF_ID.pack(number))
+        except OSError:
+            return False
+        return True
+
+    def answer(self, number: int, result: int) -> None:
+        val, error = (result, 0) if result >= 0 else (0, result)
+        try:
+            fcntl.ioctl(self._fd, abi.SECCOMP_IOCTL_NOTIF_SEND, abi.NOTIF_RESP.pack(number, val, error, 0))
+        except OSError as failed:
+            if failed.errno not in (errno.ENOENT, errno.EINPROGRESS):
+                raise
+
+    async def install(
+        self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
+    ) -> int:
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:  # seccomp_notify_addfd() looks for it by fget()
+            return -errno.EOPNOTSUPP
+        flags = abi.SECCOMP_ADDFD_FLAG_SEND if answers else 0
+        flags |= abi.SECCOMP_ADDFD_FLAG_SETFD if at is not None else 0
+        ours = os.dup(fd)
+        # mutable: then the call's own value is what ioctl() returns
+        data = bytearray(abi.NOTIF_ADDFD.pack(number, flags, ours, at or 0, os.O_CLOEXEC if cloexec else 0))
+
+        def add() -> int:
+            """Waits for the thread to take it."""
+            try:
+                return int(fcntl.ioctl(self._fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, data))
+            except OSError as error:
+                return -(error.errno or errno.EIO)
+            finally:
+                os.close(ours)
+
+        return await trio.to_thread.run_sync(add, limiter=self._calls)
+
+    def blank(self) -> int:
+        return self._blank
+
+    def is_blank(self, file: File) -> bool:
+        return file.identity == self._identity
+
+    def close(self) -> None:
+        for fd in (self._fd, self._blank):
+            os.close(fd)
+
+
+def _ended(listener: int, stop: int) -> bool:
+    """Wait for a notification; True if none will come, or need be waited for, any more."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(stop, select.POLLIN)
+    ready = dict(poll.poll())
+    return stop in ready or not ready.get(listener, 0) & select.POLLIN
+
+
+def _receive(listener: int) -> Notification | None:
+    """None if its thread has left meanwhile."""
+    buffer = bytearray(abi.NOTIF.size)
+    try:
+        fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINTR):
+            raise
+        return None
+    number, tid, _, nr, arch, pointer, *args = abi.NOTIF.unpack(buffer)
+    return Notification(number, tid, nr, arch, pointer, tuple(args))
