@@ -88,6 +88,7 @@ static int step(const char *what, struct io_uring_sqe sqe)
 static void show(const char *name)
 {
 	struct statx x;
+	struct stat st;
 	char target[64];
 	ssize_t n;
 
@@ -97,6 +98,8 @@ static void show(const char *name)
 		return;
 	tell("%s: mode %o uid %u gid %u nlink %u size %llu\n", name, x.stx_mode, x.stx_uid, x.stx_gid, x.stx_nlink,
 	     S_ISDIR(x.stx_mode) ? 0ULL : (unsigned long long)x.stx_size);
+	OK(lstat(name, &st)); /* of what the ring has made, too */
+	tell("%s: mode %o uid %u gid %u\n", name, st.st_mode, st.st_uid, st.st_gid);
 	n = readlink(name, target, sizeof(target));
 	if (n > 0)
 		tell("%s -> %.*s\n", name, (int)n, target);
@@ -161,6 +164,44 @@ static void xattrs(const char *name, int fd, const char *attr)
 	STEP(FGETXATTR, .fd = fd, .addr = AT(attr), .addr2 = AT(value), .len = 2);
 }
 
+static void hex(const unsigned char *value, int size)
+{
+	tell("value ");
+	for (int i = 0; i < size; i++)
+		tell("%02x", value[i]);
+	tell(".\n");
+}
+
+static void blob(const char *name, const char *attr, const void *value, size_t size)
+{
+	unsigned char found[64];
+	int n;
+
+	tell("%s %s ", name, attr);
+	STEP(SETXATTR, .addr3 = AT(name), .addr = AT(attr), .addr2 = AT(value), .len = (uint32_t)size);
+	n = STEP(GETXATTR, .addr3 = AT(name), .addr = AT(attr), .addr2 = AT(found), .len = sizeof(found));
+	hex(found, n);
+	n = (int)getxattr(name, attr, found, sizeof(found)); /* of what the ring has set, too */
+	hex(found, n);
+}
+
+/* Attributes with ids in them, which are those of a user namespace. */
+static void attributes_of_ids(const char *name)
+{
+	static const struct {
+		uint32_t version;
+		struct {
+			uint16_t tag, perm;
+			uint32_t id;
+		} entries[5];
+	} acl = {2, {{1, 6, ~0U}, {2, 4, 1000}, {4, 4, ~0U}, {16, 6, ~0U}, {32, 0, ~0U}}};
+	static const uint32_t capability[] = {0x02000001, 1 << 10, 0, 0, 0}; /* of VFS_CAP_REVISION_2, effective */
+
+	blob(name, "system.posix_acl_access", &acl, sizeof(acl));
+	blob(name, "security.capability", capability, sizeof(capability));
+	show(name);
+}
+
 static void resolve(const char *name, uint64_t flags)
 {
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = flags};
@@ -193,6 +234,7 @@ static void names(void)
 	xattrs("file1", fd, "trusted.uringfs");
 	xattrs("file1", fd, "security.uringfs");
 	close_(fd);
+	attributes_of_ids("file1");
 	STEP(SYMLINKAT, .fd = AT_FDCWD, .addr = AT("file1"), .addr2 = AT("link"));
 	STEP(SYMLINKAT, .fd = AT_FDCWD, .addr = AT("file1"), .addr2 = AT("link"));
 	show("link");
