@@ -1,10 +1,10 @@
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
 
-from tests.unit.support import Bench
+from tests.unit.support import Bench, Here
 
 
 @pytest.fixture
@@ -19,3 +19,11 @@ def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     for when in ("setup", "call"):
         errors = [record.getMessage() for record in caplog.get_records(when) if record.levelno >= logging.ERROR]
         assert errors == []
+
+
+@pytest.fixture
+async def here(nursery: trio.Nursery) -> AsyncIterator[Here]:
+    here = Here(nursery)
+    yield here
+    here.worker.close()
+    nursery.cancel_scope.cancel()

@@ -1,6 +1,8 @@
 """A client of a ring without a mount: the engine over heap memory and the fake host."""
 
+import os
 from collections.abc import Sequence
+from typing import Self
 
 import trio
 
@@ -14,6 +16,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
 from uringfs.host.fake import FakeHost, FakeThread
+from uringfs.host.local import LocalHost
 from uringfs.memory.mapped import MappedMemory
 from uringfs.owners import Owners
 from uringfs.ring.geometry import Geometry
@@ -128,3 +131,47 @@ def start_at(ring: Ring, position: int) -> None:
     for word in (SQ_HEAD, SQ_TAIL):
         ring.memory.store(word, position)
     ring.cq.head()
+
+
+class Here:
+    """A ring whose caller is this process."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.host = LocalHost()
+        geometry, memory = Geometry.of(8, Params()), MappedMemory()
+        tid = os.getpid()
+        self.client = Client(memory, geometry)
+        self.worker = Worker(Ring(memory, geometry, (tid, os.getuid())), nursery, Owners(self.host, nursery))
+
+    async def submit(self, sqe: Sqe) -> None:
+        self.client.push(sqe)
+        caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
+        assert (await self.worker.enter(caller, 1, 0, 0, 0, 0)).result == 1
+
+    async def cqe(self) -> tuple[int, int]:
+        """(res, flags) of the next."""
+        with trio.fail_after(10):
+            while not (found := self.client.reap(1)):
+                await trio.lowlevel.checkpoint()
+        return found[0].res, found[0].flags
+
+    def cancel(self) -> None:
+        (request,) = self.worker.pending_requests()
+        self.worker.cancel(request)
+
+
+class Spawned(trio.abc.Instrument):
+    """Counts new tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+    def __enter__(self) -> Self:
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)

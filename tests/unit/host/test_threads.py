@@ -5,6 +5,7 @@ import threading
 import pytest
 import trio
 
+from tests.unit.support import Spawned
 from uringfs.host.threads import Threads
 
 
@@ -85,24 +86,11 @@ async def test_a_failure_is_its_own() -> None:
     assert await serial.run("file", lambda: 5) == 5
 
 
-class Spawned(trio.abc.Instrument):
-    """Counts new tasks."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        self.count += 1
-
-
 async def test_it_costs_no_task_of_its_own() -> None:
-    serial, spawned = Threads().serial, Spawned()
-    trio.lowlevel.add_instrument(spawned)
-    try:
+    serial = Threads().serial
+    with Spawned() as spawned:
         for number in range(100):
             assert await serial.run("file", lambda number=number: number) == number
-    finally:
-        trio.lowlevel.remove_instrument(spawned)
     assert spawned.count == 0
 
 

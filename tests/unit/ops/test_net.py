@@ -3,9 +3,8 @@ caller's bytes may say."""
 
 import ctypes
 import errno
-import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from tests.unit.support import Client
+from tests.unit.support import Here
 from uringfs.abi.net import (
     CMSGHDR,
     IORING_ACCEPT_MULTISHOT,
@@ -23,55 +22,14 @@ from uringfs.abi.net import (
     SCM_RIGHTS,
     SOL_SOCKET,
 )
-from uringfs.abi.structs import Params, Sqe
+from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake import FakeMemory
-from uringfs.host.local import LocalHost
-from uringfs.memory.mapped import MappedMemory
 from uringfs.ops.msghdr import Message, address, messages, packed, signed, store_address
-from uringfs.owners import Owners
-from uringfs.ring.geometry import Geometry
-from uringfs.ring.ring import Ring
-from uringfs.worker import Worker
 
 ACCEPT, CONNECT, SEND, RECV, SEND_ZC = 13, 16, 26, 27, 47
 MORE, NOTIF = 2, 8
 CANCELED = -errno.ECANCELED
-
-
-class Here:
-    """A ring whose caller is this process."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.host = LocalHost()
-        geometry, memory = Geometry.of(8, Params()), MappedMemory()
-        tid = os.getpid()
-        self.client = Client(memory, geometry)
-        self.worker = Worker(Ring(memory, geometry, (tid, os.getuid())), nursery, Owners(self.host, nursery))
-
-    async def submit(self, sqe: Sqe) -> None:
-        self.client.push(sqe)
-        caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
-        assert (await self.worker.enter(caller, 1, 0, 0, 0, 0)).result == 1
-
-    async def cqe(self) -> tuple[int, int]:
-        """(res, flags) of the next."""
-        with trio.fail_after(10):
-            while not (found := self.client.reap(1)):
-                await trio.lowlevel.checkpoint()
-        return found[0].res, found[0].flags
-
-    def cancel(self) -> None:
-        (request,) = self.worker.pending_requests()
-        self.worker.cancel(request)
-
-
-@pytest.fixture
-async def here(nursery: trio.Nursery) -> AsyncIterator[Here]:
-    here = Here(nursery)
-    yield here
-    here.worker.close()
-    nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
