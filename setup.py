@@ -40,8 +40,8 @@ setup(
         # No module: a plain library beside it. The flags are those of contrib/launcher/Makefile.
         Extension(
             "uringfs.native._trap",
-            sources=[f"contrib/launcher/{name}.c" for name in ("trap", "calls", "rings", "signals", "exec")],
-            depends=["contrib/launcher/trap.h", "contrib/uringfs.h"],
+            sources=[f"contrib/launcher/{name}.c" for name in "trap calls agent rings signals exec".split()],
+            depends=["contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],
                 *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-lto"],

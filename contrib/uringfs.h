@@ -53,7 +53,7 @@ extern "C" {
 /* Where a control write goes. Any offset is taken on a passthrough mount; this one on every backend. */
 #define URINGFS_OFF_CTL 0x20000000LL
 
-/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1 to 5 (no text
+/* {cmd, size}: cmd is built as _IOW('u', nr, struct), so its first byte in memory is 1 to 6 (no text
  * starts with that) and the size stands in it once more. size: bytes of the whole message. */
 struct uringfs_hdr {
 	uint32_t cmd;
@@ -126,6 +126,16 @@ struct uringfs_supervise {
 	int32_t trace;
 };
 
+/* From now on an agent, a thread of this process, does that as it comes up, if no enter looks after it: it reads a
+ * struct uringfs_descriptor with its descriptor, if it is NEW, from the other end of `sock`, an end of a
+ * SOCK_SEQPACKET socketpair(2) of this process, and writes it back with res filled in. uringfs_agent(). */
+struct uringfs_agent {
+	struct uringfs_hdr hdr;
+	uint64_t result; /* int64_t *: 0 */
+	int32_t sock;
+	uint32_t pad; /* 0 */
+};
+
 #define URINGFS_DESCRIPTOR_NEW 1u
 #define URINGFS_DESCRIPTOR_CLOSE 2u
 #define URINGFS_DESCRIPTOR_CLOEXEC 4u
@@ -141,6 +151,8 @@ struct uringfs_supervise {
 #define URINGFS_ENTER_MASK 4u
 /* In an enter's result, above the number: there are, or will be in a moment, descriptors to fetch. */
 #define URINGFS_RESULT_FETCH (1LL << 32)
+/* The same, and in a fetch's: there will be some that no enter looks after. An agent can; or poll(2). */
+#define URINGFS_RESULT_LATER (1LL << 33)
 /* poll(2): there are descriptors to fetch; the wait of an enter, if it was one, goes on in another poll. */
 #define URINGFS_POLL_FETCH POLLPRI
 
@@ -150,6 +162,7 @@ struct uringfs_supervise {
 #define URINGFS_CMD_REGISTER URINGFS_CMD(3u, struct uringfs_register)
 #define URINGFS_CMD_FETCH URINGFS_CMD(4u, struct uringfs_fetch)
 #define URINGFS_CMD_SUPERVISE URINGFS_CMD(5u, struct uringfs_supervise)
+#define URINGFS_CMD_AGENT URINGFS_CMD(6u, struct uringfs_agent)
 
 /* An enter that has to wait answers EINPROGRESS: the submission is done, and the wait goes on in a
  * poll(2) of the ring file for this event, whose end stores the final value at `result`. So a waiter
@@ -169,6 +182,7 @@ URINGFS_ASSERT(offsetof(struct uringfs_descriptor, which) == 16, "uringfs_descri
 URINGFS_ASSERT(sizeof(struct uringfs_fetch) == 40, "uringfs_fetch");
 URINGFS_ASSERT(sizeof(struct uringfs_supervise) == 24, "uringfs_supervise");
 URINGFS_ASSERT(offsetof(struct uringfs_fetch, sock) == 32, "uringfs_fetch.sock");
+URINGFS_ASSERT(sizeof(struct uringfs_agent) == 24, "uringfs_agent");
 URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
 URINGFS_ASSERT(sizeof(struct io_uring_cqe) == 16, "io_uring_cqe");
 URINGFS_ASSERT(sizeof(struct io_uring_sqe) == 64, "io_uring_sqe");
@@ -262,6 +276,11 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	return ret;
 }
 
+/* What uringfs.h does when it hears of URINGFS_RESULT_LATER; a program that has agents may start one here. */
+#ifndef URINGFS_LATER
+#define URINGFS_LATER(fd) ((void)(fd))
+#endif
+
 #define URINGFS_FETCH_ROOM 16
 
 /* Take the descriptors of one message: their numbers, the lowest free ones, into e[].res. */
@@ -324,6 +343,14 @@ static inline void uringfs_waitid(struct uringfs_descriptor *e)
 	e->status = info.si_status;
 }
 
+static inline void uringfs_perform(struct uringfs_descriptor *e)
+{
+	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
+		e->res = close(e->res) < 0 ? -errno : 0;
+	if (e->what & URINGFS_DESCRIPTOR_WAIT)
+		uringfs_waitid(e);
+}
+
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)
 {
 	volatile int64_t result = -EIO;
@@ -354,7 +381,7 @@ static inline int uringfs_fetch(int fd)
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 			sv[0] = sv[1] = -1;
 		ret = uringfs_fetch_control(fd, e, 0, URINGFS_FETCH_ROOM, sv[1]);
-		n = ret < 0 ? 0 : (int)(ret & ~URINGFS_RESULT_FETCH);
+		n = ret < 0 ? 0 : (int)ret;
 		if (sv[1] >= 0)
 			close(sv[1]);
 		for (i = 0, news = 0; i < n; i++)
@@ -363,19 +390,80 @@ static inline int uringfs_fetch(int fd)
 			uringfs_receive(sv[0], e, n);
 		else if (sv[0] >= 0)
 			close(sv[0]);
-		for (i = 0; i < n; i++) {
-			if (e[i].what & URINGFS_DESCRIPTOR_CLOSE)
-				e[i].res = close(e[i].res) < 0 ? -errno : 0;
-			if (e[i].what & URINGFS_DESCRIPTOR_WAIT)
-				uringfs_waitid(&e[i]);
-		}
+		for (i = 0; i < n; i++)
+			uringfs_perform(&e[i]);
 		/* No descriptor of ours is open now: a request that goes on must not find it under its number. */
 		if (n > 0)
 			ret = uringfs_fetch_control(fd, e, n, 0, -1);
-	} while (n > 0 && ret > 0);
+	} while (n > 0 && ret > 0 && ret & URINGFS_RESULT_FETCH);
+	if (ret > 0 && ret & URINGFS_RESULT_LATER)
+		URINGFS_LATER(fd);
 	if (ret >= 0)
 		errno = saved;
 	return ret < 0 ? -1 : 0;
+}
+
+/* Make an agent for this ring. The descriptor that comes back is for uringfs_serve() in a thread that does nothing
+ * else; what that thread does takes the lowest free numbers, so the descriptor should have a high one. -1: EBADFD. */
+static inline int uringfs_agent(int fd)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_agent m;
+	int ret, sv[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return -1;
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_AGENT;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.sock = sv[1];
+	ret = uringfs_control(fd, &m, sizeof(m), &result);
+	close(sv[1]);
+	if (ret >= 0)
+		return sv[0];
+	ret = errno;
+	close(sv[0]);
+	errno = ret;
+	return -1;
+}
+
+/* Wait for one thing to do, and do it: 1. 0: the ring is gone. -1 and errno. */
+static inline int uringfs_serve(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct uringfs_descriptor e;
+	struct cmsghdr *c;
+	struct msghdr msg;
+	struct iovec iov;
+	ssize_t n;
+
+	memset(&msg, 0, sizeof(msg));
+	iov.iov_base = &e;
+	iov.iov_len = sizeof(e);
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
+	msg.msg_control = &control;
+	msg.msg_controllen = sizeof(control);
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return (int)n;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!(e.what & URINGFS_DESCRIPTOR_NEW)) {
+		uringfs_perform(&e);
+	} else if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		memcpy(&e.res, CMSG_DATA(c), sizeof(e.res));
+		if (!(e.what & URINGFS_DESCRIPTOR_CLOEXEC))
+			(void)fcntl(e.res, F_SETFD, 0);
+	} else {
+		e.res = -EMFILE; /* the table was full: MSG_CTRUNC */
+	}
+	return send(sock, &e, sizeof(e), MSG_NOSIGNAL) < 0 ? -1 : 1;
 }
 
 /* What the launcher takes out of the mask of a wait. */
@@ -435,6 +523,8 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 	ret = uringfs_control(fd, &m, sizeof(m), &answer.result);
 	if (ret >= 0 && answer.result & URINGFS_RESULT_FETCH)
 		uringfs_fetch(fd);
+	else if (ret >= 0 && answer.result & URINGFS_RESULT_LATER)
+		URINGFS_LATER(fd);
 	if (!waits)
 		return ret;
 	if (ret < 0 && errno == EINPROGRESS) {
@@ -462,6 +552,8 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 			ret = -1;
 		} else {
 			ret = (int)answer.result;
+			if (answer.result & URINGFS_RESULT_LATER)
+				URINGFS_LATER(fd);
 		}
 	}
 	{

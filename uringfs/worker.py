@@ -33,7 +33,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, File
+from uringfs.host.base import Caller, Channel, File
 from uringfs.life import RequestLife
 from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
@@ -148,6 +148,14 @@ class Worker(RequestLife):
         if flags & IORING_ENTER_SQ_WAIT:
             await poller.wait_sq()
         return to_submit
+
+    @property
+    def submitting(self) -> bool:
+        return self._busy and self.poller is None
+
+    def serve_agent(self, group: int, channel: Channel) -> None:
+        """URINGFS_CMD_AGENT"""
+        self._nursery.start_soon(self.deliveries.serve(group, channel))
 
     async def submit(self, caller: Caller, to_submit: int) -> int:
         """Take SQEs in a caller's name, when it is its turn: how many were there."""
@@ -311,4 +319,5 @@ class Worker(RequestLife):
     def close(self) -> None:
         if self.poller is not None:
             self.poller.stop()
+        self.deliveries.close()
         super().close()

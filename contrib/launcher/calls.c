@@ -1,41 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The three system calls, by the control ABI; what the kernel does before it looks at the ring is done here. */
 #include "trap.h"
+#include "wire.h"
 
-#include <fcntl.h>
 #include <linux/stat.h>
-#include <poll.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-
-/* Under a low RLIMIT_FSIZE the usual offset would cost the program a SIGXFSZ; where mmap and write do not
- * share pages (a passthrough mount), any offset does. */
-static ssize_t control_write(int fd, const void *buf, size_t size, long long off)
-{
-	struct rlimit limit;
-
-	if (RAW(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur < (rlim_t)off + size)
-		off = 0;
-	return raw_errno(RAW(SYS_pwrite64, fd, buf, size, off));
-}
-
-/* What uringfs.h calls, without libc's cancellation points: a cancelled thread must not leave in here. */
-#define pwrite(fd, buf, size, off) control_write(fd, buf, size, off)
-#define close(fd) raw_errno(RAW(SYS_close, fd))
-#define recvmsg(fd, msg, flags) raw_errno(RAW(SYS_recvmsg, fd, msg, flags))
-#define socketpair(family, type, protocol, sv) raw_errno(RAW(SYS_socketpair, family, type, protocol, sv))
-#define fcntl(fd, cmd, arg) ((int)raw_errno(RAW(SYS_fcntl, fd, cmd, arg)))
-#define mmap(addr, size, prot, flags, fd, off) ((void *)raw_errno(RAW(SYS_mmap, addr, size, prot, flags, fd, off)))
-#define mremap(old, old_size, size, flags, to) ((void *)raw_errno(RAW(SYS_mremap, old, old_size, size, flags, to)))
-#define munmap(addr, size) raw_errno(RAW(SYS_munmap, addr, size))
-#define syscall(...) raw_errno(RAW(__VA_ARGS__))
-/* A mask that blocks SIGSYS would make the next io_uring call of a handler deadly. */
-#define URINGFS_WAIT_MASK(mask) ((mask) & ~TRAP_SIGSYS_BIT)
-#include "../uringfs.h"
 
 /* Newer than some headers */
 #define SETUP_REGISTERED_FD_ONLY (1u << 15)
@@ -152,6 +121,8 @@ long trap_setup(uint32_t entries, uintptr_t params)
 	if (fd < 0)
 		return fd;
 	ret = setup_on((int)fd, entries, params, &p);
+	if (ret == 0 && p.flags & IORING_SETUP_SQPOLL)
+		trap_agent((int)fd); /* as the kernel's poller, a thread of the program's from the first */
 	if (ret == 0 && p.flags & SETUP_REGISTERED_FD_ONLY)
 		ret = trap_ring_add((int)fd, 0, 16);
 	else if (ret == 0)

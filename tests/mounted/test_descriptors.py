@@ -16,10 +16,13 @@ from tests.support.children import Child, in_child
 from tests.support.mounting import Mount, until
 from uringfs.abi.constants import IOSQE_ASYNC, OPCODES
 from uringfs.abi.control import (
+    AGENT,
     DESCRIPTOR,
     ENTER,
+    ENTRY,
     FETCH,
     HEADER,
+    URINGFS_CMD_AGENT,
     URINGFS_CMD_ENTER,
     URINGFS_CMD_FETCH,
     URINGFS_DESCRIPTOR_CLOEXEC,
@@ -29,6 +32,7 @@ from uringfs.abi.control import (
     URINGFS_OFF_CTL,
     URINGFS_POLL_FETCH,
     URINGFS_RESULT_FETCH,
+    URINGFS_RESULT_LATER,
 )
 from uringfs.abi.structs import Cqe, Sqe
 from uringfs.client import Ring
@@ -67,7 +71,7 @@ class Client:
         entries = ctypes.create_string_buffer(max(room, 1) * DESCRIPTOR.size)
         result = ctypes.c_int64(-1)
         body = FETCH.pack(ctypes.addressof(result), ctypes.addressof(entries), 0, room, sock, 0)
-        count = self.control(URINGFS_CMD_FETCH, result, body) & ~URINGFS_RESULT_FETCH
+        count = self.control(URINGFS_CMD_FETCH, result, body) & 0xFFFFFFFF
         return list(DESCRIPTOR.iter_unpack(entries.raw[: count * DESCRIPTOR.size]))
 
     def submit_and_wait(self, *sqes: Sqe) -> None:
@@ -90,6 +94,10 @@ class Client:
         result = ctypes.c_int64(-1)
         body = FETCH.pack(ctypes.addressof(result), ctypes.addressof(packed), len(entries), 0, -1, 0)
         return self.control(URINGFS_CMD_FETCH, result, body)
+
+    def agent(self, sock: int) -> None:
+        result = ctypes.c_int64(-1)
+        assert self.control(URINGFS_CMD_AGENT, result, AGENT.pack(ctypes.addressof(result), sock, 0)) == 0
 
     def results(self) -> list[Cqe]:
         return self.ring.reap()
@@ -331,3 +339,70 @@ def test_a_ring_that_is_closed_with_descriptors_to_fetch(mount: Mount) -> None:
     assert ready
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+# -- agents
+
+
+def test_an_agent_takes_what_no_enter_waits_for(client: Client, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert client.submit(client.open(fifo, os.O_RDONLY, IOSQE_ASYNC, user_data=3)) == 1 | URINGFS_RESULT_FETCH
+    assert client.take() == ([], [])  # in vain
+    assert client.submit() == URINGFS_RESULT_LATER
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        client.agent(theirs.fileno())
+        assert client.submit() == 0
+        with open(fifo, "wb"):
+            message, fds, _, _ = socket.recv_fds(ours, ENTRY.size, 4)
+            number, res, what, *_ = ENTRY.unpack(message)
+            assert (res, what, len(fds)) == (-1, URINGFS_DESCRIPTOR_NEW, 1)
+            ours.send(ENTRY.pack(number, 4711, *(0,) * 7))
+            until(lambda: client.ring.ready(), "the CQE")
+        assert [(cqe.user_data, cqe.res) for cqe in client.results()] == [(3, 4711)]
+        os.close(fds[0])
+        client.ring.close()
+        assert ours.recv(ENTRY.size) == b""
+
+
+def test_an_agent_that_dies_before_it_answers(client: Client, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        client.agent(theirs.fileno())
+        client.submit(client.open(fifo, os.O_RDONLY, IOSQE_ASYNC))
+        assert client.take() == ([], [])
+        with open(fifo, "wb"):
+            _, fds, _, _ = socket.recv_fds(ours, ENTRY.size, 4)
+            os.close(fds[0])
+    until(lambda: client.submit() & URINGFS_RESULT_FETCH, "the daemon to notice")
+    entries, fds = client.take()
+    client.report((entries[0][0], fds[0], 0))
+    assert [cqe.res for cqe in client.results()] == [fds[0]]
+    os.close(fds[0])
+
+
+def test_agents_that_will_not_do(client: Client) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs, open("/dev/null") as file:
+        for sock, expected in (
+            (-1, errno.EBADF),
+            (12345, errno.EBADF),
+            (file.fileno(), errno.ENOTSOCK),
+            (theirs.fileno(), errno.EINVAL),
+        ):
+            with pytest.raises(OSError, match=os.strerror(expected)):
+                client.agent(sock)
+
+
+def test_an_agent_must_be_the_callers(client: Client) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def another(parent: Child) -> None:
+        with pytest.raises(OSError, match=os.strerror(errno.EPERM)):
+            client.agent(theirs.fileno())
+
+    with ours, theirs, in_child(another) as child:
+        assert child.wait() == 0

@@ -65,11 +65,20 @@ class Supervise(NamedTuple):
     trace: int
 
 
+class Agent(NamedTuple):
+    """struct uringfs_agent after its header."""
+
+    result: int
+    sock: int
+    pad: int
+
+
 SETUP = Struct("<QIIQ")
 ENTER = Struct("<QIIIIQQ")
 REGISTER = Struct("<QIIQ")
 FETCH = Struct("<QQIIiI")
 SUPERVISE = Struct("<Qii")
+AGENT = Struct("<QiI")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
 
@@ -83,10 +92,12 @@ URINGFS_CMD_ENTER = _iow(2, ENTER)
 URINGFS_CMD_REGISTER = _iow(3, REGISTER)
 URINGFS_CMD_FETCH = _iow(4, FETCH)
 URINGFS_CMD_SUPERVISE = _iow(5, SUPERVISE)
+URINGFS_CMD_AGENT = _iow(6, AGENT)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
+URINGFS_RESULT_LATER = 1 << 33  # the same, and of a fetch: there will be some, which no enter waits for
 URINGFS_POLL_FETCH = 0x2  # POLLPRI: the same, for who waits
 URINGFS_DESCRIPTOR_NEW = 1 << 0
 URINGFS_DESCRIPTOR_CLOSE = 1 << 1

@@ -162,6 +162,9 @@ class RingFs:
             case abi.Supervise():
                 caller.memory.write(message.result, bytes(8))
                 self._supervision.begin(caller, message.listener, message.trace)
+            case abi.Agent():
+                caller.memory.write(message.result, bytes(8))
+                ring_file.agent(caller, message)
 
     async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
         caller.can = message.can
@@ -195,7 +198,7 @@ class RingFs:
             raise
         finally:
             if tid not in file.waits:
-                self._store(caller, message, submitted or result)
+                self._store(file, caller, message, submitted or result)
 
     def waits(self, fh: int, tid: int) -> bool:
         """The wait of that thread's enter goes on once it has fetched descriptors."""
@@ -206,8 +209,10 @@ class RingFs:
         worker = self.opened(fh).inode.payload.worker
         return worker is not None and worker.deliveries.any_ready()
 
-    def _store(self, caller: Caller, message: abi.Enter, result: int) -> None:
+    def _store(self, file: OpenFile, caller: Caller, message: abi.Enter, result: int) -> None:
         try:
+            if result > 0:  # it has submitted
+                result |= file.inode.payload.fetch_left(caller)
             caller.memory.write(message.result, RESULT.pack(result))
         except UringError as error:
             log.info("thread %d: the result of a wait could not be stored: %s", caller.tid, error)

@@ -135,14 +135,27 @@ class RingFile:
         entries = await deliveries.fetch(caller, message.sock, room) if room else b""
         if entries:
             caller.memory.write(message.entries, entries)
-        return len(entries) // size | (abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0)
+        return len(entries) // size | self.fetch_due(caller)
+
+    def agent(self, caller: Caller, message: abi.Agent) -> None:
+        """URINGFS_CMD_AGENT. EBADF, EINVAL, EPERM for a sock that is none of its own."""
+        self._ready().serve_agent(caller.group, caller.channel(message.sock))
 
     def fetch_due(self, caller: Caller) -> int:
-        """What an enter's result has to say about it."""
+        """What the result of an enter, or of a fetch, has to say about it."""
         deliveries = self._ready().deliveries
         # Whose process it is costs a read of /proc, on every enter: asked only if there is anything at all.
-        due = caller.can and deliveries.any() and deliveries.due(caller.group)
-        return abi.URINGFS_RESULT_FETCH if due else 0
+        if not caller.can or not deliveries.any():
+            return 0
+        due = abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0
+        return due | (abi.URINGFS_RESULT_LATER if deliveries.later(caller.group) else 0)
+
+    def fetch_left(self, caller: Caller) -> int:
+        """The same of an enter that has waited, and so looks after nothing any more."""
+        deliveries = self._ready().deliveries
+        if caller.can and deliveries.any():
+            deliveries.left(caller.group)
+        return self.fetch_due(caller)
 
     def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:
         """A wait that ends when there is something to fetch."""
@@ -179,9 +192,7 @@ class RingFile:
         asked = Params(cq_entries=command.cq or 0, flags=flags)
         geometry = Geometry.of(command.entries, asked)
         if geometry.in_user_memory:
-            raise UringError(
-                errno.EINVAL, "IORING_SETUP_NO_MMAP needs a client with memory to map over"
-            )
+            raise UringError(errno.EINVAL, "IORING_SETUP_NO_MMAP needs a client with memory to map over")
         sqpoll.check(asked, caller, self._owners.find_ring)
         self._create(caller, geometry, asked)
         self.message = f"setup: {geometry.sq_entries} SQ entries, {geometry.cq_entries} CQ entries"

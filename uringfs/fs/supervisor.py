@@ -33,7 +33,8 @@ from uringfs.fs.ringfile import RingFile, read_params
 from uringfs.host.base import Caller, File, Host
 from uringfs.host.listener import Listener, Notification
 from uringfs.host.status import ThreadStatus
-from uringfs.ops.deliveries import MAX_BATCH, Report, Wanted
+from uringfs.ops.deliveries import MAX_BATCH
+from uringfs.ops.delivery import Report, Wanted
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
 from uringfs.register.table import IORING_REGISTER_USE_REGISTERED_RING, check_opcode, register, register_blind

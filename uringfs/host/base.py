@@ -70,6 +70,7 @@ class File(Protocol):
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
     """try_read() works; False once the file has said that it knows no RWF_NOWAIT."""
+
     @property
     def identity(self) -> Hashable:
         """Of the file itself: the same for all that have it open."""
@@ -172,6 +173,19 @@ class EventFd(Protocol):
     def close(self) -> None: ...
 
 
+class Channel(Protocol):
+    """One end of a socketpair(2) both of whose ends are a client's. Errors are what the system call has."""
+
+    async def send(self, data: bytes, fds: Sequence[int]) -> None:
+        """One message, with duplicates of our descriptors (SCM_RIGHTS)."""
+
+    async def receive(self, size: int) -> bytes:
+        """The next message; empty at the end."""
+
+    def close(self) -> None:
+        """The other end comes to its end, whoever holds it."""
+
+
 class Caller(Protocol):
     """A thread in a control write, or in a system call that is answered for it. Its ids are trustworthy while
     that lasts."""
@@ -200,6 +214,9 @@ class Caller(Protocol):
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         """SCM_RIGHTS over its own socketpair, which another process must not hold the end of. EBADF, EPERM,
         EINVAL for any other socket."""
+
+    def channel(self, sock: int) -> Channel:
+        """The same socket, to talk with the process at its other end. EBADF, EPERM, EINVAL as above."""
 
     def file(self, fd: int) -> File:
         """The file behind the caller's descriptor. EBADF."""
@@ -238,6 +255,7 @@ class Caller(Protocol):
 
     def open_path(self, path: str) -> "PathOpener":
         """The opening of a file for reading with the caller's rights, root and working directory."""
+
 
 class PathOpener(Protocol):
     async def open(self) -> File:

@@ -463,6 +463,8 @@ class FakeThread:
         """Those that were made: (name, *args)."""
         self.sent: list[int] = []
         """Descriptors of ours that were sent to it."""
+        self.channels: dict[int, FakeChannel] = {}
+        """Sockets of its own, by descriptor."""
         self.can = URINGFS_ENTER_FETCHES
         self.signals: list[int] = []
         self.advice: list[tuple[int, int, int]] = []
@@ -476,6 +478,31 @@ class FakeThread:
         self.memory.end()
         self.fds.clear()
         self.exited.set()
+
+
+class FakeChannel:
+    """What we send is in `sent`, what is put into `answers` we receive."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, list[int]]] = []
+        self.answers, self._received = trio.open_memory_channel[bytes](16)
+        self.full: trio.Event | None = None
+        """If there is one, it takes no more until then."""
+        self.closed = False
+
+    async def send(self, data: bytes, fds: Sequence[int]) -> None:
+        if self.full is not None:
+            await self.full.wait()
+        self.sent.append((data, list(fds)))
+
+    async def receive(self, size: int) -> bytes:
+        try:
+            return await self._received.receive()
+        except trio.EndOfChannel:
+            return b""
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class FakeCaller:
@@ -503,6 +530,11 @@ class FakeCaller:
         if sock not in self._thread.fds:
             raise UringError(errno.EBADF)
         self._thread.sent += fds
+
+    def channel(self, sock: int) -> "FakeChannel":
+        if sock not in self._thread.channels:
+            raise UringError(errno.EBADF)
+        return self._thread.channels[sock]
 
     def file(self, fd: int) -> File:
         try:

@@ -1,6 +1,5 @@
 """The real host: threads of this machine, by the id FUSE gives."""
 
-import array
 import errno
 import fcntl
 import os
@@ -10,7 +9,6 @@ import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from struct import Struct
 
 import trio
 
@@ -18,6 +16,7 @@ from uringfs.errors import UringError
 from uringfs.host import advise, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import Memory, Name
+from uringfs.host.channel import LocalChannel, own_end, send_message
 from uringfs.host.children import LocalChildren, child_number
 from uringfs.host.credentials import unprivileged
 from uringfs.host.eventfd import LocalEventFd
@@ -31,7 +30,6 @@ from uringfs.host.threads import Threads
 from uringfs.host.timers import LocalTimers
 
 AT_FDCWD = -100
-UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 
 
 class LocalCaller:
@@ -136,13 +134,24 @@ class LocalCaller:
             signal.pidfd_send_signal(self._pidfd_now().fd, number)
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
-        file = self.file(sock)
         try:
-            _send_descriptors(file.fileno(), self.group, fds)
+            with self._socket(sock) as ours:
+                send_message(ours, b"\0", fds)
         except OSError as error:
             raise UringError.of(error) from error
+
+    def channel(self, sock: int) -> LocalChannel:
+        try:
+            return LocalChannel(self._socket(sock))
+        except OSError as error:
+            raise UringError.of(error) from error
+
+    def _socket(self, sock: int) -> socket.socket:
+        fd = self._getfd(sock)
+        try:
+            return own_end(fd, self.group)
         finally:
-            file.close()
+            os.close(fd)
 
     def open_path(self, path: str) -> "LocalOpener":
         return LocalOpener(self._host, self.actor(), path)
@@ -168,19 +177,6 @@ class LocalCaller:
         if self._pidfd is None:
             self._pidfd = self._host.pidfds.of(self.tid)
         return self._pidfd
-
-
-def _send_descriptors(sock: int, group: int, fds: Sequence[int]) -> None:
-    """To a socket both of whose ends that process made: another, at the far end, might take what we say
-    for root's word."""
-    with socket.socket(fileno=os.dup(sock)) as ours:
-        if ours.family != socket.AF_UNIX or ours.type != socket.SOCK_SEQPACKET:
-            raise OSError(errno.EINVAL, "not a socketpair(2) of AF_UNIX, SOCK_SEQPACKET")
-        pid, _, _ = UCRED.unpack(ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
-        if pid != group:
-            raise OSError(errno.EPERM, "the socket's other end is not the caller's")
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-        ours.sendmsg([b"\0"], [rights], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # send_fds() drops its flags
 
 
 class LocalOpener:

@@ -17,7 +17,7 @@ from uringfs.abi.net import (
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.sockets import INET, attempt, kind
-from uringfs.ops.deliveries import Delivery
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.msghdr import store_address
 from uringfs.ops.newfile import IORING_FILE_INDEX_ALLOC, install_fixed
 from uringfs.ops.readiness import Readiness

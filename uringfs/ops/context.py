@@ -81,6 +81,10 @@ class RingContext(Protocol):
     def link_last(self) -> "Request | None":
         """The last request of the chain that is being assembled."""
 
+    @property
+    def submitting(self) -> bool:
+        """An enter submits now, behind which its client fetches; not a poller."""
+
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 

@@ -6,116 +6,30 @@ it and reports what came of it (URINGFS_CMD_FETCH); the CQE comes then. docs/des
 
 import errno
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import partial
 
 import trio
 
 from uringfs.abi.control import (
     DESCRIPTOR,
     ENTRY,
-    URINGFS_DESCRIPTOR_CLOEXEC,
-    URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_WAIT,
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_WAITS,
 )
 from uringfs.errors import UringError
-from uringfs.host.base import Caller
+from uringfs.host.base import Caller, Channel
+from uringfs.ops.agent import Agent
 from uringfs.ops.context import RingContext
+from uringfs.ops.delivery import Delivery, Report
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
-
-
-class Wanted(NamedTuple):
-    """What the caller is to do."""
-
-    what: int
-    number: int
-    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2)."""
-    which: int = 0
-    options: int = 0
-    """WAIT: idtype and options of waitid(2)."""
-
-
-class Report(NamedTuple):
-    """What came of it."""
-
-    res: int
-    code: int = 0
-    pid: int = 0
-    uid: int = 0
-    status: int = 0
-    """WAIT: siginfo_t, all 0 if there was nothing to wait for."""
-
-
-class Delivery:
-    """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
-    knows that something is to come."""
-
-    def __init__(self, deliveries: "Deliveries", group: int, number: int) -> None:
-        self._deliveries = deliveries
-        self.group = group
-        self.number = number
-        self.wanted: Wanted | None = None
-        self.fresh = True
-        """Its enter has not fetched in vain yet."""
-        self._then: Callable[[Report], None] = _nothing
-
-    def __enter__(self) -> "Delivery":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.forget()
-
-    async def new(self, fd: int, cloexec: bool) -> int:
-        """Put our descriptor into the caller's table: its number there, -errno. Ours is closed."""
-        try:
-            flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
-            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd))
-        finally:
-            os.close(fd)
-
-    async def close(self, fd: int) -> int:
-        """Let the caller close its descriptor."""
-        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd))
-
-    async def _ask(self, wanted: Wanted) -> int:
-        done, results = trio.Event(), list[int]()
-
-        def then(report: Report) -> None:
-            results.append(report.res)
-            done.set()
-
-        self.ask(wanted, then)
-        await done.wait()
-        return results[0]
-
-    def ask(self, wanted: Wanted, then: Callable[[Report], None]) -> None:
-        """Let the caller do it. then() gets what came of it, unless the delivery was forgotten before."""
-        self.wanted, self._then = wanted, then
-        self._deliveries.announce(self)
-
-    def taken(self) -> bool:
-        """The caller is at it: what it does can be undone no more."""
-        return self.wanted is not None and not self._deliveries.queued(self)
-
-    def end(self, report: Report) -> None:
-        self.fresh, self.wanted = False, None
-        self._then(report)
-
-    def forget(self) -> None:
-        self._deliveries.forget(self)
-
-
-def _nothing(_: Report) -> None:
-    pass
 
 
 class Deliveries:
@@ -128,12 +42,13 @@ class Deliveries:
         self._ready: dict[int, deque[Delivery]] = {}
         self._fetching: dict[int, trio.Event] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
+        self._agents: dict[int, Agent] = {}
 
     def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> Delivery:
         """EOPNOTSUPP if the caller does no such thing."""
         if not caller.can & needs:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
-        delivery = Delivery(self, caller.group, next(self._numbers))
+        delivery = Delivery(self, caller.group, next(self._numbers), self._context.submitting)
         self._all[delivery.number] = delivery
         return delivery
 
@@ -141,6 +56,8 @@ class Deliveries:
         self._all.pop(delivery.number, None)
         if self.queued(delivery):
             self._ready[delivery.group].remove(delivery)
+        if delivery.group in self._agents:
+            self._agents[delivery.group].forget(delivery)
         self._wake(delivery.group)
 
     def queued(self, delivery: Delivery) -> bool:
@@ -148,7 +65,11 @@ class Deliveries:
         return delivery in self._ready.get(delivery.group, ())
 
     def announce(self, delivery: Delivery) -> None:
-        """It has to be fetched: wake who fetches, who waits in an enter, and who polls."""
+        """It has to be fetched: wake who fetches, who waits in an enter, and who polls. Or an agent does it."""
+        agent = self._agents.get(delivery.group)
+        if agent is not None and not delivery.fresh:
+            agent.ask(delivery)
+            return
         self._ready.setdefault(delivery.group, deque()).append(delivery)
         self._wake(delivery.group)
         for leave in tuple(self._waiting.get(delivery.group, ())):
@@ -189,6 +110,49 @@ class Deliveries:
         """An enter should be followed by a fetch."""
         return self.ready(group) or self._expected(group)
 
+    def later(self, group: int) -> bool:
+        """There will be something to fetch that no enter looks after, and there is no agent for it."""
+        return group not in self._agents and any(
+            delivery.group == group and not delivery.fresh and not delivery.taken()
+            for delivery in self._all.values()
+        )
+
+    def left(self, group: int) -> None:
+        """The enters of that process look after nothing any more."""
+        for delivery in self._all.values():
+            delivery.fresh = delivery.fresh and delivery.group != group
+        self._to_agent(group)
+
+    def _to_agent(self, group: int) -> None:
+        if group in self._agents:
+            for delivery in tuple(self._ready.get(group, ())):
+                if not delivery.fresh:
+                    self._ready[group].remove(delivery)
+                    self._agents[group].ask(delivery)
+
+    def close(self) -> None:
+        """The ring is gone."""
+        for agent in self._agents.values():
+            agent.stop()
+
+    def serve(self, group: int, channel: Channel) -> Callable[[], Awaitable[None]]:
+        """From now on an agent of that process takes what no enter looks after; until what is returned, and to be
+        awaited, ends."""
+        if group in self._agents:
+            self._agents[group].stop()
+        agent = self._agents[group] = Agent(channel)
+        self._to_agent(group)
+        return partial(self._run, agent, group)
+
+    async def _run(self, agent: Agent, group: int) -> None:
+        try:
+            await agent.run()
+        finally:
+            if self._agents.get(group) is agent:
+                del self._agents[group]
+            for delivery in agent.unanswered():
+                self.announce(delivery)
+
     def _expected(self, group: int) -> bool:
         return any(delivery.fresh and delivery.group == group for delivery in self._all.values())
 
@@ -198,8 +162,7 @@ class Deliveries:
             while not self.ready(group) and self._expected(group):
                 await self._fetching.setdefault(group, trio.Event()).wait()
         if not self.ready(group):
-            for delivery in self._all.values():
-                delivery.fresh = delivery.fresh and delivery.group != group
+            self.left(group)
             return []
         queue = self._ready[group]
         return [queue.popleft() for _ in range(min(room, len(queue), MAX_BATCH))]
@@ -234,9 +197,7 @@ class Deliveries:
             elif wanted.what & URINGFS_DESCRIPTOR_WAIT and not caller.can & URINGFS_ENTER_WAITS:
                 delivery.end(Report(-errno.EOPNOTSUPP))
             else:
-                number = -1 if delivery in new else wanted.number
-                entry = (delivery.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
-                entries.append(ENTRY.pack(*entry)[: entry_size(caller)])
+                entries.append(delivery.entry(wanted)[: entry_size(caller)])
         return entries
 
     async def report(self, caller: Caller, entries: bytes) -> None:

@@ -11,7 +11,7 @@ from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.sockets import INET, Creator, Identity, attempt, in_thread, kind, unix_path
-from uringfs.ops.deliveries import Delivery
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.msghdr import address, signed
 from uringfs.ops.newfile import deliver
 from uringfs.ops.readiness import Readiness

@@ -12,7 +12,7 @@ import os
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops.context import RingContext
-from uringfs.ops.deliveries import Delivery
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.request import Request
 from uringfs.ops.resources import Node
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uringfs.abi.constants import IOSQE_ASYNC, IOSQE_FIXED_FILE
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name
-from uringfs.ops.deliveries import Delivery
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.names import PAGE, acting, directory, getname, refuse_fixed_file
 from uringfs.ops.newfile import deliver, remove_fixed
 from uringfs.ops.request import Outcome, Request

@@ -21,7 +21,7 @@ from uringfs.abi.net import (
 from uringfs.errors import UringError
 from uringfs.host.base import File, Iovec, Memory
 from uringfs.host.sockets import Kind, attempt
-from uringfs.ops.deliveries import Delivery
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.iovec import total, truncated
 from uringfs.ops.msghdr import Message, Msghdr, messages, packed, store_address
 from uringfs.ops.request import Request

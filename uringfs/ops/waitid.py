@@ -12,7 +12,7 @@ from struct import Struct
 from uringfs.abi.control import URINGFS_DESCRIPTOR_WAIT, URINGFS_ENTER_WAITS
 from uringfs.errors import UringError
 from uringfs.host.base import Memory, Watch
-from uringfs.ops.deliveries import Delivery, Report, Wanted
+from uringfs.ops.delivery import Delivery, Report, Wanted
 from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
 
 EVENTS = os.WEXITED | os.WSTOPPED | os.WCONTINUED

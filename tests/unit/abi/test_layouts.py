@@ -36,6 +36,7 @@ LAYOUTS = {
 # bodies behind struct uringfs_hdr; "": a member whose place follows from the others
 BODIES = {
     "SETUP": (control.SETUP, "struct uringfs_setup", ["result", "entries", "can", "params"]),
+    "AGENT": (control.AGENT, "struct uringfs_agent", ["result", "sock", "pad"]),
     "FETCH": (control.FETCH, "struct uringfs_fetch", ["result", "entries", "done", "room", "sock", "can"]),
     "SUPERVISE": (control.SUPERVISE, "struct uringfs_supervise", ["result", "listener", "trace"]),
     "ENTER": (

@@ -1,0 +1,107 @@
+"""One request's wait for what only the caller's own process can do for it (deliveries.py)."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from uringfs.abi.control import (
+    ENTRY,
+    URINGFS_DESCRIPTOR_CLOEXEC,
+    URINGFS_DESCRIPTOR_CLOSE,
+    URINGFS_DESCRIPTOR_NEW,
+)
+
+if TYPE_CHECKING:
+    from uringfs.ops.deliveries import Deliveries
+
+
+class Wanted(NamedTuple):
+    """What the caller is to do."""
+
+    what: int
+    number: int
+    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2)."""
+    which: int = 0
+    options: int = 0
+    """WAIT: idtype and options of waitid(2)."""
+
+
+class Report(NamedTuple):
+    """What came of it."""
+
+    res: int
+    code: int = 0
+    pid: int = 0
+    uid: int = 0
+    status: int = 0
+    """WAIT: siginfo_t, all 0 if there was nothing to wait for."""
+
+
+class Delivery:
+    """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
+    knows that something is to come."""
+
+    def __init__(self, deliveries: "Deliveries", group: int, number: int, fresh: bool) -> None:
+        self._deliveries = deliveries
+        self.group = group
+        self.number = number
+        self.wanted: Wanted | None = None
+        self.fresh = fresh
+        """An enter is under way that looks after it: it has not fetched in vain yet, and waits or will."""
+        self._then: Callable[[Report], None] = _nothing
+
+    def __enter__(self) -> "Delivery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    async def new(self, fd: int, cloexec: bool) -> int:
+        """Put our descriptor into the caller's table: its number there, -errno. Ours is closed."""
+        try:
+            flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
+            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd))
+        finally:
+            os.close(fd)
+
+    async def close(self, fd: int) -> int:
+        """Let the caller close its descriptor."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd))
+
+    async def _ask(self, wanted: Wanted) -> int:
+        done, results = trio.Event(), list[int]()
+
+        def then(report: Report) -> None:
+            results.append(report.res)
+            done.set()
+
+        self.ask(wanted, then)
+        await done.wait()
+        return results[0]
+
+    def ask(self, wanted: Wanted, then: Callable[[Report], None]) -> None:
+        """Let the caller do it. then() gets what came of it, unless the delivery was forgotten before."""
+        self.wanted, self._then = wanted, then
+        self._deliveries.announce(self)
+
+    def taken(self) -> bool:
+        """The caller is at it: what it does can be undone no more."""
+        return self.wanted is not None and not self._deliveries.queued(self)
+
+    def entry(self, wanted: Wanted) -> bytes:
+        """struct uringfs_descriptor"""
+        number = -1 if wanted.what & URINGFS_DESCRIPTOR_NEW else wanted.number
+        return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
+
+    def end(self, report: Report) -> None:
+        self.fresh, self.wanted = False, None
+        self._then(report)
+
+    def forget(self) -> None:
+        self._deliveries.forget(self)
+
+
+def _nothing(_: Report) -> None:
+    pass
