@@ -198,6 +198,28 @@ TEST(a_buffer_at_null)
 	}
 }
 
+/* A buffer that SEND has taken is used up, though nothing was sent. */
+TEST(sends_that_fail)
+{
+	char *hole = map_then_hole(1);
+	struct io_uring_sqe sqe;
+	int s[2];
+	struct ring r;
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(provide_at(&r, hole + PAGE, 10, 2, 5, 77), 0);
+	EXPECT_EQ(provide_at(&r, NULL, 10, 2, 5, 88), 0);
+	EXPECT_EQ(provide_at(&r, pool, 10, 3, 5, 99), 0);
+	sqe = selecting(IORING_OP_SEND, s[0], 0, 5);
+	for (int i = 0; i < 5; i++)
+		run_sqe(&r, &sqe);
+	OK(close(s[1]));
+	sqe.msg_flags = MSG_NOSIGNAL;
+	for (int i = 0; i < 3; i++)
+		run_sqe(&r, &sqe);
+}
+
 TEST(failures_of_the_file)
 {
 	struct ring r;

@@ -290,3 +290,51 @@ TEST(status_that_is_refused)
 	status.resv[7] = 1;
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_PBUF_STATUS, &status, 1), -EINVAL);
 }
+
+TEST(sends_that_fail)
+{
+	char *hole = map_then_hole(1);
+	struct io_uring_sqe sqe;
+	int s[2];
+	struct ring r;
+	struct buf *br;
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	add(br, hole + PAGE, 64, 9);
+	sqe = selecting(IORING_OP_SEND, s[0], 0, 3);
+	run_sqe(&r, &sqe);
+	note("head %d", head_of(&r, 3));
+	add(br, NULL, 64, 5);
+	run_sqe(&r, &sqe);
+	note("head %d", head_of(&r, 3));
+	add(br, pool[0], 64, 7);
+	run_sqe(&r, &sqe);
+	note("head %d", head_of(&r, 3));
+	OK(close(s[1]));
+	sqe.msg_flags = MSG_NOSIGNAL;
+	add(br, pool[0], 64, 8);
+	run_sqe(&r, &sqe);
+	note("head %d", head_of(&r, 3));
+}
+
+TEST(a_buffer_at_null)
+{
+	static const int ops[] = {IORING_OP_READ, IORING_OP_RECV};
+	int s[2];
+	struct ring r;
+	struct buf *br;
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	EXPECT_EQ(OK(write(s[1], "data", 4)), 4);
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	add(br, NULL, 64, 9);
+	for (int i = 0; i < 2; i++) {
+		struct io_uring_sqe sqe = selecting((unsigned)ops[i], s[0], 3, 3);
+
+		EXPECT_EQ(run_sqe(&r, &sqe), -ENOBUFS);
+		note("head %d", head_of(&r, 3));
+	}
+}

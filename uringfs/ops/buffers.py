@@ -84,14 +84,12 @@ class Selection:
 
 def select(request: Request, length: int, pollable: bool, names: bool = True) -> Selection:
     """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be
-    polled uses it up at once. ENOBUFS, also for a buffer at NULL: it is gone and named in
-    the CQE, or stays where it is."""
+    polled uses it up at once. ENOBUFS, also for one of PROVIDE_BUFFERS at NULL: it is
+    gone and named in the CQE, or stays where it is."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
     if isinstance(group, BufferRing):
         buffer = _first(group)
-        if not buffer.addr:
-            raise UringError(errno.ENOBUFS, "a buffer at NULL")
         clipped = buffer._replace(len=min(length, buffer.len) if length else buffer.len)
         selection = Selection(resources, bgid, [clipped], group)
         if not pollable or request.flags & IOSQE_ASYNC:
@@ -109,6 +107,13 @@ def select(request: Request, length: int, pollable: bool, names: bool = True) ->
         raise UringError(errno.ENOBUFS, "a buffer at NULL")
     if length and length < buffer.len:
         selection.iovecs = [(buffer.addr, length)]
+    return selection
+
+
+def usable(selection: Selection) -> Selection:
+    """io_ring_buffer_select(): its answer is an address, and NULL is none. ENOBUFS."""
+    if not selection.iovecs[0][0]:
+        raise UringError(errno.ENOBUFS, "a buffer at NULL")
     return selection
 
 

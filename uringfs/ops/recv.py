@@ -22,7 +22,7 @@ from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.base import File, Iovec
 from uringfs.host.sockets import Kind, kind, queued
-from uringfs.ops.buffers import Selection, select, select_bundle
+from uringfs.ops.buffers import Selection, select, select_bundle, usable
 from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
 from uringfs.ops.msghdr import Msghdr
 from uringfs.ops.readiness import Readiness
@@ -254,7 +254,7 @@ class Receive:
                     length = min(length or self._left, self._left)
                 self._selection = select_bundle(self._request, self._bundled(length), names=False)
             else:
-                self._selection = select(self._request, length, True, names=False)
+                self._selection = usable(select(self._request, length, True, names=False))
         except UringError:
             self._request.failed = True
             raise

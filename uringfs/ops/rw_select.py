@@ -8,7 +8,7 @@ import errno
 
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.ops.buffers import Selection, select
+from uringfs.ops.buffers import Selection, select, usable
 from uringfs.ops.request import Pending, Request
 from uringfs.ops.rw_io import Reading
 
@@ -25,7 +25,7 @@ class _Reader:
     def attempt(self) -> tuple[int | Pending, Selection]:
         """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
         request = self._request
-        selection = self._kept or select(request, self._length, not self._file.regular)
+        selection = self._kept or usable(select(request, self._length, not self._file.regular))
         try:
             outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
         except UringError as error:

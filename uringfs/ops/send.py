@@ -185,6 +185,8 @@ class Send:
         self._done = 0
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE)
         self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
+        self._flags = request.cqe_flags
+        """Of the CQE without a buffer."""
 
     def issue(self) -> Outcome:
         message, domain = self._message, self._kind.domain
@@ -290,6 +292,9 @@ class Send:
         else:
             # io_provided_buffers_select() is not told how much is asked for
             self._selection = select(self._request, length if isinstance(group, BufferRing) else 0, True)
+        # io_buffers_select(): used up whatever happens, and the request's own while it waits
+        self._selection.commit()
+        self._request.cqe_flags = self._flags | self._selection.put(0)
         self._iovecs = self._selection.iovecs
 
     def _finish(self, result: int) -> bool:
@@ -300,12 +305,11 @@ class Send:
                 return True
             self._done, self._iovecs = 0, []
             return False
-        flags = self._selection.put(result)
         selection, self._selection = self._selection, None
+        flags = selection.put(result)
         if self._bundle and result > 0 and not selection.last() and self._request.post_more(result, flags):
-            self._done = 0
+            self._done, self._request.cqe_flags = 0, self._flags
             return False
-        self._request.cqe_flags |= flags
         return True
 
     def _go_on(self, sent: int) -> None:
@@ -323,8 +327,6 @@ class Send:
                 count = self._sendmsg(self._gather(iovecs, size), b"" if sent else self._control)
             except UringError:
                 if not sent:
-                    if self._selection is not None and not self._done and self._selection.recycle():
-                        self._selection = None
                     raise
                 return sent, whole
             sent += count
