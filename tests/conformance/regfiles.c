@@ -313,6 +313,32 @@ TEST(files_update_in_a_chain)
 	note_cqes(&r);
 }
 
+/* A page that is there but not to be read, for a request that outlives its enter. */
+TEST(files_update_of_what_cannot_be_read)
+{
+	char *hole = map_then_hole(1);
+	int *const lists[] = {(int *)(hole + PAGE), (int *)(hole + PAGE - 4), (int *)(hole + PAGE - 3)};
+	struct io_uring_sqe sqe;
+	struct ring r;
+
+	memset(hole, -1, PAGE);
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(register2(&r, 4, 1, NULL, NULL), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		memset(&sqe, 0, sizeof(sqe));
+		sqe.flags = IOSQE_IO_LINK;
+		*ring_sqe(&r) = sqe;
+		sqe.opcode = IORING_OP_FILES_UPDATE;
+		sqe.flags = 0;
+		sqe.addr = (uint64_t)(uintptr_t)lists[i];
+		sqe.len = 2;
+		sqe.user_data = i + 1;
+		*ring_sqe(&r) = sqe;
+		EXPECT_EQ(ring_submit_wait(&r, 2), 2);
+		note_cqes(&r);
+	}
+}
+
 TEST(a_range_to_find_slots_in)
 {
 	int fds[2] = {make_file(21), make_file(22)}, more = make_file(3);

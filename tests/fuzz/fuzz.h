@@ -66,6 +66,7 @@ struct making {
 	bool cuttable;		 /* no two of its requests share an object: they may be submitted apart */
 	bool skip;		 /* all to be well-formed */
 	unsigned position;	 /* in the chain */
+	int last;		 /* object that was taken */
 	bool read[OBJ_NONE];	 /* this chain may have emptied it */
 	char *region;		 /* of the arena, this request's own */
 	unsigned region_size;

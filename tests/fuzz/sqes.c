@@ -45,6 +45,7 @@ static int take(struct making *m, int first, int n)
 		if (m->own & 1ULL << obj)
 			m->cuttable = false;
 		m->own |= 1ULL << obj;
+		m->last = obj;
 		return obj;
 	}
 	return -1;
@@ -439,6 +440,11 @@ static bool is_stream(const struct io_uring_sqe *s, const struct making *m)
 	return s->opcode == IORING_OP_TIMEOUT || s->opcode == IORING_OP_POLL_ADD || (m->own & streams) != 0;
 }
 
+static bool is_socket(const struct making *m)
+{
+	return m->last >= OBJ_SOCK && m->last < OBJ_EVENT;
+}
+
 static bool of_group(const struct io_uring_sqe *s)
 {
 	return s->flags & IOSQE_BUFFER_SELECT || s->opcode == IORING_OP_PROVIDE_BUFFERS ||
@@ -481,8 +487,9 @@ static void spoil(struct io_uring_sqe *s, const struct making *m)
 	switch (rnd(is_stream(s, m) ? 6 : 11)) {
 	case 0: s->fd = (int)PICK((uint64_t)-1, 9999, (uint64_t)INT32_MIN, INT32_MAX, (uint64_t)-100); break;
 	case 1: spoil_flags(s); break;
-	case 2: /* IORING_RECVSEND_POLL_FIRST in io-wq, which goes on with links: EAGAIN */
-		s->ioprio = (uint16_t)PICK(m->position ? 0x10 : 1, 7, 0x2000, 0x4007, 0x8000, 0xffff);
+	case 2: /* IORING_RECVSEND_POLL_FIRST, _BUNDLE: io-wq, which goes on with links, says EAGAIN, ECANCELED; what
+		 * is no socket says so when it is ready */
+		s->ioprio = (uint16_t)PICK(m->position || !is_socket(m) ? 7 : 1, 7, 0x2000, 0x4007, 0x8000, 0xffff);
 		break;
 	case 3:
 		if (s->opcode != IORING_OP_POLL_ADD)

@@ -52,6 +52,7 @@ static void add_chain(bool drains)
 
 	for (unsigned i = 0; i < n; i++) {
 		m.position = i;
+		m.last = -1;
 		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
 		sqe_random(&s[i], &m);
 		if (m.skip && (i + 1 < n || (n == 1 && s[i].opcode == IORING_OP_NOP)) && rnd(2))

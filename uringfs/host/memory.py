@@ -53,7 +53,7 @@ class VmMemory:
 
 class PinnedMemory:
     """One address space, held by an open /proc/TID/mem: after exec or exit it reads as empty, it never
-    becomes another process's. Stores through it would pass page protections (FOLL_FORCE), so each is
+    becomes another process's. What goes through it would pass page protections (FOLL_FORCE), so each is
     checked against the mappings first."""
 
     def __init__(self, tid: int) -> None:
@@ -65,13 +65,10 @@ class PinnedMemory:
             raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
 
     def read(self, address: int, size: int) -> bytes:
-        try:
-            data = os.pread(self._fd, size, address)
-        except (OSError, OverflowError) as error:
-            raise UringError(errno.EFAULT) from error
+        data = self.gather([(address, size)])
         if len(data) < size:
             raise UringError(errno.EFAULT)
-        return data
+        return bytes(data)
 
     def write(self, address: int, data: bytes) -> None:
         if self.scatter(data, [(address, len(data))]) < len(data):
