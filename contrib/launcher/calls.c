@@ -17,6 +17,7 @@
 #define CLONE_SRC_REGISTERED 1u
 #define REGISTER_SEND_MSG_RING 31
 #define OP_MSG_RING 40
+#define REGISTER_QUERY 35
 #define REGISTER_LAST 36 /* of 6.18 */
 #define REGISTER_USE_REGISTERED_RING (1u << 31)
 
@@ -105,11 +106,10 @@ TRAP_EXPORT int chroot(const char *path)
 	return (int)raw_errno(RAW(SYS_chroot, path));
 }
 
-/* The descriptor is the file's own. Where there is no mount (any more) there is no io_uring: ENOSYS. */
-long trap_setup(uint32_t entries, uintptr_t params)
+/* A ring file. Where there is no mount (any more) there is no io_uring: ENOSYS. */
+static long open_new(void)
 {
-	struct io_uring_params p;
-	long fd, ret;
+	long fd;
 
 	if (trap_state.directory > 0)
 		fd = RAW(SYS_openat, trap_state.directory - 1, "new", O_RDWR | O_CLOEXEC, 0);
@@ -118,6 +118,15 @@ long trap_setup(uint32_t entries, uintptr_t params)
 
 	if (fd == -ENOENT || fd == -ENOTCONN || fd == -ECONNABORTED || fd == -ENOTDIR)
 		return -ENOSYS;
+	return fd;
+}
+
+/* The descriptor is the file's own. */
+long trap_setup(uint32_t entries, uintptr_t params)
+{
+	struct io_uring_params p;
+	long fd = open_new(), ret;
+
 	if (fd < 0)
 		return fd;
 	ret = setup_on((int)fd, entries, params, &p);
@@ -160,6 +169,15 @@ static long register_blind(uint32_t opcode, uintptr_t arg, uint32_t nr_args)
 	struct io_uring_sqe sqe;
 	long ret;
 
+	if (opcode == REGISTER_QUERY) {
+		long fd = open_new();
+
+		if (fd < 0)
+			return fd;
+		ret = result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
+		RAW(SYS_close, fd);
+		return ret;
+	}
 	if (opcode != REGISTER_SEND_MSG_RING || !arg || nr_args != 1)
 		return -EINVAL;
 	ret = trap_copy_in(&sqe, arg, sizeof(sqe));

@@ -302,3 +302,25 @@ TEST(queries)
 	q = (struct query){(uint64_t)(uintptr_t)&q, (uint64_t)(uintptr_t)data, 999, 16, 0, {0}};
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_QUERY, &q, 0), -ERANGE);
 }
+
+/* On descriptor -1 in the kernel; on a file that is no ring yet on a mount. */
+TEST(a_query_without_a_ring)
+{
+	uint64_t data[8];
+	struct query q = {0, (uint64_t)(uintptr_t)data, 0, sizeof(data), 0, {0}};
+	char path[4096];
+	int fd = -1;
+
+	if (on_uringfs()) {
+		snprintf(path, sizeof(path), "%s/new", getenv("URINGFS_DIR"));
+		fd = (int)OK(uringfs_open(path));
+	}
+	EXPECT_EQ(sys_register(fd, IORING_REGISTER_QUERY, &q, 0), 0);
+	EXPECT_EQ(q.result, 0);
+	EXPECT_GE(data[0] & UINT32_MAX, 62); /* request opcodes */
+	EXPECT_GE(data[0] >> 32, 36); /* register opcodes */
+	EXPECT(data[2] & IORING_SETUP_SQPOLL);
+	note("features 0x%llx", (unsigned long long)data[1] & 0x3ffff);
+	note("%d", sys_register(fd, IORING_REGISTER_QUERY, &q, 1));
+	note("%d", sys_register(fd, IORING_REGISTER_QUERY, (void *)8, 0));
+}

@@ -12,6 +12,7 @@ from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
     IORING_OP_NOP,
     IORING_OP_READV,
+    IORING_REGISTER_QUERY,
     IORING_SETUP_CQSIZE,
     IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SQPOLL,
@@ -28,7 +29,7 @@ from uringfs.ops.rw import TextRead
 from uringfs.owners import Owners
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
-from uringfs.register.table import register
+from uringfs.register.table import query_blind, register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
@@ -117,6 +118,8 @@ class RingFile:
 
     def register(self, caller: Caller, message: abi.Register) -> int:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
+        if message.opcode == IORING_REGISTER_QUERY and self.worker is None:
+            return query_blind(caller, message.arg, message.nr_args)
         return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:

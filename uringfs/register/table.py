@@ -59,10 +59,11 @@ def _absent(call: Registration) -> int:
 
 
 def _query(call: Registration) -> int:
-    return _query_blind(call.caller, call.arg, call.nr_args)
+    return query_blind(call.caller, call.arg, call.nr_args)
 
 
-def _query_blind(caller: Caller, arg: int, nr_args: int) -> int:
+def query_blind(caller: Caller, arg: int, nr_args: int) -> int:
+    """IORING_REGISTER_QUERY, which needs no ring."""
     last = max(code for code, row in REGISTER.items() if row.support in SUPPORTED)
     return query(caller.memory, arg, nr_args, last + 1)
 
@@ -140,7 +141,7 @@ def register_blind(
         case "REGISTER_SEND_MSG_RING":
             return sync_msg_ring(caller, arg, nr_args, ring_of)
         case "REGISTER_QUERY":
-            return _query_blind(caller, arg, nr_args)
+            return query_blind(caller, arg, nr_args)
     raise UringError(errno.EINVAL, f"register opcode {opcode} needs a ring")
 
 
