@@ -1,7 +1,9 @@
 """A client of a ring without a mount: the engine over heap memory and the fake host."""
 
 import os
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 import trio
@@ -15,6 +17,7 @@ from uringfs.abi.constants import (
     IORING_OP_READV,
 )
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
+from uringfs.host.base import Caller
 from uringfs.host.fake import FakeHost, FakeThread
 from uringfs.host.local import LocalHost
 from uringfs.memory.mapped import MappedMemory
@@ -122,31 +125,24 @@ class Bench:
         return entered.result or waited
 
 
-def start_at(ring: Ring, position: int) -> None:
-    """A ring that has got so far: both queues empty, all heads and tails there."""
-    ring.sq.head = ring.cq.tail = ring.cq._published = position
-    for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
-        for word in (CQ_HEAD, CQ_TAIL):
-            ring.memory.store(base + word, position)
-    for word in (SQ_HEAD, SQ_TAIL):
-        ring.memory.store(word, position)
-    ring.cq.head()
-
-
 class Here:
     """A ring whose caller is this process."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.host = LocalHost()
-        geometry, memory = Geometry.of(8, Params()), MappedMemory()
+    def __init__(self, nursery: trio.Nursery, flags: int = 0, host: LocalHost | None = None) -> None:
+        self.host = host or LocalHost()
+        geometry, memory = Geometry.of(8, Params(flags=flags)), MappedMemory()
         tid = os.getpid()
         self.client = Client(memory, geometry)
         self.worker = Worker(Ring(memory, geometry, (tid, os.getuid())), nursery, Owners(self.host, nursery))
 
-    async def submit(self, sqe: Sqe) -> None:
-        self.client.push(sqe)
+    def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
-        assert (await self.worker.enter(caller, 1, 0, 0, 0, 0)).result == 1
+        caller.fetches = True
+        return caller
+
+    async def submit(self, *sqes: Sqe) -> None:
+        self.client.push(*sqes)
+        assert (await self.worker.enter(self.caller(), len(sqes), 0, 0, 0, 0)).result == len(sqes)
 
     async def cqe(self) -> tuple[int, int]:
         """(res, flags) of the next."""
@@ -158,6 +154,24 @@ class Here:
     def cancel(self) -> None:
         (request,) = self.worker.pending_requests()
         self.worker.cancel(request)
+
+
+def fill(sock: socket.socket) -> None:
+    """Send until it takes no more."""
+    with suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(4096), socket.MSG_DONTWAIT)
+
+
+def start_at(ring: Ring, position: int) -> None:
+    """A ring that has got so far: both queues empty, all heads and tails there."""
+    ring.sq.head = ring.cq.tail = ring.cq._published = position
+    for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
+        for word in (CQ_HEAD, CQ_TAIL):
+            ring.memory.store(base + word, position)
+    for word in (SQ_HEAD, SQ_TAIL):
+        ring.memory.store(word, position)
+    ring.cq.head()
 
 
 class Spawned(trio.abc.Instrument):

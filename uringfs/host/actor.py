@@ -198,13 +198,18 @@ class ActorPool:
         process.end()
         self._ending.append(process)
         self._count -= 1
-        # reaped by whoever comes next: a process that is being killed may take its time
+        self.reap()
+
+    def reap(self) -> bool:
+        """Whether all that were to end have: a process that is being killed may take its time, and whoever comes
+        next looks again."""
         self._ending = [ending for ending in self._ending if not ending.ended()]
+        return not self._ending
 
     def close(self) -> None:
-        for process in self._idle:
-            process.end()
-        self._idle.clear()
+        """End those that are idle."""
+        while self._idle:
+            self._end(self._idle.pop())
         if self._root >= 0:
             os.close(self._root)
             self._root = -1

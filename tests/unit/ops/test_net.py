@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from tests.unit.support import Here
+from tests.unit.support import Here, fill
 from uringfs.abi.net import (
     CMSGHDR,
     IORING_ACCEPT_MULTISHOT,
@@ -39,12 +39,6 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def at(buffer: ctypes.Array[ctypes.c_char]) -> int:
     return ctypes.addressof(buffer)
-
-
-def fill(sock: socket.socket) -> None:
-    with suppress(BlockingIOError):
-        while True:
-            sock.send(bytes(4096), socket.MSG_DONTWAIT)
 
 
 async def test_a_cancelled_receive_takes_nothing(here: Here, pair: tuple[socket.socket, socket.socket]) -> None:
