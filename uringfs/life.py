@@ -184,8 +184,7 @@ class RequestLife(RingContext):
             self.ring.from_worker = True
         if not skipping or failed:
             self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
-        if request.held:
-            request.end()  # behind its CQE: this may post the tag of what it was the last to use
+        request.end()  # behind its CQE: this may post the tag of what it was the last to use
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
                 self._next.append(partial(self._fail_links, link, bool(skipping)))
@@ -256,8 +255,7 @@ class RequestLife(RingContext):
             self._let_go(link)
             if not ignore_cqes:
                 self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
-            if link.held:
-                link.end()
+            link.end()
             link = behind
 
     def _go_on(self) -> None:
@@ -311,9 +309,10 @@ class RequestLife(RingContext):
         self._closed = True
         self._deferred.clear()
         for request in tuple(self.pending):
-            self._owners.remove(request.caller.tid, request)
             if request.link_timeout is not None:
                 timeout.disarm_linked_timeout(request)
+        for request in tuple(self.pending):
+            self._owners.remove(request.caller.tid, request)
             request.link = None
             if request.scope is not None:
                 request.scope.cancel()

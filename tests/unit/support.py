@@ -16,6 +16,7 @@ from uringfs.abi.constants import (
     IORING_OP_NOP,
     IORING_OP_READV,
 )
+from uringfs.abi.control import URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
 from uringfs.host.base import Caller
 from uringfs.host.fake import FakeHost, FakeThread
@@ -137,7 +138,7 @@ class Here:
 
     def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
-        caller.fetches = True
+        caller.can = URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS
         return caller
 
     async def submit(self, *sqes: Sqe) -> None:

@@ -29,7 +29,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
-from uringfs.host.threads import Threads
+from uringfs.host.threads import Threads, in_thread
 
 CURRENT_POSITION = -1
 INET = socket.AF_INET, socket.AF_INET6
@@ -273,7 +273,7 @@ class LocalFile:
             if serial:
                 return await self._pool.serial.run(self.identity, run)
             limiter = self._pool.limiter
-            return await trio.to_thread.run_sync(run, abandon_on_cancel=abandon, limiter=limiter)
+            return await in_thread(run, abandon_on_cancel=abandon, limiter=limiter)
         except trio.Cancelled:
             with self._lock:
                 given_up = not started  # it waited for a free thread

@@ -26,7 +26,7 @@ from uringfs.host.memory import PinnedMemory, VmMemory
 from uringfs.host.pidfd import Pidfd, Pidfds, thread_group
 from uringfs.host.poller import LocalPoller
 from uringfs.host.status import ThreadStatus, thread_status
-from uringfs.host.threads import Threads
+from uringfs.host.threads import Threads, in_thread
 from uringfs.host.timers import LocalTimers
 
 AT_FDCWD = -100
@@ -127,7 +127,7 @@ class LocalCaller:
 
     async def madvise(self, address: int, length: int, advice: int) -> int:
         call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
-        return await trio.to_thread.run_sync(call, limiter=self._host.threads(self.uid).limiter)
+        return await in_thread(call, limiter=self._host.threads(self.uid).limiter)
 
     def signal(self, number: int) -> None:
         with suppress(OSError):  # it may be gone

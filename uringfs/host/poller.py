@@ -25,6 +25,7 @@ from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLEXCLUSIVE, EPOLLIN, EPOLLO
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.files import LocalFile
+from uringfs.host.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +187,7 @@ class SlowPoll:
         self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()
+        self._begun = self._given_up = False
         self._poll = select.poll()
         self._poll.register(self._fd, events & 0xFFFF)
         self._poll.register(self._wake, select.POLLIN)
@@ -193,21 +195,32 @@ class SlowPoll:
     async def run(self, limiter: trio.CapacityLimiter, timeout: int | None) -> int:
         """timeout: 0 asks, None waits."""
         try:
-            return await trio.to_thread.run_sync(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
+            return await in_thread(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
         except trio.Cancelled:
             with self._lock:
-                if self._wake >= 0:
+                if not self._begun:
+                    self._given_up = True  # it waited for a free thread, or that has not come to it yet
+                elif self._wake >= 0:
                     os.eventfd_write(self._wake, 1)
+            if self._given_up:
+                self._close()
             raise
 
     def _in_thread(self, timeout: int | None) -> int:
+        with self._lock:
+            if self._given_up:
+                return 0
+            self._begun = True
         try:
             return dict(self._poll.poll(timeout)).get(self._fd, 0)
         finally:
-            os.close(self._fd)
-            with self._lock:
-                wake, self._wake = self._wake, -1
-                os.close(wake)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        with self._lock:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
 
 
 class LocalPoller:
@@ -248,7 +261,7 @@ class LocalPoller:
                 os.close(fd)
 
         # what is taken out must arrive: no cancellation
-        return await trio.to_thread.run_sync(take, limiter=self._limiter)
+        return await in_thread(take, limiter=self._limiter)
 
     async def ask(self, file: File, events: int) -> int:
         return await SlowPoll(_fd(file), events).run(self._limiter, 0)

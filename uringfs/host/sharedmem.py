@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import trio
 
+from uringfs.host.threads import in_thread
+
 FUTEX_WAKE_BITSET = 10
 _SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,4 +72,4 @@ _libc.mmap.restype = ctypes.c_void_p
 
 
 async def wake_in_thread(tid: int, address: int, most: int, mask: int, limiter: trio.CapacityLimiter) -> int:
-    return await trio.to_thread.run_sync(wake, tid, address, most, mask, abandon_on_cancel=True, limiter=limiter)
+    return await in_thread(wake, tid, address, most, mask, abandon_on_cancel=True, limiter=limiter)

@@ -20,6 +20,7 @@ from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Caller, File, Name
 from uringfs.host.credentials import Credentials, assumed, effective_user
+from uringfs.host.threads import in_thread
 
 MAX_THREADS = 32
 NOBODY = 65534
@@ -74,9 +75,9 @@ def attempt(call: Callable[..., T], *args: object) -> T:
             raise UringError.of(error) from error
 
 
-async def in_thread(call: Callable[..., T], *args: object) -> T:
+async def attempt_in_thread(call: Callable[..., T], *args: object) -> T:
     """Not cancelled once begun: what it has done counts."""
-    return await trio.to_thread.run_sync(attempt, call, *args, limiter=_limiter)
+    return await in_thread(attempt, call, *args, limiter=_limiter)
 
 
 class Identity:
@@ -94,7 +95,7 @@ class Identity:
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
         """In a thread, with these credentials. Not cancelled once begun: what it has done counts."""
-        return await trio.to_thread.run_sync(self._assumed, call, args, limiter=_limiter)
+        return await in_thread(self._assumed, call, args, limiter=_limiter)
 
     def _assumed(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
         try:
@@ -118,7 +119,7 @@ class Creator(Identity):
             raise UringError.of(error) from error
 
     async def socket(self, domain: int, type_: int, protocol: int) -> int:
-        return await trio.to_thread.run_sync(self._socket, domain, type_, protocol, limiter=_limiter)
+        return await in_thread(self._socket, domain, type_, protocol, limiter=_limiter)
 
     def _socket(self, domain: int, type_: int, protocol: int) -> int:
         try:

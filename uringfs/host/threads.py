@@ -10,9 +10,34 @@ from typing import Any, TypeVar
 import outcome
 import trio
 
+from uringfs.errors import UringError
+
 MAX_BLOCKING = 64
 """Threads that wait for one user where no poll can answer."""
 T = TypeVar("T")
+
+
+def _errors_as_values(call: Callable[..., T], args: tuple[object, ...]) -> T | UringError | OSError:
+    try:
+        return call(*args)
+    except (UringError, OSError) as error:
+        return type(error)(*error.args)
+
+
+async def in_thread(
+    call: Callable[..., T], *args: object, limiter: trio.CapacityLimiter, abandon_on_cancel: bool = False
+) -> T:
+    """trio.to_thread.run_sync(), but an error raised there would refer to trio's frames and they to it: with
+    that cycle all that the request holds, descriptors too, would wait for the collector. So it is raised here."""
+    result = await trio.to_thread.run_sync(
+        _errors_as_values, call, args, abandon_on_cancel=abandon_on_cancel, limiter=limiter
+    )
+    if not isinstance(result, UringError | OSError):
+        return result
+    try:
+        raise result
+    finally:
+        del result
 
 
 class Threads:

@@ -10,7 +10,7 @@ from uringfs.abi.events import EPOLLOUT
 from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.host.sockets import INET, Creator, Identity, attempt, in_thread, kind, unix_path
+from uringfs.host.sockets import INET, Creator, Identity, attempt, attempt_in_thread, kind, unix_path
 from uringfs.ops.delivery import Delivery
 from uringfs.ops.msghdr import address, signed
 from uringfs.ops.newfile import deliver
@@ -31,7 +31,7 @@ def issue_shutdown(request: Request) -> Outcome:
     kind(file)
 
     async def shutdown() -> int:
-        await in_thread(native.sock_shutdown, file.fileno(), signed(request.sqe.len))
+        await attempt_in_thread(native.sock_shutdown, file.fileno(), signed(request.sqe.len))
         return 0
 
     return shutdown
@@ -137,7 +137,7 @@ def issue_connect(request: Request) -> Outcome:
         if identity is not None:
             await identity.call(call, file.fileno(), name)
         else:
-            await in_thread(call, file.fileno(), name)
+            await attempt_in_thread(call, file.fileno(), name)
 
     async def connect() -> int:
         with Readiness(request, file, EPOLLOUT) as ready:

@@ -130,9 +130,12 @@ class Request:
         return self.context.post_more(self.sqe.user_data, res, flags)
 
     def end(self) -> None:
-        for file in self.held:
-            file.close()
-        self.held.clear()
+        """Let go of all it has: what it keeps may refer to it, and must not wait for a collector of cycles."""
+        if self.held:
+            for file in self.held:
+                file.close()
+            self.held.clear()
+        self.data = self.disarm = None
 
 
 class Attachment:

@@ -197,6 +197,16 @@ async def test_a_poll_in_a_thread_is_cancelled(host: LocalHost, pipe: Pipe) -> N
             await trio.lowlevel.checkpoint()
 
 
+async def test_a_poll_is_cancelled_before_it_has_a_thread(host: LocalHost, pipe: Pipe) -> None:
+    file = pipe.file(pipe.reader)
+    before = len(os.listdir("/proc/self/fd"))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await host.poller.wait(file, EPOLLIN)
+    assert scope.cancelled_caught
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 async def test_a_hang_up_ends_a_poll_in_a_thread(host: LocalHost) -> None:
     ours, theirs = socket.socketpair()
     file = host.adopt(ours.detach())

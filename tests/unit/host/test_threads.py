@@ -1,12 +1,16 @@
-"""Serial work: its order, its cancellation, its failures."""
+"""Serial work: its order, its cancellation, its failures. Errors of threads."""
 
+import errno
+import gc
 import threading
+import weakref
 
 import pytest
 import trio
 
 from tests.unit.support import Spawned
-from uringfs.host.threads import Threads
+from uringfs.errors import UringError
+from uringfs.host.threads import Threads, in_thread
 
 
 async def test_work_on_one_key_keeps_its_order_and_another_s_goes_on(nursery: trio.Nursery) -> None:
@@ -107,3 +111,28 @@ async def test_with_all_threads_busy_it_waits_for_one(nursery: trio.Nursery) -> 
     while len(threads.serial):
         await trio.sleep(0)
     assert threads.limiter.borrowed_tokens == 0
+
+
+async def test_an_error_of_a_thread_keeps_nothing() -> None:
+    """No cycle of it and the frames it has come through: what those hold is let go at once."""
+
+    class Held:
+        pass
+
+    held = Held()
+    there = weakref.ref(held)
+
+    def fail(what: Held) -> None:
+        raise UringError(errno.EIO, "of the thread")
+
+    gc.disable()
+    try:
+        with pytest.raises(UringError, match="of the thread") as raised:
+            await in_thread(fail, held, limiter=trio.CapacityLimiter(1))
+        assert raised.value.__cause__ is None
+        del held, raised
+        with trio.fail_after(10):  # the thread itself may be on its way out
+            while there() is not None:
+                await trio.lowlevel.checkpoint()
+    finally:
+        gc.enable()
