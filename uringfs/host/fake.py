@@ -17,6 +17,8 @@ from uringfs.host.listener import Listener
 from uringfs.host.status import ThreadStatus
 
 PAGE = 4096
+MAX_FILE = 1 << 26
+"""s_maxbytes of the files' file system."""
 
 
 class FakeMemory:
@@ -192,6 +194,8 @@ class RegularFile(Description):
 
     def store(self, data: Data, offset: int) -> int:
         start = self.position if offset < 0 else offset
+        if data and start + len(data) > MAX_FILE:
+            raise UringError(errno.EFBIG)
         self.data = self.data[:start].ljust(start, b"\0") + bytes(data) + self.data[start + len(data) :]
         if offset < 0:
             self.position += len(data)
