@@ -116,7 +116,10 @@ class SqPoller:
         sq = self._worker.ring.sq
         while sq.pending() == sq.entries and not self.dead:
             self._room = trio.Event()
-            await self._room.wait()
+            try:
+                await self._room.wait()
+            except trio.Cancelled:  # a signal ends it, and what has been asked for counts as submitted
+                return
 
     def stop(self) -> None:
         self._scope.cancel()

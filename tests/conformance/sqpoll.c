@@ -309,3 +309,42 @@ TEST(an_attached_ring_is_polled)
 	until_ready(&first, 1);
 	until_ready(&second, 1);
 }
+
+static volatile sig_atomic_t caught;
+
+static void count(int sig)
+{
+	(void)sig;
+	caught++;
+}
+
+static void *wait_for_room(void *arg)
+{
+	struct ring *r = arg;
+
+	return (void *)(intptr_t)enter(r->fd, 2, 0, IORING_ENTER_SQ_WAIT);
+}
+
+/* Nobody wakes the poller: a signal ends the wait, and not with EINTR. */
+TEST(a_signal_while_there_is_no_room)
+{
+	struct ring r;
+	pthread_t t;
+	void *ret;
+
+	on_signal(SIGUSR1, count, 0);
+	sqpoll_ring(&r, 2, 0, 1);
+	while (!(atomic_load(r.sq_flags) & IORING_SQ_NEED_WAKEUP))
+		usleep(1000);
+	ring_nop(&r, 1);
+	ring_nop(&r, 2);
+	ring_store_tail(&r);
+	EXPECT_EQ(pthread_create(&t, NULL, wait_for_room, &r), 0);
+	do {
+		pthread_kill(t, SIGUSR1);
+		usleep(1000);
+	} while (pthread_tryjoin_np(t, &ret) != 0);
+	note("%d", (int)(intptr_t)ret);
+	EXPECT_GE(caught, 1);
+	EXPECT_EQ(atomic_load(r.sq_head), 0);
+}
