@@ -46,9 +46,8 @@ class Polled(Protocol):
 class SqPoller:
     """The poller of one ring. Runs until it is cancelled or its thread is gone."""
 
-    def __init__(self, worker: Polled, caller: Caller, idle_ms: int) -> None:
+    def __init__(self, worker: Polled, idle_ms: int) -> None:
         self._worker = worker
-        self._caller = caller
         self._idle = (idle_ms or DEFAULT_IDLE_MS) / 1000
         self._wake = trio.Event()
         self._room = trio.Event()
@@ -56,22 +55,23 @@ class SqPoller:
         self.dead = False
         """Its thread is gone: EOWNERDEAD."""
 
-    async def run(self, exited: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, caller: Caller, exited: Callable[[], Awaitable[None]]) -> None:
+        """caller is not kept: what it holds goes with this task, not with the ring's last reference."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._until_exit, exited)
-                    await self._poll()
+                    await self._poll(caller)
         except Exception:
             log.exception("the poller of a ring failed")
         self.dead = True
         self._room.set()
 
-    async def _poll(self) -> None:
+    async def _poll(self, caller: Caller) -> None:
         sq = self._worker.ring.sq
         await trio.lowlevel.checkpoint()  # the ring may be closed by now
         while True:
-            await self._active()
+            await self._active(caller)
             self._wake = trio.Event()
             sq.set_flags(IORING_SQ_NEED_WAKEUP)
             # looked at once more: a client that saw no flag when it stored its tail does not wake us
@@ -89,13 +89,13 @@ class SqPoller:
     def _pending(self) -> int:
         return 0 if self._worker.disabled else self._worker.ring.sq.pending()
 
-    async def _active(self) -> None:
+    async def _active(self, caller: Caller) -> None:
         """Submit, until nothing has come for the idle time."""
         last, spins = trio.current_time(), 0
         while True:
             count = self._pending()
             if count:
-                await self._worker.submit(self._caller, min(count, BATCH))
+                await self._worker.submit(caller, min(count, BATCH))
                 self._room.set()
                 last, spins = trio.current_time(), 0
                 await trio.lowlevel.checkpoint()

@@ -136,8 +136,9 @@ class Worker(RequestLife):
 
     def offload(self, caller: Caller, idle_ms: int) -> None:
         """io_sq_offload_create(): from now on a poller submits, in this caller's name."""
-        self.poller = SqPoller(self, caller.detached(), idle_ms)
-        self._nursery.start_soon(self.poller.run, partial(self.host.exited, caller.tid))
+        lasting = caller.detached()
+        self.poller = SqPoller(self, idle_ms)
+        self._nursery.start_soon(self.poller.run, lasting, partial(self.host.exited, caller.tid))
 
     async def _offloaded(self, poller: SqPoller, to_submit: int, flags: int) -> int:
         """What an enter does on a polled ring."""

@@ -2,16 +2,11 @@
 /* What programs do that matters to `uringfs run`. On the kernel and under the launcher the output is equal. */
 #include "../conformance/harness.h"
 
-#include <dirent.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #ifndef IORING_SETUP_NO_MMAP
 #define IORING_SETUP_NO_MMAP (1U << 14)
@@ -19,7 +14,6 @@
 #ifndef IORING_SETUP_REGISTERED_FD_ONLY
 #define IORING_SETUP_REGISTERED_FD_ONLY (1U << 15)
 #endif
-#define OP_WAITID 50
 #define ENTER_REGISTERED_RING (1U << 4)
 #define REGISTER_USE_REGISTERED_RING (1U << 31)
 #define REGISTER_RING_FDS 20
@@ -175,27 +169,55 @@ TEST(sigsys_kills)
 	EXPECT_EQ(WTERMSIG(status), SIGSYS);
 }
 
-TEST(a_filter_of_its_own)
+static void filter(uint32_t nr, uint32_t answer)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, answer),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {4, code};
+
+	OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	OK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program));
+}
+
+TEST(a_filter_of_its_own)
+{
 	struct sigaction act;
 
 	memset(&act, 0, sizeof(act));
 	act.sa_sigaction = on_sys_info;
 	act.sa_flags = SA_SIGINFO;
 	OK(sigaction(SIGSYS, &act, NULL));
-	OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+	filter(SYS_getppid, SECCOMP_RET_TRAP);
 	syscall(SYS_getppid);
 	EXPECT_EQ(seen, SIGSYS);
 	EXPECT_EQ(seen_call, SYS_getppid);
 	a_nop();
+}
+
+TEST(filters_of_its_own_that_refuse_and_kill)
+{
+	pid_t pid;
+	int status;
+
+	filter(SYS_getppid, SECCOMP_RET_ERRNO | 42);
+	a_nop();
+	EXPECT_EQ(syscall(SYS_getppid), -1);
+	EXPECT_EQ(errno, 42);
+	pid = (pid_t)OK(fork());
+	if (pid == 0) {
+		filter(SYS_getpgid, SECCOMP_RET_KILL_PROCESS);
+		a_nop();
+		syscall(SYS_getpgid, 0);
+		_exit(0);
+	}
+	status = wait_child(pid);
+	EXPECT(WIFSIGNALED(status));
+	EXPECT_EQ(WTERMSIG(status), SIGSYS);
+	execv("/proc/self/exe", again);
 }
 
 /* ---- a handler that enters, on top of a wait ---- */
@@ -402,267 +424,4 @@ TEST(registered_only_needs_memory_of_the_program)
 	memset(&p, 0, sizeof(p));
 	p.flags = IORING_SETUP_REGISTERED_FD_ONLY;
 	EXPECT_EQ(sys_setup(8, &p), -EINVAL);
-}
-
-/* ---- descriptors that come while the program is in no io_uring_enter ---- */
-
-/* As an event loop does: it asks for nothing but POLLIN, and makes no call. */
-static int poll_for_one(struct ring *r)
-{
-	struct pollfd p = {r->fd, POLLIN, 0};
-	struct cqe cqe;
-
-	while (!ring_reap(r, &cqe))
-		EXPECT_EQ(OK(poll(&p, 1, 10000)), 1);
-	note("user_data %llu", (unsigned long long)cqe.user_data);
-	return cqe.res;
-}
-
-static void by_poller(struct ring *r)
-{
-	ring_store_tail(r);
-	EXPECT_EQ(enter(r->fd, 0, 0, IORING_ENTER_SQ_WAKEUP), 0);
-}
-
-static struct io_uring_sqe *sqe_open(struct ring *r, const char *path, int flags, uint64_t user_data)
-{
-	struct io_uring_sqe *sqe = ring_sqe(r);
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_OPENAT;
-	sqe->fd = AT_FDCWD;
-	sqe->addr = (uintptr_t)path;
-	sqe->open_flags = (uint32_t)flags;
-	sqe->user_data = user_data;
-	return sqe;
-}
-
-static struct io_uring_sqe *sqe_of(struct ring *r, uint8_t opcode, int fd, uint64_t user_data)
-{
-	struct io_uring_sqe *sqe = ring_sqe(r);
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = opcode;
-	sqe->fd = fd;
-	sqe->user_data = user_data;
-	return sqe;
-}
-
-static void a_poller_opens_and_closes(void)
-{
-	int lowest = (int)OK(dup(0)), fd;
-	struct io_uring_params p;
-	struct ring r;
-	char byte;
-
-	OK(close(lowest));
-	memset(&p, 0, sizeof(p));
-	p.flags = IORING_SETUP_SQPOLL;
-	ring_init_params(&r, 8, &p);
-	for (int i = 0; i < 3; i++) {
-		sqe_open(&r, "/proc/self/exe", i ? O_CLOEXEC : 0, 1);
-		by_poller(&r);
-		fd = poll_for_one(&r);
-		EXPECT_EQ(fd, lowest + 1);
-		EXPECT_EQ(OK(fcntl(fd, F_GETFD)), i ? FD_CLOEXEC : 0);
-		EXPECT_EQ(OK(read(fd, &byte, 1)), 1);
-		sqe_of(&r, IORING_OP_CLOSE, fd, 2);
-		by_poller(&r);
-		EXPECT_EQ(poll_for_one(&r), 0);
-		EXPECT_EQ(fcntl(fd, F_GETFD), -1);
-	}
-	ring_close(&r);
-}
-
-TEST(a_poller_that_opens_and_closes)
-{
-	pid_t pid;
-
-	a_poller_opens_and_closes();
-	pid = (pid_t)OK(fork());
-	if (pid == 0) {
-		a_poller_opens_and_closes();
-		_exit(0);
-	}
-	expect_child_ok(pid);
-	a_poller_opens_and_closes();
-}
-
-TEST(a_poller_whose_table_is_full)
-{
-	struct rlimit limit = {32, 32};
-	struct io_uring_params p;
-	struct ring r;
-
-	memset(&p, 0, sizeof(p));
-	p.flags = IORING_SETUP_SQPOLL;
-	ring_init_params(&r, 8, &p);
-	while (dup(0) >= 0 && fcntl(31, F_GETFD) < 0)
-		;
-	OK(setrlimit(RLIMIT_NOFILE, &limit));
-	while (dup(0) >= 0)
-		;
-	sqe_open(&r, "/proc/self/exe", 0, 1);
-	by_poller(&r);
-	EXPECT_EQ(poll_for_one(&r), -EMFILE);
-	OK(close(10));
-	sqe_open(&r, "/proc/self/exe", 0, 1);
-	by_poller(&r);
-	EXPECT_EQ(poll_for_one(&r), 10);
-}
-
-static void connect_to(const struct sockaddr_un *name)
-{
-	int fd = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0));
-
-	OK(connect(fd, (const void *)name, sizeof(*name)));
-	OK(close(fd));
-}
-
-TEST(accepts_while_it_polls)
-{
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
-	int listener = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0)), fd, before = -1;
-	struct ring r;
-
-	snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "uringfs-%d", getpid());
-	OK(bind(listener, (void *)&name, sizeof(name)));
-	OK(listen(listener, 8));
-	ring_init(&r, 8, 0);
-	sqe_of(&r, IORING_OP_ACCEPT, listener, 1)->ioprio = 1; /* IORING_ACCEPT_MULTISHOT */
-	ring_store_tail(&r);
-	EXPECT_EQ(enter(r.fd, 1, 0, 0), 1);
-	for (int i = 0; i < 3; i++) {
-		connect_to(&name);
-		fd = poll_for_one(&r);
-		EXPECT_GE(fd, 0);
-		EXPECT_EQ(OK(fcntl(fd, F_GETFD)), 0);
-		EXPECT(fd > before);
-		before = fd;
-	}
-}
-
-TEST(an_open_that_lasts_while_it_polls)
-{
-	char path[64];
-	struct ring r;
-	int fd, end;
-
-	snprintf(path, sizeof(path), "/tmp/uringfs-fifo-%d", getpid());
-	OK(mkfifo(path, 0600));
-	ring_init(&r, 8, 0);
-	sqe_open(&r, path, O_RDONLY, 1)->flags = IOSQE_ASYNC;
-	ring_store_tail(&r);
-	EXPECT_EQ(enter(r.fd, 1, 0, 0), 1);
-	EXPECT_EQ(ring_ready(&r), 0);
-	while ((end = open(path, O_WRONLY | O_NONBLOCK)) < 0)
-		usleep(1000);
-	OK(unlink(path));
-	fd = poll_for_one(&r);
-	EXPECT_GE(fd, 0);
-	OK(close(end));
-}
-
-TEST(a_child_that_ends_while_it_polls)
-{
-	struct io_uring_sqe *sqe;
-	struct ring r;
-	pid_t pid;
-	int p[2];
-	char byte;
-
-	OK(pipe(p));
-	pid = (pid_t)OK(fork());
-	if (pid == 0) {
-		OK(close(p[1]));
-		_exit(read(p[0], &byte, 1) == 0 ? 3 : 1);
-	}
-	ring_init(&r, 8, 0);
-	sqe = sqe_of(&r, OP_WAITID, pid, 1);
-	sqe->len = P_PID;
-	sqe->file_index = WEXITED;
-	ring_store_tail(&r);
-	EXPECT_EQ(enter(r.fd, 1, 0, 0), 1);
-	EXPECT_EQ(ring_ready(&r), 0);
-	OK(close(p[1]));
-	EXPECT_EQ(poll_for_one(&r), 0);
-	EXPECT_EQ(waitpid(pid, NULL, 0), -1);
-	EXPECT_EQ(errno, ECHILD);
-}
-
-/* Of the kernel's own threads only exec and exit are asked; those of the program are all of its new user. */
-TEST(threads_of_a_program_that_changes_its_user)
-{
-	struct io_uring_params p;
-	struct dirent *entry;
-	struct ring r;
-	DIR *tasks;
-
-	if (getuid()) {
-		note("not root");
-		return;
-	}
-	memset(&p, 0, sizeof(p));
-	p.flags = IORING_SETUP_SQPOLL;
-	ring_init_params(&r, 8, &p);
-	sqe_of(&r, IORING_OP_NOP, -1, 1);
-	by_poller(&r);
-	EXPECT_EQ(poll_for_one(&r), 0); /* the poller has its name by now */
-	OK(setuid(65534));
-	tasks = opendir("/proc/self/task");
-	EXPECT(tasks != NULL);
-	while ((entry = readdir(tasks))) {
-		char path[300], line[256];
-		bool kernels = false;
-		FILE *status;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
-		status = fopen(path, "r");
-		while (status && fgets(line, sizeof(line), status)) {
-			kernels = kernels || !strncmp(line, "Name:\tiou-", 10);
-			if (!kernels && !strncmp(line, "Uid:", 4))
-				EXPECT_EQ(strtol(line + 4, NULL, 10), 65534);
-		}
-		if (status)
-			fclose(status);
-	}
-}
-
-/* ---- for test_run.py, which kills the program, or the daemon under it ---- */
-
-TEST(busy)
-{
-	char buf[64];
-	struct iovec iov = {buf, sizeof(buf)};
-	int p[2];
-
-	alarm(0);
-	OK(pipe(p));
-	for (;;) {
-		struct ring r;
-
-		ring_init(&r, 8, 0);
-		ring_readv(&r, p[0], &iov, 1, 0, 1);
-		ring_nop(&r, 2);
-		EXPECT_EQ(ring_submit_wait(&r, 1), 2);
-		OK(write(1, ".", 1));
-		if (ring_ready(&r) == 1)
-			ring_close(&r);
-	}
-}
-
-TEST(until_refused)
-{
-	struct io_uring_params p;
-	struct ring r;
-	int ret;
-
-	ring_init(&r, 8, 0);
-	printf("ready\n");
-	while ((ret = enter(r.fd, 0, 1, GETEVENTS)) >= 0 || ret == -EINTR)
-		;
-	printf("enter: %s\n", strerror(-ret));
-	printf("enter: %s\n", strerror(-enter(r.fd, 1, 0, 0)));
-	memset(&p, 0, sizeof(p));
-	printf("setup: %s\n", strerror(-sys_setup(8, &p)));
 }

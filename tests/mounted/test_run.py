@@ -9,13 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.mounting import DEADLINE, ROOT, Mount, open_directory, until
-from tests.support.probe import BEHAVIOURS, build, held
+from tests.support.probe import BEHAVIOURS, build, held, held_sockets
 from uringfs.cli.run import environment, library
 
 COMMAND = (
@@ -76,43 +76,95 @@ def test_the_probe_runs_on_the_mount(probe: Path, mount: Mount) -> None:
     assert "Function not implemented" in refused.stderr
 
 
-def killed_at_some_point(probe: Path, mount: Mount, dice: random.Random) -> None:
-    with subprocess.Popen([probe, "busy"], env=trapped(mount), stdout=subprocess.PIPE) as victim:
+def killed_at_some_point(probe: Path, behaviour: str, mount: Mount, dice: random.Random) -> None:
+    with subprocess.Popen([probe, behaviour], env=trapped(mount), stdout=subprocess.PIPE) as victim:
         assert victim.stdout is not None
-        for _ in range(dice.randrange(1, 40)):
+        for _ in range(dice.randrange(1, 6)):
             assert victim.stdout.read(1) == b"."
         victim.kill()
         assert victim.wait(DEADLINE) == -signal.SIGKILL
 
 
-def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(probe: Path, mount: Mount) -> None:
+@pytest.mark.parametrize(("behaviour", "times"), [("busy", 900), ("busy_poller", 100)])
+def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(
+    probe: Path, mount: Mount, behaviour: str, times: int
+) -> None:
     dice = random.Random(4711)
     for _ in range(20):
-        killed_at_some_point(probe, mount, dice)
+        killed_at_some_point(probe, behaviour, mount, dice)
     until(lambda: held(mount)[1] == 0, "the memory of the dead to be freed")
-    before = held(mount)
-    for _ in range(100):
-        killed_at_some_point(probe, mount, dice)
+    before, sockets = held(mount), held_sockets(mount)
+    for _ in range(times):
+        killed_at_some_point(probe, behaviour, mount, dice)
     until(lambda: held(mount) <= before, f"the daemon to let go of what the dead had: {before}")
+    # helpers come and go, one socket each: not as many as there were dead
+    until(lambda: held_sockets(mount) < sockets + 20, f"the sockets of the dead to be closed: {sockets}")
 
 
-def test_the_daemon_dies_under_the_program(probe: Path, directory: Path) -> None:
-    mount = Mount(directory)
+@contextlib.contextmanager
+def under(program: str, probe: Path, mount: Mount, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A program that is ready for what is to happen to the mount."""
     try:
         with subprocess.Popen(
-            [probe, "until_refused"], env=trapped(mount), stdout=subprocess.PIPE, text=True
-        ) as program:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n"
-            mount.process.kill()
-            out, _ = program.communicate(timeout=DEADLINE)
+            [probe, program],
+            env=trapped(mount),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        assert process.returncode == 0
     finally:
         mount.stop()
-    first, second, third = out.splitlines()
+
+
+def kill(mount: Mount) -> None:
+    mount.process.kill()
+
+
+def abort(mount: Mount) -> None:
+    """It is busy, so it stays, and its connection does not."""
+    subprocess.run(["umount", "-f", mount.path], capture_output=True)
+
+
+@pytest.mark.parametrize("end", [kill, abort])
+@pytest.mark.parametrize("behaviour", ["until_refused", "polls_until_refused", "writes_until_refused"])
+def test_the_daemon_dies_under_the_program(
+    probe: Path, directory: Path, tmp_path: Path, behaviour: str, end: Callable[[Mount], None]
+) -> None:
+    mount = Mount(directory)
+    with under(behaviour, probe, mount, tmp_path) as program:
+        if behaviour == "writes_until_refused":
+            until(lambda: (tmp_path / "written").stat().st_size > 1 << 20, "some writes")
+        end(mount)
+        out, _ = program.communicate(timeout=DEADLINE)
+    first, second, third, *written = out.splitlines()
     assert first in (f"enter: {os.strerror(code)}" for code in (5, 103, 107)), out
     assert second in (f"enter: {os.strerror(code)}" for code in (103, 107)), out
     assert third == f"setup: {os.strerror(38)}"
-    assert program.returncode == 0
+    assert all(int(count) > 200 for count in written)
+
+
+def test_the_mount_goes_under_the_program(probe: Path, directory: Path, tmp_path: Path) -> None:
+    """Lazily: what is open works, there is nothing new, and the daemon ends with the last ring."""
+    mount = Mount(directory)
+    with under("across_an_unmount", probe, mount, tmp_path) as program:
+        subprocess.run(["umount", "-l", mount.path], check=True)
+        out, _ = program.communicate("\n", timeout=DEADLINE)
+        assert out == f"setup: {os.strerror(38)}\n"
+        assert mount.process.wait(DEADLINE) == 0
+    mount.assert_clean_log()
+
+
+def test_a_program_that_refuses_io_uring_to_itself(probe: Path, mount: Mount) -> None:
+    """The one thing in which its own filter loses: TRAP comes before ERRNO (docs/run.md)."""
+    program = [probe, "refuses_io_uring_to_itself"]
+    kernel = subprocess.run(program, capture_output=True, text=True, timeout=DEADLINE)
+    assert (kernel.returncode, kernel.stdout) == (0, f"setup: {os.strerror(1)}\n")
+    assert run("--mount", mount.path, "--", *program).stdout == "setup: Success\n"
 
 
 # -- programs that never use io_uring

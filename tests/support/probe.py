@@ -1,4 +1,4 @@
-"""tests/mounted/run_probe.c: programs that know nothing of uringfs, for `uringfs run`."""
+"""tests/mounted/run_probe*.c: programs that know nothing of uringfs, for `uringfs run`."""
 
 import contextlib
 import os
@@ -8,16 +8,19 @@ from pathlib import Path
 
 from tests.support.mounting import ROOT, Mount
 
-SOURCE = ROOT / "tests/mounted/run_probe.c"
-INTERACTIVE = ("busy", "until_refused")
+SOURCES = sorted((ROOT / "tests/mounted").glob("run_probe*.c"))
+INTERACTIVE = "run_probe_ends.c"
 BEHAVIOURS = [
-    name for name in re.findall(r"^TEST\((\w+)\)", SOURCE.read_text(), re.MULTILINE) if name not in INTERACTIVE
+    name
+    for source in SOURCES
+    if source.name != INTERACTIVE
+    for name in re.findall(r"^TEST\((\w+)\)", source.read_text(), re.MULTILINE)
 ]
 
 
 def build(program: Path, *link: str) -> Path:
     harness = ROOT / "tests/conformance"
-    sources = [SOURCE, harness / "harness.c", harness / "harness_ring.c"]
+    sources = [*SOURCES, harness / "harness.c", harness / "harness_ring.c"]
     flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-D_GNU_SOURCE", f"-I{ROOT / 'contrib'}", "-pthread"]
     done = subprocess.run(["cc", *flags, *link, "-o", program, *sources], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -27,10 +30,18 @@ def build(program: Path, *link: str) -> Path:
 def held(mount: Mount) -> tuple[int, int]:
     """What a daemon holds for its clients: descriptors, but for the pidfds of the last callers and the sockets
     of helpers, which are kept; ring memory that is mapped."""
+    kinds = _descriptors(mount)
+    kept = [kind for kind in kinds if "pidfd" in kind or kind.startswith("socket:")]
+    return len(kinds) - len(kept), Path(f"/proc/{mount.pid}/maps").read_text().count("memfd:")
+
+
+def held_sockets(mount: Mount) -> int:
+    return sum(kind.startswith("socket:") for kind in _descriptors(mount))
+
+
+def _descriptors(mount: Mount) -> list[str]:
     kinds = []
     for fd in Path(f"/proc/{mount.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             kinds.append(os.readlink(fd))
-    maps = Path(f"/proc/{mount.pid}/maps").read_text()
-    kept = [kind for kind in kinds if "pidfd" in kind or kind.startswith("socket:")]
-    return len(kinds) - len(kept), maps.count("memfd:")
+    return kinds

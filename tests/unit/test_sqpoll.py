@@ -1,6 +1,8 @@
 """The poller of a ring with IORING_SETUP_SQPOLL, on a clock that jumps."""
 
 import errno
+import gc
+import weakref
 
 import pytest
 import trio
@@ -16,7 +18,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import SQ_FLAGS, SQE, Params, Sqe
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeHost, FakeThread
+from uringfs.host.fake import FakeCaller, FakeHost, FakeThread
 from uringfs.memory.mapped import MappedMemory
 from uringfs.owners import Owners
 from uringfs.ring.geometry import Geometry
@@ -141,3 +143,29 @@ def test_what_is_attached_to_must_be_a_ring() -> None:
 def test_a_cpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda tid: {0, 1})
     assert refusal(IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF, sq_thread_cpu=2) == errno.EINVAL
+
+
+async def test_what_its_caller_holds_goes_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Descriptors of ours, which must not wait for a garbage collection."""
+
+    class Lasting(FakeCaller):
+        def detached(self) -> FakeCaller:
+            return self
+
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            polled = Polled(nursery)
+            polled.worker.close()
+            caller = Lasting(polled.thread)
+            held = weakref.ref(caller)
+            polled.worker.offload(caller, IDLE_MS)
+            del caller
+            await trio.sleep(IDLE_MS / 2000)
+            assert held() is not None
+            polled.worker.close()
+            await trio.testing.wait_all_tasks_blocked()
+            assert held() is None
+            polled.thread.exit()
+    finally:
+        gc.enable()
