@@ -105,11 +105,16 @@ def register(fd: int, opcode: int, arg: int = 0, nr_args: int = 0) -> int:
     return _control(fd, URINGFS_CMD_REGISTER, body, result)
 
 
-def supervise(fd: int, listener: int, trace: int = -1) -> None:
-    """Let the daemon answer io_uring's system calls of all threads under a seccomp filter. fd: of any ring file;
+def hand_over(mount: str, listener: int, trace: int = -1) -> None:
+    """Let the daemon of that mount answer io_uring's system calls of all threads under a seccomp filter.
     listener: the filter's, which may be closed then; trace: a descriptor for a line a call."""
     result = ctypes.c_int64(-errno.EIO)
-    _control(fd, URINGFS_CMD_SUPERVISE, SUPERVISE.pack(ctypes.addressof(result), listener, trace), result)
+    body = SUPERVISE.pack(ctypes.addressof(result), listener, trace)
+    ring = os.open(os.path.join(mount, "new"), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _control(ring, URINGFS_CMD_SUPERVISE, body, result)
+    finally:
+        os.close(ring)
 
 
 def enter(

@@ -43,11 +43,12 @@ class Container:
     """A running container: `with Container(...) as c`, stdin to feed, output when it has ended."""
 
     def __init__(
-        self, rootfs: Path, mount: Path, *program: str, user: str = "0:0", options: Sequence[str] = ()
+        self, rootfs: Path, mount: Path | None, *program: str, user: str = "0:0", options: Sequence[str] = ()
     ) -> None:
         self.name = f"uringfs-test-{os.getpid()}-{next(_numbers)}"
         command = ["podman", *OPTIONS, *LIMITS, "--name", self.name, "--user", user]
-        self.command = [*command, *options, "-v", f"{mount}:{INSIDE}", "--rootfs", str(rootfs), *program]
+        volume = ["-v", f"{mount}:{INSIDE}"] if mount is not None else []
+        self.command = [*command, *options, *volume, "--rootfs", str(rootfs), *program]
 
     def __enter__(self) -> "Container":
         pipe = subprocess.PIPE

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import mount, opcodes, run
+from uringfs.cli import listen, mount, opcodes, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     mount.add_arguments(commands.add_parser("mount", help="mount a ring filesystem"))
     run.add_arguments(commands.add_parser("run", help="run a program whose io_uring is uringfs"))
+    listen.add_arguments(
+        commands.add_parser("listen", help="serve containers whose seccomp profile has a listenerPath")
+    )
     opcodes.add_arguments(commands.add_parser("opcodes", help="print what is supported, as Markdown"))
     args = parser.parse_args(argv)
     return int(args.run(args))

@@ -24,6 +24,18 @@ READY = b"\0"
 PATIENCE = 10.0  # seconds for the daemon to unmount
 
 
+def mounted(directory: str | None) -> str:
+    """The mountpoint of a mounted one, by default of start(). RunError."""
+    if directory is None:
+        return start()
+    path = os.path.realpath(directory)
+    if not points.mounted_here(path):
+        raise RunError(FAILED, f"{directory}: no uringfs is mounted there: uringfs mount {directory}")
+    if not points.alive(path):
+        raise RunError(FAILED, f"{directory}: the daemon of this mount is gone: umount {directory}")
+    return path
+
+
 def start() -> str:
     """The mountpoint, in service for as long as this process lives, whatever it executes."""
     directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))

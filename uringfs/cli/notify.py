@@ -62,11 +62,7 @@ def supervise(mount: str, *, trace: bool) -> None:
 
     listener = install()
     try:
-        ring = os.open(os.path.join(mount, "new"), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            client.supervise(ring, listener, 2 if trace else -1)
-        finally:
-            os.close(ring)
+        client.hand_over(mount, listener, 2 if trace else -1)
     except OSError as error:
         raise RunError(FAILED, f"{mount}: the daemon does not take a listener: {error.strerror}") from error
     finally:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import uringfs
 from uringfs.cli import instance, notify, program
-from uringfs.cli import mountpoint as points
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
 
 # contrib/launcher/trap.h
@@ -46,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
         path = program.find(command[0])
         if program.mode(path, args.mode) == "trap":
             preload = library()
-            env = environment(_mount(args.mount), preload, trace=args.trace)
+            env = environment(instance.mounted(args.mount), preload, trace=args.trace)
         else:
-            notify.supervise(_mount(args.mount), trace=args.trace)
+            notify.supervise(instance.mounted(args.mount), trace=args.trace)
             env = dict(_initial_environment())
         _become(path, command, env)
     except RunError as error:
@@ -65,18 +64,6 @@ def library() -> str:
     path = str(found[0].resolve())
     if set(path) & set(": \t\n"):
         raise RunError(FAILED, f"{path}: LD_PRELOAD takes no path with blanks or colons")
-    return path
-
-
-def _mount(directory: str | None) -> str:
-    """A mounted one, or by default one of the program's own."""
-    if directory is None:
-        return instance.start()
-    path = os.path.realpath(directory)
-    if not points.mounted_here(path):
-        raise RunError(FAILED, f"{directory}: no uringfs is mounted there: uringfs mount {directory}")
-    if not points.alive(path):
-        raise RunError(FAILED, f"{directory}: the daemon of this mount is gone: umount {directory}")
     return path
 
 
