@@ -18,7 +18,7 @@
 #define URINGFS_H
 
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* ppoll; include this header first, or build with -D_GNU_SOURCE */
+#define _GNU_SOURCE /* ppoll, mremap; in time only if this header comes first */
 #endif
 
 #include <errno.h>
@@ -34,6 +34,10 @@
 #include <unistd.h>
 
 #include <linux/io_uring.h>
+
+#if !defined(POLLMSG) || !defined(MREMAP_FIXED)
+#error "uringfs.h needs _GNU_SOURCE: include it before any system header, or build with -D_GNU_SOURCE"
+#endif
 
 /* Newer than some headers */
 #ifndef IORING_SETUP_NO_MMAP
