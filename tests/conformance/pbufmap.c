@@ -62,16 +62,20 @@ TEST(the_address_is_not_looked_at)
 	note("%d", add_ring(&r, NULL, ENTRIES, 2, MMAP | 4));
 }
 
-/* A group beyond what an offset can name: it is there, and nobody can fill it. */
-TEST(a_group_that_cannot_be_mapped)
+/* Groups beyond what an offset can name: they are there, and nobody can fill them. */
+TEST(groups_that_cannot_be_mapped)
 {
+	static const unsigned groups[] = {0, 0x800, 0x7fff, 0x8000, 0xffff};
 	struct ring r;
 
 	ring_init(&r, 8, 0);
-	EXPECT_EQ(add_ring(&r, NULL, ENTRIES, 0x800, MMAP), 0);
-	EXPECT_EQ(head_of(&r, 0x800), 0);
-	EXPECT_EQ(read_selected(&r, make_file(10), 10, 0x800), -ENOBUFS);
-	EXPECT_EQ(remove_ring(&r, 0x800), 0);
+	for (unsigned i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+		EXPECT_EQ(add_ring(&r, NULL, ENTRIES, groups[i], MMAP), 0);
+	for (unsigned i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
+		EXPECT_EQ(head_of(&r, groups[i]), 0);
+		EXPECT_EQ(read_selected(&r, make_file(10), 10, groups[i]), -ENOBUFS);
+		EXPECT_EQ(remove_ring(&r, groups[i]), 0);
+	}
 }
 
 TEST(again_it_is_empty)

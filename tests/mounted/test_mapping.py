@@ -159,6 +159,17 @@ def test_buffer_rings_of_the_rings_own_lie_64_kib_apart(mount: Mount) -> None:
         assert pbuf(ring, REGISTER_PBUF_RING, 8, 2, IOU_PBUF_RING_MMAP) == 0
 
 
+def test_all_groups_of_a_ring_cost_the_daemon_one_descriptor(mount: Mount) -> None:
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{mount.process.pid}/fd"))
+
+    with Ring(mount / "new", 4) as ring:
+        before = descriptors()
+        for bgid in range(0, 1 << 16, 32):
+            assert pbuf(ring, REGISTER_PBUF_RING, 8, bgid, IOU_PBUF_RING_MMAP) == 0
+        assert descriptors() <= before + 1
+
+
 def test_a_buffer_ring_that_is_unregistered_gives_its_pages_back(mount: Mount) -> None:
     offset = IORING_OFF_PBUF_RING | 5 << IORING_OFF_PBUF_SHIFT
     with Ring(mount / "new", 4) as ring:

@@ -2,6 +2,7 @@
 
 import errno
 import mmap
+from bisect import bisect
 from collections.abc import Callable
 from functools import partial
 
@@ -12,18 +13,22 @@ from uringfs.native import Words
 class MappedRegion:
     """Lives, as a mapping, as long as somebody has it: a request may, when its owner has closed it."""
 
-    def __init__(self, pages: mmap.mmap, release: Callable[[], object]) -> None:
+    def __init__(self, pages: mmap.mmap, start: int, size: int, release: Callable[[], None]) -> None:
         self._map = pages
+        self._start = start
+        self._size = size
         self._release = release
 
     def read(self, offset: int, size: int) -> bytes:
-        return self._map[offset : offset + size]
+        start = self._start + offset
+        return self._map[start : start + size]
 
     def write(self, offset: int, data: bytes) -> None:
-        self._map[offset : offset + len(data)] = data
+        start = self._start + offset
+        self._map[start : start + len(data)] = data
 
     def close(self) -> None:
-        self._map.madvise(mmap.MADV_REMOVE)
+        self._map.madvise(mmap.MADV_REMOVE, self._start, self._size)
         self._release()
 
 
@@ -39,18 +44,28 @@ class MappedMemory:
     def __init__(self) -> None:
         self._map: mmap.mmap | None = None
         self._words: Words | None = None
-        self._regions: dict[int, int] = {}  # offset: size
+        self._regions: list[tuple[int, int]] = []  # (offset, size), sorted
+        self._windows: dict[tuple[int, int], mmap.mmap] = {}
 
     def _map_pages(self, offset: int, size: int) -> mmap.mmap:
         return mmap.mmap(-1, size)
 
+    def _window(self, offset: int, size: int) -> tuple[int, int]:
+        """(offset, size) of the mapping in which a region lies: a client may have very many of them."""
+        return offset, size
+
     def region(self, offset: int, size: int) -> MappedRegion:
-        for start, length in self._regions.items():
-            if offset < start + length and start < offset + size:
-                raise UringError(errno.ENOMEM, f"the ring's memory at {offset:#x} is in use")
-        pages = self._map_pages(offset, size)
-        self._regions[offset] = size
-        return MappedRegion(pages, partial(self._regions.pop, offset, None))
+        place = bisect(self._regions, (offset, size))
+        if place and sum(self._regions[place - 1]) > offset:
+            raise UringError(errno.ENOMEM, f"the ring's memory at {offset:#x} is in use")
+        if place < len(self._regions) and self._regions[place][0] < offset + size:
+            raise UringError(errno.ENOMEM, f"the ring's memory behind {offset:#x} is in use")
+        window = self._window(offset, size)
+        if window not in self._windows:
+            self._windows[window] = self._map_pages(*window)
+        self._regions.insert(place, (offset, size))
+        release = partial(self._regions.remove, (offset, size))
+        return MappedRegion(self._windows[window], offset - window[0], size, release)
 
     def grow(self, size: int) -> None:
         self._map = self._map_pages(0, size)
@@ -74,6 +89,7 @@ class MappedMemory:
             del self.load, self.store, self.fetch_or, self.fetch_and
             self._words.release()
             self._words = None
+        self._windows.clear()  # closed when nobody has a region in them any more
         if self._map is not None:
             self._map.close()
             self._map = None

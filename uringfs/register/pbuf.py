@@ -33,7 +33,8 @@ def register_pbuf_ring(call: Registration) -> int:
     size = page_align(entries * BUF.size)
     memory: Region
     if flags & IOU_PBUF_RING_MMAP:
-        offset = IORING_OFF_PBUF_RING | bgid << IORING_OFF_PBUF_SHIFT
+        # No sum in the kernel, but groups where that makes a difference cannot be mapped there.
+        offset = IORING_OFF_PBUF_RING + (bgid << IORING_OFF_PBUF_SHIFT)
         memory = call.ring.ring.memory.region(offset, size)
     else:
         memory = caller_region(call.caller, ring_addr, size)

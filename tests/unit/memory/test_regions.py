@@ -2,6 +2,7 @@
 
 import errno
 import mmap
+import random
 
 import pytest
 
@@ -48,4 +49,21 @@ def test_a_closed_region_is_zeros_for_who_still_has_it(memory: MappedMemory) -> 
 
 def test_its_place_is_free_again(memory: MappedMemory) -> None:
     memory.region(4 * PAGE, PAGE).close()
-    assert memory.region(4 * PAGE, PAGE).read(0, PAGE) == bytes(PAGE)
+    assert memory.region(4 * PAGE, 3 * PAGE).read(0, 3 * PAGE) == bytes(3 * PAGE)
+
+
+def test_any_order_and_size(memory: MappedMemory) -> None:
+    """Against the plain rule: no two share a page."""
+    chance, held = random.Random(7), {}
+    for _ in range(2000):
+        offset, size = chance.randrange(64) * PAGE, chance.randrange(1, 9) * PAGE
+        clash = any(offset < start + region[1] and start < offset + size for start, region in held.items())
+        try:
+            region = memory.region(offset, size)
+        except UringError:
+            assert clash
+            start = chance.choice(list(held))
+            held.pop(start)[0].close()
+        else:
+            assert not clash
+            held[offset] = region, size
