@@ -3,36 +3,16 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.support.held import Held, maps
 from tests.support.mounting import Mount, until
 from uringfs.client import Ring, nop
 
 CYCLES = 10_000
 WARM_UP = 500
 RSS_SLACK = 4 << 20  # bytes: allocator noise; 10,000 leaked objects of 500 bytes would show
-
-
-class Held(NamedTuple):
-    """What the daemon has."""
-
-    descriptors: int
-    mappings: int
-    free_inodes: int
-
-    @classmethod
-    def by(cls, mount: Mount) -> "Held":
-        return cls(
-            len(os.listdir(f"/proc/{mount.pid}/fd")),
-            maps(mount).count("memfd:"),
-            os.statvfs(mount.path).f_ffree,
-        )
-
-
-def maps(mount: Mount) -> str:
-    return Path(f"/proc/{mount.pid}/maps").read_text()
 
 
 def rss(mount: Mount) -> int:

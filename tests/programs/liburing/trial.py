@@ -1,0 +1,31 @@
+"""The suite three times: io_uring refused, the kernel's, uringfs."""
+
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from tests.programs.liburing import source
+from tests.programs.liburing.expected import LEFT_OUT
+from tests.programs.liburing.suite import run_all
+from tests.programs.liburing.verdicts import Line, lines
+from tests.support.mounting import Mount
+from uringfs.cli.run import environment, library
+
+
+def programs(names: Container[str] = ()) -> list[Path]:
+    """Of all programs those named; of none named those that are not left out."""
+    found = source.programs()
+    return [each for each in found if (each.stem in names if names else each.stem not in LEFT_OUT)]
+
+
+def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, Line]:
+    """AssertionError if the daemon ends, or a program cannot be killed."""
+
+    def serving(name: str) -> None:
+        assert mount.process.poll() is None, f"the daemon ended while {name} ran: {mount.log()}"
+
+    env = dict(os.environb)
+    refused = run_all(some, env, "--refuse")
+    kernel = run_all(some, env)
+    ours = run_all(some, environment(str(mount.path), library(), trace=trace), after=serving)
+    return lines(refused, kernel, ours)
