@@ -57,7 +57,7 @@ class RequestLife(RingContext):
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
         self._issued: dict[int, dict[Request, None]] = {}  # by user_data
-        self.timeouts = timeout.Timeouts()
+        self.timeouts = timeout.Timeouts(ring)
         self.deliveries = Deliveries(self)
         self.flushed = 0
 

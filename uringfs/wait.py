@@ -30,6 +30,7 @@ class CqWait:
         """What the waiting thread does first: its task work."""
         self._target = (ring.cq.head() + min_events) & U32
         self._seen = ring.cq.tail
+        self._timeouts: int | None = None  # run out before the wait has begun
         self._deadline = trio.current_time() + timeout
         self._min_deadline = trio.current_time() + min_wait if min_wait else None
         self._done = trio.Event()
@@ -65,6 +66,8 @@ class CqWait:
         self._ring.waiters.append(self)
         try:
             self.begin()
+            if self._timeouts is None:
+                self._timeouts = self._ring.cq_timeouts
             self.completions()
             with trio.move_on_at(self._deadline if self._min_deadline is None else self._min_deadline):
                 await self._done.wait()
@@ -92,8 +95,10 @@ class CqWait:
         return 0 if self._ring.cq.ready() else otherwise
 
     def completions(self) -> None:
+        """io_should_wake(): a timeout that runs out ends the wait, however many it is for."""
         self._ring.cq.flush()
-        if distance(self._ring.cq.tail, self._target) >= 0:
+        ran_out = self._timeouts not in (None, self._ring.cq_timeouts)
+        if ran_out or distance(self._ring.cq.tail, self._target) >= 0:
             self._done.set()
 
     def leave(self) -> None:

@@ -312,6 +312,38 @@ TEST(timeouts_that_run_out_do_not_count)
 	wait_for(&r, 2);
 }
 
+TEST(ends_a_wait_for_more)
+{
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	timeout(&r, &soon, 0, 0, 1, 0);
+	timeout(&r, &never, 1, 0, 2, 0);
+	nop(&r, 3, LINK);
+	timeout(&r, &never, 0, 0, 4, 0);
+	submit(&r);
+	EXPECT_EQ(enter(r.fd, 0, 8, GETEVENTS), 0);
+	note("%u", ring_ready(&r));
+	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT, 5, 0);
+	EXPECT_EQ(ring_submit_wait(&r, 8), 1);
+	note("%u", ring_ready(&r));
+	EXPECT_EQ(enter(r.fd, 0, 8, GETEVENTS), 0);
+	note("%u", ring_ready(&r));
+}
+
+TEST(a_link_timeout_ends_no_wait)
+{
+	struct ring r;
+	int fds[2];
+
+	make_pipe(fds);
+	ring_init(&r, 8, 0);
+	poll_add(&r, fds[0], EPOLLIN, 0, 1, LINK);
+	link_timeout(&r, &soon, 0, 2, 0);
+	EXPECT_EQ(ring_submit_wait(&r, 2), 2);
+	EXPECT_EQ(ring_ready(&r), 2);
+}
+
 TEST(a_count_that_runs_out)
 {
 	struct ring r;

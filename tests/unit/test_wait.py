@@ -6,10 +6,11 @@ import time
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.unit.support import U32, Bench, iovecs, nop, readv, start_at
 from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG
+from uringfs.abi.events import IORING_OP_TIMEOUT
 from uringfs.abi.structs import GETEVENTS_ARG, TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.fake import Stream
@@ -141,6 +142,30 @@ async def test_submitted_and_waiting_in_one_enter(bench: Bench) -> None:
 async def test_a_short_submission_does_not_wait(bench: Bench) -> None:
     bench.client.push(nop(1))
     assert await bench.enter(5, wait=5) == 1
+
+
+async def test_a_timeout_that_runs_out_ends_every_wait(bench: Bench, mock_clock: MockClock) -> None:
+    """But not one that began behind it."""
+    ended = []
+
+    async def waiter(count: int) -> None:
+        assert await bench.enter(0, wait=count) == 0
+        ended.append(count)
+
+    bench.thread.memory.put(TS, TIMESPEC.pack(1, 0))
+    await bench.submit(nop(0)._replace(opcode=IORING_OP_TIMEOUT, addr=TS, len=1))
+    async with trio.open_nursery() as nursery:
+        for count in (2, 3):
+            nursery.start_soon(waiter, count)
+        await wait_all_tasks_blocked()
+        assert ended == []
+        mock_clock.jump(1)
+        await wait_all_tasks_blocked()
+        assert sorted(ended) == [2, 3]
+        nursery.start_soon(waiter, 4)
+        await wait_all_tasks_blocked()
+        assert len(ended) == 2
+        post(bench, 1, 2, 3)
 
 
 # -- timeouts, compared with a kernel's (6.18)

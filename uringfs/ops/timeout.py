@@ -25,6 +25,7 @@ from uringfs.host.base import Caller, Timer
 from uringfs.ops import cancel
 from uringfs.ops.context import RingContext
 from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
+from uringfs.ring.ring import Ring
 
 U32 = 0xFFFFFFFF
 NSEC = 1_000_000_000
@@ -78,17 +79,16 @@ class Timeouts:
     """The timeouts of one ring: those that count completions, in the order of their targets, and the armed
     LINK_TIMEOUTs by user_data."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
         self.counted: list[Counted] = []
         self.links: dict[int, dict[Request, None]] = {}
-        self.cq_timeouts = 0
-        """Completions by timeouts running out: they do not count (ctx->cq_timeouts)."""
         self._last_flush = 0
         self._dead = 0
 
     def count(self, request: Request, tail: int) -> None:
-        """io_timeout(): complete it after `off` more completions."""
-        seq = (tail - self.cq_timeouts) & U32
+        """io_timeout(): complete it after `off` more completions; timeouts running out are none."""
+        seq = (tail - self._ring.cq_timeouts) & U32
         self._last_flush = seq
         entry = request.data.entry = Counted((seq + request.data.off) & U32, request)
         insort(self.counted, entry, key=lambda entry: (entry.target - seq) & U32)
@@ -104,7 +104,7 @@ class Timeouts:
 
     def flush(self, context: RingContext) -> None:
         """io_flush_timeouts()"""
-        seq = (context.flushed - self.cq_timeouts) & U32
+        seq = (context.flushed - self._ring.cq_timeouts) & U32
         got, ended = (seq - self._last_flush) & U32, 0
         for entry in self.counted:
             if (entry.target - self._last_flush) & U32 > got:
@@ -115,7 +115,7 @@ class Timeouts:
                 continue
             request, request.data.entry = entry.request, None
             _stop(request)
-            self.cq_timeouts += 1
+            self._ring.cq_timeouts += 1
             context.complete(request, 0)
         del self.counted[:ended]
         self._last_flush = seq
@@ -205,7 +205,7 @@ def _expired(request: Request) -> None:
 def _complete(request: Request) -> None:
     """io_timeout_complete()"""
     timeout, context = request.data, request.context
-    context.timeouts.cq_timeouts += 1
+    context.ring.cq_timeouts += 1
     if timeout.flags & IORING_TIMEOUT_MULTISHOT:
         timeout.repeats -= bool(timeout.repeats)
         if (timeout.repeats or not timeout.off) and request.post_more(-errno.ETIME):

@@ -52,6 +52,8 @@ class Ring:
         self.waiters: list[Waiter] = []
         """In the order they came. A waiter takes itself out."""
         self.eventfd: EventFdSignal | None = None
+        self.cq_timeouts = 0
+        """Completions by timeouts running out (ctx->cq_timeouts)."""
         self.from_worker = False
         """Some of what is posted and not published is of requests that io-wq would have done."""
         self.wait_region: tuple[Region, int] | None = None
