@@ -15,10 +15,12 @@ import trio
 from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
     IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_SQPOLL,
     IORING_SETUP_TASKRUN_FLAG,
     IORING_SQ_TASKRUN,
     IOSQE_ASYNC,
     IOSQE_CQE_SKIP_SUCCESS,
+    IOSQE_FIXED_FILE,
     IOSQE_IO_DRAIN,
     IOSQE_IO_HARDLINK,
 )
@@ -106,8 +108,10 @@ class RequestLife(RingContext):
             self._owners.add(request.caller.tid, request, self)
 
     def _issue(self, request: Request) -> None:
-        """io_issue_sqe()"""
+        """io_issue_sqe(), io_req_task_submit()"""
         try:
+            if request.orphaned:
+                raise UringError(errno.EFAULT, f"thread {request.caller.tid} is gone")
             outcome = self._perform(request)
         except UringError as error:
             outcome = -error.errno
@@ -303,6 +307,17 @@ class RequestLife(RingContext):
             self.post(request, -errno.ECANCELED)
             self.publish()
         # a request linked behind another goes when that one does
+
+    def orphan(self, request: Request) -> None:
+        """io_uring_files_cancel(), io_match_task_safe(): the thread that submitted it is gone. At once end what
+        is about a ring, what a worker of that thread would do, and all that a poller has submitted. Polls and
+        timeouts pend on, and what is linked behind others, or held back."""
+        file, worker = request.target, request.flags & IOSQE_ASYNC
+        of_ring = file is not None and file.inode and not request.flags & IOSQE_FIXED_FILE
+        begun = request.scope is not None or request.disarm is not None
+        stays = request.outlives or (file is not None and file.regular and not worker)
+        if self.setup_flags & IORING_SETUP_SQPOLL or of_ring or (begun and not stays):
+            self.cancel(request)
 
     def close(self) -> None:
         """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""

@@ -11,13 +11,15 @@ from uringfs.ops.request import Request
 from uringfs.ops.turns import Turns
 
 
-class Cancels(Protocol):
-    def cancel(self, request: Request) -> None:
-        """Ask a pending request to end."""
+class Pends(Protocol):
+    """Where requests pend."""
+
+    def orphan(self, request: Request) -> None:
+        """The thread that submitted it is gone."""
 
 
 class Owners:
-    """Which requests pend for which thread: when it exits they are cancelled (io_uring_files_cancel())."""
+    """Which requests pend for which thread: when it exits they are orphans (io_uring_files_cancel())."""
 
     def __init__(
         self,
@@ -30,10 +32,10 @@ class Owners:
         """The ring behind an inode of the mount."""
         self.positions = Turns()
         self._nursery = nursery
-        self._pending: dict[int, dict[Request, Cancels]] = {}
+        self._pending: dict[int, dict[Request, Pends]] = {}
         self._registered_rings: dict[int, dict[int, RegisteredRing]] = {}
 
-    def add(self, tid: int, request: Request, ring: Cancels) -> None:
+    def add(self, tid: int, request: Request, ring: Pends) -> None:
         if tid not in self._pending:
             self._pending[tid] = {}
             self._nursery.start_soon(self._watch, tid)
@@ -59,5 +61,8 @@ class Owners:
 
     async def _watch(self, tid: int) -> None:
         await self.host.exited(tid)
-        for request, ring in self._pending.pop(tid, {}).items():
-            ring.cancel(request)
+        orphans = self._pending.pop(tid, {})
+        for request in orphans:
+            request.orphaned = True
+        for request, ring in orphans.items():
+            ring.orphan(request)

@@ -23,7 +23,7 @@ from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.listener import LocalListener
 from uringfs.host.memory import PinnedMemory, VmMemory
-from uringfs.host.pidfd import Pidfd, Pidfds, thread_group
+from uringfs.host.pidfd import Pidfd, Pidfds
 from uringfs.host.poller import LocalPoller
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
@@ -45,7 +45,6 @@ class LocalCaller:
         self._ids = (uid, gid) if uid >= 0 else None
         self.memory: Memory = memory or VmMemory(tid)
         self.can = 0
-        self._group = 0
         self._actor: LocalActor | None = None
 
     @property
@@ -65,12 +64,10 @@ class LocalCaller:
     @property
     def group(self) -> int:
         """Asked first while the thread is in its control write."""
-        if not self._group:
-            try:
-                self._group = thread_group(self.tid)
-            except (OSError, StopIteration) as error:
-                raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
-        return self._group
+        try:
+            return self._pidfd_now().group
+        except (OSError, StopIteration) as error:
+            raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
 
     def actor(self) -> LocalActor:
         if self._actor is not None:
@@ -95,12 +92,9 @@ class LocalCaller:
         if isinstance(self.memory, PinnedMemory):
             return self
         if self._detached is None:
-            caller = LocalCaller(self._host, self.tid, self.uid, self.gid, PinnedMemory(self.tid))
-            try:
-                caller._pidfd_now()
-            except OSError as error:
-                raise UringError.of(error) from error
-            caller.can, caller._group, caller._actor = self.can, self._group, self._actor
+            memory = PinnedMemory(self.tid, self.group)
+            caller = LocalCaller(self._host, self.tid, self.uid, self.gid, memory)
+            caller.can, caller._pidfd, caller._actor = self.can, self._pidfd, self._actor
             self._detached = caller
         return self._detached
 
@@ -117,10 +111,14 @@ class LocalCaller:
             os.close(ours)
 
     def limit_nofile(self) -> int:
-        return limits.soft_limit(self.tid, resource.RLIMIT_NOFILE)
+        return limits.soft_limit(self._process(), resource.RLIMIT_NOFILE)
 
     def limit_fsize(self) -> int:
-        return limits.soft_limit(self.tid, resource.RLIMIT_FSIZE)
+        return limits.soft_limit(self._process(), resource.RLIMIT_FSIZE)
+
+    def _process(self) -> int:
+        """The id of a thread whose limits are the caller's: it may be gone before its process is."""
+        return self.tid if self._pidfd is None else self.group
 
     def rights(self) -> AbstractContextManager[None]:
         return unprivileged() if self.uid else nullcontext()
@@ -170,7 +168,7 @@ class LocalCaller:
         assert isinstance(self.memory, VmMemory | PinnedMemory)
         actor, uid, gid = credentials
         caller = LocalCaller(self._host, self.tid, uid, gid, self.memory)
-        caller.can, caller._group, caller._actor = self.can, self._group, actor
+        caller.can, caller._pidfd, caller._actor = self.can, self._pidfd, actor
         return caller
 
     def _pidfd_now(self) -> Pidfd:

@@ -53,11 +53,11 @@ class VmMemory:
 
 class PinnedMemory:
     """One address space, held by an open /proc/TID/mem: after exec or exit it reads as empty, it never
-    becomes another process's. What goes through it would pass page protections (FOLL_FORCE), so each is
-    checked against the mappings first."""
+    becomes another process's. Others of its threads may live on when the one that asked has ended. What goes
+    through it would pass page protections (FOLL_FORCE), so each is checked against the mappings first."""
 
-    def __init__(self, tid: int) -> None:
-        self._tid = tid
+    def __init__(self, tid: int, group: int) -> None:
+        self._ids = tid, group  # the thread, and its process: it may live on
         self._fd = -1
         try:
             self._fd = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -77,7 +77,7 @@ class PinnedMemory:
     def gather(self, iovecs: Sequence[Iovec]) -> Data:
         found = []
         for address, length in iovecs:
-            reach = _prefix(native.readable_prefix, self._tid, address, length)
+            reach = _prefix(native.readable_prefix, self._ids, address, length)
             try:
                 found.append(os.pread(self._fd, reach, address) if reach else b"")
             except (OSError, OverflowError):
@@ -90,7 +90,7 @@ class PinnedMemory:
         done = 0
         for address, length in iovecs:
             piece = data[done : done + length]
-            reach = _writable(self._tid, [(address, len(piece))])
+            reach = _prefix(native.writable_prefix, self._ids, address, len(piece))
             try:
                 stored = os.pwrite(self._fd, piece[:reach], address) if reach else 0
             except (OSError, OverflowError):
@@ -102,13 +102,13 @@ class PinnedMemory:
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
         # After exec(2) the thread's mappings are another program's: nothing of ours can be stored.
-        return 0 if self.gone() else _writable(self._tid, iovecs)
+        return 0 if self.gone() else _writable(self._ids[0], iovecs)
 
     def gone(self) -> bool:
         try:
             return not os.pread(self._fd, 1, 0)
         except OSError:  # EIO: nothing is mapped at 0, in an address space that lives
-            return not os.path.exists(f"/proc/{self._tid}")
+            return not os.path.exists(f"/proc/{self._ids[0]}")
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -118,22 +118,24 @@ class PinnedMemory:
 def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
     total = 0
     for address, length in iovecs:
-        reach = _prefix(native.writable_prefix, tid, address, length)
+        reach = _prefix(native.writable_prefix, (tid,), address, length)
         total += reach
         if reach < length:
             break
     return total
 
 
-def _prefix(prefix: Callable[[int, int, int], int], tid: int, address: int, length: int) -> int:
-    """0 for a thread that is gone. Whatever else keeps us from asking is not the caller's fault: said, since
-    its request gets EFAULT."""
-    try:
-        return prefix(tid, address, length) if length else 0
-    except OSError as error:
-        if error.errno != errno.ESRCH:
-            log.warning("the mappings of thread %d cannot be read: %s", tid, error)
-        return 0
+def _prefix(prefix: Callable[[int, int, int], int], tasks: Sequence[int], address: int, length: int) -> int:
+    """By the first of the tasks that lives, 0 if none does. Whatever else keeps us from asking is not the
+    caller's fault: said, since its request gets EFAULT."""
+    for task in tasks if length else ():
+        try:
+            return prefix(task, address, length)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                log.warning("the mappings of thread %d cannot be read: %s", task, error)
+                break
+    return 0
 
 
 def _fault(error: OSError) -> UringError:

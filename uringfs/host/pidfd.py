@@ -26,6 +26,7 @@ class Pidfd:
 
     def __init__(self, tid: int) -> None:
         self.fd, self.of_thread = -1, True
+        self._tid, self._group = tid, 0
         try:
             self.fd = native.pidfd_open(tid, PIDFD_THREAD)
             return
@@ -40,6 +41,13 @@ class Pidfd:
         except ProcessLookupError:
             return False
         return True
+
+    @property
+    def group(self) -> int:
+        """The thread's process: asked while it lives, it is known for good. OSError or StopIteration."""
+        if not self._group:
+            self._group = thread_group(self._tid)
+        return self._group
 
     def getfd(self, fd: int) -> int:
         """pidfd_getfd(2): a duplicate of the thread's descriptor. EBADF, ESRCH."""

@@ -58,13 +58,14 @@ class Waiting:
         self.futexes = futexes
 
     def changed(self) -> int | None:
-        """The index of a word that is not as it was, or -EFAULT."""
+        """The index of a word that is not as it was; -EFAULT, -ECANCELED if the caller is gone."""
         for index, futex in enumerate(self.futexes):
             try:
                 if _word(self.request.caller, futex.address) != futex.value:
                     return index
             except UringError as error:
-                return -error.errno
+                # io_futex_remove_all() comes before exit_mm()
+                return -errno.ECANCELED if self.request.caller.memory.gone() else -error.errno
         return None
 
 

@@ -79,7 +79,7 @@ def _arm(request: Request) -> Outcome:
     assert file is not None
     poll.events |= IO_POLL_UNMASK
     poller = request.context.host.poller
-    request.disarm = partial(_disarm, poll)
+    request.disarm, request.outlives = partial(_disarm, poll), True
     if file.refused:
         return _arm_own(request, file)
     mask = poller.mask(file, poll.events)
@@ -112,7 +112,10 @@ def _ready(request: Request, mask: int) -> None:
     mask &= poll.events
     if not mask:
         return
-    if poll.events & EPOLLONESHOT:
+    if request.orphaned:  # io_poll_check_events(): tw.cancel
+        _disarm(poll)
+        request.context.complete(request, -errno.ECANCELED)
+    elif poll.events & EPOLLONESHOT:
         _disarm(poll)
         request.context.complete(request, mask, False)
     else:

@@ -53,6 +53,8 @@ class Request:
         "link",
         "link_timeout",
         "op",
+        "orphaned",
+        "outlives",
         "res",
         "scope",
         "sqe",
@@ -89,6 +91,10 @@ class Request:
         """Of the task, once there is one."""
         self.disarm: Callable[[], bool] | None = None
         """Of a request without a task: give up what it waits for; False if that has happened already."""
+        self.outlives = False
+        """It needs nothing of the thread that submitted it until it is complete."""
+        self.orphaned = False
+        """That thread is gone."""
         self.cancel_seq = 0
         """The last ASYNC_CANCEL that has looked at it (io_cancel_match_sequence())."""
         self.link_timeout: Request | None = None

@@ -160,7 +160,7 @@ def _timespec(caller: Caller, address: int) -> int:
 def issue(request: Request) -> Outcome:
     """io_timeout()"""
     timeout: Timeout = request.data
-    request.disarm = partial(_stop, request)
+    request.disarm, request.outlives = partial(_stop, request), True
     if timeout.off and not timeout.flags & IORING_TIMEOUT_MULTISHOT:
         request.context.timeouts.count(request, request.context.flushed)
     _start(request, timeout.flags)
@@ -321,6 +321,9 @@ def _link_expired(head: Request) -> None:
     linked.data.timer = None
 
     def end() -> None:
+        if head.orphaned:
+            context.post(linked, -errno.ECANCELED, False)
+            return
         found = cancel.cancel_one(context, cancel.Criteria(head.sqe.user_data))
         context.post(linked, found or -errno.ETIME, False)  # before what it has cancelled
 

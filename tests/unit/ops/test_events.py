@@ -223,12 +223,21 @@ async def test_all_of_a_file(bench: Bench, stream: Stream) -> None:
     assert (stream.opens, other.opens) == (0, 0)
 
 
-async def test_the_owner_vanishes(bench: Bench, stream: Stream) -> None:
+async def test_what_the_owner_leaves(bench: Bench, stream: Stream, mock_clock: MockClock) -> None:
+    """Polls and timeouts pend on: they end by what they wait for, what is linked behind with EFAULT."""
     at = timespec(bench, 1)
-    await bench.submit(poll(3, 1, flags=IOSQE_IO_LINK), link_timeout(at, 2, IOSQE_IO_LINK), nop(3), timeout(at, 4))
+    await bench.submit(poll(3, 1, flags=IOSQE_IO_LINK), nop(2), poll(3, 3, how=IORING_POLL_ADD_MULTI))
+    await bench.submit(timeout(at, 4, flags=IOSQE_IO_HARDLINK), nop(5))
+    await bench.submit(poll(3, 6, flags=IOSQE_IO_LINK), link_timeout(at, 7))
     bench.thread.exit()
     await wait_all_tasks_blocked()
-    assert sorted(bench.client.results()) == [(1, CANCELED), (2, CANCELED), (3, CANCELED), (4, CANCELED)]
+    assert bench.client.results() == []
+    mock_clock.jump(1)
+    await wait_all_tasks_blocked()
+    assert bench.client.results() == [(4, -errno.ETIME), (5, -errno.EFAULT), (7, CANCELED)]
+    stream.feed(b"x")
+    await wait_all_tasks_blocked()
+    assert sorted(bench.client.results()) == [(1, CANCELED), (2, CANCELED), (3, CANCELED), (6, CANCELED)]
     assert not bench.worker.pending
     assert stream.opens == 0
 
