@@ -33,10 +33,10 @@ def test_the_suite(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
     lines = trial(programs(), mount)
     with capsys.disabled():
         print(f"\nliburing {source.version()}: {summary(lines)}")
+    found = complaints(lines, EXPECTED)
+    assert not found, "\n".join([*found, table(lines)])
     passed, compared = score(lines)
     assert compared >= MANY, table(lines)
     assert passed >= GOAL * compared, table(lines)
-    found = complaints(lines, EXPECTED)
-    assert not found, "\n".join([*found, table(lines)])
     mount.assert_clean_log()
     until(lambda: Held.by(mount) == before, f"as before: {before}")

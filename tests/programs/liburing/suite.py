@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 WORKERS = 2
-TIMEOUT = 20.0
+TIMEOUT = 40.0
 KILL_TIMEOUT = 15.0  # who is not gone this long after SIGKILL waits for something that does not come
 SKIPPED = 77  # T_EXIT_SKIP, liburing's test/helpers.h
 CONFINE = (sys.executable, "-S", str(Path(__file__).with_name("confine.py")))
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     """The end of what it wrote to both outputs."""
 
 
-def run(program: Path, env: dict[bytes, bytes], *options: str) -> Run:
+def run(program: Path, env: dict[bytes, bytes], *options: str, timeout: float = TIMEOUT) -> Run:
     """options: of confine. AssertionError if it cannot be killed."""
     with (
         tempfile.TemporaryDirectory(prefix="uringfs-liburing-", ignore_cleanup_errors=True) as directory,
@@ -56,7 +56,7 @@ def run(program: Path, env: dict[bytes, bytes], *options: str) -> Run:
             start_new_session=True,
         )
         try:
-            process.wait(TIMEOUT)
+            process.wait(timeout)
             late = False
         except subprocess.TimeoutExpired:
             late = True
@@ -77,13 +77,14 @@ def run_all(
     programs: Iterable[Path],
     env: dict[bytes, bytes],
     *options: str,
+    timeout: Callable[[str], float] = lambda name: TIMEOUT,
     after: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Run]:
-    """name -> its run. after(name) is called behind each, and what it raises ends them all."""
+    """name -> its run. timeout(name): seconds. after(name) is called behind each; what it raises ends them all."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     def one(program: Path) -> tuple[str, Run]:
-        done = run(program, env, *options)
+        done = run(program, env, *options, timeout=timeout(program.stem))
         after(program.stem)
         return program.stem, done
 

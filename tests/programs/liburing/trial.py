@@ -5,11 +5,13 @@ from collections.abc import Container
 from pathlib import Path
 
 from tests.programs.liburing import source
-from tests.programs.liburing.expected import LEFT_OUT
-from tests.programs.liburing.suite import run_all
+from tests.programs.liburing.expected import EXPECTED, LEFT_OUT
+from tests.programs.liburing.suite import TIMEOUT, run_all
 from tests.programs.liburing.verdicts import Line, lines
 from tests.support.mounting import Mount
 from uringfs.cli.run import environment, library
+
+SOON = 5.0  # seconds for what is expected to fail, perhaps by hanging
 
 
 def programs(names: Container[str] = ()) -> list[Path]:
@@ -24,8 +26,11 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
     def serving(name: str) -> None:
         assert mount.process.poll() is None, f"the daemon ended while {name} ran: {mount.log()}"
 
+    def timeout(name: str) -> float:
+        return SOON if name in EXPECTED else TIMEOUT
+
     env = dict(os.environb)
     refused = run_all(some, env, "--refuse")
     kernel = run_all(some, env)
-    ours = run_all(some, environment(str(mount.path), library(), trace=trace), after=serving)
+    ours = run_all(some, environment(str(mount.path), library(), trace=trace), timeout=timeout, after=serving)
     return lines(refused, kernel, ours)
