@@ -459,6 +459,49 @@ TEST(multishot)
 	note_cqe(&r);
 }
 
+/* msg_name says nothing: there is room for as much of an address as msg_namelen says. */
+TEST(a_multishot_looks_at_no_name)
+{
+	static const int rooms[] = {0, 4, 16, 28, 140, -1, 0x7fffffff};
+	static char pool[2][256];
+	struct sockaddr_in a, b;
+	int x = udp_socket(&a), y = udp_socket(&b);
+
+	OK(connect(x, (struct sockaddr *)&b, sizeof(b)));
+	for (unsigned i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+		struct io_uring_sqe sqe = sqe_of(IORING_OP_PROVIDE_BUFFERS, 2, pool, sizeof(*pool));
+		struct msghdr m = message(NULL, 0);
+		struct io_uring_recvmsg_out o;
+		struct cqe cqe;
+		struct ring r;
+		char *at;
+
+		ring_init(&r, 8, 0);
+		sqe.buf_group = 3;
+		run(&r, sqe);
+		m.msg_namelen = (socklen_t)rooms[i];
+		sqe = receiving(y, &m);
+		sqe.ioprio = RECV_MULTISHOT;
+		sqe.flags = IOSQE_BUFFER_SELECT;
+		sqe.buf_group = 3;
+		if (rooms[i] < 0 || rooms[i] > 1000) {
+			run(&r, sqe);
+			continue;
+		}
+		m.msg_name = i & 1 ? buf : NULL;
+		start(&r, sqe);
+		EXPECT_EQ(send(x, "datagram", 9, 0), 9);
+		cqe = note_cqe(&r);
+		at = pool[cqe.flags >> 16];
+		memcpy(&o, at, sizeof(o));
+		note("namelen=%u payloadlen=%u flags=0x%x", o.namelen, o.payloadlen, o.flags);
+		if (rooms[i] >= (int)sizeof(a))
+			EXPECT_EQ(memcmp(at + sizeof(o), &a, sizeof(a)), 0);
+		note("%s", at + sizeof(o) + rooms[i]);
+		ring_close(&r);
+	}
+}
+
 TEST(a_multishot_buffer_too_small)
 {
 	static char pool[16];

@@ -59,6 +59,8 @@ class Msghdr(NamedTuple):
     iovlen: int
     control: int
     controllen: int
+    name_room: int
+    """msg_namelen as it stands."""
 
     @classmethod
     def copy(cls, memory: Memory, at: int) -> "Msghdr":
@@ -66,11 +68,12 @@ class Msghdr(NamedTuple):
         name, namelen, _, iov, iovlen, control, controllen, _ = USER_MSGHDR.unpack(
             memory.read(at, USER_MSGHDR.size)
         )
+        room = namelen
         if not name:
             namelen = 0
         if namelen < 0:
             raise UringError(errno.EINVAL, "msg_namelen is negative")
-        return cls(at, name, min(namelen, SOCKADDR_STORAGE), iov, iovlen, control, controllen)
+        return cls(at, name, min(namelen, SOCKADDR_STORAGE), iov, iovlen, control, controllen, room)
 
     def check_iovlen(self) -> None:
         if self.iovlen > UIO_MAXIOV:

@@ -99,8 +99,15 @@ def prep_recvmsg(request: Request) -> None:
         raise UringError(errno.EINVAL, "provided buffers take the place of one iovec")
     if header.iovlen:
         message.length = IOVEC.unpack(caller.memory.read(header.iov, IOVEC.size))[1]
-    if message.multishot and RECVMSG_OUT.size + header.namelen + header.controllen > INT_MAX:
+    if message.multishot:
+        _prep_out(message, header)
+
+
+def _prep_out(message: "Message", header: Msghdr) -> None:
+    """io_recvmsg_mshot_prep(): room for a name although msg_name is not looked at. EOVERFLOW."""
+    if header.name_room < 0 or RECVMSG_OUT.size + header.name_room + header.controllen > INT_MAX:
         raise UringError(errno.EOVERFLOW)
+    message.header = header._replace(namelen=header.name_room)
 
 
 def issue(request: Request) -> Outcome:
