@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.held import Held, maps
 from tests.support.mounting import Mount, until
+from uringfs.abi.events import EPOLLIN, IORING_OP_POLL_ADD
 from uringfs.client import Ring, nop
 
 CYCLES = 10_000
@@ -62,3 +63,18 @@ def test_pending_reads_and_dead_clients_leave_nothing(mount: Mount, name: str) -
     finally:
         os.close(receive)
         os.close(send)
+
+
+def test_many_polls_of_one_file_cost_one_descriptor(mount: Mount) -> None:
+    """Nobody takes all of the daemon's by polling."""
+    receive, send = os.pipe()
+    with Ring(mount / "new", 512) as ring:
+        before = Held.by(mount).descriptors
+        for user_data in range(300):
+            ring.queue(nop(user_data)._replace(opcode=IORING_OP_POLL_ADD, fd=receive, rw_flags=EPOLLIN))
+            assert ring.submit() == 1
+        assert Held.by(mount).descriptors < before + 30
+        os.write(send, b"x")
+        assert sorted(ring.wait().user_data for _ in range(300)) == list(range(300))
+    os.close(receive)
+    os.close(send)

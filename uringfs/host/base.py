@@ -289,6 +289,10 @@ class Poller(Protocol):
     def mask(self, file: File, events: int) -> int | None:
         """What holds now; None if asking might block: ask() and wait() then, never watch()."""
 
+    def same(self, file: File) -> File:
+        """To be held in this one's place, which is closed: one of the same open file description that is watched
+        already; or else this one. So many polls of one file cost one descriptor."""
+
     def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
         """Call fire(mask) from the loop at every event, as epoll reports them. EPERM: not such a file."""
 

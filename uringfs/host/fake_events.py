@@ -92,6 +92,9 @@ class FakePoller:
         self._find = find
         self._new: list[FakeWatch] = []
 
+    def same(self, file: File) -> File:
+        return file
+
     def mask(self, file: File, events: int) -> int | None:
         return mask_of(self._find(file)) & (events | EPOLLHUP)
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -69,29 +70,43 @@ def _filesystem(fd: int) -> str:
     return "fuse"
 
 
+class Registration:
+    """A descriptor in the epoll instance, and who watches it for these events."""
+
+    __slots__ = ("events", "exclusive", "fd", "of", "watches")
+
+    def __init__(self, of: int, fd: int, events: int) -> None:
+        self.of = of
+        """The descriptor that was asked for; fd is another when epoll knows that already."""
+        self.fd = fd
+        self.events = events
+        self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
+        """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
+        self.watches: dict[Watch, None] = {}
+
+
 class Watch:
     """One file being watched. fire(mask) is called from the loop at every event, until cancel()."""
 
-    __slots__ = ("_duplicate", "_fd", "_poller", "exclusive", "fire")
+    __slots__ = ("_poller", "_registration", "fire")
 
-    def __init__(
-        self, poller: "Poller", fd: int, duplicate: bool, exclusive: bool, fire: Callable[[int], None]
-    ) -> None:
+    def __init__(self, poller: "Poller", registration: Registration, fire: Callable[[int], None]) -> None:
         self._poller = poller
-        self._fd = fd
-        self._duplicate = duplicate
-        self.exclusive = native.fd_identity(fd)[:2] if exclusive else None
-        """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
+        self._registration = registration
         self.fire = fire
+        registration.watches[self] = None
+
+    @property
+    def active(self) -> bool:
+        return self in self._registration.watches
 
     def cancel(self) -> bool:
         """False if it has been."""
-        if self._fd < 0:
+        if not self.active:
             return False
-        fd, self._fd = self._fd, -1
-        self._poller.drop(fd)
-        if self._duplicate:
-            os.close(fd)
+        del self._registration.watches[self]
+        if not self._registration.watches:
+            self._poller.drop(self._registration)
         return True
 
 
@@ -100,47 +115,75 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll: select.epoll | None = None
-        self._watches: dict[int, Watch] = {}
+        self._registered: dict[int, Registration] = {}
+        self._shared: dict[tuple[int, int], Registration] = {}  # by descriptor and events
+        self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
         self._drained = threading.Semaphore(0)
-        self._waiting = False
 
     def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
         """events as epoll_ctl(2) takes them. EPERM: such files cannot be watched."""
-        duplicate = fd in self._watches  # a registered file, polled twice: epoll knows a descriptor once
-        if duplicate:
-            fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
-        try:
-            if events & EPOLLEXCLUSIVE:
-                events &= ~0xFFFF | EXCLUSIVE_EVENTS
-            self._instance().register(fd, events)
-        except OSError as error:
-            if duplicate:
-                os.close(fd)
-            raise UringError.of(error) from error
-        watch = self._watches[fd] = Watch(self, fd, duplicate, bool(events & EPOLLEXCLUSIVE), fire)
+        mask = mask_now(fd, events) if (fd, events) in self._shared else 0
+        if mask:
+            self.dispatch()  # what has happened before is the others'
+        shared = self._shared.get((fd, events))
+        watch = Watch(self, shared or self._register(fd, events), fire)
+        if shared is not None and mask:
+            self._new.append((watch, mask))
         return watch
 
-    def drop(self, fd: int) -> None:
-        del self._watches[fd]
+    def _register(self, of: int, events: int) -> Registration:
+        fd = of
+        try:
+            if of in self._registered:  # epoll knows a descriptor once
+                fd = fcntl.fcntl(of, fcntl.F_DUPFD_CLOEXEC, 0)
+            asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if events & EPOLLEXCLUSIVE else events
+            self._instance().register(fd, asked)
+        except OSError as error:
+            if fd != of:
+                os.close(fd)
+            raise UringError.of(error) from error
+        registration = self._registered[fd] = Registration(of, fd, events)
+        if registration.exclusive is None:
+            self._shared[of, events] = registration
+        return registration
+
+    def drop(self, registration: Registration) -> None:
+        """Nobody watches any more."""
+        fd, of = registration.fd, registration.of
+        del self._registered[fd]
+        if registration.exclusive is None:
+            del self._shared[of, registration.events]
         if self._epoll is not None:
             with suppress(OSError, ValueError):
                 self._epoll.unregister(fd)
+        if fd != of:
+            os.close(fd)
 
     def dispatch(self) -> None:
         """Fire for what is ready now."""
         if self._epoll is None or self._epoll.closed:
             return
+        new, self._new = self._new, []
+        for watch, mask in new:
+            self._fire(watch, mask)
         woken = set()
         for fd, mask in self._epoll.poll(0, MOST):
-            watch = self._watches.get(fd)
+            registration = self._registered.get(fd)
+            if registration is None:
+                continue
             # Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
             # (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge.
-            if watch is not None and (watch.exclusive is None or watch.exclusive not in woken):
-                woken.add(watch.exclusive)
-                try:
-                    watch.fire(mask)
-                except Exception:
-                    log.exception("a poll failed in the daemon")
+            if registration.exclusive is None or registration.exclusive not in woken:
+                woken.add(registration.exclusive)
+                for watch in tuple(registration.watches):
+                    self._fire(watch, mask)
+
+    def _fire(self, watch: Watch, mask: int) -> None:
+        try:
+            if watch.active:
+                watch.fire(mask)
+        except Exception:
+            log.exception("a poll failed in the daemon")
 
     def _instance(self) -> select.epoll:
         if self._epoll is None:
@@ -229,13 +272,26 @@ class LocalPoller:
     def __init__(self) -> None:
         self._poller = Poller()
         self._limiter = trio.CapacityLimiter(MAX_SLOW)
+        self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
+
+    def same(self, file: File) -> File:
+        assert isinstance(file, LocalFile)
+        known = self._watched.get(file.identity)
+        if known is None or known is file or known.fd < 0 or not known.same(file):
+            return file
+        known.hold()
+        file.close()
+        return known
 
     def mask(self, file: File, events: int) -> int | None:
         fd = _fd(file)
         return mask_now(fd, events) if answers_at_once(fd) else None
 
     def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
-        return self._poller.watch(_fd(file), events, fire)
+        watch = self._poller.watch(_fd(file), events, fire)
+        assert isinstance(file, LocalFile)
+        self._watched[file.identity] = file
+        return watch
 
     def dispatch(self) -> None:
         self._poller.dispatch()

@@ -88,6 +88,9 @@ def _arm(request: Request) -> Outcome:
     mask &= poll.events
     if mask and poll.events & EDGE == EDGE:
         return mask
+    if file in request.held and (same := poller.same(file)) is not file:
+        request.hold_instead(same, file)
+        poll.file = file = same
     try:
         poll.watch = poller.watch(file, poll.events & ~EPOLLONESHOT, partial(_ready, request))
     except UringError as error:

@@ -125,6 +125,11 @@ class Request:
         self.held.append(file)
         return file
 
+    def hold_instead(self, file: File, instead_of: File) -> None:
+        """Of the two, which are the same, this one counts, and the other is closed already."""
+        self.held[self.held.index(instead_of)] = file
+        self.target = file
+
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""
         polled = any(getattr(held, "streaming", False) for held in self.held)

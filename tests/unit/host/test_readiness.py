@@ -149,6 +149,38 @@ async def test_the_same_descriptor_is_watched_twice(host: LocalHost, pipe: Pipe)
     assert [watch.cancel() for watch in watches] == [True, True]
 
 
+async def test_many_watches_of_one_open_file_cost_one_descriptor(host: LocalHost, pipe: Pipe) -> None:
+    heard, poller = [Heard() for _ in range(4)], host.poller
+    other = os.open(f"/proc/self/fd/{pipe.reader}", os.O_RDONLY)  # the same pipe, not the same open file
+    files, watches = [pipe.file(pipe.reader)], []
+    watches.append(poller.watch(files[0], EPOLLIN | EPOLLET, heard[0]))
+    before = len(os.listdir("/proc/self/fd"))
+    for fire in heard[1:]:
+        files.append(poller.same(pipe.file(pipe.reader)))
+        watches.append(poller.watch(files[-1], EPOLLIN | EPOLLET, fire))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert all(file is files[0] for file in files)
+    another = pipe.file(other)
+    assert poller.same(another) is another
+    os.write(pipe.writer, b"x")
+    assert [await one.next() for one in heard] == [EPOLLIN] * 4
+    late = Heard()
+    watches.append(poller.watch(files[0], EPOLLIN | EPOLLET, late))
+    poller.dispatch()
+    assert late.masks == [EPOLLIN]
+    assert [len(one.masks) for one in heard] == [1] * 4
+    assert watches[0].cancel()
+    os.write(pipe.writer, b"x")
+    assert await heard[1].next() == EPOLLIN
+    assert [len(one.masks) for one in heard] == [1, 2, 2, 2]
+    for watch in watches[1:]:
+        watch.cancel()
+    for file in [*files, another]:
+        file.close()
+    assert files[0].fd < 0
+    os.close(other)
+
+
 async def test_an_exclusive_wake_up_reaches_one(host: LocalHost, pipe: Pipe) -> None:
     heard = [Heard(), Heard(), Heard()]
     events = EPOLLIN | EPOLLET | EPOLLEXCLUSIVE
