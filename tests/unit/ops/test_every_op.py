@@ -194,6 +194,9 @@ async def test_the_caller_goes_behind_every_step(case: Sqe, autojump_clock: Mock
                 await trio.lowlevel.checkpoint()
             world.thread.exit()
             await wait_all_tasks_blocked()
+            assert all(request.outlives for request in world.worker.pending_requests())
+            world.cancel_all()
+            await wait_all_tasks_blocked()
             world.assert_over(world.client.reap(), due)
 
 
