@@ -29,7 +29,7 @@
  *  - An enter waits for what surely comes, and to its end: no timeouts, no signals.
  *  - Hostile values never make a stream's request longer than what is there, a read longer than the memory that
  *    is its own, nor name another's descriptor, slot or group of buffers.
- *  - Left out for what docs/differences.md says: WAITID, zcrx, MADVISE, SQPOLL, IOPOLL, descriptors put into the
+ *  - Left out for what docs/differences.md says: zcrx, MADVISE, SQPOLL, IOPOLL, descriptors put into the
  *    client's table. Opcodes that newer kernels than the oracle may have are not random either.
  */
 #include "fuzz.h"

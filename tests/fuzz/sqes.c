@@ -5,6 +5,7 @@
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x10
 #endif
+#define OP_WAITID 50
 #define OP_FTRUNCATE 55
 #define NO_GROUP 77
 
@@ -414,6 +415,18 @@ static bool gen_timeout(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* Of a process without children: what pends is another test's. */
+static bool gen_waitid(struct io_uring_sqe *s, struct making *m)
+{
+	(void)m;
+	s->opcode = OP_WAITID;
+	s->len = (uint32_t)PICK(P_ALL, P_PID, P_PGID, 3 /* P_PIDFD */, 4);
+	s->fd = (int)PICK(0, 1, 9999, INT32_MAX, (uint64_t)-1);
+	s->file_index = (uint32_t)PICK(WEXITED, WEXITED | WNOHANG, WSTOPPED | WCONTINUED | WNOWAIT, 0xe0000004, 0, 0x10);
+	s->addr2 = PICK(0, address(keep(128)), address(keep(128)), 8);
+	return true;
+}
+
 static bool gen_nop(struct io_uring_sqe *s, struct making *m)
 {
 	(void)m;
@@ -515,7 +528,7 @@ typedef bool generator(struct io_uring_sqe *s, struct making *m);
 static generator *const generators[] = {
 	gen_nop,   gen_file_rw, gen_file_rw, gen_file_rw, gen_file_misc, gen_stream_write, gen_stream_write,
 	gen_event, gen_stream_read, gen_stream_read, gen_poll, gen_buffers, gen_path, gen_path,
-	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout,
+	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_waitid,
 };
 
 void sqe_random(struct io_uring_sqe *s, struct making *m)

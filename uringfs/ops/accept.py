@@ -74,7 +74,7 @@ class Accept:
                     self._request.context.deliveries.forget(first)
                 raise
         if first is not None:
-            first.fresh = False  # who connects, and when? No fetch waits for that
+            first.leave()  # who connects, and when? No fetch waits for that
         return lambda: self._run(first)
 
     def _probe(self) -> None:

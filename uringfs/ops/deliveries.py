@@ -6,7 +6,6 @@ it and reports what came of it (URINGFS_CMD_FETCH); the CQE comes then. docs/des
 
 import errno
 import itertools
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -32,14 +31,32 @@ MAX_BATCH = 64
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 
+ByGroup = dict[int, dict[Delivery, None]]
+"""Some of them, by process, in their order. None is there without any."""
+
+
+def _add(to: ByGroup, delivery: Delivery) -> None:
+    to.setdefault(delivery.group, {})[delivery] = None
+
+
+def _drop(of: ByGroup, delivery: Delivery) -> None:
+    same = of.get(delivery.group, {})
+    same.pop(delivery, None)
+    if not same:
+        of.pop(delivery.group, None)
+
+
 class Deliveries:
-    """Of one ring, by process."""
+    """Of one ring, by process. No call depends on how many there are."""
 
     def __init__(self, context: RingContext) -> None:
         self._context = context
         self._numbers = itertools.count(1)
         self._all: dict[int, Delivery] = {}
-        self._ready: dict[int, deque[Delivery]] = {}
+        self._ready: ByGroup = {}
+        self._fresh: ByGroup = {}
+        self._late: ByGroup = {}
+        """All are either of these: see Delivery.fresh."""
         self._fetching: dict[int, trio.Event] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         self._agents: dict[int, Agent] = {}
@@ -50,15 +67,24 @@ class Deliveries:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
         delivery = Delivery(self, caller.group, next(self._numbers), self._context.submitting)
         self._all[delivery.number] = delivery
+        _add(self._fresh if delivery.fresh else self._late, delivery)
         return delivery
 
     def forget(self, delivery: Delivery) -> None:
         self._all.pop(delivery.number, None)
-        if self.queued(delivery):
-            self._ready[delivery.group].remove(delivery)
+        delivery.fresh = False
+        for some in (self._ready, self._fresh, self._late):
+            _drop(some, delivery)
         if delivery.group in self._agents:
             self._agents[delivery.group].forget(delivery)
         self._wake(delivery.group)
+
+    def leave(self, delivery: Delivery) -> None:
+        """No enter looks after it any more."""
+        if delivery.fresh:
+            delivery.fresh = False
+            _drop(self._fresh, delivery)
+            _add(self._late, delivery)
 
     def queued(self, delivery: Delivery) -> bool:
         """It is to be fetched."""
@@ -70,7 +96,7 @@ class Deliveries:
         if agent is not None and not delivery.fresh:
             agent.ask(delivery)
             return
-        self._ready.setdefault(delivery.group, deque()).append(delivery)
+        _add(self._ready, delivery)
         self._wake(delivery.group)
         for leave in tuple(self._waiting.get(delivery.group, ())):
             leave()
@@ -97,37 +123,34 @@ class Deliveries:
                 self._waiting.pop(group, None)
 
     def ready(self, group: int) -> bool:
-        return bool(self._ready.get(group))
+        return group in self._ready
 
     def any(self) -> bool:
         """Something is under way, for whichever process."""
-        return bool(self._all) or self.any_ready()
+        return bool(self._all)
 
     def any_ready(self) -> bool:
-        return any(self._ready.values())
+        return bool(self._ready)
 
     def due(self, group: int) -> bool:
         """An enter should be followed by a fetch."""
-        return self.ready(group) or self._expected(group)
+        return self.ready(group) or group in self._fresh
 
     def later(self, group: int) -> bool:
         """There will be something to fetch that no enter looks after, and there is no agent for it."""
-        return group not in self._agents and any(
-            delivery.group == group and not delivery.fresh and not delivery.taken()
-            for delivery in self._all.values()
-        )
+        return group not in self._agents and any(not delivery.taken() for delivery in self._late.get(group, ()))
 
     def left(self, group: int) -> None:
         """The enters of that process look after nothing any more."""
-        for delivery in self._all.values():
-            delivery.fresh = delivery.fresh and delivery.group != group
+        for delivery in tuple(self._fresh.get(group, ())):
+            self.leave(delivery)
         self._to_agent(group)
 
     def _to_agent(self, group: int) -> None:
         if group in self._agents:
             for delivery in tuple(self._ready.get(group, ())):
                 if not delivery.fresh:
-                    self._ready[group].remove(delivery)
+                    _drop(self._ready, delivery)
                     self._agents[group].ask(delivery)
 
     def close(self) -> None:
@@ -153,19 +176,18 @@ class Deliveries:
             for delivery in agent.unanswered():
                 self.announce(delivery)
 
-    def _expected(self, group: int) -> bool:
-        return any(delivery.fresh and delivery.group == group for delivery in self._all.values())
-
     async def take(self, group: int, room: int) -> list[Delivery]:
         """Those that are ready, at most `room`, to be ended by whoever takes them."""
         with trio.move_on_after(PATIENCE):
-            while not self.ready(group) and self._expected(group):
+            while not self.ready(group) and group in self._fresh:
                 await self._fetching.setdefault(group, trio.Event()).wait()
         if not self.ready(group):
             self.left(group)
             return []
-        queue = self._ready[group]
-        return [queue.popleft() for _ in range(min(room, len(queue), MAX_BATCH))]
+        taken = list(itertools.islice(self._ready[group], min(room, MAX_BATCH)))
+        for delivery in taken:
+            _drop(self._ready, delivery)
+        return taken
 
     def put_back(self, taken: Iterable[Delivery]) -> None:
         """What was taken and not ended, for the next who takes."""
@@ -191,7 +213,7 @@ class Deliveries:
         for delivery in taken:
             wanted = delivery.wanted
             assert wanted is not None
-            delivery.fresh = False
+            self.leave(delivery)
             if failed and delivery in new:
                 delivery.end(Report(-failed))
             elif wanted.what & URINGFS_DESCRIPTOR_WAIT and not caller.can & URINGFS_ENTER_WAITS:

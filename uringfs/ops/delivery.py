@@ -96,8 +96,13 @@ class Delivery:
         return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
 
     def end(self, report: Report) -> None:
-        self.fresh, self.wanted = False, None
+        self.leave()
+        self.wanted = None
         self._then(report)
+
+    def leave(self) -> None:
+        """It may take long: no enter looks after it any more."""
+        self._deliveries.leave(self)
 
     def forget(self) -> None:
         self._deliveries.forget(self)

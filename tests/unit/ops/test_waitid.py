@@ -62,7 +62,9 @@ class Client:
 
     def quiet(self) -> bool:
         """Nothing is kept for a request any more."""
-        return not self.bench.host.children.watches and not self.bench.worker.deliveries.any()
+        deliveries = self.bench.worker.deliveries
+        kept = (deliveries._all, deliveries._ready, deliveries._fresh, deliveries._late)
+        return not self.bench.host.children.watches and not any(kept)
 
 
 @pytest.fixture
@@ -92,6 +94,16 @@ async def test_it_waits_for_news_and_asks_again(bench: Bench, client: Client) ->
     ((number, *_),) = await client.asked()
     await client.answer(number, pid=PID)
     assert bench.client.results() == [(1, 0)]
+
+
+async def test_while_it_waits_enters_have_nothing_to_fetch(bench: Bench, client: Client) -> None:
+    await bench.submit(waitid(1), waitid(2))
+    assert bench.worker.deliveries.due(bench.thread.tid)
+    for number, *_ in await client.asked():
+        await client.answer(number)
+    assert not bench.worker.deliveries.due(bench.thread.tid)
+    bench.host.children.news()
+    assert bench.worker.deliveries.due(bench.thread.tid)
 
 
 async def test_news_while_the_client_is_at_it(bench: Bench, client: Client) -> None:
