@@ -2,6 +2,8 @@
 /* Flags of an SQE: links, hard links, drains, skipped CQEs. */
 #include "harness.h"
 
+#include <sys/socket.h>
+
 static char buf[64];
 static struct iovec whole = {buf, 64}, wrong = {buf, 64};
 
@@ -266,4 +268,29 @@ TEST(many_chains_in_one_submission)
 			nop(&r, i, i % 5 < 4 ? IOSQE_IO_LINK : 0);
 	}
 	submit_all(&r, 60, 60);
+}
+
+/* io_socket() does not look at what io_fixed_fd_install() says. */
+TEST(a_socket_without_a_slot_breaks_no_link)
+{
+	static const unsigned slots[] = {1, 3, 4096, 0xFFFFFFFE};
+	int fds[2] = {-1, -1};
+	struct ring r;
+	struct cqe cqe;
+
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_FILES, fds, 2), 0);
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		for (int type = SOCK_STREAM; type <= 99; type += 98) { /* the second is none */
+			struct io_uring_sqe *sqe = ring_sqe(&r);
+
+			*sqe = (struct io_uring_sqe){.opcode = IORING_OP_SOCKET, .fd = AF_UNIX, .off = (unsigned)type};
+			sqe->flags = IOSQE_IO_LINK;
+			sqe->file_index = slots[i];
+			sqe->user_data = 1;
+			ring_nop(&r, 2);
+			EXPECT_EQ(ring_submit_wait(&r, 2), 2);
+			while (ring_reap(&r, &cqe))
+				note("slot %u type %d: cqe %llu %d", slots[i], type, (unsigned long long)cqe.user_data, cqe.res);
+		}
 }

@@ -67,6 +67,7 @@ async def _create(request: Request, delivery: Delivery | None) -> int:
     sqe, creator = request.sqe, request.data
     type_ = signed(sqe.off)
     fd = await creator.socket(sqe.fd, type_ & ~SOCK_CLOEXEC, signed(sqe.len))
+    request.lenient = delivery is None  # io_socket() ignores what io_fixed_fd_install() says
     return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery)
 
 
