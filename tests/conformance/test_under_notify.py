@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import HERE
-from test_conformance import BEHAVIOURS, FAILED, PASSED, TIMEOUT, compare, report, run
+from test_conformance import BEHAVIOURS, FAILED, HERE, PASSED, TIMEOUT, compare, report, run
 
 from tests.support.mounting import Mount
 from uringfs.cli import notify

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import open_directory
 from test_run import COMMAND, refused, run
 
-from tests.support.mounting import DEADLINE, Mount, until
+from tests.support.mounting import DEADLINE, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held
 from uringfs.cli import notify
 

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -132,6 +133,7 @@ class Supervisor:
         self._find_inode = find_inode
         self._listener = listener
         self._trace = trace
+        self._tracing = trio.CapacityLimiter(1)
         self._interrupts = Interrupts()
         self._enters: dict[int, Enter] = {}
         """By thread."""
@@ -177,7 +179,9 @@ class Supervisor:
             result = -errno.EIO
         if self._trace is not None:
             line = _line(call, result)
-            await trio.to_thread.run_sync(os.write, self._trace.fileno(), line, abandon_on_cancel=True)
+            # In threads of its own: who reads the trace slowly holds up no other client.
+            write = partial(os.write, self._trace.fileno(), line)
+            await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._tracing)
         if call.nr != NR_IO_URING_SETUP or result < 0 or self._trace is not None:
             self._listener.answer(call.id, result)
 
