@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests to files: reads, writes, space, attributes. */
+#include "gen.h"
+
+#include <linux/falloc.h>
+
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x10
+#endif
+#define OP_FTRUNCATE 55
+
+static uint64_t file_offset(void)
+{
+	return ONE_IN(4) ? (uint64_t)-1 : ONE_IN(12) ? PICK((uint64_t)-2, INT64_MAX, 1ULL << 63) : rnd(14000);
+}
+
+bool gen_file_rw(struct io_uring_sqe *s, struct making *m)
+{
+	int obj = take(m, OBJ_FILE, FILES);
+	unsigned len = ONE_IN(8) ? 0 : rnd(m->region_size);
+
+	if (obj < 0)
+		return false;
+	s->opcode = (uint8_t)PICK(IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
+				  IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED);
+	set_file(s, obj, false);
+	s->off = file_offset();
+	s->len = len;
+	switch (s->opcode) {
+	case IORING_OP_READ: s->addr = address(m->region); break;
+	case IORING_OP_WRITE: s->addr = address(from(len)); break;
+	case IORING_OP_READV: set_buffers(s, m->region, len); break;
+	case IORING_OP_WRITEV: set_buffers(s, from(len), len); break;
+	case IORING_OP_READ_FIXED:
+		s->buf_index = 1;
+		s->addr = address(m->region);
+		break;
+	default: s->addr = address(source + rnd((unsigned)(FIXED - len)));
+	}
+	if (ONE_IN(8))
+		s->rw_flags = (int)PICK(RWF_DSYNC, RWF_SYNC, RWF_HIPRI, RWF_APPEND);
+	return true;
+}
+
+bool gen_file_misc(struct io_uring_sqe *s, struct making *m)
+{
+	int obj = take(m, OBJ_FILE, FILES);
+
+	if (obj < 0)
+		return false;
+	set_file(s, obj, false);
+	s->opcode = (uint8_t)PICK(IORING_OP_FSYNC, IORING_OP_FALLOCATE, OP_FTRUNCATE, IORING_OP_SYNC_FILE_RANGE,
+				  IORING_OP_FADVISE);
+	s->off = rnd(12000);
+	switch (s->opcode) {
+	case IORING_OP_FSYNC:
+		s->fsync_flags = (uint32_t)PICK(0, IORING_FSYNC_DATASYNC, 2);
+		s->off = 0;
+		break;
+	case IORING_OP_FALLOCATE:
+		s->addr = PICK(0, 1, 4096, 5000, (uint64_t)-1, 1ULL << 63);
+		s->len = (uint32_t)PICK(0, 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					FALLOC_FL_PUNCH_HOLE, 0x1000);
+		break;
+	case OP_FTRUNCATE: s->off = ONE_IN(8) ? (uint64_t)-1 : rnd(14000); break;
+	case IORING_OP_SYNC_FILE_RANGE:
+		s->len = rnd(5000);
+		s->sync_range_flags = (uint32_t)PICK(0, 1, 2, 4, 7, 8);
+		break;
+	default:
+		s->len = rnd(5000);
+		s->fadvise_advice = (uint32_t)PICK(0, 1, 2, 3, 4, 5, 6);
+	}
+	return true;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that take names, and those that fill slots of the file table. */
+#include "gen.h"
+
+#include <linux/stat.h>
+
+static const char *name(void)
+{
+	static const char *const names[] = {"n0", "n1", "n2", "n0/n1", "missing/n", "", "f9"};
+
+	return names[rnd(7)];
+}
+
+bool gen_path(struct io_uring_sqe *s, struct making *m)
+{
+	if (take(m, OBJ_DIR, 1) < 0)
+		return false;
+	s->opcode = (uint8_t)PICK(IORING_OP_MKDIRAT, IORING_OP_UNLINKAT, IORING_OP_RENAMEAT, IORING_OP_SYMLINKAT,
+				  IORING_OP_LINKAT, IORING_OP_STATX, IORING_OP_OPENAT);
+	s->fd = objects[OBJ_DIR].rfd;
+	s->addr = address(name());
+	switch (s->opcode) {
+	case IORING_OP_MKDIRAT: s->len = 0700; break;
+	case IORING_OP_UNLINKAT: s->unlink_flags = (uint32_t)PICK(0, AT_REMOVEDIR, 1); break;
+	case IORING_OP_SYMLINKAT: s->addr2 = address(name()); break;
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_LINKAT:
+		s->addr2 = address(name());
+		s->len = (uint32_t)s->fd;
+		s->hardlink_flags = (uint32_t)PICK(0, 0, 1, 0x4000);
+		break;
+	case IORING_OP_STATX:
+		s->addr2 = address(keep(sizeof(struct statx)));
+		s->len = (uint32_t)PICK(STATX_BASIC_STATS, 0, STATX__RESERVED);
+		s->statx_flags = (uint32_t)PICK(0, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, 1);
+		break;
+	default:
+		if (take(m, OBJ_SLOTS, 1) < 0)
+			return false;
+		s->open_flags = (uint32_t)PICK(O_RDWR | O_CREAT, O_RDONLY, O_RDONLY | O_DIRECTORY);
+		s->len = 0600;
+		s->file_index = 1 + SLOTS_FIRST + rnd(6);
+	}
+	return true;
+}
+
+bool gen_slot(struct io_uring_sqe *s, struct making *m)
+{
+	if (take(m, OBJ_SLOTS, 1) < 0)
+		return false;
+	s->opcode = (uint8_t)PICK(IORING_OP_CLOSE, IORING_OP_SOCKET, IORING_OP_FILES_UPDATE);
+	s->file_index = 1 + SLOTS_FIRST + rnd(6);
+	if (s->opcode == IORING_OP_SOCKET) {
+		s->fd = (int)PICK(AF_UNIX, AF_INET, 99);
+		s->off = PICK(SOCK_STREAM, SOCK_DGRAM, 77);
+	} else if (s->opcode == IORING_OP_FILES_UPDATE) {
+		int *fds = keep(2 * sizeof(int));
+
+		fds[0] = (int)PICK(objects[OBJ_DIR].rfd, (uint64_t)-1, 9999);
+		fds[1] = (int)PICK(objects[OBJ_DIR].rfd, (uint64_t)-1, (uint64_t)-2);
+		s->file_index = 0;
+		s->fd = 0;
+		s->addr = address(fds);
+		s->len = rnd(3);
+		s->off = SLOTS_FIRST + rnd(6);
+	}
+	return true;
+}
