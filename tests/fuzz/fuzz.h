@@ -11,6 +11,7 @@
 enum { FILES = 4, PIPES = 3, SOCKS = 2, EVENTS = 2, GROUPS = 2 };
 enum {
 	OBJ_FILE = 0,
+	OBJ_APPENDS = OBJ_FILE + FILES - 1, /* with O_APPEND */
 	OBJ_PIPE = OBJ_FILE + FILES,
 	OBJ_SOCK = OBJ_PIPE + PIPES,
 	OBJ_EVENT = OBJ_SOCK + SOCKS,
@@ -100,12 +101,10 @@ struct request {
 	bool posted; /* the last CQE is there */
 	bool held;   /* pends until another request or step ends it */
 	int obj;     /* what it waits for then, or OBJ_NONE */
-	bool triggered; /* in this step: another event might not have a CQE of its own */
 };
 extern struct request requests[];
 extern unsigned nr_requests;
 void run_released(struct request *h); /* what was queued last ends it */
-void run_triggered(struct request *h); /* what was queued last gives it a CQE, and it goes on */
 
 /* ---- steps ---- */
 

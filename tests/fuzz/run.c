@@ -85,12 +85,6 @@ void run_released(struct request *h)
 	chains[h->chain].end = r->tail;
 }
 
-void run_triggered(struct request *h)
-{
-	h->triggered = true;
-	chains[h->chain].end = r->tail;
-}
-
 /* ---- completions ---- */
 
 static struct request *find(uint64_t user_data)

@@ -21,7 +21,7 @@ static struct request *some_held(void)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < nr_requests; i++)
-		if (requests[i].held && !requests[i].triggered && ONE_IN(++n))
+		if (requests[i].held && ONE_IN(++n))
 			found = &requests[i];
 	return found;
 }
@@ -29,11 +29,9 @@ static struct request *some_held(void)
 static void take_held(void)
 {
 	taken = 0;
-	for (unsigned i = 0; i < nr_requests; i++) {
-		requests[i].triggered = false;
+	for (unsigned i = 0; i < nr_requests; i++)
 		if (requests[i].held && requests[i].obj != OBJ_NONE)
 			taken |= 1ULL << requests[i].obj;
-	}
 }
 
 /* ---- chains of a batch ---- */
@@ -141,22 +139,22 @@ static void fill_sqe(struct io_uring_sqe *s, struct request *h)
 	s->len = 8;
 }
 
-/* One request which ends a held one; it stands alone, so that nothing but it decides. */
-static void end_by_request(void)
+/* One request which ends a held one; it stands alone, so that nothing but it decides. A multishot poll goes on,
+ * and ends when the CQ is full: it is triggered where nothing else completes. */
+static void end_by_request(bool alone)
 {
 	struct request *h = some_held();
 	struct io_uring_sqe s;
-	bool stays = false;
-	unsigned more_due;
+	bool multishot, stays = false;
 
 	if (!h)
 		return;
-	more_due = h->more_due;
+	multishot = h->sqe.opcode == IORING_OP_POLL_ADD && h->sqe.len;
 	memset(&s, 0, sizeof(s));
-	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12) {
+	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot)) {
 		objects[h->obj].writes++;
 		fill_sqe(&s, h);
-		stays = h->sqe.opcode == IORING_OP_POLL_ADD && h->sqe.len;
+		stays = multishot;
 		h->more_due += stays;
 	} else if (ONE_IN(2) && (h->sqe.opcode == IORING_OP_POLL_ADD || h->sqe.opcode == IORING_OP_TIMEOUT))
 		stays = remove_sqe(&s, h);
@@ -165,8 +163,6 @@ static void end_by_request(void)
 	run_add(&s, 1, true);
 	if (!stays)
 		run_released(h);
-	else if (h->more_due > more_due)
-		run_triggered(h);
 }
 
 static void fill_from_outside(void)
@@ -236,7 +232,7 @@ static bool batch(void)
 		if (!drains && ONE_IN(6))
 			add_held();
 		else if (!drains && ONE_IN(8))
-			end_by_request();
+			end_by_request(false);
 		else
 			add_chain(drains);
 		if (ONE_IN(3))
@@ -295,7 +291,7 @@ void step(void)
 	else if (what == 3)
 		fill_from_outside();
 	else if (what == 4)
-		end_by_request();
+		end_by_request(true);
 	else if (batch())
 		undrain();
 	run_quiesce();
