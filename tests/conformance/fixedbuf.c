@@ -186,6 +186,9 @@ TEST(vector_arguments)
 	vec(&r, IORING_OP_READV_FIXED, file, &far, 1, 0);
 	vec(&r, IORING_OP_READV_FIXED, file, NULL, 0, 0);
 	vec(&r, IORING_OP_READV_FIXED, file, NULL, 1, 0);
+	vec(&r, IORING_OP_READV_FIXED, file, NULL, 1025, 0);
+	vec(&r, IORING_OP_READV_FIXED, file, NULL, 1 << 22, 0);
+	vec(&r, IORING_OP_READV_FIXED, file, NULL, UINT32_MAX, 0);
 	vec(&r, IORING_OP_READV_FIXED, file, none, 1025, 0);
 	vec(&r, IORING_OP_READV_FIXED, file, none, 1, 1);
 	vec(&r, IORING_OP_READV_FIXED, -1, none, 1, 1);

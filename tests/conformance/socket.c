@@ -463,6 +463,41 @@ TEST(socket_options)
 	run(&r, command(fd, 3, SOL_SOCKET, 9999, &got, sizeof(got)));
 }
 
+/* io_shutdown() goes without req_set_fail(). */
+TEST(a_shutdown_that_fails_breaks_no_link)
+{
+	int sv[2];
+	struct ring r;
+	struct cqe cqe;
+
+	pair(SOCK_STREAM, sv);
+	ring_init(&r, 4, 0);
+	for (int skip = 0; skip < 2; skip++) {
+		struct io_uring_sqe sqe = sqe_of(IORING_OP_SHUTDOWN, sv[0], NULL, 3);
+
+		sqe.flags = (uint8_t)(IOSQE_IO_LINK | (skip ? IOSQE_CQE_SKIP_SUCCESS : 0));
+		sqe.user_data = 1;
+		*ring_sqe(&r) = sqe;
+		ring_nop(&r, 2);
+		EXPECT_EQ(ring_submit_wait(&r, skip ? 1 : 2), 2);
+		while (ring_reap(&r, &cqe))
+			note("cqe %llu %d", (unsigned long long)cqe.user_data, cqe.res);
+	}
+}
+
+/* Every family has options, not every one an ioctl of its own. */
+TEST(commands_of_unix_sockets)
+{
+	int sv[2], value = 1;
+	struct ring r;
+
+	pair(SOCK_STREAM, sv);
+	ring_init(&r, 4, 0);
+	for (unsigned cmd = 0; cmd < 4; cmd++)
+		run(&r, command(sv[0], cmd, SOL_SOCKET, SO_TYPE, &value, sizeof(value)));
+	note("%d", value);
+}
+
 TEST(commands_that_are_refused)
 {
 	int fd = (int)OK(socket(AF_INET, SOCK_STREAM, 0)), file = make_file(1), p[2];

@@ -215,3 +215,22 @@ TEST(set_then_get_in_a_link)
 	note_all(&r, 3);
 	note("%s", buf);
 }
+
+TEST(of_registered_files)
+{
+	static const int ops[] = {IORING_OP_FSETXATTR, IORING_OP_SETXATTR, IORING_OP_FGETXATTR, IORING_OP_GETXATTR};
+	struct ring r;
+	char buf[8];
+	int fd;
+
+	start(&r);
+	fd = (int)OK(open("f", O_RDONLY));
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_FILES, &fd, 1), 0);
+	for (int op = 0; op < 4; op++)
+		for (int index = 0; index < 2; index++) {
+			struct io_uring_sqe sqe = xattr_sqe(ops[op], index, "f", "user.a", buf, 1, 0);
+
+			sqe.flags = IOSQE_FIXED_FILE;
+			run_sqe(&r, &sqe);
+		}
+}

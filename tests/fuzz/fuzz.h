@@ -66,7 +66,8 @@ struct making {
 	uint64_t own;		 /* of this chain */
 	bool cuttable;		 /* no two of its requests share an object: they may be submitted apart */
 	bool skip;		 /* all to be well-formed */
-	unsigned position;	 /* in the chain */
+	bool drains;		 /* some request of the batch may */
+	bool worker;		 /* io-wq may be at it: behind a link or a drain */
 	int last;		 /* object that was taken */
 	bool read[OBJ_NONE];	 /* this chain may have emptied it */
 	char *region;		 /* of the arena, this request's own */

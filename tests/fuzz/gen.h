@@ -7,6 +7,7 @@
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define NO_GROUP 77
+#define OPCODES 63 /* of the oracle, but for those of 128 bytes */
 
 /* Headers and vectors that a request points to must stay; a program makes few. */
 void *keep(size_t size);
@@ -29,7 +30,7 @@ generator gen_file_rw, gen_file_misc, gen_xattr;
 /* gen_stream.c */
 generator gen_stream_write, gen_stream_read, gen_event, gen_poll, gen_buffers, gen_splice, gen_epoll, gen_socket;
 /* gen_name.c */
-generator gen_path, gen_slot;
+generator gen_path, gen_slot, gen_slot_socket;
 /* hostile.c */
 generator gen_noise;
 void spoil(struct io_uring_sqe *s, const struct making *m);

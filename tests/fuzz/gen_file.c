@@ -8,6 +8,8 @@
 #define RWF_APPEND 0x10
 #endif
 #define OP_FTRUNCATE 55
+#define OP_READV_FIXED 60
+#define OP_WRITEV_FIXED 61
 
 static uint64_t file_offset(void)
 {
@@ -22,7 +24,7 @@ bool gen_file_rw(struct io_uring_sqe *s, struct making *m)
 	if (obj < 0)
 		return false;
 	s->opcode = (uint8_t)PICK(IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
-				  IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED);
+				  IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, OP_READV_FIXED, OP_WRITEV_FIXED);
 	set_file(s, obj, false);
 	s->off = file_offset();
 	s->len = len;
@@ -31,6 +33,11 @@ bool gen_file_rw(struct io_uring_sqe *s, struct making *m)
 	case IORING_OP_WRITE: s->addr = address(from(len)); break;
 	case IORING_OP_READV: set_buffers(s, m->region, len); break;
 	case IORING_OP_WRITEV: set_buffers(s, from(len), len); break;
+	case OP_READV_FIXED:
+		s->buf_index = 1;
+		set_buffers(s, m->region, len);
+		break;
+	case OP_WRITEV_FIXED: set_buffers(s, source + rnd((unsigned)(FIXED - len)), len); break;
 	case IORING_OP_READ_FIXED:
 		s->buf_index = 1;
 		s->addr = address(m->region);
@@ -71,5 +78,28 @@ bool gen_file_misc(struct io_uring_sqe *s, struct making *m)
 		s->len = rnd(5000);
 		s->fadvise_advice = (uint32_t)PICK(0, 1, 2, 3, 4, 5, 6);
 	}
+	return true;
+}
+
+bool gen_xattr(struct io_uring_sqe *s, struct making *m)
+{
+	static const char *const paths[FILES] = {"f0", "f1", "f2", "f3"};
+	static const char *const names[] = {"user.a", "user.b", "user.", "none.a", ""};
+	int obj = take(m, OBJ_FILE, FILES);
+
+	if (obj < 0)
+		return false;
+	s->opcode = (uint8_t)PICK(IORING_OP_FGETXATTR, IORING_OP_GETXATTR, IORING_OP_FSETXATTR, IORING_OP_SETXATTR);
+	s->addr = address(names[rnd(ONE_IN(3) ? 5 : 2)]);
+	s->len = (uint32_t)PICK(0, 3, 100, 1000, 70000);
+	if (s->opcode == IORING_OP_FGETXATTR || s->opcode == IORING_OP_FSETXATTR)
+		set_file(s, obj, false);
+	else
+		s->addr3 = address(ONE_IN(8) ? "missing" : paths[obj - OBJ_FILE]);
+	if (s->opcode == IORING_OP_FSETXATTR || s->opcode == IORING_OP_SETXATTR) {
+		s->addr2 = address(from(1000));
+		s->xattr_flags = (uint32_t)PICK(0, 0, 1, 2, 3, 4); /* XATTR_CREATE, XATTR_REPLACE */
+	} else
+		s->addr2 = address(m->region);
 	return true;
 }

@@ -3,6 +3,9 @@
 #include "gen.h"
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define OP_URING_CMD 46
 
 bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 {
@@ -14,15 +17,18 @@ bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 	objects[obj].writes++;
 	set_file(s, obj, true);
 	s->opcode = (uint8_t)PICK(IORING_OP_WRITE, IORING_OP_WRITEV, IORING_OP_WRITE_FIXED, IORING_OP_SEND,
-				  IORING_OP_SENDMSG);
+				  IORING_OP_SENDMSG, IORING_OP_SEND_ZC, IORING_OP_SENDMSG_ZC);
+	if ((m->drains || m->skip) && (s->opcode == IORING_OP_SEND_ZC || s->opcode == IORING_OP_SENDMSG_ZC))
+		s->opcode = IORING_OP_SEND; /* the kernel's drains wait for a notification for ever; nobody knows when it
+					     * comes behind a CQE that is skipped */
 	s->len = len;
 	s->addr = address(source + rnd((unsigned)(FIXED - len)));
 	if (s->opcode == IORING_OP_WRITEV)
 		set_buffers(s, from(len), len);
-	else if (s->opcode == IORING_OP_SENDMSG) {
+	else if (s->opcode == IORING_OP_SENDMSG || s->opcode == IORING_OP_SENDMSG_ZC) {
 		s->addr = address(message(from(len), len));
 		s->len = 1;
-	} else if (s->opcode == IORING_OP_SEND)
+	} else if (s->opcode == IORING_OP_SEND || s->opcode == IORING_OP_SEND_ZC)
 		s->msg_flags = (uint32_t)PICK(0, 0, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_NOSIGNAL);
 	else
 		s->off = PICK(0, (uint64_t)-1);
@@ -163,5 +169,28 @@ bool gen_epoll(struct io_uring_sqe *s, struct making *m)
 	s->len = (uint32_t)PICK(EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, 9);
 	s->off = (uint64_t)PICK(objects[OBJ_EVENT].rfd, objects[OBJ_FILE].rfd, 9999);
 	s->addr = address(event);
+	return true;
+}
+
+/* What is asked of a socket, and of other files in vain; ACCEPT and CONNECT of one that is connected. */
+bool gen_socket(struct io_uring_sqe *s, struct making *m)
+{
+	int obj = ONE_IN(4) ? take(m, OBJ_PIPE, PIPES) : take(m, OBJ_SOCK, SOCKS);
+	uint32_t name[2] = {(uint32_t)PICK(SOL_SOCKET, SOL_SOCKET, 99), (uint32_t)PICK(SO_TYPE, SO_DOMAIN, 12345)};
+
+	if (obj < 0)
+		return false;
+	set_file(s, obj, ONE_IN(2));
+	s->opcode = (uint8_t)PICK(OP_URING_CMD, OP_URING_CMD, IORING_OP_SHUTDOWN);
+	s->len = 99; /* how: no such */
+	if (s->opcode == OP_URING_CMD) {
+		s->len = 0;
+		s->off = PICK(0, 1, 2, 2, 3, 9); /* SIOCINQ, SIOCOUTQ, GETSOCKOPT, SETSOCKOPT */
+		if (s->off == 2 || s->off == 3) {
+			memcpy(&s->addr, name, sizeof(name));
+			s->addr3 = address(keep(8));
+			s->file_index = (uint32_t)PICK(4, 4, 0, 3, UINT32_MAX);
+		}
+	}
 	return true;
 }

@@ -46,12 +46,13 @@ static void spoil_flags(struct io_uring_sqe *s)
 		s->buf_group = NO_GROUP;
 }
 
-/* RWF_NOWAIT counts unless io-wq is at it, which goes on with what is linked behind its own. And a write of
+/* RWF_NOWAIT counts unless io-wq is at it, which goes on with what is linked behind its own and takes what is
+ * behind a drain. And a write of
  * nothing, or nowhere, does not tell the daemon whether the file system has FOP_BUFFER_WASYNC. */
 static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 {
 	s->rw_flags = (int)PICK(0x200, 0x80000000, RWF_NOWAIT, 0x40);
-	if (s->rw_flags == RWF_NOWAIT && (m->position || nothing_to_write(s) || (s->off > 1 << 20 && ~s->off)))
+	if (s->rw_flags == RWF_NOWAIT && (m->worker || nothing_to_write(s) || (s->off > 1 << 20 && ~s->off)))
 		s->rw_flags = 0x40;
 }
 
@@ -61,9 +62,8 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 	switch (rnd(is_stream(s, m) ? 6 : 11)) {
 	case 0: s->fd = (int)PICK((uint64_t)-1, 9999, (uint64_t)INT32_MIN, INT32_MAX, (uint64_t)-100); break;
 	case 1: spoil_flags(s); break;
-	case 2: /* IORING_RECVSEND_POLL_FIRST, _BUNDLE: io-wq, which goes on with links, says EAGAIN, ECANCELED; what
-		 * is no socket says so when it is ready */
-		s->ioprio = (uint16_t)PICK(m->position || !is_socket(m) ? 7 : 1, 7, 0x2000, 0x4007, 0x8000, 0xffff);
+	case 2: /* IORING_RECVSEND_POLL_FIRST in io-wq: EAGAIN; what is no socket says so when it is ready */
+		s->ioprio = (uint16_t)PICK(m->worker || !is_socket(m) ? 7 : 1, 7, 0x2000, 0x4007, 0x8000, 0xffff);
 		break;
 	case 3:
 		if (s->opcode != IORING_OP_POLL_ADD)
@@ -84,6 +84,51 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 	case 7: spoil_rw_flags(s, m); break;
 	case 8: s->addr3 = PICK(1, 0xffff888000000000ULL); break;
 	case 9: s->file_index = (uint32_t)PICK(4096, UINT32_MAX, UINT32_MAX - 1); break;
-	default: s->opcode = (uint8_t)PICK(66, 100, 255);
+	default: s->opcode = (uint8_t)PICK(63, 64, 66, 100, 255);
 	}
+}
+
+/* ---- every field random ---- */
+
+static uint64_t any(void)
+{
+	return PICK(0, 0, 0, 1, 2, 0x7f, 0xffff, 1ULL << rnd(64), INT32_MAX, UINT32_MAX, (uint64_t)-1,
+		    ((uint64_t)rnd(UINT32_MAX) << 32) | rnd(UINT32_MAX), bad_address());
+}
+
+/* Not those that docs/differences.md tells of, that might wait for ever, or cancel what others wait for. */
+static uint8_t any_opcode(bool no_zc)
+{
+	static const uint8_t left_out[] = {IORING_OP_TIMEOUT,	   IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL,
+					   IORING_OP_TIMEOUT_REMOVE, IORING_OP_MADVISE,	   50 /* WAITID */,
+					   58 /* RECV_ZC */};
+	uint8_t opcode = (uint8_t)rnd(OPCODES);
+
+	if (no_zc && (opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC))
+		return IORING_OP_SEND;
+
+	return memchr(left_out, opcode, sizeof(left_out)) ? IORING_OP_NOP : opcode;
+}
+
+/* Of a descriptor or slot that is none, with addresses that fault: whatever the fields say, it fails. */
+bool gen_noise(struct io_uring_sqe *s, struct making *m)
+{
+	s->opcode = any_opcode(m->drains || m->skip);
+	s->fd = (int)PICK((uint64_t)-1, 9999, (uint64_t)INT32_MIN, INT32_MAX);
+	if (ONE_IN(4)) {
+		s->fd = (int)PICK(SLOTS - 1, SLOTS, UINT32_MAX);
+		s->flags = IOSQE_FIXED_FILE;
+	}
+	if (ONE_IN(2))
+		s->ioprio = (uint16_t)any();
+	s->off = any();
+	s->addr = bad_address();
+	s->len = (uint32_t)any();
+	s->rw_flags = (int)any();
+	s->buf_index = (uint16_t)PICK(NO_GROUP, 0xffff);
+	if (ONE_IN(4))
+		s->personality = (uint16_t)any();
+	s->file_index = (uint32_t)PICK(0, SLOTS + 1, INT32_MAX, UINT32_MAX - 1);
+	s->addr3 = any();
+	return true;
 }

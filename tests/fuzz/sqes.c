@@ -4,6 +4,11 @@
 
 #include <linux/time_types.h>
 
+#define OP_FUTEX_WAIT 51
+#define OP_FUTEX_WAKE 52
+#define FUTEX_U32 2
+#define FUTEX_PRIVATE 128
+
 static struct __kernel_timespec hour = {3600, 0}, moment = {0, 300000}, wrong = {0, -1};
 
 void *keep(size_t size)
@@ -129,10 +134,26 @@ static bool gen_nop(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* Of nobody who waits, or of a value that is another. */
+static bool gen_futex(struct io_uring_sqe *s, struct making *m)
+{
+	uint32_t *word = keep(sizeof(*word));
+
+	(void)m;
+	*word = 5;
+	s->opcode = (uint8_t)PICK(OP_FUTEX_WAIT, OP_FUTEX_WAKE);
+	s->fd = (int)PICK(FUTEX_U32, FUTEX_U32, FUTEX_U32 | FUTEX_PRIVATE, 0, 3, 0x10000);
+	s->addr = address(word);
+	s->addr2 = s->opcode == OP_FUTEX_WAIT ? PICK(6, 6, 1ULL << 32) : PICK(0, 1, INT32_MAX);
+	s->addr3 = PICK(UINT32_MAX, 1, 0, 1ULL << 32);
+	return true;
+}
+
 static generator *const generators[] = {
 	gen_nop,   gen_file_rw, gen_file_rw, gen_file_rw, gen_file_misc, gen_stream_write, gen_stream_write,
 	gen_event, gen_stream_read, gen_stream_read, gen_poll, gen_buffers, gen_path, gen_path,
-	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_waitid,
+	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_xattr, gen_socket, gen_slot_socket,
+	gen_futex, gen_noise, gen_noise,
 };
 
 void sqe_random(struct io_uring_sqe *s, struct making *m)

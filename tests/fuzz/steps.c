@@ -44,12 +44,12 @@ static void put_links(struct io_uring_sqe *s, unsigned n, bool hard)
 
 static void add_chain(bool drains)
 {
-	struct making m = {.taken = taken, .cuttable = true, .skip = skips && ONE_IN(3), .region_size = PAGE};
+	struct making m = {.taken = taken, .drains = drains, .cuttable = true, .skip = skips && ONE_IN(3), .region_size = PAGE};
 	unsigned n = ONE_IN(2) ? 1 : 1 + rnd(MAX_CHAIN - 1);
 	struct io_uring_sqe s[MAX_CHAIN + 1];
 
 	for (unsigned i = 0; i < n; i++) {
-		m.position = i;
+		m.worker = i || drains;
 		m.last = -1;
 		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
 		sqe_random(&s[i], &m);

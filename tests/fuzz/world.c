@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 struct object objects[OBJ_NONE];
 char *source, *arena, *hole;
@@ -140,6 +141,15 @@ static uint64_t checksum(const void *data, size_t size)
 	return sum;
 }
 
+static void trace_attribute(int fd, const char *name)
+{
+	char value[70000];
+	ssize_t n = fgetxattr(fd, name, value, sizeof(value));
+
+	if (n >= 0)
+		say("%s: %zd bytes, sum %016llx", name, n, (unsigned long long)checksum(value, (size_t)n));
+}
+
 static void trace_file(int i)
 {
 	static char data[1 << 20];
@@ -149,6 +159,8 @@ static void trace_file(int i)
 	struct stat st;
 
 	OK(fstat(fd, &st));
+	trace_attribute(fd, "user.a");
+	trace_attribute(fd, "user.b");
 	say("file %d: size %lld position %lld sum %016llx", i, (long long)st.st_size, (long long)at,
 	    (unsigned long long)checksum(data, (size_t)n));
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from uringfs.abi.constants import IOSQE_BUFFER_SELECT
+from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.base import PathOpener
 from uringfs.ops.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
@@ -15,6 +16,7 @@ from uringfs.ops.rw_select import issue_selected
 __all__ = ["import_iovec"]  # what other families take from here
 
 IORING_RW_ATTR_FLAG_PI = 1
+KMALLOC_MAX_SIZE = 1 << 22
 ATTR_PI = Struct("<HHIQQQ")  # struct io_uring_attr_pi: flags, app_tag, len, addr, seed, rsvd
 
 
@@ -83,6 +85,8 @@ def prep_fixed(request: Request) -> None:
 def prep_vec_fixed(request: Request) -> None:
     """io_prep_readv_fixed()"""
     _prep(request)
+    if request.sqe.len > KMALLOC_MAX_SIZE // IOVEC.size:  # io_vec_realloc() comes before the count is looked at
+        raise UringError(errno.ENOMEM)
     request.data = copy_iovec(request.caller, request.sqe.addr, request.sqe.len)
 
 

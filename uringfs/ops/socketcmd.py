@@ -56,9 +56,9 @@ def issue(request: Request) -> Outcome:
         if error.errno == errno.ENOTSOCK:
             raise UringError(errno.EOPNOTSUPP, "this file has no uring_cmd") from error
         raise
-    if of.domain not in INET:
-        raise UringError(errno.EOPNOTSUPP, "this family has no ioctl of its own")
     if command in (SOCKET_URING_OP_SIOCINQ, SOCKET_URING_OP_SIOCOUTQ):
+        if of.domain not in INET:
+            raise UringError(errno.EOPNOTSUPP, "this family has no ioctl of its own")
         return attempt(native.sock_queue, file.fileno(), command == SOCKET_URING_OP_SIOCOUTQ)
     if command == SOCKET_URING_OP_GETSOCKOPT:
         return _getsockopt(request, file, request.data)

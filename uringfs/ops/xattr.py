@@ -32,7 +32,6 @@ def _import_name(request: Request) -> bytes:
 
 def prep_fgetxattr(request: Request) -> None:
     """__io_getxattr_prep()"""
-    refuse_fixed_file(request)
     if request.sqe.rw_flags:
         raise UringError(errno.EINVAL)
     request.data = Xattr(acting(request), _import_name(request))
@@ -40,13 +39,13 @@ def prep_fgetxattr(request: Request) -> None:
 
 def prep_getxattr(request: Request) -> None:
     """io_getxattr_prep()"""
+    refuse_fixed_file(request)
     prep_fgetxattr(request)
     request.data = request.data._replace(path=getname(request, request.sqe.addr3))
 
 
 def prep_fsetxattr(request: Request) -> None:
     """__io_setxattr_prep(), setxattr_copy()"""
-    refuse_fixed_file(request)
     sqe = request.sqe
     if sqe.rw_flags & ~(XATTR_CREATE | XATTR_REPLACE):
         raise UringError(errno.EINVAL, f"xattr_flags {sqe.rw_flags:#x}")
@@ -59,6 +58,7 @@ def prep_fsetxattr(request: Request) -> None:
 
 def prep_setxattr(request: Request) -> None:
     """io_setxattr_prep()"""
+    refuse_fixed_file(request)
     prep_fsetxattr(request)
     request.data = request.data._replace(path=getname(request, request.sqe.addr3))
 
