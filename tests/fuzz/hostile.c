@@ -100,8 +100,7 @@ static uint64_t any(void)
 static uint8_t any_opcode(bool no_zc)
 {
 	static const uint8_t left_out[] = {IORING_OP_TIMEOUT,	   IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL,
-					   IORING_OP_TIMEOUT_REMOVE, IORING_OP_MADVISE,	   50 /* WAITID */,
-					   58 /* RECV_ZC */};
+					   IORING_OP_TIMEOUT_REMOVE, IORING_OP_MADVISE,	   58 /* RECV_ZC */};
 	uint8_t opcode = (uint8_t)rnd(OPCODES);
 
 	if (no_zc && (opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC))

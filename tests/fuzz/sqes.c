@@ -4,6 +4,7 @@
 
 #include <linux/time_types.h>
 
+#define OP_WAITID 50
 #define OP_FUTEX_WAIT 51
 #define OP_FUTEX_WAKE 52
 #define FUTEX_U32 2
@@ -153,7 +154,7 @@ static generator *const generators[] = {
 	gen_nop,   gen_file_rw, gen_file_rw, gen_file_rw, gen_file_misc, gen_stream_write, gen_stream_write,
 	gen_event, gen_stream_read, gen_stream_read, gen_poll, gen_buffers, gen_path, gen_path,
 	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_xattr, gen_socket, gen_slot_socket,
-	gen_futex, gen_noise, gen_noise,
+	gen_futex, gen_waitid, gen_noise, gen_noise,
 };
 
 void sqe_random(struct io_uring_sqe *s, struct making *m)
