@@ -60,12 +60,14 @@ class Deliveries:
         self._fetching: dict[int, trio.Event] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         self._agents: dict[int, Agent] = {}
+        self._reporting: set[int] = set()  # the next of a chain is for the fetch that goes on
 
     def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> Delivery:
         """EOPNOTSUPP if the caller does no such thing."""
         if not caller.can & needs:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
-        delivery = Delivery(self, caller.group, next(self._numbers), self._context.submitting)
+        fresh = self._context.submitting or caller.group in self._reporting
+        delivery = Delivery(self, caller.group, next(self._numbers), fresh)
         self._all[delivery.number] = delivery
         _add(self._fresh if delivery.fresh else self._late, delivery)
         return delivery
@@ -240,10 +242,15 @@ class Deliveries:
 
     async def completed(self, ended: Sequence[Delivery]) -> None:
         """Let the requests whose deliveries have ended complete."""
-        for _ in range(COMPLETION_STEPS):
-            if not any(delivery.number in self._all for delivery in ended):
-                return
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        groups = {delivery.group for delivery in ended}
+        self._reporting |= groups
+        try:
+            for _ in range(COMPLETION_STEPS):
+                if not any(delivery.number in self._all for delivery in ended):
+                    return
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._reporting -= groups
 
 
 def entry_size(caller: Caller) -> int:

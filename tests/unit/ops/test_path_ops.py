@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.unit.support import Bench
-from uringfs.abi.constants import OPCODES
+from uringfs.abi.constants import IOSQE_IO_LINK, OPCODES
 from uringfs.abi.control import DESCRIPTOR, URINGFS_DESCRIPTOR_CLOSE, URINGFS_DESCRIPTOR_NEW
 from uringfs.abi.structs import Sqe
 from uringfs.host.base import Caller, Out
@@ -216,3 +216,18 @@ async def test_a_fetch_waits_for_what_was_submitted_but_not_for_ever() -> None:
         assert deliveries.due(bench.thread.tid)
         assert await deliveries.fetch(caller(bench), SOCK, 4) == b""
         assert not deliveries.due(bench.thread.tid)
+
+
+async def test_the_next_of_a_chain_is_for_the_same_fetch() -> None:
+    async with a_bench() as bench:
+        bench.thread.answers["openat2"] = (opened(), b"")
+        await bench.submit(sqe("OPENAT", flags=IOSQE_IO_LINK, user_data=1), sqe("OPENAT", user_data=2))
+        deliveries, group = bench.worker.deliveries, bench.thread.tid
+        ((number, _, _),) = DESCRIPTOR.iter_unpack(await deliveries.fetch(caller(bench), SOCK, 4))
+        bench.thread.acting = trio.Event()  # the second takes its time
+        bench.thread.answers["openat2"] = (opened(), b"")
+        await deliveries.report(caller(bench), DESCRIPTOR.pack(number, 42, 0))
+        assert deliveries.due(group)
+        assert not deliveries.later(group)
+        bench.thread.acting.set()
+        assert await deliveries.fetch(caller(bench), SOCK, 4) != b""
