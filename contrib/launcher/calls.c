@@ -29,18 +29,19 @@ static long result_of(int ret)
 	return ret < 0 ? -errno : ret;
 }
 
+/* By this thread's id: the process's is that of its first, which has no memory once it has ended. */
 long trap_copy_in(void *to, uintptr_t from, size_t size)
 {
 	struct iovec here = {to, size}, there = {(void *)from, size};
 
-	return RAW(SYS_process_vm_readv, RAW(SYS_getpid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
+	return RAW(SYS_process_vm_readv, RAW(SYS_gettid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
 }
 
 long trap_copy_out(uintptr_t to, const void *from, size_t size)
 {
 	struct iovec here = {(void *)(uintptr_t)from, size}, there = {(void *)to, size};
 
-	return RAW(SYS_process_vm_writev, RAW(SYS_getpid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
+	return RAW(SYS_process_vm_writev, RAW(SYS_gettid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
 }
 
 int trap_mount_device(const char *mount)

@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <spawn.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 
 #ifndef IORING_SETUP_NO_MMAP
 #define IORING_SETUP_NO_MMAP (1U << 14)
@@ -36,6 +37,16 @@ TEST(one_nop)
 {
 	a_nop();
 	note("a nop");
+}
+
+/* The first thread of a process: its memory is gone then. */
+static void until_exited(pid_t pid)
+{
+	char byte, copy;
+	struct iovec here = {&copy, 1}, there = {&byte, 1};
+
+	while (process_vm_readv(pid, &here, 1, &there, 1, 0) == 1)
+		usleep(1000);
 }
 
 /* ---- exec ---- */
@@ -95,6 +106,26 @@ TEST(vfork_and_exec)
 	}
 	expect_child_ok(pid);
 	a_nop();
+}
+
+static void *outlives_the_first(void *unused)
+{
+	until_exited(getpid());
+	a_nop();
+	exit(0);
+	return unused;
+}
+
+TEST(the_first_thread_ends)
+{
+	pthread_t thread;
+	pid_t pid = (pid_t)OK(fork());
+
+	if (pid == 0) {
+		EXPECT_EQ(pthread_create(&thread, NULL, outlives_the_first, NULL), 0);
+		pthread_exit(NULL);
+	}
+	expect_child_ok(pid);
 }
 
 /* ---- SIGSYS ---- */

@@ -194,6 +194,28 @@ TEST(a_child_that_ends_while_it_polls)
 	EXPECT_EQ(errno, ECHILD);
 }
 
+static void *ends(void *unused)
+{
+	return unused;
+}
+
+TEST(a_program_that_ends_with_its_last_thread)
+{
+	struct io_uring_params p;
+	struct ring r;
+	pthread_t thread;
+	pid_t pid = (pid_t)OK(fork());
+
+	if (pid == 0) {
+		memset(&p, 0, sizeof(p));
+		p.flags = IORING_SETUP_SQPOLL;
+		ring_init_params(&r, 8, &p);
+		EXPECT_EQ(pthread_create(&thread, NULL, ends, NULL), 0);
+		pthread_exit(NULL);
+	}
+	expect_child_ok(pid);
+}
+
 /* Of the kernel's own threads only exec and exit are asked; those of the program are all of its new user. */
 TEST(threads_of_a_program_that_changes_its_user)
 {
