@@ -129,6 +129,7 @@ class Poller:
         watch = Watch(self, shared or self._register(fd, events), fire)
         if shared is not None and mask:
             self._new.append((watch, mask))
+            trio.lowlevel.current_trio_token().run_sync_soon(self.dispatch, idempotent=True)
         return watch
 
     def _register(self, of: int, events: int) -> Registration:
