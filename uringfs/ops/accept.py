@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import nullcontext
+from socket import SO_ACCEPTCONN
 
 from uringfs import native
 from uringfs.abi.constants import IORING_CQE_F_SOCK_NONEMPTY
@@ -13,6 +14,7 @@ from uringfs.abi.net import (
     IORING_ACCEPT_POLL_FIRST,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
+    SOL_SOCKET,
 )
 from uringfs.errors import UringError
 from uringfs.host.base import File
@@ -78,8 +80,11 @@ class Accept:
         return lambda: self._run(first)
 
     def _probe(self) -> None:
-        """A socket that nobody connects to says so, rather than that it would block."""
-        os.close(self._accept()[0])
+        """A socket that nobody connects to says so, rather than that it would block. One that listens is not
+        asked: it might accept after all."""
+        _, listens = attempt(native.sock_getsockopt, self._file.fileno(), SOL_SOCKET, SO_ACCEPTCONN, bytes(4), 4)
+        if not any(listens):
+            os.close(self._accept()[0])
 
     def _accept(self) -> tuple[int, bytes]:
         """do_accept(). The address is stored, or the connection is gone."""

@@ -25,6 +25,8 @@ from uringfs.abi.net import (
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake import FakeMemory
+from uringfs.host.files import LocalFile
+from uringfs.host.local import LocalHost
 from uringfs.ops.msghdr import Message, address, messages, packed, signed, store_address
 
 ACCEPT, CONNECT, SEND, RECV, SEND_ZC = 13, 16, 26, 27, 47
@@ -95,6 +97,30 @@ async def test_a_cancelled_accept_leaves_the_connection(here: Here) -> None:
                 accepted, name = server.accept()
                 with accepted:
                     assert name == client.getsockname()
+
+
+async def test_who_connects_while_it_is_looked_is_accepted(nursery: trio.Nursery) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+
+        class Late(LocalFile):
+            def ready(self) -> bool:
+                was = super().ready()
+                if not was:
+                    with suppress(OSError):  # it is connected
+                        client.connect(server.getsockname())
+                return was
+
+        class LateHost(LocalHost):
+            def adopt(self, fd: int, uid: int = 0) -> LocalFile:
+                return Late(fd, self.own_device, self.threads(uid))
+
+        here = Here(nursery, host=LateHost())
+        name, size = ctypes.create_string_buffer(16), ctypes.create_string_buffer(b"\x10\0\0\0", 4)
+        await here.submit(Sqe(ACCEPT, fd=server.fileno(), addr=at(name), off=at(size), file_index=0xFFFFFFFF))
+        assert (await here.cqe())[0] == -errno.ENFILE  # there is no slot
+        assert int.from_bytes(name.raw[2:4], "big") == client.getsockname()[1]
+        here.worker.close()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_connect(here: Here) -> None:
