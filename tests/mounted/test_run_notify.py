@@ -82,6 +82,15 @@ def test_static_programs_are_supervised_without_being_asked(static: Path, mount:
             assert "usage" in done.stderr
 
 
+def test_a_trace_that_nobody_reads(static: Path, mount: Mount) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*COMMAND, "--mount", mount.path, "--trace", "--", static, "one_nop"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, text=True, timeout=DEADLINE)
+    os.close(write)
+    assert (done.returncode, done.stdout) == (0, "a nop\n")
+
+
 def test_dynamic_programs_are_not(dynamic: Path, mount: Mount) -> None:
     done = run("--mount", mount.path, "--", "sh", "-c", "echo $URINGFS_TRAP_MOUNT")
     assert done.stdout == f"{mount.path}\n"

@@ -11,7 +11,7 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,7 +45,7 @@ from uringfs.worker import SUPPORTED_ENTER_FLAGS, Worker
 log = logging.getLogger(__name__)
 
 U32 = 0xFFFFFFFF
-MOST_OF_A_USER = 256
+MOST_OF_A_USER = 1024
 """Listeners: each costs a thread."""
 LOOK = 0.01
 """Seconds between looks for signals to waiting threads."""
@@ -86,6 +86,8 @@ class Supervision:
     async def _serve(self, supervisor: "Supervisor", uid: int) -> None:
         try:
             await supervisor.run()
+        except Exception:
+            log.exception("a supervisor failed: io_uring is not there any more for its programs (ENOSYS)")
         finally:
             self._of_user[uid] -= 1
 
@@ -178,10 +180,10 @@ class Supervisor:
             log.exception("system call %d failed in the daemon; thread %d gets EIO", call.nr, call.tid)
             result = -errno.EIO
         if self._trace is not None:
-            line = _line(call, result)
             # In threads of its own: who reads the trace slowly holds up no other client.
-            write = partial(os.write, self._trace.fileno(), line)
-            await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._tracing)
+            write = partial(os.write, self._trace.fileno(), _line(call, result))
+            with suppress(OSError):  # nobody reads it
+                await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._tracing)
         if call.nr != NR_IO_URING_SETUP or result < 0 or self._trace is not None:
             self._listener.answer(call.id, result)
 

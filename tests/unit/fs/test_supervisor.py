@@ -396,6 +396,24 @@ async def test_it_ends_with_the_last_thread(supervised: Supervised) -> None:
     assert supervised.listener.closed
 
 
+async def test_one_that_fails_takes_nobody_along(supervised: Supervised, caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel answers ENOSYS for a listener that is closed."""
+    other = FakeListener(supervised.host, supervised.files)
+    supervised.thread.listeners[8] = other
+    await supervised.start(8)
+
+    def fail(number: int, result: int) -> None:
+        raise OSError(errno.EIO, "as no kernel does")
+
+    supervised.listener.answer = fail  # type: ignore[method-assign]
+    assert await supervised.enter(99, 0) is None
+    assert supervised.listener.closed
+    assert "a supervisor failed" in caplog.text
+    caplog.clear()
+    supervised.listener = other
+    assert await supervised.enter(99, 0) == -errno.EBADF
+
+
 async def test_what_is_no_listener(nursery: trio.Nursery) -> None:
     supervised = Supervised(nursery)
     with pytest.raises(UringError) as caught:
