@@ -28,7 +28,7 @@ from uringfs.abi.seccomp import (
     PROBE_ARG,
 )
 from uringfs.errors import UringError
-from uringfs.fs.inodes import Inode
+from uringfs.fs.inodes import ROOT, Inode
 from uringfs.fs.interrupts import Interrupts
 from uringfs.fs.ringfile import RingFile, read_params
 from uringfs.host.base import Caller, File, Host
@@ -75,7 +75,7 @@ class Supervision:
         output = caller.file(trace) if trace >= 0 else None
         try:
             listener = caller.listener(fd)
-        except UringError:
+        except Exception:
             if output is not None:
                 output.close()
             raise
@@ -265,7 +265,7 @@ class Supervisor:
     # -- which ring
 
     def _worker_of(self, file: File) -> Worker | None:
-        return self._find_inode(file.inode).payload.worker if file.inode else None
+        return self._find_inode(file.inode).payload.worker if file.inode not in (0, ROOT) else None
 
     @contextmanager
     def _ring(self, tid: int, fd: int, registered: bool) -> Iterator[Worker]:
@@ -276,7 +276,7 @@ class Supervisor:
         else:
             file = self._host.file_of(tid, _int(fd))
         try:
-            if not file.inode:
+            if file.inode in (0, ROOT):
                 raise UringError(errno.EOPNOTSUPP, "not a ring of this mount")
             worker = self._worker_of(file)
             if worker is None:
@@ -295,11 +295,13 @@ class Supervisor:
             left = deque(taken)
             try:
                 while left:
-                    wanted = left[0].wanted
-                    result = await self._place(enter.call, caller, wanted) if wanted else 0
-                    if result == -errno.ENOENT:
-                        raise UringError(errno.EINTR, "interrupted by a signal, or killed")
-                    left.popleft().end(Report(result))
+                    wanted = deliveries.wanted(left[0])
+                    if wanted is not None:
+                        result = await self._place(enter.call, caller, wanted)
+                        if result == -errno.ENOENT:
+                            raise UringError(errno.EINTR, "interrupted by a signal, or killed")
+                        left[0].end(Report(result))
+                    left.popleft()
             finally:
                 deliveries.put_back(left)
             await deliveries.completed(taken)

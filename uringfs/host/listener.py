@@ -55,20 +55,19 @@ class Listener(Protocol):
 
 
 class LocalListener:
-    """fd is taken over. EINVAL if it is no listener: another file might answer for the kernel."""
+    """fd is taken over. EINVAL if it is no listener: another file might answer for the kernel. EMFILE"""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._blank = -1
         self._calls = trio.CapacityLimiter(16)
         if os.readlink(f"/proc/self/fd/{fd}") != _LINK:
             os.close(fd)
             raise UringError(errno.EINVAL, "not a seccomp listener (SECCOMP_FILTER_FLAG_NEW_LISTENER)")
-        memfd = os.memfd_create("uringfs-closed", os.MFD_CLOEXEC)
-        self._blank = os.open(f"/proc/self/fd/{memfd}", _NO_ACCESS | os.O_CLOEXEC)
-        status = os.fstat(memfd)
-        self._identity = status.st_dev, status.st_ino
-        os.close(memfd)
+        try:
+            self._blank, self._identity = _blank_file()
+        except OSError as error:
+            os.close(fd)
+            raise UringError.of(error) from error
 
     async def each(self, fire: Callable[[Notification], None]) -> None:
         # In a thread: no call that takes a notification can be kept from waiting, and a client that kept the
@@ -141,6 +140,17 @@ class LocalListener:
     def close(self) -> None:
         for fd in (self._fd, self._blank):
             os.close(fd)
+
+
+def _blank_file() -> tuple[int, tuple[int, int]]:
+    """A descriptor of it, and its (device, inode)."""
+    memfd = os.memfd_create("uringfs-closed", os.MFD_CLOEXEC)
+    try:
+        blank = os.open(f"/proc/self/fd/{memfd}", _NO_ACCESS | os.O_CLOEXEC)
+        status = os.fstat(memfd)
+    finally:
+        os.close(memfd)
+    return blank, (status.st_dev, status.st_ino)
 
 
 def _ended(listener: int, stop: int) -> bool:

@@ -24,7 +24,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import Caller, Channel
 from uringfs.ops.agent import Agent
 from uringfs.ops.context import RingContext
-from uringfs.ops.delivery import Delivery, Report
+from uringfs.ops.delivery import Delivery, Report, Wanted
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
@@ -190,6 +190,10 @@ class Deliveries:
         for delivery in taken:
             _drop(self._ready, delivery)
         return taken
+
+    def wanted(self, delivery: Delivery) -> Wanted | None:
+        """None: cancelled since it was taken; a descriptor of ours that it named may be another by now."""
+        return delivery.wanted if delivery.number in self._all else None
 
     def put_back(self, taken: Iterable[Delivery]) -> None:
         """What was taken and not ended, for the next who takes."""

@@ -55,6 +55,10 @@ class FakeListener:
         self.pending: dict[int, Notification] = {}
         self.answers: dict[int, int] = {}
         self.closed = False
+        self.installed: list[int] = []
+        """Descriptors of ours that were put into tables, or were to be."""
+        self.installing: trio.Event | None = None
+        """If there is one, that waits for it."""
 
     async def each(self, fire: Callable[[Notification], None]) -> None:
         self._fire = fire
@@ -85,7 +89,8 @@ class FakeListener:
     async def install(
         self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
     ) -> int:
-        await trio.lowlevel.checkpoint()
+        self.installed.append(fd)
+        await (self.installing.wait() if self.installing is not None else trio.lowlevel.checkpoint())
         call = self.pending.get(number)
         if call is None:
             return -errno.ENOENT
@@ -373,6 +378,40 @@ async def test_new_descriptors_and_closed_ones(supervised: Supervised) -> None:
     assert fds[5] is not BLANK
     supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
     assert await supervised.run(fd, open_sqe(4)) == [(4, 4)]
+
+
+class Opening(dict[str, tuple[int, bytes]]):
+    """Every open gives another descriptor."""
+
+    def __missing__(self, name: str) -> tuple[int, bytes]:
+        return os.open(os.devnull, os.O_RDONLY), b""
+
+
+async def test_a_request_that_is_cancelled_while_its_descriptor_waits_its_turn(supervised: Supervised) -> None:
+    """Its number in our table may be another file's by then."""
+    fd = await supervised.setup()
+    supervised.thread.memory.put(ARG, b"/etc/motd\0")
+    supervised.thread.answers = Opening()  # type: ignore[assignment]
+    client, listener = supervised.client(fd), supervised.listener
+    worker = supervised.files[1000].inode.payload.worker
+    assert worker is not None
+    first, second = trio.Event(), trio.Event()
+    listener.installing, listener.installed = first, []
+    client.push(open_sqe(1), open_sqe(2), open_sqe(3))
+    number = listener.call(NR_IO_URING_ENTER, fd, 3, 3, IORING_ENTER_GETEVENTS)
+    await wait_all_tasks_blocked()
+    listener.installing = second
+    first.set()
+    await wait_all_tasks_blocked()
+    assert len(listener.installed) == 2  # and the third has been taken with the second
+    for request in worker.issued():
+        worker.cancel(request)
+    await wait_all_tasks_blocked()
+    second.set()
+    await wait_all_tasks_blocked()
+    assert len(listener.installed) == 2
+    assert listener.answers[number] == 3
+    assert sorted(res for _, res in client.results()) == [-errno.ECANCELED, -errno.ECANCELED, 4]
 
 
 async def test_a_timeout_of_the_wait(supervised: Supervised, mock_clock: MockClock) -> None:
