@@ -153,6 +153,12 @@ struct uringfs_agent {
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
+/* uringfs_setup.can: read(2) of a descriptor that is open for writing, too, is EINVAL, as of an io_uring descriptor.
+ * Who opens the file for reading alone gets the text. */
+#define URINGFS_SETUP_OPAQUE 8u
+#ifndef URINGFS_SETUP_CAN
+#define URINGFS_SETUP_CAN URINGFS_CAN
+#endif
 /* In an enter's result, above the number: there are, or will be in a moment, descriptors to fetch. */
 #define URINGFS_RESULT_FETCH (1LL << 32)
 /* The same, and in a fetch's: there will be some that no enter looks after. An agent can; or poll(2). */
@@ -272,7 +278,7 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	m.hdr.size = sizeof(m);
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.entries = entries;
-	m.can = URINGFS_CAN;
+	m.can = URINGFS_SETUP_CAN;
 	m.params = (uint64_t)(uintptr_t)p;
 	ret = uringfs_control(fd, &m, sizeof(m), &result);
 	if (ret >= 0 && p->flags & IORING_SETUP_NO_MMAP && uringfs_map_rings(fd, p, 1) < 0)

@@ -311,6 +311,18 @@ TEST(the_descriptor)
 	EXPECT_EQ(OK(dup(0)), lowest + 1); /* nothing is left of a setup that failed */
 }
 
+TEST(a_ring_is_not_read_or_written)
+{
+	char byte = 0;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(read(r.fd, &byte, 1), -1);
+	note("%d", errno);
+	EXPECT_EQ(write(r.fd, &byte, 1), -1);
+	note("%d", errno);
+}
+
 TEST(what_is_no_ring)
 {
 	int file = make_file(100);

@@ -96,6 +96,7 @@ URINGFS_CMD_AGENT = _iow(6, AGENT)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result
+URINGFS_SETUP_OPAQUE = 1 << 3  # Setup.can: read(2) is EINVAL where the file is open for writing, too
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
 URINGFS_RESULT_LATER = 1 << 33  # the same, and of a fetch: there will be some, which no enter waits for
 URINGFS_POLL_FETCH = 0x2  # POLLPRI: the same, for who waits

@@ -34,6 +34,7 @@ class OpenFile:
 
     fh: int
     inode: RingInode
+    writable: bool = False
     waits: dict[int, tuple[abi.Enter, int, CqWait]] = field(default_factory=dict)
     """By thread: enters that answered EINPROGRESS: (message, SQEs submitted, wait)."""
     snapshot: bytes = b""
@@ -79,10 +80,10 @@ class RingFs:
 
     # -- open files
 
-    def open(self, inode: RingInode) -> OpenFile:
+    def open(self, inode: RingInode, writable: bool = False) -> OpenFile:
         """fh: serial << 32 | backing id, as the wire's reply needs it (native/fusewire.c). ENOMEM, EMFILE."""
         memory = inode.payload.memory()
-        file = OpenFile((next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id, inode)
+        file = OpenFile((next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id, inode, writable)
         self._open[file.fh] = file
         inode.opens += 1
         return file
@@ -115,8 +116,10 @@ class RingFs:
     # -- reading
 
     def read(self, fh: int, offset: int, size: int) -> bytes:
-        """The status text. A read at 0 takes a new snapshot, reads behind it go on in the same."""
+        """The status text. A read at 0 takes a new snapshot, reads behind it go on in the same. EINVAL."""
         file = self.opened(fh)
+        if file.writable and file.inode.payload.opaque:
+            raise UringError(errno.EINVAL, "an io_uring descriptor cannot be read")
         if offset == 0:
             file.snapshot = status.show(file.inode.payload)
         return file.snapshot[offset : offset + size]
@@ -152,6 +155,7 @@ class RingFs:
                 caller.memory.write(message.result, RESULT.pack(0))
                 caller.can = message.can
                 index = ring_file.setup(caller, message.entries, message.params)
+                ring_file.opaque = bool(message.can & abi.URINGFS_SETUP_OPAQUE)
                 caller.memory.write(message.result, RESULT.pack(index))
             case abi.Enter():
                 await self._enter(file, caller, message)

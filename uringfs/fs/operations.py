@@ -7,6 +7,7 @@ would end on any exception but FUSEError.
 import errno
 import functools
 import logging
+import os
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -215,14 +216,15 @@ class Operations(pyfuse3.Operations):
             if error.errno != errno.EEXIST:
                 raise
             inode = fs.lookup(name, ctx.uid, ctx.gid)  # `new`, or another's creation in between
-        return self._file_info(inode), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+        return self._file_info(inode, flags), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
 
     @door
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        return self._file_info(self._fs.inodes[inode])
+        return self._file_info(self._fs.inodes[inode], flags)
 
-    def _file_info(self, inode: RingInode) -> pyfuse3.FileInfo:
-        return pyfuse3.FileInfo(fh=self._fs.open(inode).fh, direct_io=True, keep_cache=False)
+    def _file_info(self, inode: RingInode, flags: int) -> pyfuse3.FileInfo:
+        file = self._fs.open(inode, flags & os.O_ACCMODE != os.O_RDONLY)
+        return pyfuse3.FileInfo(fh=file.fh, direct_io=True, keep_cache=False)
 
     @door
     async def release(self, fh: int) -> None:

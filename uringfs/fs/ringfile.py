@@ -53,6 +53,8 @@ class RingFile:
         self._owners = owners
         self._memory: RingMemory | None = None
         self.worker: Worker | None = None
+        self.opaque = False
+        """URINGFS_SETUP_OPAQUE"""
         self.message = "none"
         """What the last text command, or failed control write, said."""
         self.kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_RESULTS)

@@ -123,6 +123,18 @@ async def test_ten_thousand_rings_leave_nothing(mount: Mount) -> None:
     assert mount.backend.allocated == mount.backend.closed == 10_000
 
 
+async def test_an_opaque_ring_is_read_only_by_who_opened_it_to_read(mount: Mount) -> None:
+    inode = mount.fs.lookup(b"new", 1000, 1000)
+    writer, reader = (mount.fs.open(inode, writable).fh for writable in (True, False))
+    assert mount.fs.read(writer, 0, 10)
+    opaque = message(abi.URINGFS_CMD_SETUP, abi.SETUP, RESULT, 8, abi.URINGFS_SETUP_OPAQUE, PARAMS)
+    await mount.write(writer, opaque)
+    with pytest.raises(UringError) as caught:
+        mount.fs.read(writer, 0, 10)
+    assert caught.value.errno == errno.EINVAL
+    assert mount.fs.read(reader, 0, 7) == b"SqMask:"
+
+
 async def test_each_open_of_new_is_another_ring(mount: Mount) -> None:
     one, two = mount.new(), mount.new()
     await mount.write(one, SETUP_8)
