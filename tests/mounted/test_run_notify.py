@@ -14,6 +14,7 @@ from test_run import COMMAND, refused, run
 
 from tests.support.mounting import DEADLINE, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held
+from uringfs.abi.seccomp import NR_IO_URING_REGISTER, NR_IO_URING_SETUP, NR_SECCOMP
 from uringfs.cli import notify
 
 NO_MMAP = "rings_in_the_programs_memory"
@@ -183,37 +184,59 @@ def test_one_supervisor_is_all_there_can_be(mount: Mount) -> None:
     assert "a seccomp listener already" in done.stderr
 
 
-def test_where_a_stricter_filter_refuses_io_uring(mount: Mount, tmp_path: Path) -> None:
-    """As the default profiles of container engines do."""
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """strict FIRST LAST PROGRAM...: under a filter that answers EPERM to these system calls."""
     source, program = tmp_path / "strict.c", tmp_path / "strict"
     source.write_text(
         """
         #include <linux/filter.h>
         #include <linux/seccomp.h>
         #include <stddef.h>
+        #include <stdlib.h>
         #include <sys/prctl.h>
         #include <unistd.h>
         int main(int argc, char **argv)
         {
             struct sock_filter code[] = {
                 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 425, 0, 2),
-                BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 427, 1, 0),
+                BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, atoi(argv[1]), 0, 2),
+                BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, atoi(argv[2]), 1, 0),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
             };
             struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
             prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? 1 : execvp(argv[argc > 0], argv + 1);
+            if (argc < 4 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+                return 1;
+            return execvp(argv[3], argv + 3);
         }
         """
     )
     subprocess.run(["cc", "-o", program, source], check=True)
-    command = [program, *COMMAND, "--mount", mount.path, "--mode", "notify", "true"]
+    return program
+
+
+def refusal_below(strict: Path, mount: Mount, first: int, last: int) -> str:
+    command = [strict, str(first), str(last), *COMMAND, "--mount", mount.path, "--mode", "notify", "true"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-    assert done.returncode == 125
-    assert "another seccomp filter here refuses io_uring first (Operation not permitted)" in done.stderr
-    assert "--mode trap" in done.stderr
+    assert (done.returncode, done.stdout) == (125, "")
+    return done.stderr
+
+
+def test_where_a_stricter_filter_refuses_io_uring(mount: Mount, strict: Path) -> None:
+    """As the default profiles of container engines do."""
+    assert refusal_below(strict, mount, NR_IO_URING_SETUP, NR_IO_URING_REGISTER) == (
+        "uringfs run: another seccomp filter here refuses io_uring first (Operation not permitted): "
+        "use --mode trap\n"
+    )
+
+
+def test_where_seccomp_is_refused(mount: Mount, strict: Path) -> None:
+    number = NR_SECCOMP[os.uname().machine]
+    assert refusal_below(strict, mount, number, number) == (
+        "uringfs run: this machine refuses a seccomp filter with a listener: Operation not permitted\n"
+    )
 
 
 def test_what_trap_refuses(mount: Mount, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ class LocalListener:
     async def each(self, fire: Callable[[Notification], None]) -> None:
         # In a thread: no call that takes a notification can be kept from waiting, and a client that kept the
         # listener for itself could take it before us.
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on the thread starts, and closes these
         stop = os.eventfd(0, os.EFD_CLOEXEC)
         listener = os.dup(self._fd)
         token = trio.lowlevel.current_trio_token()
@@ -129,7 +130,11 @@ class LocalListener:
             finally:
                 os.close(ours)
 
-        return await trio.to_thread.run_sync(add, limiter=self._calls)
+        try:
+            return await trio.to_thread.run_sync(add, limiter=self._calls)
+        except trio.Cancelled:  # before it has begun
+            os.close(ours)
+            raise
 
     def blank(self) -> int:
         return self._blank

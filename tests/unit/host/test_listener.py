@@ -170,6 +170,21 @@ async def test_it_stops_when_it_is_cancelled(nursery: trio.Nursery) -> None:
         child.tell(b"end")
 
 
+async def test_cancelled_before_it_begins_it_leaves_nothing_open() -> None:
+    with filtered(lambda child: child.expect(b"end")) as (child, fd):
+        listener = LocalListener(fd)
+        before = os.listdir("/proc/self/fd")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await listener.each(lambda call: None)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await listener.install(1, 0, cloexec=True)
+        assert os.listdir("/proc/self/fd") == before
+        listener.close()
+        child.tell(b"end")
+
+
 async def test_another_file_is_no_listener() -> None:
     with pytest.raises(UringError) as caught:
         LocalListener(os.open(os.devnull, os.O_RDONLY))
