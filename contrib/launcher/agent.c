@@ -15,6 +15,8 @@
 /* What libc itself sends to its threads, for setuid(3) and pthread_cancel(3): 32, 33, and musl's 34 */
 #define LIBC_SIGNALS (7ULL << 31)
 
+#define PAGE 4096UL
+
 static _Atomic long agents, process; /* how many there are; not a fork's */
 
 /* libc ends a program with its last thread, which must not be one of ours: the first has ended, so that its id
@@ -45,49 +47,93 @@ static bool alone(void)
 	return threads > 0 && threads <= agents + 1;
 }
 
-static void *serve(void *sock)
+struct agent { /* in a page of its own */
+	int sock;
+	uint32_t flags; /* where they are in the queues */
+	char *queues;	/* of a ring with a poller: their first page */
+};
+
+static struct agent *new_agent(int ring, const struct io_uring_params *p)
 {
+	struct agent *a = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (a == MAP_FAILED)
+		return NULL;
+	a->sock = -1;
+	if (p && p->sq_off.flags < PAGE) {
+		a->queues = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+		a->flags = p->sq_off.flags;
+	}
+	return a;
+}
+
+/* A program with a poller makes no call as long as nobody asks for one: it must hear that the daemon is gone. */
+static void end_agent(struct agent *a)
+{
+	if (a->queues && a->queues != MAP_FAILED) {
+		atomic_fetch_or((_Atomic uint32_t *)(void *)(a->queues + a->flags), IORING_SQ_NEED_WAKEUP);
+		munmap(a->queues, PAGE);
+	}
+	if (a->sock >= 0)
+		close(a->sock);
+	munmap(a, PAGE);
+}
+
+static void *serve(void *agent)
+{
+	struct agent *a = agent;
 	int ret;
 
 	do
-		ret = uringfs_serve((int)(intptr_t)sock);
+		ret = uringfs_serve(a->sock);
 	while (ret > 0 || (ret < 0 && errno == EAGAIN && !alone()));
-	close((int)(intptr_t)sock);
+	end_agent(a);
 	agents--;
 	return NULL;
 }
 
 /* libc's own thread, so that it changes its user with the others'. Without one, enters do it as before. */
-void trap_agent(int ring)
+static bool start(struct agent *a)
 {
 	static __typeof__(pthread_create) *create;
 	static __typeof__(pthread_detach) *detach;
-	const struct timeval patience = {1, 0};
 	uint64_t all = ~LIBC_SIGNALS, old;
 	pthread_t thread;
-	int sock, high;
+	bool started;
 
 	if (!create) {
 		detach = (__typeof__(pthread_detach) *)dlsym(RTLD_DEFAULT, "pthread_detach");
 		create = (__typeof__(pthread_create) *)dlsym(RTLD_DEFAULT, "pthread_create");
 	}
-	sock = create && detach ? uringfs_agent(ring) : -1;
-	if (sock < 0)
-		return;
-	high = (int)trap_duplicate(sock);
-	close(sock);
-	if (high >= 0)
-		RAW(SYS_setsockopt, high, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
+	if (!create || !detach)
+		return false;
 	if (atomic_exchange(&process, RAW(SYS_getpid)) != RAW(SYS_getpid))
 		agents = 0;
 	agents++;
-	if (high >= 0 && create(&thread, NULL, serve, (void *)(intptr_t)high) == 0)
-		detach(thread);
-	else {
-		agents--;
-		if (high >= 0)
-			close(high);
-	}
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
+	started = create(&thread, NULL, serve, a) == 0;
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
+	if (started)
+		detach(thread);
+	else
+		agents--;
+	return started;
+}
+
+void trap_agent(int ring, const struct io_uring_params *p)
+{
+	const struct timeval patience = {1, 0};
+	struct agent *a = new_agent(ring, p);
+	int sock = a ? uringfs_agent(ring) : -1;
+
+	if (!a)
+		return;
+	if (sock >= 0) {
+		a->sock = (int)trap_duplicate(sock); /* where it is in nobody's way */
+		close(sock);
+	}
+	if (a->sock >= 0)
+		RAW(SYS_setsockopt, a->sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (a->sock < 0 || !start(a))
+		end_agent(a);
 }

@@ -94,8 +94,9 @@ long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args);
 int trap_mount_device(const char *mount);
 
-/* agent.c: new descriptors of this ring are taken as they come */
-void trap_agent(int ring);
+/* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
+struct io_uring_params;
+void trap_agent(int ring, const struct io_uring_params *p);
 
 /* rings.c: registered ring descriptors, each thread's own */
 long trap_ring_of(uint32_t index);

@@ -101,6 +101,30 @@ TEST(polls_until_refused)
 	say_what_is_left(&r, enter(r.fd, 0, 1, GETEVENTS));
 }
 
+/* With a poller it would make no call at all: it is told to make one. */
+TEST(a_poller_until_refused)
+{
+	struct io_uring_params p;
+	struct ring r;
+	int ret;
+
+	memset(&p, 0, sizeof(p));
+	p.flags = IORING_SETUP_SQPOLL;
+	p.sq_thread_idle = 1000000;
+	ring_init_params(&r, 8, &p);
+	ring_nop(&r, 1);
+	ring_store_tail(&r);
+	EXPECT_EQ(enter(r.fd, 1, 1, GETEVENTS | IORING_ENTER_SQ_WAKEUP), 1);
+	EXPECT_EQ(ring_wait(&r).user_data, 1);
+	printf("ready\n");
+	do {
+		while (!(atomic_load(r.sq_flags) & IORING_SQ_NEED_WAKEUP))
+			usleep(100);
+		ret = enter(r.fd, 0, 0, IORING_ENTER_SQ_WAKEUP);
+	} while (ret >= 0);
+	say_what_is_left(&r, ret);
+}
+
 #define BLOCK 4096
 #define BLOCKS 65536
 

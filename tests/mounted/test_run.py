@@ -131,7 +131,9 @@ def abort(mount: Mount) -> None:
 
 
 @pytest.mark.parametrize("end", [kill, abort])
-@pytest.mark.parametrize("behaviour", ["until_refused", "polls_until_refused", "writes_until_refused"])
+@pytest.mark.parametrize(
+    "behaviour", ["until_refused", "polls_until_refused", "writes_until_refused", "a_poller_until_refused"]
+)
 def test_the_daemon_dies_under_the_program(
     probe: Path, directory: Path, tmp_path: Path, behaviour: str, end: Callable[[Mount], None]
 ) -> None:
