@@ -252,7 +252,7 @@ TEST(opcodes_of_128_bytes_in_a_plain_ring)
 
 	ring_init(&r, 4, 0);
 	memset(&sqe, 0, sizeof(sqe));
-	for (sqe.opcode = OP_NOP128; sqe.opcode < 67; sqe.opcode++) {
+	for (sqe.opcode = OP_NOP128; sqe.opcode <= OP_URING_CMD128; sqe.opcode++) {
 		EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
 		sqe.flags = IOSQE_BUFFER_SELECT;
 		EXPECT_EQ(run_sqe(&r, &sqe), -EINVAL);
