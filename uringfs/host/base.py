@@ -176,8 +176,11 @@ class EventFd(Protocol):
 class Channel(Protocol):
     """One end of a socketpair(2) both of whose ends are a client's. Errors are what the system call has."""
 
-    async def send(self, data: bytes, fds: Sequence[int]) -> None:
-        """One message, with duplicates of our descriptors (SCM_RIGHTS)."""
+    def send(self, data: bytes, fds: Sequence[int]) -> bool:
+        """One message, with duplicates of our descriptors (SCM_RIGHTS), now. False: there is no room()."""
+
+    async def room(self) -> None:
+        """Wait for it."""
 
     async def receive(self, size: int) -> bytes:
         """The next message; empty at the end."""

@@ -41,14 +41,17 @@ class LocalChannel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    async def send(self, data: bytes, fds: Sequence[int]) -> None:
-        while True:
-            try:
-                return send_message(self._sock, data, fds)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._sock)
-            except OSError as error:
-                raise UringError.of(error) from error
+    def send(self, data: bytes, fds: Sequence[int]) -> bool:
+        try:
+            send_message(self._sock, data, fds)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise UringError.of(error) from error
+        return True
+
+    async def room(self) -> None:
+        await trio.lowlevel.wait_writable(self._sock)
 
     async def receive(self, size: int) -> bytes:
         while True:

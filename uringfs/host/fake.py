@@ -494,10 +494,15 @@ class FakeChannel:
         """If there is one, it takes no more until then."""
         self.closed = False
 
-    async def send(self, data: bytes, fds: Sequence[int]) -> None:
+    def send(self, data: bytes, fds: Sequence[int]) -> bool:
+        if self.full is not None and not self.full.is_set():
+            return False
+        self.sent.append((data, list(fds)))
+        return True
+
+    async def room(self) -> None:
         if self.full is not None:
             await self.full.wait()
-        self.sent.append((data, list(fds)))
 
     async def receive(self, size: int) -> bytes:
         try:

@@ -52,14 +52,18 @@ class Agent:
     async def _send(self) -> None:
         try:
             async for delivery in self._out:
-                wanted = delivery.wanted
-                if wanted is None or delivery.number not in self._asked:
-                    continue
-                new = bool(wanted.what & URINGFS_DESCRIPTOR_NEW)
-                await self._channel.send(delivery.entry(wanted), [wanted.number] if new else [])
+                # looked at again behind each wait: of one that was cancelled the descriptor is another by now
+                while delivery.number in self._asked and not self._sent(delivery):
+                    await self._channel.room()
         except UringError as error:
             log.info("a client's agent is gone: %s", error)
             self.stop()
+
+    def _sent(self, delivery: Delivery) -> bool:
+        wanted = delivery.wanted
+        assert wanted is not None
+        new = wanted.what & URINGFS_DESCRIPTOR_NEW
+        return self._channel.send(delivery.entry(wanted), [wanted.number] if new else [])
 
     async def _receive(self) -> None:
         try:

@@ -147,6 +147,9 @@ async def test_a_request_cancelled_before_and_behind_its_question() -> None:
         bench.worker.cancel(request)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
+        channel.full.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert channel.sent == []  # the descriptor is closed, and may be another by now
         await answer(channel, 1, 42)  # too late, and harmless
         assert bench.client.results() == []
 
