@@ -155,6 +155,7 @@ TEST(what_is_refused)
 
 	ring_init(&plain, 4, 0);
 	EXPECT_EQ(resize(&plain, 8, 0, 0, &p), -EINVAL);
+	EXPECT_EQ(sys_register(plain.fd, IORING_REGISTER_RESIZE_RINGS, (void *)8, 1), -EINVAL);
 	ring_init(&r, 4, DEFER);
 	EXPECT_EQ(resize(&r, 0, 0, 0, &p), -EINVAL);
 	EXPECT_EQ(resize(&r, 40000, 0, 0, &p), -EINVAL);

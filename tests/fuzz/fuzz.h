@@ -78,6 +78,9 @@ struct making {
 void sqe_random(struct io_uring_sqe *s, struct making *m);
 /* One that pends until something happens to the object it returns, OBJ_NONE: time; -1: none is free. */
 int sqe_held(struct io_uring_sqe *s, uint64_t taken);
+#define REGISTER_CODES 36
+uint64_t bad_address(void);
+uint64_t any(void); /* with a taste for bounds */
 void sqe_link_timeout(struct io_uring_sqe *s, bool soon);
 uint64_t an_hour(void); /* addresses of times */
 uint64_t a_moment(void);

@@ -144,7 +144,7 @@ bool gen_splice(struct io_uring_sqe *s, struct making *m)
 	s->off = s->splice_off_in = (uint64_t)-1;
 	s->splice_flags = ONE_IN(8) ? 0x10 : 0;
 	if (s->opcode == IORING_OP_TEE) {
-		if (in == out || objects[out].writes >= 4)
+		if (in == out || objects[out].writes >= 4 || objects[in].writes > 8)
 			return false;
 		s->off = s->splice_off_in = 0;
 		objects[out].writes += 8; /* as many pieces as the other holds */

@@ -2,7 +2,7 @@
 /* Fields that are wrong: one of a request that is well-formed otherwise, or all of them. */
 #include "gen.h"
 
-static uint64_t bad_address(void)
+uint64_t bad_address(void)
 {
 	return PICK(0, 1, address(hole), address(hole) - 3, 0xffff888000000000ULL, (uint64_t)-4096, 1ULL << 47);
 }
@@ -90,7 +90,7 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 
 /* ---- every field random ---- */
 
-static uint64_t any(void)
+uint64_t any(void)
 {
 	return PICK(0, 0, 0, 1, 2, 0x7f, 0xffff, 1ULL << rnd(64), INT32_MAX, UINT32_MAX, (uint64_t)-1,
 		    ((uint64_t)rnd(UINT32_MAX) << 32) | rnd(UINT32_MAX), bad_address());

@@ -222,6 +222,39 @@ static void cancel_synchronously(void)
 
 /* ---- steps ---- */
 
+/* ---- system calls that are wrong ---- */
+
+/* With an argument that faults: whatever the code, it fails, or does nothing. */
+static void register_noise(void)
+{
+	static const unsigned char documented[] = {IORING_REGISTER_NAPI, IORING_UNREGISTER_NAPI,
+						   IORING_REGISTER_SEND_MSG_RING, 32 /* ZCRX_IFQ */};
+
+	for (int i = 0; i < 4; i++) {
+		unsigned opcode = ONE_IN(8) ? (unsigned)any() : rnd(REGISTER_CODES);
+		unsigned nr = (unsigned)PICK(0, 1, 1, 2, 16, 64, 4096, INT32_MAX, UINT32_MAX);
+		void *arg = (void *)(uintptr_t)bad_address();
+
+		if (opcode & 1U << 31 || !arg || memchr(documented, (int)opcode, 4)) /* IORING_REGISTER_USE_REGISTERED_RING; some need no argument */
+			continue;
+		say("register %u nr %u: %d", opcode, nr, sys_register(ring->fd, opcode, arg, nr));
+	}
+}
+
+/* Nothing is submitted, nothing waited for. */
+static void enter_noise(void)
+{
+	for (int i = 0; i < 4; i++) {
+		unsigned flags = (unsigned)PICK(1U << rnd(32), rnd(UINT32_MAX), IORING_ENTER_EXT_ARG, GETEVENTS);
+		size_t size = (size_t)PICK(0, 8, 24, 7, 4096, any());
+
+		if (flags & IORING_ENTER_REGISTERED_RING) /* differs by design */
+			continue;
+		say("enter flags 0x%x: %d", flags,
+		    sys_enter(ring->fd, 0, 0, flags, (void *)(uintptr_t)bad_address(), size));
+	}
+}
+
 /* True: it had drains. */
 static bool batch(void)
 {
@@ -292,6 +325,10 @@ void step(void)
 		fill_from_outside();
 	else if (what == 4)
 		end_by_request(true);
+	else if (what == 5)
+		register_noise();
+	else if (what == 6)
+		enter_noise();
 	else if (batch())
 		undrain();
 	run_quiesce();

@@ -3,13 +3,14 @@
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, Params
 from uringfs.register.region import check_user_rings
 from uringfs.register.registration import Registration
-from uringfs.ring.resize import new_geometry, resize
+from uringfs.ring.resize import check_resizable, new_geometry, resize
 
 
 def resize_rings(call: Registration) -> int:
     """io_register_resize_rings()"""
     call.need_one()
     ring = call.ring.ring
+    check_resizable(ring)
     asked = Params._make(PARAMS.unpack_from(call.read(PARAMS_SIZE)))
     geometry = new_geometry(ring, asked)
     check_user_rings(call.caller, geometry, asked)

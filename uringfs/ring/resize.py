@@ -24,10 +24,14 @@ RESIZE_FLAGS = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP
 KEPT_FLAGS = ~RESIZE_FLAGS & U32
 
 
-def new_geometry(ring: Ring, asked: Params) -> Geometry:
-    """EINVAL for what a setup would refuse, and for rings that complete where they like."""
+def check_resizable(ring: Ring) -> None:
+    """EINVAL for rings that complete where they like."""
     if not ring.geometry.flags & IORING_SETUP_DEFER_TASKRUN:
         raise UringError(errno.EINVAL, "only rings with IORING_SETUP_DEFER_TASKRUN are resized")
+
+
+def new_geometry(ring: Ring, asked: Params) -> Geometry:
+    """EINVAL for what a setup would refuse."""
     if asked.flags & ~RESIZE_FLAGS:
         raise UringError(errno.EINVAL)
     flags = asked.flags | ring.geometry.flags & KEPT_FLAGS
