@@ -93,7 +93,7 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 uint64_t any(void)
 {
 	return PICK(0, 0, 0, 1, 2, 0x7f, 0xffff, 1ULL << rnd(64), INT32_MAX, UINT32_MAX, (uint64_t)-1,
-		    ((uint64_t)rnd(UINT32_MAX) << 32) | rnd(UINT32_MAX), bad_address());
+		    ((uint64_t)rnd(UINT32_MAX) << 32) | rnd(UINT32_MAX));
 }
 
 /* Not those that docs/differences.md tells of, that might wait for ever, or cancel what others wait for. */
@@ -120,7 +120,7 @@ bool gen_noise(struct io_uring_sqe *s, struct making *m)
 	}
 	if (ONE_IN(2))
 		s->ioprio = (uint16_t)any();
-	s->off = any();
+	s->off = ONE_IN(3) ? bad_address() : any();
 	s->addr = bad_address();
 	s->len = (uint32_t)any();
 	s->rw_flags = (int)any();
@@ -128,6 +128,6 @@ bool gen_noise(struct io_uring_sqe *s, struct making *m)
 	if (ONE_IN(4))
 		s->personality = (uint16_t)any();
 	s->file_index = (uint32_t)PICK(0, SLOTS + 1, INT32_MAX, UINT32_MAX - 1);
-	s->addr3 = any();
+	s->addr3 = ONE_IN(3) ? bad_address() : any();
 	return true;
 }

@@ -53,8 +53,11 @@ static void add_chain(bool drains)
 		m.last = -1;
 		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
 		sqe_random(&s[i], &m);
-		if (m.skip && (i + 1 < n || (n == 1 && s[i].opcode == IORING_OP_NOP)) && rnd(2))
+		if (m.skip && (i + 1 < n || (n == 1 && s[i].opcode == IORING_OP_NOP)) && rnd(2)) {
 			s[i].flags |= IOSQE_CQE_SKIP_SUCCESS;
+			if (n == 1)
+				s[i].flags &= ~IOSQE_ASYNC; /* over once it is submitted */
+		}
 		if (drains && ONE_IN(4))
 			s[i].flags |= IOSQE_IO_DRAIN;
 	}
