@@ -14,16 +14,11 @@ from types import ModuleType
 import pytest
 from container import SECONDS, Container
 
-from tests.support.mounting import DEADLINE, ROOT, Mount, open_directory, until
+from tests.support.mounting import DEADLINE, ROOT, URINGFS, Mount, open_directory, until
 from tests.support.probe import build, held
 
 OCI = ROOT / "contrib/oci"
-COMMAND = (
-    sys.executable,
-    "-c",
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
-    "listen",
-)
+COMMAND = (*URINGFS, "listen")
 CONFORMANCE = ROOT / "tests/conformance"
 # docs/run.md: without SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, which this runc does not know, a signal ends the
 # call before the daemon hears of it; and no other process can change a thread's mask.

@@ -14,16 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DEADLINE, ROOT, Mount, open_directory, until
+from tests.support.mounting import DEADLINE, URINGFS, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held, held_sockets
 from uringfs.cli.run import environment, library
 
-COMMAND = (
-    sys.executable,
-    "-c",
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
-    "run",
-)
+COMMAND = (*URINGFS, "run")
 
 
 @pytest.fixture(scope="session")

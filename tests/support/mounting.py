@@ -14,6 +14,11 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parents[2]
+URINGFS = (  # the command, of this tree
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
+)
 DEADLINE = 30.0  # seconds for anything that ought to take moments
 MNT_DETACH = 2
 

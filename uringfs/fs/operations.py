@@ -289,7 +289,7 @@ class Operations(pyfuse3.Operations):
         # io_uring_poll()
         room = POLLOUT | POLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
         room |= URINGFS_POLL_FETCH if self._fs.fetchable(fh) else 0
-        return room | (POLLIN | POLLRDNORM if ring.cq.ready() or ring.cq.backlog else 0)
+        return room | (POLLIN | POLLRDNORM if ring.readable() else 0)
 
     def _drop_watcher(self, fh: int) -> None:
         watcher = self._watchers.pop(fh, None)

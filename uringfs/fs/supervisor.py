@@ -212,6 +212,8 @@ class Supervisor:
             inode = self._find_inode(file.inode)
             inode.uid, inode.gid = caller.uid, caller.gid
             inode.payload.setup(caller, entries & U32, params)
+            if inode.payload.worker is not None:
+                inode.payload.worker.deliveries.supervised = True
             inode.payload.opaque = True
             answers = self._trace is None  # else once it has been traced
             return await self._listener.install(call.id, file.fileno(), cloexec=True, answers=answers)

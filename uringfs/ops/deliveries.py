@@ -60,6 +60,8 @@ class Deliveries:
         self._fetching: dict[int, trio.Event] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         self._agents: dict[int, Agent] = {}
+        self.supervised = False
+        """What there is to do is done while a call of the process is answered (fs/supervisor.py)."""
         self._reporting: set[int] = set()  # the next of a chain is for the fetch that goes on
 
     def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> Delivery:
@@ -79,7 +81,12 @@ class Deliveries:
             _drop(some, delivery)
         if delivery.group in self._agents:
             self._agents[delivery.group].forget(delivery)
+        self._need_no_enter()
         self._wake(delivery.group)
+
+    def _need_no_enter(self) -> None:
+        if self.supervised and not self._ready:
+            self._context.ring.want_enter(False)
 
     def leave(self, delivery: Delivery) -> None:
         """No enter looks after it any more."""
@@ -102,6 +109,8 @@ class Deliveries:
         self._wake(delivery.group)
         for leave in tuple(self._waiting.get(delivery.group, ())):
             leave()
+        if self.supervised:
+            self._context.ring.want_enter(True)
         for waiter in tuple(self._context.ring.waiters):  # who polls looks again
             waiter.completions()
 
@@ -157,6 +166,7 @@ class Deliveries:
 
     def close(self) -> None:
         """The ring is gone."""
+        self.supervised = False
         for agent in self._agents.values():
             agent.stop()
 
@@ -189,6 +199,7 @@ class Deliveries:
         taken = list(itertools.islice(self._ready[group], min(room, MAX_BATCH)))
         for delivery in taken:
             _drop(self._ready, delivery)
+        self._need_no_enter()
         return taken
 
     def wanted(self, delivery: Delivery) -> Wanted | None:

@@ -195,7 +195,7 @@ def _arm_own(request: Request, file: File) -> int | Issue:
 def mask_of(ring: Ring) -> int:
     """io_uring_poll()"""
     room = EPOLLOUT | EPOLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
-    return room | (EPOLLIN | EPOLLRDNORM if ring.cq.ready() or ring.cq.backlog else 0)
+    return room | (EPOLLIN | EPOLLRDNORM if ring.readable() else 0)
 
 
 def prep_remove(request: Request) -> None:

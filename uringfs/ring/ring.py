@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from uringfs.abi.constants import IORING_SQ_CQ_OVERFLOW
 from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.queues import CompletionQueue, SubmissionQueue
@@ -58,6 +59,7 @@ class Ring:
         """Some of what is posted and not published is of requests that io-wq would have done."""
         self.wait_region: tuple[Region, int] | None = None
         """Registered arguments of waits (IORING_ENTER_EXT_ARG_REG), and their size."""
+        self._enter_wanted = False
         self.clock = time.CLOCK_MONOTONIC
         """Of waits (IORING_REGISTER_CLOCK)."""
 
@@ -69,6 +71,18 @@ class Ring:
         self.from_worker = False
         for waiter in tuple(self.waiters):
             waiter.completions()
+
+    def want_enter(self, wanted: bool) -> None:
+        """Have clients enter, as if completions had overflowed: something waits for a call of theirs."""
+        self._enter_wanted = wanted
+        if wanted:
+            self.sq.set_flags(IORING_SQ_CQ_OVERFLOW)
+        elif not self.cq.backlog:
+            self.sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
+
+    def readable(self) -> bool:
+        """What POLLIN says (io_uring_poll()): completions, or io_has_work()."""
+        return bool(self.cq.ready() or self.cq.backlog or self._enter_wanted)
 
     def flush(self) -> None:
         """Move what fits out of the backlog; tells the waiters only if something did."""

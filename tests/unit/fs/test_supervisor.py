@@ -17,6 +17,7 @@ from uringfs.abi.constants import (
     IORING_ENTER_EXT_ARG,
     IORING_ENTER_GETEVENTS,
     IORING_ENTER_REGISTERED_RING,
+    IORING_SQ_CQ_OVERFLOW,
     OPCODES,
 )
 from uringfs.abi.seccomp import (
@@ -27,7 +28,7 @@ from uringfs.abi.seccomp import (
     PROBE_ANSWER,
     PROBE_ARG,
 )
-from uringfs.abi.structs import Sqe
+from uringfs.abi.structs import SQ_FLAGS, Sqe
 from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.supervisor import LOOK, MOST_OF_A_USER
@@ -378,6 +379,52 @@ async def test_new_descriptors_and_closed_ones(supervised: Supervised) -> None:
     assert fds[5] is not BLANK
     supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
     assert await supervised.run(fd, open_sqe(4)) == [(4, 4)]
+
+
+async def test_a_descriptor_that_comes_late_calls_for_an_enter(
+    supervised: Supervised, mock_clock: MockClock
+) -> None:
+    """Who waits for the ring with epoll, or whose poller submits, makes no call that could be answered with it."""
+    fd = await supervised.setup()
+    supervised.thread.memory.put(ARG, b"/etc/motd\0")
+    supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
+    supervised.thread.acting = trio.Event()
+    client = supervised.client(fd)
+    ring = supervised.fs.ring(supervised.files[1000].fh)
+    assert ring is not None
+    client.push(open_sqe(1))
+    number = supervised.listener.call(NR_IO_URING_ENTER, fd, 1)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(1)
+    await wait_all_tasks_blocked()
+    assert supervised.listener.answers[number] == 1
+    assert not ring.readable()
+    supervised.thread.acting.set()
+    await wait_all_tasks_blocked()
+    assert ring.readable()
+    assert client.memory.load(SQ_FLAGS) == IORING_SQ_CQ_OVERFLOW
+    assert client.results() == []
+    assert await supervised.enter(fd, 0, flags=IORING_ENTER_GETEVENTS) == 0
+    assert client.memory.load(SQ_FLAGS) == 0
+    assert client.results() == [(1, 4)]
+    assert not ring.readable()
+
+
+async def test_a_ring_is_closed_while_a_descriptor_is_to_come(
+    supervised: Supervised, mock_clock: MockClock
+) -> None:
+    fd = await supervised.setup()
+    supervised.thread.memory.put(ARG, b"/etc/motd\0")
+    supervised.thread.acting = trio.Event()
+    supervised.client(fd).push(open_sqe(1))
+    supervised.listener.call(NR_IO_URING_ENTER, fd, 1)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(1)
+    await wait_all_tasks_blocked()
+    del supervised.thread.fds[fd]
+    supervised.fs.release(supervised.files[1000].fh)
+    await wait_all_tasks_blocked()
+    assert supervised.backend.closed == supervised.backend.allocated
 
 
 class Opening(dict[str, tuple[int, bytes]]):
