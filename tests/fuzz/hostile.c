@@ -46,7 +46,7 @@ static void spoil_flags(struct io_uring_sqe *s)
 		s->buf_group = NO_GROUP;
 }
 
-/* RWF_NOWAIT counts unless io-wq is at it, which goes on with what is linked behind its own and takes what is
+/* RWF_NOWAIT counts unless io-wq is at it, which goes on with links, and takes what an enter cuts off and what is
  * behind a drain. And a write of
  * nothing, or nowhere, does not tell the daemon whether the file system has FOP_BUFFER_WASYNC. */
 static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)

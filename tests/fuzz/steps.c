@@ -49,7 +49,7 @@ static void add_chain(bool drains)
 	struct io_uring_sqe s[MAX_CHAIN + 1];
 
 	for (unsigned i = 0; i < n; i++) {
-		m.worker = i || drains;
+		m.worker = n > 1 || drains;
 		m.last = -1;
 		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
 		sqe_random(&s[i], &m);
