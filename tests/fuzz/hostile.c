@@ -47,8 +47,8 @@ static void spoil_flags(struct io_uring_sqe *s)
 }
 
 /* RWF_NOWAIT counts unless io-wq is at it, which goes on with links, and takes what an enter cuts off and what is
- * behind a drain. And a write of
- * nothing, or nowhere, does not tell the daemon whether the file system has FOP_BUFFER_WASYNC. */
+ * behind a drain. And a write of nothing, or nowhere, does not tell the daemon whether the file system has
+ * FOP_BUFFER_WASYNC. */
 static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 {
 	s->rw_flags = (int)PICK(0x200, 0x80000000, RWF_NOWAIT, 0x40);
