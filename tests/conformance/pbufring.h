@@ -3,8 +3,7 @@
 #ifndef PBUFRING_H
 #define PBUFRING_H
 
-#include "harness.h"
-#include "uapi_extra.h"
+#include "pbuf.h"
 
 #define MMAP 1 /* IOU_PBUF_RING_MMAP */
 #define INC 2 /* IOU_PBUF_RING_INC */
@@ -27,8 +26,6 @@ struct reg {
 struct status {
 	uint32_t bgid, head, resv[8];
 };
-
-static char pool[8][64];
 
 static inline int add_ring(struct ring *r, void *at, unsigned entries, unsigned bgid, unsigned flags)
 {
@@ -77,33 +74,6 @@ static inline int head_of(struct ring *r, unsigned bgid)
 	status.bgid = bgid;
 	ret = sys_register(r->fd, IORING_REGISTER_PBUF_STATUS, &status, 1);
 	return ret < 0 ? ret : (int)status.head;
-}
-
-static inline struct io_uring_sqe selecting(unsigned op, int fd, unsigned len, unsigned bgid)
-{
-	struct io_uring_sqe sqe;
-
-	memset(&sqe, 0, sizeof(sqe));
-	sqe.opcode = (uint8_t)op;
-	sqe.flags = IOSQE_BUFFER_SELECT;
-	sqe.fd = fd;
-	sqe.len = len;
-	sqe.buf_group = (uint16_t)bgid;
-	return sqe;
-}
-
-static inline int read_selected(struct ring *r, int fd, unsigned len, unsigned bgid)
-{
-	struct io_uring_sqe sqe = selecting(IORING_OP_READ, fd, len, bgid);
-
-	return run_sqe(r, &sqe);
-}
-
-static inline void note_cqe(struct ring *r)
-{
-	struct cqe cqe = ring_wait(r);
-
-	note("%llu: %d 0x%x", (unsigned long long)cqe.user_data, cqe.res, cqe.flags);
 }
 
 #endif
