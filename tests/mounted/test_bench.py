@@ -111,5 +111,18 @@ def test_a_column_that_cannot_run_says_why(tmp_path: Path) -> None:
     assert "runsc" in report["columns"]["gVisor"]["reason"]
 
 
+def test_gvisor_lacks_opcodes_and_its_cells_say_so(tmp_path: Path) -> None:
+    if shutil.which("runsc") is None:
+        pytest.skip("runsc is not installed: an optional package")
+    report, out = run(tmp_path, "--columns", "gVisor")
+    rows = {r["row"]: r["error"] for r in report["results"] if r["pinning"] == "same CPU"}
+    assert set(rows) == ROWS
+    known = {row for row, error in rows.items() if error is None}
+    assert known == {row for row in ROWS if row.startswith(("control", "NOP", "READV"))}
+    assert {rows[row] for row in ROWS - known} == {"no such opcode"}
+    (cells,) = (line for line in out.splitlines() if line.startswith("TIMEOUT x1 "))
+    assert "no such opcode" in cells
+
+
 def test_nothing_is_left_mounted(measured: tuple[dict[str, Any], str]) -> None:
     assert "uringfs-bench-" not in Path("/proc/self/mountinfo").read_text()
