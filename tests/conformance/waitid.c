@@ -620,7 +620,8 @@ TEST(the_ring_is_closed)
 	submit(&r);
 	ring_close(&r);
 	let_go();
-	EXPECT_EQ(waitpid(pid, NULL, 0), pid);
+	/* The kernel cancels some time after the close, and until then it may reap the child. */
+	EXPECT(waitpid(pid, NULL, 0) == pid || errno == ECHILD);
 }
 
 TEST(on_a_polled_ring)
