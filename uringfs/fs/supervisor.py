@@ -9,7 +9,7 @@ SA_RESTART the thread makes the same call again.
 import errno
 import logging
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from functools import partial
 import trio
 
 from uringfs.abi.constants import IORING_ENTER_REGISTERED_RING, IORING_SETUP_NO_MMAP
-from uringfs.abi.control import URINGFS_DESCRIPTOR_CLOEXEC, URINGFS_DESCRIPTOR_CLOSE, URINGFS_ENTER_FETCHES
+from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.abi.seccomp import (
     AUDIT_ARCH,
     NR_IO_URING_ENTER,
@@ -30,12 +30,11 @@ from uringfs.abi.seccomp import (
 from uringfs.errors import UringError
 from uringfs.fs.inodes import ROOT, Inode
 from uringfs.fs.interrupts import Interrupts
+from uringfs.fs.placing import Placing
 from uringfs.fs.ringfile import RingFile, read_params
 from uringfs.host.base import Caller, File, Host
 from uringfs.host.listener import Listener, Notification
 from uringfs.host.status import ThreadStatus
-from uringfs.ops.deliveries import MAX_BATCH
-from uringfs.ops.delivery import Report, Wanted
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
 from uringfs.register.table import IORING_REGISTER_USE_REGISTERED_RING, check_opcode, register, register_blind
@@ -143,14 +142,12 @@ class Supervisor:
         """By thread: those that the kernel has ended."""
         self._watching = trio.CancelScope()
         self._some = trio.Event()
-        self._blanks: dict[int, set[int]] = {}
-        """By process: numbers that CLOSE has left blank."""
+        self._placing = Placing(host, listener)
 
     async def run(self) -> None:
         """Until no thread is left under the filter."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
                 nursery.start_soon(self._watch)
                 await self._listener.each(lambda call: nursery.start_soon(self._serve, call))
                 # Not by the nursery's scope: tracebacks of what it cancels keep memory of the dead for long.
@@ -261,9 +258,9 @@ class Supervisor:
                 enter.result = await wait.run()
             if not wait.left:
                 return
-            await self._deliver(enter, caller)
+            await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
             wait.resume()
-        await self._deliver(enter, caller)
+        await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
 
     # -- which ring
 
@@ -287,73 +284,6 @@ class Supervisor:
             yield worker
         finally:
             file.close()
-
-    # -- descriptors
-
-    async def _deliver(self, enter: Enter, caller: Caller) -> None:
-        """Put new descriptors into the caller's table, as its requests want it. EINTR: it is gone."""
-        deliveries = enter.worker.deliveries
-        while deliveries.any() and deliveries.due(caller.group):
-            taken = await deliveries.take(caller.group, MAX_BATCH)
-            left = deque(taken)
-            try:
-                while left:
-                    wanted = deliveries.wanted(left[0])
-                    if wanted is not None:
-                        result = await self._place(enter.call, caller, wanted)
-                        if result == -errno.ENOENT:
-                            raise UringError(errno.EINTR, "interrupted by a signal, or killed")
-                        left[0].end(Report(result))
-                    left.popleft()
-            finally:
-                deliveries.put_back(left)
-            await deliveries.completed(taken)
-
-    async def _place(self, call: Notification, caller: Caller, wanted: Wanted) -> int:
-        """The descriptor's number, 0 for a close, or -errno."""
-        if wanted.what & URINGFS_DESCRIPTOR_CLOSE:
-            return await self._close(call, caller, wanted.number)
-        at = self._lowest_blank(caller)
-        cloexec = bool(wanted.what & URINGFS_DESCRIPTOR_CLOEXEC)
-        return await self._listener.install(call.id, wanted.number, cloexec=cloexec, at=at)
-
-    async def _close(self, call: Notification, caller: Caller, fd: int) -> int:
-        """Nobody but a process itself can free a number; but another file under it closes the one there was.
-        That file answers as if there were none, and gives way to the next new descriptor."""
-        if self._is_blank(caller, fd) is not False:
-            return -errno.EBADF
-        result = await self._listener.install(call.id, self._listener.blank(), cloexec=True, at=fd)
-        if result < 0:
-            return result
-        if caller.group not in self._blanks:
-            self._blanks[caller.group] = set()
-            self._nursery.start_soon(self._forget, caller.group)
-        self._blanks[caller.group].add(fd)
-        return 0
-
-    def _lowest_blank(self, caller: Caller) -> int | None:
-        numbers = self._blanks.get(caller.group, set())
-        while numbers:
-            number = min(numbers)
-            numbers.remove(number)
-            if self._is_blank(caller, number):
-                return number
-        return None
-
-    def _is_blank(self, caller: Caller, fd: int) -> bool | None:
-        """None: it is not open."""
-        try:
-            file = caller.file(fd)
-        except UringError:
-            return None
-        try:
-            return self._listener.is_blank(file)
-        finally:
-            file.close()
-
-    async def _forget(self, group: int) -> None:
-        await self._host.exited(group)
-        del self._blanks[group]
 
     # -- signals
 
