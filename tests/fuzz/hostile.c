@@ -59,6 +59,9 @@ static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 /* Nothing that could make it pend, nor reach what another chain has. */
 void spoil(struct io_uring_sqe *s, const struct making *m)
 {
+	/* a write that appends, of which a part can be read, at the current position: that stays where it was */
+	if (m->last == OBJ_APPENDS && !~s->off)
+		s->off = 0;
 	switch (rnd(is_stream(s, m) ? 6 : 11)) {
 	case 0: s->fd = (int)PICK((uint64_t)-1, 9999, (uint64_t)INT32_MIN, INT32_MAX, (uint64_t)-100); break;
 	case 1: spoil_flags(s); break;
@@ -68,9 +71,6 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 	case 3:
 		if (s->opcode != IORING_OP_POLL_ADD)
 			s->addr = bad_address();
-		/* a write that appends, of which a part can be read, at the current position: that is not moved */
-		if (m->last == OBJ_APPENDS && s->addr == address(hole) - 3)
-			s->addr = 0;
 		break;
 	case 4: s->personality = (uint16_t)PICK(1, 0xffff); break;
 	case 5:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_programs_are_the_same_on_both(mount: Mount, capsys: pytest.CaptureFixtu
         assert len(traces) == PROGRAMS
         assert all(trace.endswith("status 0x0\n") for trace in traces.values())
         pytest.skip("the kernel's io_uring is switched off here: programs ran, traces were not compared")
-    differences = list(comparison.programs(0, PROGRAMS))
+    differences = list(islice(comparison.programs(0, PROGRAMS), 3))
     with capsys.disabled():
         print(f"\n{comparison.statistics}")
     assert not differences, "\n".join(map(str, differences))
