@@ -223,6 +223,21 @@ TEST(installs_a_registered_file)
 	run_install(&r, -1, 0);
 }
 
+TEST(install_is_not_for_a_personality)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int fd = make_file(8);
+
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_FILES, &fd, 1), 0);
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = OP_FIXED_FD_INSTALL;
+	sqe.flags = IOSQE_FIXED_FILE;
+	sqe.personality = (uint16_t)OK(sys_register(r.fd, IORING_REGISTER_PERSONALITY, NULL, 0));
+	run_sqe(&r, &sqe);
+}
+
 TEST(install_refuses_fields)
 {
 	int fds[1] = {make_file(10)};

@@ -176,6 +176,8 @@ def prep_fixed_fd_install(request: Request) -> None:
         raise UringError(errno.EBADF)
     if sqe.rw_flags & ~IORING_FIXED_FD_NO_CLOEXEC:
         raise UringError(errno.EINVAL, f"install_fd_flags {sqe.rw_flags:#x}")
+    if sqe.personality:
+        raise UringError(errno.EPERM, "the descriptor is the task's own, not the personality's")
 
 
 def issue_fixed_fd_install(request: Request) -> Outcome:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.programs.liburing.expected import EXPECTED, LEFT_OUT, SINCE, UNSTEADY, expected
 from tests.programs.liburing.source import as_source
 from tests.programs.liburing.suite import Outcome, Run
 from tests.programs.liburing.verdicts import Line, Verdict, complaints, lines, score, table
@@ -55,6 +56,14 @@ def test_the_list_holds_in_both_directions() -> None:
         (passes,) = complaints(all_lines, {"bad": "why", name: "why"}, {})
         assert passes.startswith(f"{name}: passes")
     assert complaints(all_lines, {"bad": "why", "skips": "why", "of_another_version": "why"}, {}) == []
+
+
+def test_expectations_of_a_version() -> None:
+    assert expected("2.3").keys() == EXPECTED.keys() - SINCE.keys()
+    assert expected("2.10") == EXPECTED
+    assert SINCE.keys() <= EXPECTED.keys()
+    assert not EXPECTED.keys() & (UNSTEADY.keys() | LEFT_OUT.keys())
+    assert all((EXPECTED | UNSTEADY | LEFT_OUT).values())
 
 
 def test_archives_as_sources() -> None:
