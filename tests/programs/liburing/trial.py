@@ -5,13 +5,13 @@ from collections.abc import Container
 from pathlib import Path
 
 from tests.programs.liburing import source
-from tests.programs.liburing.expected import LEFT_OUT, expected
+from tests.programs.liburing.expected import LEFT_OUT, UNSTEADY, expected
 from tests.programs.liburing.suite import TIMEOUT, run_all
 from tests.programs.liburing.verdicts import Line, lines
 from tests.support.mounting import Mount
 from uringfs.cli.run import environment, library
 
-SOON = 5.0  # seconds for what is expected to fail, perhaps by hanging
+SOON = 10.0  # seconds for what may fail, perhaps by hanging
 
 
 def programs(names: Container[str] = ()) -> list[Path]:
@@ -29,7 +29,7 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
     fails = expected(source.version())
 
     def timeout(name: str) -> float:
-        return SOON if name in fails else TIMEOUT
+        return SOON if name in fails or name in UNSTEADY else TIMEOUT
 
     env = dict(os.environb)
     refused = run_all(some, env, "--refuse")
