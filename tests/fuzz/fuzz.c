@@ -22,14 +22,15 @@
  *  - What ends a held request stands alone and is well-formed. Cancellations of all, or by opcode, and timeouts
  *    that count completions run while nothing else does.
  *  - A stream is read once in a chain, and only if there was something in it. Pipes are never filled up.
- *  - A multishot poll is triggered by one write at a time, with room in the CQ.
+ *  - A multishot poll is triggered by one write, alone in its step: two might be one event, and a full CQ ends it.
  *  - A drain waits for all: no held request while there are drains.
  *  - CQE_SKIP_SUCCESS: in chains of well-formed requests whose last is not silent, or a NOP alone. Else nobody
  *    could know when they are complete.
  *  - An enter waits for what surely comes, and to its end: no timeouts, no signals.
  *  - Hostile values never make a stream's request longer than what is there, a read longer than the memory that
- *    is its own, nor name another's descriptor, slot or group of buffers.
- *  - Left out for what docs/differences.md says: zcrx, MADVISE, SQPOLL, IOPOLL, descriptors put into the
+ *    is its own, nor name another's descriptor, slot or group of buffers. A request of nothing but random fields
+ *    is of no file and of memory that faults.
+ *  - Left out for what docs/differences.md says: zcrx, NAPI, MADVISE, SQPOLL, IOPOLL, descriptors put into the
  *    client's table. Opcodes that newer kernels than the oracle may have are not random either.
  */
 #include "fuzz.h"

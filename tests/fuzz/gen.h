@@ -5,6 +5,9 @@
 
 #include "fuzz.h"
 
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x10
+#endif
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define NO_GROUP 77
 #define OPCODES 63 /* of the oracle, but for those of 128 bytes */

@@ -4,9 +4,6 @@
 
 #include <linux/falloc.h>
 
-#ifndef RWF_APPEND
-#define RWF_APPEND 0x10
-#endif
 #define OP_FTRUNCATE 55
 #define OP_READV_FIXED 60
 #define OP_WRITEV_FIXED 61

@@ -60,7 +60,7 @@ static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 void spoil(struct io_uring_sqe *s, const struct making *m)
 {
 	/* a write that appends, of which a part can be read, at the current position: that stays where it was */
-	if (m->last == OBJ_APPENDS && !~s->off)
+	if ((m->last == OBJ_APPENDS || s->rw_flags & RWF_APPEND) && !~s->off)
 		s->off = 0;
 	switch (rnd(is_stream(s, m) ? 6 : 11)) {
 	case 0: s->fd = (int)PICK((uint64_t)-1, 9999, (uint64_t)INT32_MIN, INT32_MAX, (uint64_t)-100); break;
