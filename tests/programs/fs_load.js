@@ -6,7 +6,7 @@ const crypto = require('crypto');
 const fs = require('fs');
 
 const FILES = 40;
-const ROUNDS = 3;
+const ROUNDS = 2;
 
 // Contents that follow from the name: any mix-up shows
 function contents(name, size) {

@@ -13,7 +13,7 @@ from tests.support.programs import both
 
 NODE = Path(ROOT_DIR) / "bin/node"
 PROGRAM = Path(__file__).with_name("fs_load.js")
-CALLS = 3 * 40 * 20  # that the program makes at least
+CALLS = 2 * 40 * 20  # that the program makes at least
 
 
 def test_file_system_load(mount: Mount, tmp_path: Path) -> None:
