@@ -10,7 +10,7 @@ import pytest
 from tests.unit.support import Bench, iovecs, nop, readv
 from uringfs.abi.constants import IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_DRAIN, IOSQE_IO_HARDLINK, IOSQE_IO_LINK
 from uringfs.abi.structs import Sqe
-from uringfs.host.fake import Stream
+from uringfs.host.fake_files import Stream
 
 DRAIN, LINK, HARDLINK = IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK
 

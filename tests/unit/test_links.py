@@ -17,7 +17,7 @@ from uringfs.abi.constants import (
     IOSQE_IO_LINK,
 )
 from uringfs.abi.structs import Sqe
-from uringfs.host.fake import RegularFile, Stream
+from uringfs.host.fake_files import RegularFile, Stream
 
 LINK, HARDLINK, SKIP = IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_CQE_SKIP_SUCCESS
 CANCELED = -errno.ECANCELED

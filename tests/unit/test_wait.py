@@ -13,7 +13,7 @@ from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG
 from uringfs.abi.events import IORING_OP_TIMEOUT
 from uringfs.abi.structs import GETEVENTS_ARG, TIMESPEC
 from uringfs.errors import UringError
-from uringfs.host.fake import Stream
+from uringfs.host.fake_files import Stream
 
 ARG, TS, MASK = 0x30000, 0x31000, 0x32000
 MS = 1_000_000

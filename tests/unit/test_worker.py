@@ -18,7 +18,8 @@ from uringfs.abi.constants import (
     IOSQE_IO_LINK,
 )
 from uringfs.abi.structs import SQ_HEAD, SQ_TAIL, Sqe
-from uringfs.host.fake import FakeThread, RegularFile, Stream
+from uringfs.host.fake import FakeThread
+from uringfs.host.fake_files import RegularFile, Stream
 
 FD, BUFFER, IOVECS = 3, 0x10000, 0x20000
 

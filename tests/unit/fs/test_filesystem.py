@@ -18,7 +18,8 @@ from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.filesystem import RingFs
-from uringfs.host.fake import FakeHost, RegularFile
+from uringfs.host.fake import FakeHost
+from uringfs.host.fake_files import RegularFile
 from uringfs.memory.mapped import MappedMemory
 from uringfs.native import Words
 

@@ -33,7 +33,8 @@ from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.supervisor import LOOK, MOST_OF_A_USER
 from uringfs.host.base import File
-from uringfs.host.fake import FakeFile, FakeHost, FakeThread, RegularFile
+from uringfs.host.fake import FakeHost, FakeThread
+from uringfs.host.fake_files import FakeFile, RegularFile
 from uringfs.host.listener import Notification
 from uringfs.ops.context import RegisteredRing
 

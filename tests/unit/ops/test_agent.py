@@ -17,7 +17,8 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_NEW,
 )
 from uringfs.abi.structs import Sqe
-from uringfs.host.fake import FakeChannel, RegularFile
+from uringfs.host.fake import FakeChannel
+from uringfs.host.fake_files import RegularFile
 
 NAME = 0x10000
 OPEN = Sqe(OPCODES.index("OPENAT"), fd=-100, addr=NAME, rw_flags=os.O_CLOEXEC, user_data=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.support import Bench
 from uringfs.abi.constants import IOSQE_ASYNC, IOSQE_BUFFER_SELECT
 from uringfs.abi.structs import Cqe, Sqe
-from uringfs.host.fake import RegularFile, Stream
+from uringfs.host.fake_files import RegularFile, Stream
 from uringfs.ops.kbuf import BUF, BufferRing, ProvidedBuffers
 from uringfs.register.table import register
 

@@ -21,7 +21,7 @@ from uringfs.abi.events import (
     IORING_TIMEOUT_UPDATE,
 )
 from uringfs.abi.structs import TIMESPEC, Sqe
-from uringfs.host.fake import Stream
+from uringfs.host.fake_files import Stream
 
 ETIME, CANCELED, ENOENT = -errno.ETIME, -errno.ECANCELED, -errno.ENOENT
 AT = 0x30000

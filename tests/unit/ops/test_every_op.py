@@ -21,7 +21,7 @@ from uringfs.abi.constants import (
     OPCODES,
 )
 from uringfs.abi.structs import IOVEC, TIMESPEC, Cqe, Sqe
-from uringfs.host.fake import RegularFile, Sink, Stream
+from uringfs.host.fake_files import RegularFile, Sink, Stream
 from uringfs.ops.futex import FUTEX_WAITV
 from uringfs.ops.table import TABLE
 from uringfs.register.table import register

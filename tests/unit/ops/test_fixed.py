@@ -9,7 +9,7 @@ import trio
 from tests.unit.support import Bench
 from uringfs.abi.structs import IOVEC, Sqe
 from uringfs.errors import UringError
-from uringfs.host.fake import RegularFile, Stream
+from uringfs.host.fake_files import RegularFile, Stream
 from uringfs.register.table import register
 
 BUFFERS, UNREGISTER_BUFFERS, BUFFERS2, BUFFERS_UPDATE = 0, 1, 15, 16

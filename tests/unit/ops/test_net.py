@@ -24,7 +24,7 @@ from uringfs.abi.net import (
 )
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeMemory
+from uringfs.host.fake_memory import FakeMemory
 from uringfs.host.files import LocalFile
 from uringfs.host.local import LocalHost
 from uringfs.ops.msghdr import Message, address, messages, packed, signed, store_address

@@ -14,7 +14,7 @@ from uringfs.abi.constants import IOSQE_IO_LINK, OPCODES
 from uringfs.abi.control import DESCRIPTOR, URINGFS_DESCRIPTOR_CLOSE, URINGFS_DESCRIPTOR_NEW
 from uringfs.abi.structs import Sqe
 from uringfs.host.base import Caller, Out
-from uringfs.host.fake import RegularFile
+from uringfs.host.fake_files import RegularFile
 
 AT_FDCWD = -100
 NAME, SECOND, OUT = 0x10000, 0x20000, 0x30000

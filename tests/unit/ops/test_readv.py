@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.unit.support import CURRENT_POSITION, Bench, iovecs, readv
 from uringfs.abi.constants import RWF_HIPRI, RWF_NOWAIT
 from uringfs.abi.structs import IOVEC
-from uringfs.host.fake import Description, RegularFile, Stream
+from uringfs.host.fake_files import Description, RegularFile, Stream
 from uringfs.ops.request import Request
 
 FD, BUFFER, VECTOR = 3, 0x10000, 0x40000

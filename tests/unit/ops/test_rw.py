@@ -20,7 +20,7 @@ from uringfs.abi.constants import (
     RWF_NOWAIT,
 )
 from uringfs.abi.structs import IOVEC, Sqe
-from uringfs.host.fake import RegularFile, Sink, Stream
+from uringfs.host.fake_files import RegularFile, Sink, Stream
 from uringfs.ops.rw_io import CHUNK
 
 WRITEV, READ_FIXED, WRITE_FIXED, READ, WRITE, READV_FIXED, WRITEV_FIXED = 2, 4, 5, 22, 23, 60, 61

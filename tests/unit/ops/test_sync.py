@@ -10,7 +10,7 @@ from uringfs.abi.constants import IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK
 from uringfs.abi.structs import Sqe
 from uringfs.host.base import INFINITY
 from uringfs.host.calls import Fadvise, Fallocate, Fsync, Ftruncate, Splice, SyncFileRange, Tee
-from uringfs.host.fake import Description, RegularFile, Sink, Stream
+from uringfs.host.fake_files import Description, RegularFile, Sink, Stream
 
 FSYNC, SYNC_FILE_RANGE, FALLOCATE, FADVISE, MADVISE, SPLICE, TEE, FTRUNCATE = 3, 8, 17, 24, 25, 30, 33, 55
 LINK = IOSQE_IO_LINK

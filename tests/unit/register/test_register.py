@@ -25,7 +25,8 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import CQ_FLAGS, PARAMS, Params, Sqe
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeEventFd, FakeFile, RegularFile, Stream
+from uringfs.host.fake import FakeEventFd
+from uringfs.host.fake_files import FakeFile, RegularFile, Stream
 from uringfs.ops.context import RegisteredRing
 from uringfs.register.table import REGISTER, register
 
