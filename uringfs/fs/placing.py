@@ -6,8 +6,7 @@ from collections import deque
 
 from uringfs.abi.control import URINGFS_DESCRIPTOR_CLOEXEC, URINGFS_DESCRIPTOR_CLOSE
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, Host
-from uringfs.host.listener import Listener, Notification
+from uringfs.host.base import Caller, Host, Listener, Notification
 from uringfs.ops.deliveries import MAX_BATCH, Deliveries
 from uringfs.ops.delivery import Report, Wanted
 

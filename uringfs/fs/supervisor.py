@@ -32,8 +32,7 @@ from uringfs.fs.inodes import ROOT, Inode
 from uringfs.fs.interrupts import Interrupts
 from uringfs.fs.placing import Placing
 from uringfs.fs.ringfile import RingFile, read_params
-from uringfs.host.base import Caller, File, Host
-from uringfs.host.listener import Listener, Notification
+from uringfs.host.base import Caller, File, Host, Listener, Notification
 from uringfs.host.status import ThreadStatus
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring

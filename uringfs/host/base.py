@@ -5,13 +5,10 @@ Every method raises UringError with the errno the kernel would give. Addresses a
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from uringfs.host.listener import Listener
-    from uringfs.host.status import ThreadStatus
+from typing import NamedTuple, Protocol
 
 from uringfs.errors import UringError
+from uringfs.host.status import ThreadStatus
 
 Iovec = tuple[int, int]
 """(address, length) in the caller's memory."""
@@ -189,6 +186,43 @@ class Channel(Protocol):
         """The other end comes to its end, whoever holds it."""
 
 
+class Notification(NamedTuple):
+    """struct seccomp_notif"""
+
+    id: int
+    tid: int
+    nr: int
+    arch: int
+    pointer: int
+    """Of the instruction behind the call."""
+    args: tuple[int, ...]
+
+
+class Listener(Protocol):
+    async def each(self, fire: Callable[[Notification], None]) -> None:
+        """Call fire from the loop for every system call, until no thread is left under the filter."""
+
+    def valid(self, number: int) -> bool:
+        """The thread still waits for this answer: it was not killed, and no signal has ended its call."""
+
+    def answer(self, number: int, result: int) -> None:
+        """The call's result, or -errno. A thread that no longer waits for it gets none."""
+
+    async def install(
+        self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
+    ) -> int:
+        """Put ours into the thread's table: its number there, the lowest free one or `at`, or -errno; ENOENT
+        if it no longer waits, EOPNOTSUPP for O_PATH. answers: that number is the call's result. Not cancelled
+        once begun."""
+
+    def blank(self) -> int:
+        """A descriptor of ours that can be neither read nor written."""
+
+    def is_blank(self, file: File) -> bool: ...
+
+    def close(self) -> None: ...
+
+
 class Caller(Protocol):
     """A thread in a control write, or in a system call that is answered for it. Its ids are trustworthy while
     that lasts."""
@@ -339,7 +373,7 @@ class Host(Protocol):
     def supervised(self, tid: int) -> Caller:
         """The thread of a notification."""
 
-    def status(self, tid: int) -> "ThreadStatus":
+    def status(self, tid: int) -> ThreadStatus:
         """ESRCH"""
 
     def file_of(self, tid: int, fd: int) -> File:

@@ -11,11 +11,10 @@ import trio
 
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
-from uringfs.host.base import INFINITY, File, Out
+from uringfs.host.base import INFINITY, File, Listener, Out
 from uringfs.host.fake_events import FakeChildren, FakePoller, FakeTimers
 from uringfs.host.fake_files import Description, FakeFile, RegularFile, description
 from uringfs.host.fake_memory import FakeMemory
-from uringfs.host.listener import Listener
 from uringfs.host.status import ThreadStatus
 
 Answer = int | tuple[int, bytes]

@@ -5,53 +5,15 @@ import fcntl
 import os
 import select
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
 
 import trio
 
 from uringfs.abi import seccomp as abi
 from uringfs.errors import UringError
-from uringfs.host.base import File
+from uringfs.host.base import File, Notification
 
 _LINK = "anon_inode:seccomp notify"
 _NO_ACCESS = 3  # open(2): neither to be read nor to be written; what is opened so has EBADF for both
-
-
-class Notification(NamedTuple):
-    """struct seccomp_notif"""
-
-    id: int
-    tid: int
-    nr: int
-    arch: int
-    pointer: int
-    """Of the instruction behind the call."""
-    args: tuple[int, ...]
-
-
-class Listener(Protocol):
-    async def each(self, fire: Callable[[Notification], None]) -> None:
-        """Call fire from the loop for every system call, until no thread is left under the filter."""
-
-    def valid(self, number: int) -> bool:
-        """The thread still waits for this answer: it was not killed, and no signal has ended its call."""
-
-    def answer(self, number: int, result: int) -> None:
-        """The call's result, or -errno. A thread that no longer waits for it gets none."""
-
-    async def install(
-        self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
-    ) -> int:
-        """Put ours into the thread's table: its number there, the lowest free one or `at`, or -errno; ENOENT
-        if it no longer waits, EOPNOTSUPP for O_PATH. answers: that number is the call's result. Not cancelled
-        once begun."""
-
-    def blank(self) -> int:
-        """A descriptor of ours that can be neither read nor written."""
-
-    def is_blank(self, file: File) -> bool: ...
-
-    def close(self) -> None: ...
 
 
 class LocalListener:

@@ -32,10 +32,9 @@ from uringfs.abi.structs import SQ_FLAGS, Sqe
 from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.supervisor import LOOK, MOST_OF_A_USER
-from uringfs.host.base import File
+from uringfs.host.base import File, Notification
 from uringfs.host.fake import FakeHost, FakeThread
 from uringfs.host.fake_files import FakeFile, RegularFile
-from uringfs.host.listener import Notification
 from uringfs.ops.context import RegisteredRing
 
 TID, PARAMS, ARG = 100, 0x11000, 0x12000
