@@ -1,6 +1,7 @@
 """Modules import lower floors only: what makes the tower a tower."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,9 @@ def runtime_imports(path: Path) -> list[tuple[str, ...]]:
                 inner = folder.with_suffix(".py").exists() or folder.is_dir()
                 found.append((*parts, alias.name) if inner else parts)
     return found
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """pytest imports them by their base name: two of one name stop the whole run."""
+    names = Counter(path.name for path in PACKAGE.parent.joinpath("tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
