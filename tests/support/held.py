@@ -22,6 +22,11 @@ class Held(NamedTuple):
             os.statvfs(mount.path).f_ffree,
         )
 
+    def within(self, other: "Held") -> bool:
+        """No more than that."""
+        held = self.descriptors <= other.descriptors and self.mappings <= other.mappings
+        return held and self.free_inodes >= other.free_inodes
+
 
 def maps(mount: Mount) -> str:
     return Path(f"/proc/{mount.pid}/maps").read_text()
