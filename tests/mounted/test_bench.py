@@ -1,7 +1,5 @@
 """contrib/bench in its quick mode: every row of every column it can run gives figures. No speed is asserted."""
 
-import ctypes
-import errno
 import json
 import os
 import shutil
@@ -12,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.oracle import kernel_has_io_uring
+
 RUN = Path(__file__).parents[2] / "contrib" / "bench" / "run.py"
-SYS_IO_URING_SETUP = 425
 ROWS = {
     "control write",
     *(f"NOP x{n}" for n in (1, 32, 256, 4096)),
@@ -37,14 +36,6 @@ def run(tmp_path: Path, *args: str, **env: str) -> tuple[dict[str, Any], str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(report.read_text()), done.stdout
-
-
-def kernel_has_io_uring() -> bool:
-    """0 entries is EINVAL where io_uring may be used, ENOSYS or EPERM where it is refused."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    params = ctypes.create_string_buffer(120)
-    assert libc.syscall(SYS_IO_URING_SETUP, 0, params) == -1
-    return ctypes.get_errno() == errno.EINVAL
 
 
 @pytest.fixture(scope="module")
