@@ -1,5 +1,6 @@
 """A mount from beginning to end: mounts, serves, and leaves no mount behind."""
 
+import errno
 import gc
 import logging
 import os
@@ -40,6 +41,19 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
+def worth_a_line(record: logging.LogRecord) -> bool:
+    """A filter of pyfuse3's log: without answers to requests that the kernel has ended meanwhile.
+
+    They fail with ENOENT (fs/fuse/dev.c, fuse_dev_do_write()) when a connection is aborted, or when the
+    last close behind a lazy umount takes it down before its RELEASE is answered. libfuse says nothing either.
+    """
+    message = record.getMessage()
+    if not message.endswith(f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"):
+        return True
+    log.debug("%s: nobody waits for it any more", message)
+    return False
+
+
 async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
     """Mount and serve until SIGINT, SIGTERM or umount(8). ready() is called once clients are answered.
 
@@ -56,6 +70,7 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
         operations = Operations(fs)
         native.want_passthrough(True)
         native.lane_set(operations.lane)
+        logging.getLogger("pyfuse3").addFilter(worth_a_line)
         options = {"fsname=uringfs", "subtype=uringfs", "default_permissions", *mount.options}
         try:
             pyfuse3.init(operations, mount.mountpoint, options)
