@@ -14,7 +14,7 @@ NUMBER = "no other process can free a descriptor's number: CLOSE leaves a blank 
 MASK = "no other process can change a thread's mask: the signal ends the wait, its handler does not run"
 MEMORY = "no other process can map a ring over a program's memory: EINVAL"
 CHILDREN = "no other process can reap a child: EOPNOTSUPP"
-ABSENT = {"nommap": MEMORY, "waitid": CHILDREN}
+ABSENT = {"nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
 """Families of which one behaviour is enough."""
 DIFFERS = {
     ("nommap", "a_small_ring"): MEMORY,
