@@ -34,6 +34,7 @@ from uringfs.fs.placing import Placing
 from uringfs.fs.ringfile import RingFile, read_params
 from uringfs.host.base import Caller, File, Host, Listener, Notification
 from uringfs.host.status import ThreadStatus
+from uringfs.host.threads import in_thread
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
 from uringfs.register.table import IORING_REGISTER_USE_REGISTERED_RING, check_opcode, register, register_blind
@@ -179,7 +180,7 @@ class Supervisor:
             # In threads of its own: who reads the trace slowly holds up no other client.
             write = partial(os.write, self._trace.fileno(), _line(call, result))
             with suppress(OSError):  # nobody reads it
-                await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._tracing)
+                await in_thread(write, abandon_on_cancel=True, limiter=self._tracing)
         if call.nr != NR_IO_URING_SETUP or result < 0 or self._trace is not None:
             self._listener.answer(call.id, result)
 

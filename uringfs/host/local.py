@@ -225,7 +225,7 @@ class LocalHost:
     async def open_ring(self) -> LocalFile:
         path = os.path.join(self.own_mount, "new")
         try:
-            fd = await trio.to_thread.run_sync(os.open, path, os.O_RDWR | os.O_CLOEXEC)
+            fd = await in_thread(os.open, path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise UringError.of(error) from error
         return self.adopt(fd)

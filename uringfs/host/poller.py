@@ -300,7 +300,7 @@ class LocalPoller:
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)
         try:
-            await trio.to_thread.run_sync(call, limiter=self._limiter)  # not cancelled once begun
+            await in_thread(call, limiter=self._limiter)  # not cancelled once begun
         except OSError as error:
             raise UringError.of(error) from error
 

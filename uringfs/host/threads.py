@@ -25,7 +25,10 @@ def _errors_as_values(call: Callable[..., T], args: tuple[object, ...]) -> T | U
 
 
 async def in_thread(
-    call: Callable[..., T], *args: object, limiter: trio.CapacityLimiter, abandon_on_cancel: bool = False
+    call: Callable[..., T],
+    *args: object,
+    limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
 ) -> T:
     """trio.to_thread.run_sync(), but an error raised there would refer to trio's frames and they to it: with
     that cycle all that the request holds, descriptors too, would wait for the collector. So it is raised here."""
