@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.mounting import Mount, is_mounted, open_directory
+from tests.support.paths import open_tree
 from uringfs.client import Ring, nop
 
 _serial = count()
@@ -46,6 +47,13 @@ def mount(shared_mount: Mount) -> Iterator[Mount]:
     for name in os.listdir(shared_mount.path):
         os.unlink(shared_mount / name)
     shared_mount.assert_clean_log()
+
+
+@pytest.fixture
+def tree() -> Iterator[Path]:
+    """Files of several owners."""
+    with open_tree() as path:
+        yield path
 
 
 @pytest.fixture
