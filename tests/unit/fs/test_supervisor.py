@@ -1,221 +1,32 @@
-"""io_uring's system calls answered for the thread that makes them: no filter, no mount, no clock."""
+"""io_uring's system calls answered for the thread that makes them."""
 
 import errno
-import itertools
-import os
 import signal
-from collections.abc import Callable, Sequence
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.unit.fs.test_filesystem import CountingBackend
-from tests.unit.support import Client, nop
-from uringfs.abi import control as abi
+from tests.unit.fs.supervised import ARG, PARAMS, TID, FakeListener, Supervised
+from tests.unit.support import nop
 from uringfs.abi.constants import (
     IORING_ENTER_EXT_ARG,
     IORING_ENTER_GETEVENTS,
     IORING_ENTER_REGISTERED_RING,
-    IORING_SQ_CQ_OVERFLOW,
-    OPCODES,
 )
 from uringfs.abi.seccomp import (
-    AUDIT_ARCH,
     NR_IO_URING_ENTER,
     NR_IO_URING_REGISTER,
     NR_IO_URING_SETUP,
     PROBE_ANSWER,
     PROBE_ARG,
 )
-from uringfs.abi.structs import SQ_FLAGS, Sqe
 from uringfs.errors import UringError
-from uringfs.fs.filesystem import RingFs
 from uringfs.fs.supervisor import LOOK, MOST_OF_A_USER
-from uringfs.host.base import File, Notification
-from uringfs.host.fake import FakeHost, FakeThread
-from uringfs.host.fake_files import FakeFile, RegularFile
+from uringfs.host.fake_files import RegularFile
 from uringfs.ops.context import RegisteredRing
 
-TID, PARAMS, ARG = 100, 0x11000, 0x12000
-LISTENER = 7
-ARCH = AUDIT_ARCH[os.uname().machine]
-BLANK = RegularFile(b"")
 USR1 = 1 << signal.SIGUSR1 - 1
-
-
-class FakeListener:
-    """A kernel that has the threads of a FakeHost under a filter. Descriptors it installs are files of theirs."""
-
-    def __init__(self, host: FakeHost, files: dict[int, FakeFile]) -> None:
-        self._host = host
-        self._files = files
-        self._numbers = itertools.count(1)
-        self._fire: Callable[[Notification], None] = lambda call: None
-        self._over = trio.Event()
-        self.pending: dict[int, Notification] = {}
-        self.answers: dict[int, int] = {}
-        self.closed = False
-        self.installed: list[int] = []
-        """Descriptors of ours that were put into tables, or were to be."""
-        self.installing: trio.Event | None = None
-        """If there is one, that waits for it."""
-
-    async def each(self, fire: Callable[[Notification], None]) -> None:
-        self._fire = fire
-        await self._over.wait()
-
-    def call(self, nr: int, *args: int, tid: int = TID, arch: int = ARCH) -> int:
-        """A thread makes a system call; its number."""
-        words = tuple(word & (1 << 64) - 1 for word in (*args, *(0,) * (6 - len(args))))
-        call = Notification(next(self._numbers), tid, nr, arch, 0x401000, words)
-        self.pending[call.id] = call
-        self._fire(call)
-        return call.id
-
-    def interrupt(self, number: int) -> None:
-        """A signal, or SIGKILL, ends it."""
-        del self.pending[number]
-
-    def end(self) -> None:
-        self._over.set()
-
-    def valid(self, number: int) -> bool:
-        return number in self.pending
-
-    def answer(self, number: int, result: int) -> None:
-        if self.pending.pop(number, None) is not None:
-            self.answers[number] = result
-
-    async def install(
-        self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
-    ) -> int:
-        self.installed.append(fd)
-        await (self.installing.wait() if self.installing is not None else trio.lowlevel.checkpoint())
-        call = self.pending.get(number)
-        if call is None:
-            return -errno.ENOENT
-        fds = self._host.threads[call.tid].fds
-        place = at if at is not None else next(n for n in itertools.count(3) if n not in fds)
-        fds[place] = BLANK if fd == self.blank() else self._files.get(fd, RegularFile(b"new"))
-        if answers:
-            self.answer(number, place)
-        return place
-
-    def blank(self) -> int:
-        return -2
-
-    def is_blank(self, file: File) -> bool:
-        return file.identity == id(BLANK)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class RingDescription(RegularFile):
-    """A ring file as the kernel has it open: released with the last handle."""
-
-    def __init__(self, fs: RingFs) -> None:
-        super().__init__(b"")
-        self.inode = fs.lookup(b"new", 0, 0)
-        self.fh = fs.open(self.inode).fh
-
-
-class RingHandle(FakeFile):
-    def __init__(self, description: RingDescription, number: int) -> None:
-        super().__init__(description)
-        self.inode = description.inode.number
-        self._number = number
-
-    def fileno(self) -> int:
-        return self._number
-
-
-class Host(FakeHost):
-    """One whose threads' descriptors may be rings."""
-
-    def file_of(self, tid: int, fd: int) -> File:
-        try:
-            description = self.threads[tid].fds[fd]
-        except KeyError:
-            raise UringError(errno.EBADF) from None
-        return RingHandle(description, -1) if isinstance(description, RingDescription) else FakeFile(description)
-
-
-class Supervised:
-    """A mount, a thread, and its system calls."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.host = Host()
-        self.backend = CountingBackend()
-        self.fs = RingFs(self.backend, self.host, nursery, 8)
-        self.thread = self.another(TID)
-        self.files: dict[int, RingDescription] = {}
-        self.listener = FakeListener(self.host, self.files)
-        self.thread.listeners[LISTENER] = self.listener
-        self.host.rings = self._new_ring
-
-    def _new_ring(self) -> RingHandle:
-        number = 1000 + len(self.files)
-        self.files[number] = RingDescription(self.fs)
-        return RingHandle(self.files[number], number)
-
-    def another(self, tid: int) -> FakeThread:
-        thread = self.host.thread(tid)
-        thread.memory.map(PARAMS, 4096)
-        thread.memory.map(ARG, 4096)
-        return thread
-
-    async def start(self, listener: int = LISTENER) -> None:
-        """What `uringfs run` does before it becomes the program."""
-        inode = self.fs.lookup(b"new", 0, 0)
-        fh = self.fs.open(inode).fh
-        body = abi.SUPERVISE.pack(PARAMS, listener, -1)
-        message = abi.HEADER.pack(abi.URINGFS_CMD_SUPERVISE, abi.HEADER.size + len(body)) + body
-        try:
-            await self.fs.write(fh, message, TID, 1000, 1000)
-        finally:
-            self.fs.release(fh)
-            self.fs.inodes.forget(inode.number, 1)
-        await wait_all_tasks_blocked()
-
-    async def call(self, nr: int, *args: int, tid: int = TID, arch: int = ARCH) -> int | None:
-        """Its result; None: it waits."""
-        number = self.listener.call(nr, *args, tid=tid, arch=arch)
-        await wait_all_tasks_blocked()
-        return self.listener.answers.get(number)
-
-    async def setup(self, entries: int = 8) -> int:
-        fd = await self.call(NR_IO_URING_SETUP, entries, PARAMS)
-        assert fd is not None
-        return fd
-
-    async def enter(
-        self, fd: int, to_submit: int, wait: int = 0, flags: int = 0, arg: int = 0, tid: int = TID
-    ) -> int | None:
-        flags |= IORING_ENTER_GETEVENTS if wait else 0
-        return await self.call(NR_IO_URING_ENTER, fd, to_submit, wait, flags, arg, 8, tid=tid)
-
-    def client(self, fd: int) -> Client:
-        description = self.thread.fds[fd]
-        assert isinstance(description, RingDescription)
-        ring = self.fs.ring(description.fh)
-        assert ring is not None
-        return Client(ring.memory, ring.geometry)
-
-    async def run(self, fd: int, *sqes: Sqe) -> Sequence[tuple[int, int]]:
-        """Submit and wait: the completions."""
-        client = self.client(fd)
-        client.push(*sqes)
-        assert await self.enter(fd, len(sqes), len(sqes)) == len(sqes)
-        return client.results()
-
-
-@pytest.fixture
-async def supervised(nursery: trio.Nursery) -> Supervised:
-    made = Supervised(nursery)
-    await made.start()
-    return made
 
 
 async def test_a_ring_of_its_own(supervised: Supervised) -> None:
@@ -354,111 +165,6 @@ async def test_killed_threads_leave_no_wait(supervised: Supervised, mock_clock: 
     supervised.thread.exit()
     await looked(mock_clock)
     assert ring.waiters == []
-
-
-def close_sqe(fd: int, user_data: int) -> Sqe:
-    return Sqe(OPCODES.index("CLOSE"), 0, fd=fd, user_data=user_data)
-
-
-def open_sqe(user_data: int) -> Sqe:
-    return Sqe(OPCODES.index("OPENAT"), 0, fd=-100, addr=ARG, user_data=user_data)
-
-
-async def test_new_descriptors_and_closed_ones(supervised: Supervised) -> None:
-    """CLOSE leaves a blank file, which the next descriptor replaces."""
-    fd = await supervised.setup()
-    fds = supervised.thread.fds
-    supervised.thread.memory.put(ARG, b"/etc/motd\0")
-    supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
-    opened = fds[5] = RegularFile(b"x")
-    assert await supervised.run(fd, close_sqe(5, 1)) == [(1, 0)]
-    assert fds[5] is BLANK
-    assert opened.opens == 0
-    assert await supervised.run(fd, close_sqe(5, 2)) == [(2, -errno.EBADF)]
-    assert await supervised.run(fd, open_sqe(3)) == [(3, 5)]
-    assert fds[5] is not BLANK
-    supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
-    assert await supervised.run(fd, open_sqe(4)) == [(4, 4)]
-
-
-async def test_a_descriptor_that_comes_late_calls_for_an_enter(
-    supervised: Supervised, mock_clock: MockClock
-) -> None:
-    """Who waits for the ring with epoll, or whose poller submits, makes no call that could be answered with it."""
-    fd = await supervised.setup()
-    supervised.thread.memory.put(ARG, b"/etc/motd\0")
-    supervised.thread.answers["openat2"] = (os.open(os.devnull, os.O_RDONLY), b"")
-    supervised.thread.acting = trio.Event()
-    client = supervised.client(fd)
-    ring = supervised.fs.ring(supervised.files[1000].fh)
-    assert ring is not None
-    client.push(open_sqe(1))
-    number = supervised.listener.call(NR_IO_URING_ENTER, fd, 1)
-    await wait_all_tasks_blocked()
-    mock_clock.jump(1)
-    await wait_all_tasks_blocked()
-    assert supervised.listener.answers[number] == 1
-    assert not ring.readable()
-    supervised.thread.acting.set()
-    await wait_all_tasks_blocked()
-    assert ring.readable()
-    assert client.memory.load(SQ_FLAGS) == IORING_SQ_CQ_OVERFLOW
-    assert client.results() == []
-    assert await supervised.enter(fd, 0, flags=IORING_ENTER_GETEVENTS) == 0
-    assert client.memory.load(SQ_FLAGS) == 0
-    assert client.results() == [(1, 4)]
-    assert not ring.readable()
-
-
-async def test_a_ring_is_closed_while_a_descriptor_is_to_come(
-    supervised: Supervised, mock_clock: MockClock
-) -> None:
-    fd = await supervised.setup()
-    supervised.thread.memory.put(ARG, b"/etc/motd\0")
-    supervised.thread.acting = trio.Event()
-    supervised.client(fd).push(open_sqe(1))
-    supervised.listener.call(NR_IO_URING_ENTER, fd, 1)
-    await wait_all_tasks_blocked()
-    mock_clock.jump(1)
-    await wait_all_tasks_blocked()
-    del supervised.thread.fds[fd]
-    supervised.fs.release(supervised.files[1000].fh)
-    await wait_all_tasks_blocked()
-    assert supervised.backend.closed == supervised.backend.allocated
-
-
-class Opening(dict[str, tuple[int, bytes]]):
-    """Every open gives another descriptor."""
-
-    def __missing__(self, name: str) -> tuple[int, bytes]:
-        return os.open(os.devnull, os.O_RDONLY), b""
-
-
-async def test_a_request_that_is_cancelled_while_its_descriptor_waits_its_turn(supervised: Supervised) -> None:
-    """Its number in our table may be another file's by then."""
-    fd = await supervised.setup()
-    supervised.thread.memory.put(ARG, b"/etc/motd\0")
-    supervised.thread.answers = Opening()  # type: ignore[assignment]
-    client, listener = supervised.client(fd), supervised.listener
-    worker = supervised.files[1000].inode.payload.worker
-    assert worker is not None
-    first, second = trio.Event(), trio.Event()
-    listener.installing, listener.installed = first, []
-    client.push(open_sqe(1), open_sqe(2), open_sqe(3))
-    number = listener.call(NR_IO_URING_ENTER, fd, 3, 3, IORING_ENTER_GETEVENTS)
-    await wait_all_tasks_blocked()
-    listener.installing = second
-    first.set()
-    await wait_all_tasks_blocked()
-    assert len(listener.installed) == 2  # and the third has been taken with the second
-    for request in worker.issued():
-        worker.cancel(request)
-    await wait_all_tasks_blocked()
-    second.set()
-    await wait_all_tasks_blocked()
-    assert len(listener.installed) == 2
-    assert listener.answers[number] == 3
-    assert sorted(res for _, res in client.results()) == [-errno.ECANCELED, -errno.ECANCELED, 4]
 
 
 async def test_a_timeout_of_the_wait(supervised: Supervised, mock_clock: MockClock) -> None:

@@ -1,0 +1,11 @@
+import pytest
+import trio
+
+from tests.unit.fs.supervised import Supervised
+
+
+@pytest.fixture
+async def supervised(nursery: trio.Nursery) -> Supervised:
+    made = Supervised(nursery)
+    await made.start()
+    return made
