@@ -39,10 +39,12 @@ static bool nothing_to_write(const struct io_uring_sqe *s)
 
 static void spoil_flags(struct io_uring_sqe *s)
 {
+	bool group = of_group(s);
+
 	s->flags |= (uint8_t)PICK(0x80, IOSQE_FIXED_FILE, IOSQE_BUFFER_SELECT);
 	if (s->flags & IOSQE_FIXED_FILE)
 		s->fd = SLOTS - 1; /* empty for ever: another index is another's file */
-	if (s->flags & IOSQE_BUFFER_SELECT && !of_group(s))
+	if (s->flags & IOSQE_BUFFER_SELECT && !group)
 		s->buf_group = NO_GROUP;
 }
 
