@@ -87,8 +87,7 @@ TEST(waits_for_timeouts)
 	start(&r);
 	timeout(&r, &soon, 0, 0, 1, 0);
 	nop(&r, 2, DRAIN);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 }
 
 TEST(waits_for_a_whole_chain)

@@ -162,7 +162,7 @@ TEST(a_race_with_a_timeout)
 	ring_init(&r, 8, 0);
 	futex(&r, OP_WAIT, &word, 0, ~0U, U32 | PRIVATE, 1)->flags = LINK;
 	link_timeout(&r, &soon, 0, 2, 0);
-	submit(&r);
+	EXPECT_EQ(ring_submit(&r), 2);
 	wait_sorted(&r, 2);
 }
 

@@ -17,8 +17,7 @@ TEST(the_timeout_is_quicker)
 	start(&r);
 	poll_add(&r, fds[0], POLLIN, 0, 1, LINK);
 	link_timeout(&r, &soon, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 }
 
 TEST(the_request_is_quicker)
@@ -87,8 +86,7 @@ TEST(a_read_that_never_comes)
 	ring_readv(&r, fds[0], &iov, 1, 0, 1);
 	r.sqes[r.array[0]].flags = LINK;
 	link_timeout(&r, &soon, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 	EXPECT_EQ(write(fds[1], "x", 1), 1);
 	note("not eaten: %zd", read(fds[0], buf, 8));
 }
@@ -100,12 +98,10 @@ TEST(a_timeout_of_a_timeout)
 	start(&r);
 	timeout(&r, &never, 0, 0, 1, LINK);
 	link_timeout(&r, &soon, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 	timeout(&r, &soon, 0, 0, 1, LINK);
 	link_timeout(&r, &never, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 }
 
 TEST(the_chain_goes_on_behind_it)
@@ -129,8 +125,7 @@ TEST(the_chain_is_cancelled_behind_it)
 	link_timeout(&r, &soon, 0, 2, LINK);
 	nop(&r, 3, LINK);
 	nop(&r, 4, 0);
-	submit(&r);
-	wait_for(&r, 4);
+	submit_for(&r, 4);
 }
 
 TEST(a_hard_link_goes_on)
@@ -141,8 +136,7 @@ TEST(a_hard_link_goes_on)
 	poll_add(&r, fds[0], POLLIN, 0, 1, HARD);
 	link_timeout(&r, &soon, 0, 2, HARD);
 	nop(&r, 3, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 3);
 }
 
 TEST(in_the_middle_of_a_chain)
@@ -154,8 +148,7 @@ TEST(in_the_middle_of_a_chain)
 	poll_add(&r, fds[0], POLLIN, 0, 2, LINK);
 	link_timeout(&r, &soon, 0, 3, LINK);
 	nop(&r, 4, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 4);
 }
 
 TEST(each_request_with_its_own)
@@ -168,8 +161,7 @@ TEST(each_request_with_its_own)
 	poll_add(&r, fds[0], POLLIN, 0, 3, LINK);
 	link_timeout(&r, &soon, 0, 4, LINK);
 	nop(&r, 5, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 5);
 }
 
 TEST(the_race_begins_with_the_request)
@@ -180,8 +172,7 @@ TEST(the_race_begins_with_the_request)
 	timeout(&r, &soon, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, LINK);
 	poll_add(&r, fds[1], POLLOUT, 0, 2, LINK);
 	link_timeout(&r, &never, 0, 3, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 3);
 }
 
 TEST(alone)
@@ -250,8 +241,7 @@ TEST(its_success_is_skipped)
 	start(&r);
 	poll_add(&r, fds[0], POLLIN, 0, 1, LINK);
 	link_timeout(&r, &soon, 0, 2, SKIP);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	EXPECT_EQ(ring_ready(&r), 0);
 	nop(&r, 3, LINK);
 	link_timeout(&r, &never, 0, 4, SKIP);
@@ -269,8 +259,7 @@ TEST(a_skipping_request)
 	poll_add(&r, fds[0], POLLIN, 0, 1, LINK | SKIP);
 	link_timeout(&r, &soon, 0, 2, LINK);
 	nop(&r, 3, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 	nop(&r, 4, 0);
 	submit(&r);
 }
@@ -315,8 +304,7 @@ TEST(update)
 	timeout_remove(&r, 2, IORING_LINK_TIMEOUT_UPDATE, &soon, 4);
 	submit(&r);
 	timeout_remove(&r, 2, IORING_TIMEOUT_UPDATE | IORING_LINK_TIMEOUT_UPDATE, &soon, 5);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 3);
 	timeout_remove(&r, 2, IORING_TIMEOUT_UPDATE | IORING_LINK_TIMEOUT_UPDATE, &soon, 6);
 	submit(&r);
 }
@@ -329,8 +317,7 @@ TEST(held_back_by_a_drain)
 	timeout(&r, &soon, 0, 0, 1, 0);
 	poll_add(&r, fds[0], POLLIN, 0, 2, LINK | DRAIN);
 	link_timeout(&r, &soon, 0, 3, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 3);
 }
 
 TEST(of_a_multishot_poll)
@@ -341,8 +328,7 @@ TEST(of_a_multishot_poll)
 	poll_add(&r, fds[1], POLLOUT, IORING_POLL_ADD_MULTI, 1, LINK);
 	link_timeout(&r, &soon, 0, 2, LINK);
 	nop(&r, 3, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 4);
 }
 
 TEST(many_races)

@@ -9,8 +9,7 @@ TEST(relative)
 
 	ring_init(&r, 4, 0);
 	timeout(&r, &soon, 0, 0, 1, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	EXPECT_GE(clock_ns(CLOCK_MONOTONIC) - start, 2000000);
 	EXPECT_LE(clock_ns(CLOCK_MONOTONIC) - start, 1000000000);
 }
@@ -77,7 +76,7 @@ TEST(relative_on_the_other_clocks)
 	ring_init(&r, 4, 0);
 	timeout(&r, &soon, 0, IORING_TIMEOUT_BOOTTIME, 1, 0);
 	timeout(&r, &soon, 0, IORING_TIMEOUT_REALTIME, 2, 0);
-	submit(&r);
+	EXPECT_EQ(ring_submit(&r), 2);
 	wait_sorted(&r, 2);
 }
 
@@ -89,8 +88,7 @@ TEST(shorter_ones_first)
 	ring_init(&r, 4, 0);
 	for (unsigned i = 0; i < 4; i++)
 		timeout(&r, &ts[i], 0, 0, i, 0);
-	submit(&r);
-	wait_for(&r, 4);
+	submit_for(&r, 4);
 }
 
 TEST(the_timespec_is_copied_at_submission)
@@ -100,7 +98,7 @@ TEST(the_timespec_is_copied_at_submission)
 
 	ring_init(&r, 4, 0);
 	timeout(&r, &ts, 0, 0, 1, 0);
-	submit(&r);
+	EXPECT_EQ(ring_submit(&r), 1);
 	ts = never;
 	wait_for(&r, 1);
 }
@@ -218,8 +216,7 @@ TEST(etime_is_a_failure)
 	ring_init(&r, 4, 0);
 	timeout(&r, &soon, 0, 0, 1, LINK);
 	nop(&r, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 }
 
 TEST(etime_as_success)
@@ -229,8 +226,7 @@ TEST(etime_as_success)
 	ring_init(&r, 4, 0);
 	timeout(&r, &soon, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, LINK);
 	nop(&r, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 }
 
 TEST(a_skipped_success)
@@ -240,7 +236,6 @@ TEST(a_skipped_success)
 	ring_init(&r, 4, 0);
 	timeout(&r, &now, 0, IORING_TIMEOUT_ETIME_SUCCESS, 1, SKIP);
 	timeout(&r, &soon, 0, 0, 2, SKIP);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	EXPECT_EQ(ring_ready(&r), 0);
 }

@@ -60,8 +60,7 @@ TEST(timeouts_that_run_out_do_not_count)
 	ring_init(&r, 8, 0);
 	timeout(&r, &never, 2, 0, 1, 0);
 	timeout(&r, &soon, 0, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	nop(&r, 3, 0);
 	submit(&r);
 	nop(&r, 4, 0);
@@ -78,7 +77,7 @@ TEST(ends_a_wait_for_more)
 	timeout(&r, &never, 1, 0, 2, 0);
 	nop(&r, 3, LINK);
 	timeout(&r, &never, 0, 0, 4, 0);
-	submit(&r);
+	submit_for(&r, 2);
 	EXPECT_EQ(enter(r.fd, 0, 8, GETEVENTS), 0);
 	note("%u", ring_ready(&r));
 	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT, 5, 0);
@@ -108,8 +107,7 @@ TEST(a_count_that_runs_out)
 	ring_init(&r, 8, 0);
 	timeout(&r, &soon, 2, 0, 1, 0);
 	nop(&r, 2, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 2);
 	nop(&r, 3, 0);
 	nop(&r, 4, 0);
 	submit(&r);
@@ -148,8 +146,7 @@ TEST(the_count_is_32_bits)
 	ring_init(&r, 8, 0);
 	timeout(&r, &soon, 0, 0, 1, 0)->off = 1ULL << 32;
 	nop(&r, 2, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 2);
 }
 
 TEST(multishot_of_three)
@@ -158,8 +155,7 @@ TEST(multishot_of_three)
 
 	ring_init(&r, 8, 0);
 	timeout(&r, &soon, 3, IORING_TIMEOUT_MULTISHOT, 1, 0);
-	submit(&r);
-	wait_for(&r, 3);
+	submit_for(&r, 3);
 	cancel(&r, 1, 0, 2);
 	submit(&r);
 }
@@ -170,8 +166,7 @@ TEST(multishot_until_cancelled)
 
 	ring_init(&r, 8, 0);
 	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT | IORING_TIMEOUT_ETIME_SUCCESS, 1, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 	timeout_remove(&r, 1, 0, NULL, 2);
 	EXPECT_EQ(ring_submit(&r), 1);
 	for (;;) { /* one more may have been quicker */
@@ -224,8 +219,7 @@ TEST(a_thousand_pending)
 	EXPECT_EQ(ring_submit(&r), n);
 	EXPECT_EQ(ring_ready(&r), 0);
 	timeout(&r, &soon, 0, 0, n, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	cancel(&r, 0, IORING_ASYNC_CANCEL_ANY, n + 1);
 	EXPECT_EQ(ring_submit(&r), 1);
 	wait_for(&r, 1);

@@ -95,8 +95,7 @@ TEST(update_makes_it_sooner)
 	timeout(&r, &never, 0, 0, 1, 0);
 	submit(&r);
 	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &soon, 2);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 2);
 }
 
 TEST(update_makes_it_later)
@@ -109,8 +108,7 @@ TEST(update_makes_it_later)
 	timeout_remove(&r, 1, IORING_TIMEOUT_UPDATE, &never, 2);
 	submit(&r);
 	timeout(&r, &a_while, 0, 0, 3, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	finish(&r, 1);
 }
 

@@ -166,8 +166,7 @@ TEST(with_a_link_timeout)
 	pid = child(0);
 	waitid_(&r, P_PID, pid, &info, WEXITED, 1, LINK);
 	link_timeout(&r, &soon, 0, 2, 0);
-	submit(&r);
-	wait_for(&r, 2);
+	submit_for(&r, 2);
 	waitid_(&r, P_PID, pid, &info, WEXITED, 3, LINK);
 	link_timeout(&r, &never, 0, 4, 0);
 	submit(&r);
