@@ -155,12 +155,12 @@ TEST(buffer_that_runs_into_a_hole)
 TEST(dev_zero_into_a_hole)
 {
 	int zero = (int)OK(open("/dev/zero", O_RDONLY));
-	char *hole = map_then_hole(2);
+	char *hole = map_then_hole(1); /* behind each page read_iter_zero() may stop */
 	struct ring r;
 
 	ring_init(&r, 4, 0);
-	EXPECT_EQ(run_read(&r, zero, hole, 3 * PAGE, 0), 2 * PAGE);
-	EXPECT_EQ(run_read(&r, zero, hole + 2 * PAGE, PAGE, 0), -EFAULT);
+	EXPECT_EQ(run_read(&r, zero, hole, 2 * PAGE, 0), PAGE);
+	EXPECT_EQ(run_read(&r, zero, hole + PAGE, PAGE, 0), -EFAULT);
 }
 
 /* What could not be delivered is not lost. */

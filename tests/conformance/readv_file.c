@@ -233,6 +233,21 @@ TEST(cold_file)
 	note("all of it");
 }
 
+/* read_iter_zero() may stop behind each page, if others want the CPU */
+static void read_zeros(struct ring *r, int zero, char *buf, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		struct iovec iov = {buf + done, size - done};
+		struct cqe cqe;
+
+		ring_readv(r, zero, &iov, 1, 0, 1);
+		EXPECT_EQ(ring_submit_wait(r, 1), 1);
+		cqe = ring_wait(r);
+		EXPECT_GE(cqe.res, PAGE);
+		done += (size_t)cqe.res;
+	}
+}
+
 TEST(dev_zero)
 {
 	int zero = (int)OK(open("/dev/zero", O_RDONLY));
@@ -241,7 +256,7 @@ TEST(dev_zero)
 
 	memset(buf, 'u', 16 * PAGE);
 	ring_init(&r, 4, 0);
-	EXPECT_EQ(run_read(&r, zero, buf, 16 * PAGE, 0), 16 * PAGE);
+	read_zeros(&r, zero, buf, 16 * PAGE);
 	for (size_t i = 0; i < 16 * PAGE; i++)
 		EXPECT_EQ(buf[i], 0);
 	EXPECT_EQ(run_read(&r, zero, buf, 100, 1ULL << 50), 100);
