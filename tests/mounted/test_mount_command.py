@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DEADLINE, ROOT, Mount, is_mounted, until
+from tests.support.mounting import AS_NOBODY, DEADLINE, ROOT, Mount, is_mounted, until
 from uringfs.cli.mount import Exit
 from uringfs.client import Ring, nop
 
@@ -85,9 +85,7 @@ def test_dev_fuse_not_permitted(directory: Path) -> None:
     """As an ordinary user, where /dev/fuse is root's alone."""
     by = (
         *shell("mount -t tmpfs none /dev; mknod -m 600 /dev/fuse c 10 229; mknod -m 666 /dev/null c 1 3"),
-        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-        # the checkout may lie in root's home
-        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+        *AS_NOBODY,
     )
     assert_refused(refused(str(directory), by=by), Exit.NO_PERMISSION, "/dev/fuse", "root")
 

@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DEADLINE, URINGFS, Mount, open_directory, until
+from tests.support.mounting import AS_NOBODY, DEADLINE, ROOT, URINGFS, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held, held_sockets
 from uringfs.cli.run import environment, library
 
@@ -316,6 +317,22 @@ def test_it_serves_a_program_that_becomes_another_user(probe: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
 
 
+def test_where_another_user_cannot_read_the_library(probe: Path, tmp_path: Path) -> None:
+    """Installed in root's home, say."""
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "uringfs", home / "uringfs", ignore=shutil.ignore_patterns("__pycache__"))
+    home.chmod(0o700)
+    code = f"import sys; sys.path.insert(0, {str(home)!r}); from uringfs.cli import main; sys.exit(main())"
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", *user, probe, "one_nop"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
+
+
 # -- clear errors
 
 
@@ -362,7 +379,7 @@ def test_a_setuid_program_of_another_user(probe: Path) -> None:
     setuid.write_bytes(probe.read_bytes())
     setuid.chmod(0o755 | stat.S_ISUID)
     done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", *COMMAND, setuid, "one_nop"], capture_output=True, text=True
+        [*AS_NOBODY, *COMMAND, setuid, "one_nop"], capture_output=True, text=True
     )
     assert done.returncode == 125
     assert "setuid" in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_run import COMMAND, refused, run
 
-from tests.support.mounting import DEADLINE, Mount, open_directory, until
+from tests.support.mounting import AS_NOBODY, DEADLINE, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held
 from uringfs.abi.seccomp import NR_IO_URING_REGISTER, NR_IO_URING_SETUP, NR_SECCOMP
 from uringfs.cli import notify
@@ -106,8 +106,7 @@ def test_a_private_instance_goes_with_it(static: Path, tmp_path: Path) -> None:
 
 
 def test_as_another_user(static: Path, mount: Mount) -> None:
-    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    command = [*user, *COMMAND, "--mount", mount.path, "--", static, "one_nop"]
+    command = [*AS_NOBODY, *COMMAND, "--mount", mount.path, "--", static, "one_nop"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
 

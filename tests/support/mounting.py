@@ -19,6 +19,10 @@ URINGFS = (  # the command, of this tree
     "-c",
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
 )
+AS_NOBODY = (  # runs a command; the checkout may lie in root's home
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
 DEADLINE = 30.0  # seconds for anything that ought to take moments
 MNT_DETACH = 2
 

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +55,17 @@ def start() -> str:
         lines = said.decode(errors="replace").strip() or "it ended without a word"
         raise RunError(FAILED, f"cannot mount a ring filesystem: {lines.removeprefix('uringfs: ')}")
     return str(directory / "mnt")
+
+
+def reachable(mount: str, library: str) -> str:
+    """A private instance's library where whoever the program becomes can read it, as it can the mount: itself,
+    or a copy that goes with the instance."""
+    path = Path(library)
+    if path.stat().st_mode & stat.S_IROTH and all(d.stat().st_mode & stat.S_IXOTH for d in path.parents):
+        return library
+    copy = shutil.copyfile(path, Path(mount).with_name(path.name))
+    copy.chmod(0o755)
+    return str(copy)
 
 
 def _detach_and(action: Callable[[], None]) -> NoReturn:

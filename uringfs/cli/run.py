@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
         path = program.find(command[0])
         if program.mode(path, args.mode) == "trap":
             preload = library()
-            env = environment(instance.mounted(args.mount), preload, trace=args.trace)
+            mount = instance.mounted(args.mount)
+            if args.mount is None:
+                preload = instance.reachable(mount, preload)
+            env = environment(mount, preload, trace=args.trace)
         else:
             notify.supervise(instance.mounted(args.mount), trace=args.trace)
             env = dict(_initial_environment())
