@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 BENCH, FLOOR = OUT / "bench", OUT / "floor"
 MOUNT = HERE.parent.parent / "mount.py"
-RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", "do"]
+RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups"]
 READ_FILE_SIZE = 1 << 20
 NR_ROWS = 28
 
@@ -115,7 +115,9 @@ def run_gvisor(plan: Plan, pin: str) -> list[Result]:
     if os.geteuid() != 0:
         raise Unavailable("runsc needs root")
     client_cpu, daemon_cpu = plan.pinnings[pin]
-    return plan.measure("gVisor", pin, [*RUNSC, *plan.command("gvisor")], daemon_cpu, client_cpu)
+    flags = subprocess.run(["runsc", "flags"], capture_output=True, text=True)
+    switch = ["--iouring"] if "-iouring" in flags.stdout + flags.stderr else []  # off by default since 2023
+    return plan.measure("gVisor", pin, [*RUNSC, *switch, "do", *plan.command("gvisor")], daemon_cpu, client_cpu)
 
 
 def run_floor(plan: Plan, pin: str) -> list[Result]:
