@@ -35,8 +35,7 @@ static void absolute(clockid_t clock, unsigned flags)
 	ts.tv_nsec = (long long)(when % 1000000000);
 	ring_init(&r, 4, 0);
 	timeout(&r, &ts, 0, IORING_TIMEOUT_ABS | flags, 1, 0);
-	submit(&r);
-	wait_for(&r, 1);
+	submit_for(&r, 1);
 	EXPECT_GE(clock_ns(clock), when);
 	ts.tv_sec -= 100;
 	timeout(&r, &ts, 0, IORING_TIMEOUT_ABS | flags, 2, 0);
