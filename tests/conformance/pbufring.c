@@ -275,6 +275,81 @@ TEST(asynchronous_takes_it_at_once)
 	EXPECT_EQ(head_of(&r, 3), 1);
 }
 
+/* io_wq_submit_work() leaves those to the poll: no buffer is taken before there is data. */
+static void multishot_in_a_worker(unsigned op, int from, int to, bool there)
+{
+	struct io_uring_sqe sqe = selecting(op, from, 0, 3);
+	struct ring r;
+	struct buf *br;
+
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	for (unsigned i = 0; i < 3; i++)
+		add(br, pool[i], 4 + i, 20 + i);
+	if (op == IORING_OP_RECV)
+		sqe.ioprio = 2; /* IORING_RECV_MULTISHOT */
+	sqe.flags |= IOSQE_ASYNC;
+	*ring_sqe(&r) = sqe;
+	if (there)
+		EXPECT_EQ(write(to, "abcd", 4), 4);
+	EXPECT_EQ(ring_submit(&r), 1);
+	if (!there) {
+		note("head %d", head_of(&r, 3));
+		EXPECT_EQ(write(to, "abcd", 4), 4);
+	}
+	for (unsigned i = 1; i <= 3; i++) {
+		note_cqe(&r);
+		note("head %d", head_of(&r, 3));
+		EXPECT_EQ(write(to, "efghi", i), i);
+	}
+	note_cqe(&r);
+	EXPECT_EQ(memcmp(pool[0], "abcd", 4), 0);
+	EXPECT_EQ(memcmp(pool[1], "e", 1), 0);
+	EXPECT_EQ(memcmp(pool[2], "ef", 2), 0);
+}
+
+TEST(multishot_reads_in_a_worker)
+{
+	int p[2];
+
+	for (int there = 0; there < 2; there++) {
+		OK(pipe(p));
+		multishot_in_a_worker(49, p[0], p[1], there);
+	}
+}
+
+TEST(multishot_receives_in_a_worker)
+{
+	int s[2];
+
+	for (int there = 0; there < 2; there++) {
+		OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+		multishot_in_a_worker(IORING_OP_RECV, s[0], s[1], there);
+	}
+}
+
+TEST(reads_and_receives_that_wait_in_a_worker)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	struct buf *br;
+	int s[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		sqe = selecting(i % 2 ? IORING_OP_RECV : IORING_OP_READ, s[0], i < 2 ? 0 : 3, 3);
+		sqe.flags |= IOSQE_ASYNC;
+		add(br, pool[i], 4, 20 + i);
+		*ring_sqe(&r) = sqe;
+		EXPECT_EQ(ring_submit(&r), 1);
+		EXPECT_EQ(write(s[1], "ab", 2), 2);
+		note_cqe(&r);
+		note("head %d", head_of(&r, 3));
+	}
+}
+
 TEST(status_that_is_refused)
 {
 	struct status status;

@@ -231,6 +231,7 @@ class Caller(Protocol):
     memory: Memory
     can: int
     """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS."""
+
     @property
     def uid(self) -> int: ...
 

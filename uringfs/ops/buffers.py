@@ -82,9 +82,11 @@ class Selection:
         return True
 
 
-def select(request: Request, length: int, pollable: bool, names: bool = True) -> Selection:
-    """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be
-    polled uses it up at once. ENOBUFS, also for one of PROVIDE_BUFFERS at NULL: it is
+def select(
+    request: Request, length: int, pollable: bool, names: bool = True, multishot: bool = False
+) -> Selection:
+    """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be polled
+    uses it up at once, and so does a worker, which leaves a multishot to the poll. ENOBUFS, also for one of PROVIDE_BUFFERS at NULL: it is
     gone and named in the CQE, or stays where it is."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
@@ -92,7 +94,7 @@ def select(request: Request, length: int, pollable: bool, names: bool = True) ->
         buffer = _first(group)
         clipped = buffer._replace(len=min(length, buffer.len) if length else buffer.len)
         selection = Selection(resources, bgid, [clipped], group)
-        if not pollable or request.flags & IOSQE_ASYNC:
+        if not pollable or (request.flags & IOSQE_ASYNC and not multishot):
             selection.commit()
         return selection
     if group is None or not group.buffers:

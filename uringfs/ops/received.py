@@ -146,9 +146,7 @@ def receive(
         raise
 
 
-def _store_out(
-    memory: Memory, out: list[Iovec], header: Msghdr, got: Received, name: bytes, namelen: int
-) -> None:
+def _store_out(memory: Memory, out: list[Iovec], header: Msghdr, got: Received, name: bytes, namelen: int) -> None:
     """struct io_uring_recvmsg_out, the address, control messages. Descriptors are not delivered by a
     multishot: MSG_CTRUNC says that they are gone."""
     for fd in got.passed:

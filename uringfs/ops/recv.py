@@ -261,7 +261,9 @@ class Receive:
                     length = min(length or self._left, self._left)
                 self._selection = select_bundle(self._request, self._bundled(length), names=False)
             else:
-                self._selection = usable(select(self._request, length, True, names=False))
+                self._selection = usable(
+                    select(self._request, length, True, names=False, multishot=self._message.multishot)
+                )
         except UringError:
             self._request.failed = True
             raise
@@ -276,4 +278,3 @@ class Receive:
     def _recycle(self) -> None:
         if self._selection is not None and self._selection.recycle():
             self._selection = None
-

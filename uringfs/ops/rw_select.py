@@ -25,7 +25,10 @@ class _Reader:
     def attempt(self) -> tuple[int | Pending, Selection]:
         """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
         request = self._request
-        selection = self._kept or usable(select(request, self._length, not self._file.regular))
+        kept, self._kept = self._kept, None
+        selection = kept or usable(
+            select(request, self._length, not self._file.regular, multishot=self._multishot)
+        )
         try:
             outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
         except UringError as error:

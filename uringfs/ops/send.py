@@ -212,9 +212,7 @@ class Send:
         if header is not None:
             self._control = copy_control(self._request.caller.memory, header)
         if domain not in INET:
-            self._control = outgoing(
-                self._request, self._control, domain == socket.AF_UNIX and not os.geteuid()
-            )
+            self._control = outgoing(self._request, self._control, domain == socket.AF_UNIX and not os.geteuid())
 
     def _blocked(self) -> Outcome:
         if self._message.msg_flags & MSG_DONTWAIT:

@@ -72,9 +72,7 @@ def _getsockopt(request: Request, file: File, option: Option) -> int:
     if option.level != SOL_SOCKET:
         raise UringError(errno.EOPNOTSUPP)
     room = bytes(max(0, min(option.length, MAX_OPTION)))
-    length, value = attempt(
-        native.sock_getsockopt, file.fileno(), option.level, option.name, room, option.length
-    )
+    length, value = attempt(native.sock_getsockopt, file.fileno(), option.level, option.name, room, option.length)
     if length > 0:
         request.caller.memory.write(option.value, value[:length])
     return length
@@ -87,9 +85,7 @@ def _setsockopt(request: Request, file: File, option: Option) -> Outcome:
     identity = Identity(request.caller)
 
     async def setsockopt() -> int:
-        await identity.call(
-            native.sock_setsockopt, file.fileno(), option.level, option.name, value, option.length
-        )
+        await identity.call(native.sock_setsockopt, file.fileno(), option.level, option.name, value, option.length)
         return 0
 
     return setsockopt
