@@ -86,8 +86,8 @@ def select(
     request: Request, length: int, pollable: bool, names: bool = True, multishot: bool = False
 ) -> Selection:
     """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be polled
-    uses it up at once, and so does a worker, which leaves a multishot to the poll. ENOBUFS, also for one of PROVIDE_BUFFERS at NULL: it is
-    gone and named in the CQE, or stays where it is."""
+    uses it up at once, and so does a worker, which leaves a multishot to the poll. ENOBUFS, also for one of
+    PROVIDE_BUFFERS at NULL: it is gone and named in the CQE, or stays where it is."""
     resources, bgid = request.context.resources, request.sqe.buf_index
     group = resources.buffer_groups.get(bgid)
     if isinstance(group, BufferRing):
