@@ -92,17 +92,18 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
-/* New descriptors, CLOSE and WAITID. Nobody but a process itself can put a descriptor into its table, close
- * one or reap a child: a request that needs that completes once the process has done it. `entries` is read
+/* New descriptors, CLOSE, WAITID and MADVISE. Nobody but a process itself can put a descriptor into its table,
+ * close one, reap a child or call madvise(2) for its memory: a request that needs that completes once the process has done it. `entries` is read
  * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
  * URINGFS_RESULT_FETCH if there are more. The descriptors that are NEW arrive in this order in one message
  * (SCM_RIGHTS) on `sock`, an end of a SOCK_SEQPACKET socketpair(2) of this process; -1: it has no room for
  * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	int32_t res;   /* CLOSE: the descriptor, WAIT: the id; then, what came of it: a number or -errno */
+	int32_t res;   /* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice; then, what came of it: a number or -errno */
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
-	/* WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
+	/* ADVISE: instead of these, uint64_t address, length, 0.
+	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
 	uint32_t which, options;   /* idtype, and options with WNOHANG */
 	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
 	uint32_t uid;
@@ -144,12 +145,14 @@ struct uringfs_agent {
 #define URINGFS_DESCRIPTOR_CLOSE 2u
 #define URINGFS_DESCRIPTOR_CLOEXEC 4u
 #define URINGFS_DESCRIPTOR_WAIT 8u
+#define URINGFS_DESCRIPTOR_ADVISE 16u
 
-/* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID. Without it such a
- * request gets -EOPNOTSUPP. */
+/* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE.
+ * Without it such a request gets -EOPNOTSUPP, MADVISE what the daemon can do. */
 #define URINGFS_ENTER_FETCHES 1u
 #define URINGFS_ENTER_WAITS 2u
-#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS)
+#define URINGFS_ENTER_ADVISES 16u
+#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -353,12 +356,22 @@ static inline void uringfs_waitid(struct uringfs_descriptor *e)
 	e->status = info.si_status;
 }
 
+static inline void uringfs_madvise(struct uringfs_descriptor *e)
+{
+	uint64_t range[2];
+
+	memcpy(range, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(range));
+	e->res = syscall(SYS_madvise, range[0], range[1], e->res) < 0 ? -errno : 0;
+}
+
 static inline void uringfs_perform(struct uringfs_descriptor *e)
 {
 	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
 		e->res = close(e->res) < 0 ? -errno : 0;
 	if (e->what & URINGFS_DESCRIPTOR_WAIT)
 		uringfs_waitid(e);
+	if (e->what & URINGFS_DESCRIPTOR_ADVISE)
+		uringfs_madvise(e);
 }
 
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)

@@ -74,6 +74,112 @@ TEST(madvise_dontneed_of_shared_memory)
 	EXPECT_EQ(at[5], 'x');
 }
 
+/* Private memory, private and shared of a file, shared and anonymous: the results of each advice that is not about
+ * bad memory or the size of pages. */
+TEST(madvise_each_advice_on_each_kind_of_memory)
+{
+	int file = make_file(2 * PAGE), rw = PROT_READ | PROT_WRITE;
+	char *kinds[] = {
+		mmap(NULL, 2 * PAGE, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+		mmap(NULL, 2 * PAGE, rw, MAP_PRIVATE, file, 0),
+		mmap(NULL, 2 * PAGE, rw, MAP_SHARED, file, 0),
+		mmap(NULL, 2 * PAGE, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+		mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		EXPECT(kinds[i] != MAP_FAILED);
+		for (uint32_t advice = 0; advice < 25; advice++) {
+			note("kind %zu advice %u", i, advice);
+			go(&r, IORING_OP_MADVISE, -1, 0, AT(kinds[i]), 2 * PAGE, advice);
+		}
+	}
+}
+
+TEST(madvise_dontneed_of_a_private_mapping_of_a_file)
+{
+	int file = make_file(2 * PAGE);
+	char *at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0), before = 0;
+	struct ring r;
+
+	EXPECT(at != MAP_FAILED);
+	before = at[5];
+	at[5] = (char)(before + 1);
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, MADV_DONTNEED), 0);
+	EXPECT_EQ(at[5], before);
+}
+
+TEST(madvise_remove)
+{
+	char *at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct ring r;
+
+	EXPECT(at != MAP_FAILED);
+	memset(at, 'x', 2 * PAGE);
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, MADV_REMOVE), 0);
+	EXPECT_EQ(at[5], 0);
+	EXPECT_EQ(at[PAGE], 'x');
+}
+
+TEST(madvise_populate)
+{
+	char *at = map_pages(4, PROT_READ | PROT_WRITE);
+	unsigned char in[4];
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at + PAGE), 2 * PAGE, 23), 0); /* MADV_POPULATE_WRITE */
+	OK(mincore(at, 4 * PAGE, in));
+	note("%d%d%d%d", in[0] & 1, in[1] & 1, in[2] & 1, in[3] & 1);
+}
+
+/* What a child finds: nothing, memory, zeros. */
+TEST(madvise_about_children)
+{
+	static const uint32_t advice[] = {MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK};
+	char *at = map_pages(1, PROT_READ | PROT_WRITE);
+	struct ring r;
+
+	at[5] = 'x';
+	ring_init(&r, 4, 0);
+	for (size_t i = 0; i < sizeof(advice) / sizeof(*advice); i++) {
+		pid_t pid;
+
+		EXPECT_EQ(go(&r, IORING_OP_MADVISE, -1, 0, AT(at), PAGE, advice[i]), 0);
+		pid = (pid_t)OK(fork());
+		if (pid == 0)
+			_exit(msync(at, PAGE, MS_ASYNC) < 0 ? 1 : at[5]);
+		note("%d", WEXITSTATUS(wait_child(pid)));
+	}
+}
+
+TEST(madvise_in_a_chain)
+{
+	char *at = map_pages(1, PROT_READ | PROT_WRITE);
+	struct ring r;
+
+	at[5] = 'x';
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct io_uring_sqe *sqe = ring_sqe(&r);
+
+		*sqe = sqe_of(IORING_OP_MADVISE, -1, 0, AT(at), PAGE, i == 1 ? 77 : MADV_DONTNEED);
+		sqe->flags = i < 2 ? IOSQE_IO_LINK : 0;
+		sqe->user_data = i;
+	}
+	EXPECT_EQ(ring_submit(&r), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		struct cqe cqe = ring_wait(&r);
+
+		note("%u: %d", (unsigned)cqe.user_data, cqe.res);
+	}
+	EXPECT_EQ(at[5], 0);
+}
+
 TEST(madvise_arguments)
 {
 	char *at = map_pages(4, PROT_READ | PROT_WRITE);

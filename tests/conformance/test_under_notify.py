@@ -13,6 +13,7 @@ from uringfs.cli import notify
 NUMBER = "no other process can free a descriptor's number: CLOSE leaves a blank file there"
 MASK = "no other process can change a thread's mask: the signal ends the wait, its handler does not run"
 MEMORY = "no other process can map a ring over a program's memory: EINVAL"
+ADVICE = "no other process can call madvise(2) for a program's memory: what process_madvise(2) and stores can do"
 CHILDREN = "no other process can reap a child: EOPNOTSUPP"
 ABSENT = {"nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
 """Families of which one behaviour is enough."""
@@ -27,6 +28,11 @@ DIFFERS = {
     ("region", "registered_signal_masks"): MASK,
     ("signals", "the_sigset_unblocks_during_the_wait"): MASK,
     ("signals", "a_pending_signal_that_the_sigset_admits_ends_it_at_once"): MASK,
+    ("advise", "madvise_each_advice_on_each_kind_of_memory"): ADVICE,
+    ("advise", "madvise_dontneed_of_a_private_mapping_of_a_file"): ADVICE,
+    ("advise", "madvise_remove"): ADVICE,
+    ("advise", "madvise_populate"): ADVICE,
+    ("advise", "madvise_about_children"): ADVICE,
     ("openat", "truncates_tmpfile_path"): "SECCOMP_IOCTL_NOTIF_ADDFD takes no O_PATH descriptor",
 }
 """docs/run.md, "Trap and notify"."""

@@ -230,7 +230,7 @@ class Caller(Protocol):
     tid: int
     memory: Memory
     can: int
-    """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS."""
+    """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, _WAITS, _ADVISES."""
 
     @property
     def uid(self) -> int: ...

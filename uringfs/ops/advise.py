@@ -2,8 +2,11 @@
 
 import errno
 
+from uringfs.abi.control import URINGFS_ENTER_ADVISES
 from uringfs.errors import UringError
+from uringfs.host.advise import REMOTE
 from uringfs.host.calls import Fadvise
+from uringfs.ops.delivery import Delivery
 from uringfs.ops.request import Pending, Request
 from uringfs.ops.sync import need_zero, signed
 
@@ -34,8 +37,17 @@ def prep_madvise(request: Request) -> None:
 
 
 def issue_madvise(request: Request) -> int | Pending:
-    """io_madvise(). A 64-bit length lies in off, a 32-bit one in len."""
+    """io_madvise(). A 64-bit length lies in off, a 32-bit one in len. Done by the client where madvise(2) is for
+    one's own memory, if it does its part, else as far as the host can."""
     sqe = request.sqe
     length, advice = sqe.off or sqe.len, signed(sqe.rw_flags, 32)
     request.lenient = True
-    return lambda: request.caller.madvise(sqe.addr, length, advice)
+    if advice in REMOTE or not request.caller.can & URINGFS_ENTER_ADVISES:
+        return lambda: request.caller.madvise(sqe.addr, length, advice)
+    delivery = request.context.deliveries.begin(request.caller, URINGFS_ENTER_ADVISES)
+    return lambda: _by_the_client(delivery, sqe.addr, length, advice)
+
+
+async def _by_the_client(delivery: Delivery, address: int, length: int, advice: int) -> int:
+    with delivery:
+        return await delivery.advise(address, length, advice)

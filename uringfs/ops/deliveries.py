@@ -1,4 +1,5 @@
-"""What only the caller's own process can do for a request: take a new descriptor, close one, reap a child.
+"""What only the caller's own process can do for a request: take a new descriptor, close one, reap a child, advise
+on its memory.
 
 An enter whose `can` says so lets requests begin that need it. The process fetches what there is to do, does
 it and reports what came of it (URINGFS_CMD_FETCH); the CQE comes then. docs/descriptors.md
@@ -15,6 +16,7 @@ import trio
 from uringfs.abi.control import (
     DESCRIPTOR,
     ENTRY,
+    URINGFS_DESCRIPTOR_ADVISE,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_WAIT,
     URINGFS_ENTER_FETCHES,
@@ -28,6 +30,7 @@ from uringfs.ops.delivery import Delivery, Report, Wanted
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
+WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE  # what takes whole entries
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 
@@ -233,7 +236,7 @@ class Deliveries:
             self.leave(delivery)
             if failed and delivery in new:
                 delivery.end(Report(-failed))
-            elif wanted.what & URINGFS_DESCRIPTOR_WAIT and not caller.can & URINGFS_ENTER_WAITS:
+            elif wanted.what & WHOLE and not caller.can & URINGFS_ENTER_WAITS:
                 delivery.end(Report(-errno.EOPNOTSUPP))
             else:
                 entries.append(delivery.entry(wanted)[: entry_size(caller)])

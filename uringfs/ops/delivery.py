@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from uringfs.abi.control import (
+    ADVICE,
     ENTRY,
+    URINGFS_DESCRIPTOR_ADVISE,
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
@@ -22,10 +24,13 @@ class Wanted(NamedTuple):
 
     what: int
     number: int
-    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2)."""
+    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice."""
     which: int = 0
     options: int = 0
     """WAIT: idtype and options of waitid(2)."""
+    address: int = 0
+    length: int = 0
+    """ADVISE: of the memory; bytes."""
 
 
 class Report(NamedTuple):
@@ -70,6 +75,10 @@ class Delivery:
         """Let the caller close its descriptor."""
         return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd))
 
+    async def advise(self, address: int, length: int, advice: int) -> int:
+        """Let the caller call madvise(2): 0 or -errno."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_ADVISE, advice, address=address, length=length))
+
     async def _ask(self, wanted: Wanted) -> int:
         done, results = trio.Event(), list[int]()
 
@@ -92,6 +101,8 @@ class Delivery:
 
     def entry(self, wanted: Wanted) -> bytes:
         """struct uringfs_descriptor"""
+        if wanted.what & URINGFS_DESCRIPTOR_ADVISE:
+            return ADVICE.pack(self.number, wanted.number, wanted.what, wanted.address, wanted.length, 0)
         number = -1 if wanted.what & URINGFS_DESCRIPTOR_NEW else wanted.number
         return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
 

@@ -63,6 +63,7 @@ SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"
 FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
 
 WAITS = "for clients that fetch (docs/descriptors.md)"
+ADVISES = f"{WAITS}, else see docs/differences.md"
 SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
 WOKEN = "threads in futex(2) itself only where the futex is in shared memory and not FUTEX2_PRIVATE"
 
@@ -93,7 +94,7 @@ TABLE = (
     Op(22, "READ", rw.prep, rw.issue_read, "full", ioprio=True, buffer_select=True),
     Op(23, "WRITE", rw.prep, rw.issue_write, "full", ioprio=True),
     Op(24, "FADVISE", advise.prep_fadvise, advise.issue_fadvise, "full"),
-    Op(25, "MADVISE", advise.prep_madvise, advise.issue_madvise, "partial", "see docs/differences.md"),
+    Op(25, "MADVISE", advise.prep_madvise, advise.issue_madvise, "full", ADVISES),
     Op(26, "SEND", send.prep_send, send.issue, "full", ioprio=True, buffer_select=True),
     Op(27, "RECV", recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True),
     Op(28, "OPENAT2", openclose.prep_openat2, openclose.issue_open, "full", FETCHES),

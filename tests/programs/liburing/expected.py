@@ -13,7 +13,6 @@ LEFT_OUT = {
 EXPECTED = {
     "defer-taskrun": "IORING_SQ_TASKRUN must show when write(2) of a polled eventfd returns: it is noticed later",
     "futex": "waits are to be woken by futex(2), in their order",
-    "madvise": "MADV_DONTNEED of a private mapping of a file",
     "poll": "two events of a multishot poll, before task work has run, are to be one CQE",
     "poll-mshot-overflow": "what it has written it reads back at once: the daemon finds nothing to be ready",
     "sigfd-deadlock": "a signalfd shows the signals of who polls it, which is the daemon",
