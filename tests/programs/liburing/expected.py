@@ -1,5 +1,7 @@
 """What is known of single programs. The lists may only shrink."""
 
+from collections.abc import Mapping
+
 LEFT_OUT = {
     "io_uring_register": "does not end on Linux 6.18",
     "multicqes_drain": "does not end on Linux 6.18",
@@ -11,10 +13,7 @@ LEFT_OUT = {
 """Not run. name -> why."""
 
 EXPECTED = {
-    "defer-taskrun": "IORING_SQ_TASKRUN must show when write(2) of a polled eventfd returns: it is noticed later",
     "futex": "waits are to be woken by futex(2), in their order",
-    "poll": "two events of a multishot poll, before task work has run, are to be one CQE",
-    "poll-mshot-overflow": "what it has written it reads back at once: the daemon finds nothing to be ready",
     "sigfd-deadlock": "a signalfd shows the signals of who polls it, which is the daemon",
 }
 """Passes on the kernel, not on uringfs. name -> why."""
@@ -23,17 +22,20 @@ SINCE = {"futex": (2, 6), "poll": (2, 9), "poll-mshot-overflow": (2, 9)}
 """The version of liburing from which on a program is to fail, if not all."""
 
 UNSTEADY = {
+    "defer-taskrun": "IORING_SQ_TASKRUN must show when write(2) of a polled eventfd returns: it is noticed later",
     "eploop": "counts the events of a loop of rings and epoll instances",
     "evloop": "counts the events of a loop of a ring and an eventfd",
+    "poll": "two events of a multishot poll, before task work has run, are to be one CQE",
+    "poll-mshot-overflow": "what it has written it reads back at once: the daemon may find nothing to be ready",
     "read-mshot": "writes to a pipe every millisecond: of two that the daemon finds there one is cut short",
     "sqpoll-sleep": "measures 100 ms by the clock: a busy machine takes longer",
     "timeout": "measures 200 ms by the clock: a busy machine takes longer",
     "recv-multishot": "looks for 8 completions 1 ms after it has sent the datagrams: they are posted later",
 }
-"""Passes when the daemon is quick enough, or at the second try. name -> why."""
+"""A race with the daemon: passes or not, perhaps at the second try. name -> why."""
 
 
-def expected(version: str) -> dict[str, str]:
-    """EXPECTED, of that version of liburing."""
+def of_version(names: Mapping[str, str], version: str) -> dict[str, str]:
+    """Those that hold of that version of liburing."""
     numbers = tuple(map(int, version.split(".")[:2]))
-    return {name: why for name, why in EXPECTED.items() if numbers >= SINCE.get(name, (0, 0))}
+    return {name: why for name, why in names.items() if numbers >= SINCE.get(name, (0, 0))}

@@ -5,7 +5,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from tests.programs.liburing import source
-from tests.programs.liburing.expected import LEFT_OUT, UNSTEADY, expected
+from tests.programs.liburing.expected import EXPECTED, LEFT_OUT, UNSTEADY, of_version
 from tests.programs.liburing.suite import TIMEOUT, Outcome, run, run_all
 from tests.programs.liburing.verdicts import Line, lines
 from tests.support.mounting import Mount
@@ -27,10 +27,10 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
     def serving(name: str) -> None:
         assert mount.process.poll() is None, f"the daemon ended while {name} ran: {mount.log()}"
 
-    fails = expected(source.version())
+    fails, races = (of_version(names, source.version()) for names in (EXPECTED, UNSTEADY))
 
     def timeout(name: str) -> float:
-        return SOON + 2 * kernel[name].seconds if name in fails or name in UNSTEADY else TIMEOUT
+        return SOON + 2 * kernel[name].seconds if name in fails or name in races else TIMEOUT
 
     env = dict(os.environb)
     refused = run_all(some, env, "--refuse")
@@ -38,7 +38,7 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
     env = environment(str(mount.path), library(), trace=trace)
     ours = run_all(some, env, timeout=timeout, after=serving)
     for program in some:
-        if program.stem in UNSTEADY and ours[program.stem].outcome is not Outcome.PASS:
+        if program.stem in races and ours[program.stem].outcome is not Outcome.PASS:
             ours[program.stem] = run(program, env, timeout=timeout(program.stem))
             serving(program.stem)
     return lines(refused, kernel, ours)
