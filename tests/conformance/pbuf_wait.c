@@ -2,6 +2,9 @@
 /* Reads that wait for data with a provided buffer; in chains; multishot. */
 #include "pbuf.h"
 
+#include <linux/time_types.h>
+#include <sys/eventfd.h>
+
 TEST(a_pipe_with_data)
 {
 	struct ring r;
@@ -153,6 +156,78 @@ TEST(multishot_until_the_end)
 	OK(close(p[1]));
 	note_cqe(&r);
 	EXPECT_EQ(remove_buffers(&r, 8, 3), 5);
+}
+
+/* What a read that waits has taken, its CQE names, by whatever it is cancelled. */
+TEST(cancelled_reads_of_each_kind)
+{
+	struct __kernel_timespec soon = {0, 20000000};
+	struct io_uring_sqe sqe;
+	uint64_t number = 1;
+	struct ring r;
+	int fds[4], p[2];
+
+	OK(pipe(p));
+	fds[0] = p[0];
+	fds[1] = (int)OK(eventfd(0, 0));
+	fds[2] = (int)OK(eventfd(0, EFD_SEMAPHORE));
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, p));
+	fds[3] = p[0];
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_FILES, &fds[1], 1), 0);
+	memset(&sqe, 0, sizeof(sqe)); /* of an eventfd writes know no RWF_NOWAIT, reads do */
+	sqe.opcode = IORING_OP_WRITE;
+	sqe.flags = IOSQE_FIXED_FILE;
+	sqe.addr = (uint64_t)(uintptr_t)&number;
+	sqe.len = 8;
+	run_sqe(&r, &sqe);
+	EXPECT_EQ(read(fds[1], &number, 8), 8);
+	for (int by_timeout = 0; by_timeout < 2; by_timeout++)
+		for (int i = 0; i < 5; i++) {
+			EXPECT_EQ(provide(&r, 1, 3, 20), 0);
+			sqe = selecting(IORING_OP_READ, i < 4 ? fds[i] : 0, 52, 3);
+			sqe.flags |= i < 4 ? 0 : IOSQE_FIXED_FILE;
+			sqe.user_data = 1;
+			sqe.flags |= by_timeout ? IOSQE_IO_LINK : 0;
+			*ring_sqe(&r) = sqe;
+			memset(&sqe, 0, sizeof(sqe));
+			sqe.opcode = by_timeout ? IORING_OP_LINK_TIMEOUT : IORING_OP_ASYNC_CANCEL;
+			sqe.addr = by_timeout ? (uint64_t)(uintptr_t)&soon : 1;
+			sqe.len = (uint32_t)by_timeout;
+			sqe.user_data = 2;
+			*ring_sqe(&r) = sqe;
+			EXPECT_EQ(ring_submit(&r), 2);
+			for (int n = 0; n < 2; n++) {
+				struct cqe cqe = ring_wait(&r);
+
+				if (cqe.user_data == 1)
+					note("%d: %d 0x%x", i, cqe.res, cqe.flags);
+			}
+			remove_buffers(&r, 8, 3);
+		}
+}
+
+TEST(multishot_cancelled_behind_data)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int p[2];
+
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 3, 3, 20), 0);
+	*ring_sqe(&r) = multishot(p[0], 3);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(p[1], "abcd", 4), 4);
+	note_cqe(&r);
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_ASYNC_CANCEL;
+	sqe.cancel_flags = IORING_ASYNC_CANCEL_ANY;
+	sqe.user_data = 9;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	note_cqe(&r);
+	note_cqe(&r);
 }
 
 TEST(multishot_until_no_buffer_is_left)

@@ -261,6 +261,38 @@ TEST(multishot_incremental)
 	note("head %d", head_of(&r, 3));
 }
 
+/* What is asked for ends within a buffer: only where that is used up thereby the rest has to wait. */
+static void bundle_within_a_buffer(unsigned flags)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	struct buf *br;
+	int s[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, flags);
+	for (unsigned i = 0; i < 3; i++)
+		add(br, pool[i], 10, 20 + i);
+	for (unsigned i = 0; i < 2; i++) {
+		EXPECT_EQ(write(s[1], "abcdefghijklmnopqrst", 20), 20);
+		sqe = selecting(IORING_OP_RECV, s[0], i ? 4 : 14, 3);
+		sqe.ioprio = 1 << 4; /* IORING_RECVSEND_BUNDLE */
+		run_sqe(&r, &sqe);
+		note("head %d: %.30s", head_of(&r, 3), pool[i]);
+	}
+}
+
+TEST(a_bundle_that_ends_within_a_buffer)
+{
+	bundle_within_a_buffer(0);
+}
+
+TEST(a_bundle_that_ends_within_an_incremental_buffer)
+{
+	bundle_within_a_buffer(INC);
+}
+
 TEST(asynchronous_takes_it_at_once)
 {
 	struct io_uring_sqe sqe = selecting(IORING_OP_READ, make_file(30), 64, 3);

@@ -22,7 +22,7 @@
  *  - What ends a held request stands alone and is well-formed. Cancellations of all, or by opcode, and timeouts
  *    that count completions run while nothing else does.
  *  - A stream is read once in a chain, and only if there was something in it. Pipes are never filled up.
- *  - A multishot poll is triggered by one write, alone in its step: two might be one event, and a full CQ ends it.
+ *  - A multishot is triggered by one write, alone in its step: two might be one event, and a full CQ ends it.
  *  - A drain waits for all: no held request while there are drains.
  *  - CQE_SKIP_SUCCESS: in chains of well-formed requests whose last is not silent, or a NOP alone. Else nobody
  *    could know when they are complete.
@@ -30,7 +30,7 @@
  *  - Hostile values never make a stream's request longer than what is there, a read longer than the memory that
  *    is its own, nor name another's descriptor, slot or group of buffers. A request of nothing but random fields
  *    is of no file and of memory that faults.
- *  - Left out for what docs/differences.md says: zcrx, NAPI, MADVISE, SQPOLL, IOPOLL, descriptors put into the
+ *  - Left out for what docs/differences.md says: zcrx, NAPI, SQPOLL, IOPOLL, descriptors put into the
  *    client's table. Opcodes that newer kernels than the oracle may have are not random either.
  */
 #include "fuzz.h"
@@ -80,6 +80,7 @@ static void program(uint64_t seed)
 	run_step(STEPS + 1);
 	steps_end();
 	run_trace();
+	world_trace_rings(&r);
 	world_trace();
 	world_remove();
 }

@@ -8,14 +8,15 @@
 
 /* ---- objects: what a request may touch. One chain of a batch has one for itself. ---- */
 
-enum { FILES = 4, PIPES = 3, SOCKS = 2, EVENTS = 2, GROUPS = 2 };
+enum { FILES = 4, PIPES = 3, SOCKS = 2, EVENTS = 2, GROUPS = 4 };
 enum {
 	OBJ_FILE = 0,
 	OBJ_APPENDS = OBJ_FILE + FILES - 1, /* with O_APPEND */
 	OBJ_PIPE = OBJ_FILE + FILES,
 	OBJ_SOCK = OBJ_PIPE + PIPES,
 	OBJ_EVENT = OBJ_SOCK + SOCKS,
-	OBJ_GROUP = OBJ_EVENT + EVENTS,
+	OBJ_GROUP = OBJ_EVENT + EVENTS, /* of provided buffers */
+	OBJ_BUF_RING = OBJ_GROUP + 2,	/* the groups from here on are buffer rings, the last one incremental */
 	OBJ_DIR = OBJ_GROUP + GROUPS,
 	OBJ_SLOTS, /* of the file table, behind the objects' own */
 	OBJ_EPOLL,
@@ -37,11 +38,13 @@ extern char *hole;	/* faults; before it a page that can only be read */
 #define SOURCE (16 * PAGE)
 #define ARENA (64 * PAGE)
 #define ARENA_REGIONS 48U /* pages for requests, one each; behind them the provided buffers */
+#define GROUP_PAGES (ARENA / PAGE - ARENA_REGIONS) / GROUPS
 #define FIXED (16 * PAGE) /* registered buffer 0: source; 1: the start of arena */
 
 void world_make(uint64_t seed, struct ring *r);
 bool world_ready(int obj); /* something to read; only while nothing runs on it */
 void world_trace(void);
+void world_trace_rings(struct ring *r);
 void world_remove(void);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -76,8 +79,14 @@ struct making {
 
 /* One request that ends by itself, well-formed or not. */
 void sqe_random(struct io_uring_sqe *s, struct making *m);
-/* One that pends until something happens to the object it returns, OBJ_NONE: time; -1: none is free. */
+/* One that pends until something happens to the object it returns, OBJ_NONE: time; -1: none is free. Its group of
+ * buffers is its own meanwhile, too. */
 int sqe_held(struct io_uring_sqe *s, uint64_t taken);
+bool sqe_multishot(const struct io_uring_sqe *s);
+static inline uint64_t sqe_group(const struct io_uring_sqe *s)
+{
+	return s->flags & IOSQE_BUFFER_SELECT ? 1ULL << (OBJ_GROUP + s->buf_group) : 0;
+}
 #define REGISTER_CODES 36
 uint64_t bad_address(void);
 uint64_t any(void); /* with a taste for bounds */

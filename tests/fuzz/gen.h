@@ -10,6 +10,9 @@
 #endif
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define NO_GROUP 77
+#define OP_READ_MULTISHOT 49
+#define RECV_MULTISHOT (1U << 1)
+#define BUNDLE (1U << 4)
 #define OPCODES 63 /* of the oracle, but for those of 128 bytes */
 
 /* Headers and vectors that a request points to must stay; a program makes few. */

@@ -67,8 +67,11 @@ bool gen_stream_read(struct io_uring_sqe *s, struct making *m)
 		s->len = 1;
 	} else if (s->opcode == IORING_OP_READ_FIXED)
 		s->buf_index = 1;
-	else if (ONE_IN(3))
+	else if (ONE_IN(2)) {
 		select_buffer(s, m);
+		if (s->opcode == IORING_OP_RECV && ONE_IN(3))
+			s->ioprio = BUNDLE;
+	}
 	if (s->opcode == IORING_OP_RECV || s->opcode == IORING_OP_RECVMSG)
 		s->msg_flags = (uint32_t)PICK(0, 0, MSG_PEEK, MSG_DONTWAIT, MSG_TRUNC);
 	return true;
@@ -126,7 +129,7 @@ bool gen_buffers(struct io_uring_sqe *s, struct making *m)
 		return true;
 	s->opcode = IORING_OP_PROVIDE_BUFFERS;
 	s->fd = 1 + (int)rnd(3);
-	s->addr = address(arena + ARENA_REGIONS * PAGE + ((unsigned)s->buf_group * 4 + rnd(3)) * PAGE);
+	s->addr = address(arena + (ARENA_REGIONS + (unsigned)s->buf_group * GROUP_PAGES + rnd(3)) * PAGE);
 	s->len = PAGE / 4;
 	s->off = PICK(0, 1, 100, 65533, 65535);
 	return true;

@@ -25,12 +25,12 @@ static bool of_group(const struct io_uring_sqe *s)
 	       s->opcode == IORING_OP_REMOVE_BUFFERS;
 }
 
-static bool nothing_to_write(const struct io_uring_sqe *s)
+static bool nothing_to_write(const struct io_uring_sqe *s, const struct making *m)
 {
 	const struct iovec *iov = (const void *)(uintptr_t)s->addr;
 	size_t sum = 0;
 
-	if (s->opcode != IORING_OP_WRITEV)
+	if (s->opcode != IORING_OP_WRITEV || m->last < 0) /* noise has no vector there */
 		return s->len == 0;
 	for (unsigned i = 0; i < s->len; i++)
 		sum += iov[i].iov_len;
@@ -54,7 +54,7 @@ static void spoil_flags(struct io_uring_sqe *s)
 static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 {
 	s->rw_flags = (int)PICK(0x200, 0x80000000, RWF_NOWAIT, 0x40);
-	if (s->rw_flags == RWF_NOWAIT && (m->worker || nothing_to_write(s) || (s->off > 1 << 20 && ~s->off)))
+	if (s->rw_flags == RWF_NOWAIT && (m->worker || s->opcode == IORING_OP_MADVISE /* MADV_FREE */ || nothing_to_write(s, m) || (s->off > 1 << 20 && ~s->off)))
 		s->rw_flags = 0x40;
 }
 
@@ -80,7 +80,8 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 			s->buf_index = (uint16_t)PICK(1, 2, 0xffff);
 		break;
 	case 6:
-		if (s->opcode != IORING_OP_READ) /* it would read into another's memory */
+		/* it would read into another's memory, or advise on it */
+		if (s->opcode != IORING_OP_READ && s->opcode != IORING_OP_MADVISE)
 			s->len = (uint32_t)PICK(0, 1, 1025, INT32_MAX, UINT32_MAX);
 		break;
 	case 7: spoil_rw_flags(s, m); break;

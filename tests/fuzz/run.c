@@ -137,7 +137,7 @@ static unsigned missing(const struct chain *c)
 	for (unsigned i = c->first; i < c->first + c->n; i++) {
 		const struct request *q = &requests[i];
 
-		n += q->held ? q->more < q->more_due : !q->posted;
+		n += !q->posted && (!q->held || q->more < q->more_due); /* a multishot ends where no buffer is left */
 	}
 	return n;
 }

@@ -123,6 +123,23 @@ static bool gen_waitid(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* Of the request's own memory. The start of the arena is registered: there the kernel has pinned other pages then. */
+static bool gen_madvise(struct io_uring_sqe *s, struct making *m)
+{
+	if (m->region < arena + FIXED)
+		return false;
+	s->opcode = IORING_OP_MADVISE;
+	s->fd = -1;
+	s->addr = address(m->region) + ONE_IN(8);
+	s->len = (uint32_t)PICK(PAGE, PAGE, 1, 0);
+	if (ONE_IN(4))
+		s->off = PAGE;
+	s->fadvise_advice = (uint32_t)PICK(MADV_NORMAL, MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_REMOVE,
+					   MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE, MADV_DONTDUMP, MADV_WIPEONFORK,
+					   MADV_COLD, 22 /* POPULATE_READ */, 23 /* POPULATE_WRITE */, 99, UINT32_MAX);
+	return true;
+}
+
 static bool gen_nop(struct io_uring_sqe *s, struct making *m)
 {
 	(void)m;
@@ -154,7 +171,7 @@ static generator *const generators[] = {
 	gen_nop,   gen_file_rw, gen_file_rw, gen_file_rw, gen_file_misc, gen_stream_write, gen_stream_write,
 	gen_event, gen_stream_read, gen_stream_read, gen_poll, gen_buffers, gen_path, gen_path,
 	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_xattr, gen_socket, gen_slot_socket,
-	gen_futex, gen_waitid, gen_noise, gen_noise,
+	gen_futex, gen_waitid, gen_madvise, gen_noise, gen_noise,
 };
 
 void sqe_random(struct io_uring_sqe *s, struct making *m)
@@ -173,6 +190,25 @@ void sqe_random(struct io_uring_sqe *s, struct making *m)
 }
 
 /* ---- requests that pend ---- */
+
+/* Into provided buffers, each time there is something or once. */
+static void select_held(struct io_uring_sqe *s, struct making *m)
+{
+	int group = take(m, OBJ_GROUP, GROUPS);
+
+	if (group < 0)
+		return;
+	s->flags |= IOSQE_BUFFER_SELECT;
+	s->buf_group = (uint16_t)(group - OBJ_GROUP);
+	s->addr = 0;
+	if (ONE_IN(2))
+		return;
+	s->len = 0;
+	if (s->opcode == IORING_OP_RECV)
+		s->ioprio = RECV_MULTISHOT;
+	else
+		s->opcode = OP_READ_MULTISHOT;
+}
 
 int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 {
@@ -201,7 +237,15 @@ int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 								   IORING_OP_READ);
 	s->addr = address(to);
 	s->len = 8 + rnd(50);
+	if (ONE_IN(2))
+		select_held(s, &m);
 	return obj;
+}
+
+bool sqe_multishot(const struct io_uring_sqe *s)
+{
+	return (s->opcode == IORING_OP_POLL_ADD && s->len) || s->opcode == OP_READ_MULTISHOT ||
+	       (s->opcode == IORING_OP_RECV && s->ioprio & RECV_MULTISHOT);
 }
 
 void sqe_link_timeout(struct io_uring_sqe *s, bool soon)

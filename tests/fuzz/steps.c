@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The steps of a program. Between two of them nothing runs but what is held. */
-#include "fuzz.h"
+#include "gen.h"
 
 #define CANCEL_OP (1U << 5) /* IORING_ASYNC_CANCEL_OP */
 
@@ -31,7 +31,7 @@ static void take_held(void)
 	taken = 0;
 	for (unsigned i = 0; i < nr_requests; i++)
 		if (requests[i].held && requests[i].obj != OBJ_NONE)
-			taken |= 1ULL << requests[i].obj;
+			taken |= 1ULL << requests[i].obj | sqe_group(&requests[i].sqe);
 }
 
 /* ---- chains of a batch ---- */
@@ -79,7 +79,7 @@ static void add_held(void)
 	if (obj < 0)
 		return;
 	if (obj != OBJ_NONE)
-		taken |= 1ULL << obj;
+		taken |= 1ULL << obj | sqe_group(&s[0]);
 	if (ONE_IN(4) && s[0].opcode != IORING_OP_TIMEOUT) {
 		s[0].flags |= IOSQE_IO_LINK;
 		sqe_link_timeout(&s[1], true); /* which ends it */
@@ -142,8 +142,8 @@ static void fill_sqe(struct io_uring_sqe *s, struct request *h)
 	s->len = 8;
 }
 
-/* One request which ends a held one; it stands alone, so that nothing but it decides. A multishot poll goes on,
- * and ends when the CQ is full: it is triggered where nothing else completes. */
+/* One request which ends a held one; it stands alone, so that nothing but it decides. A multishot goes on, and
+ * ends when the CQ is full: it is triggered where nothing else completes. */
 static void end_by_request(bool alone)
 {
 	struct request *h = some_held();
@@ -152,7 +152,7 @@ static void end_by_request(bool alone)
 
 	if (!h)
 		return;
-	multishot = h->sqe.opcode == IORING_OP_POLL_ADD && h->sqe.len;
+	multishot = sqe_multishot(&h->sqe);
 	memset(&s, 0, sizeof(s));
 	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot)) {
 		objects[h->obj].writes++;
@@ -176,7 +176,7 @@ static void fill_from_outside(void)
 	if (!h || h->obj == OBJ_NONE || objects[h->obj].writes >= 12)
 		return;
 	objects[h->obj].writes++;
-	if (h->sqe.opcode == IORING_OP_POLL_ADD && h->sqe.len)
+	if (sqe_multishot(&h->sqe))
 		h->more_due++;
 	else
 		run_released(h);
@@ -200,7 +200,8 @@ static void cancel_many(void)
 	s.cancel_flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY;
 	if (ONE_IN(2)) {
 		s.cancel_flags = IORING_ASYNC_CANCEL_ALL | CANCEL_OP;
-		s.len = (uint32_t)PICK(IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_TIMEOUT);
+		s.len = (uint32_t)PICK(IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_TIMEOUT, IORING_OP_RECV,
+				       OP_READ_MULTISHOT);
 	}
 	run_add(&s, 1, true);
 	release_all(s.cancel_flags & CANCEL_OP ? (int)s.len : -1);

@@ -98,6 +98,70 @@ static void register_all(struct ring *r)
 	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_BUFFERS, bufs, 2), 0);
 }
 
+/* ---- provided buffers ---- */
+
+struct buf { /* struct io_uring_buf; the tail of a ring lies in its first one */
+	uint64_t addr;
+	uint32_t len;
+	uint16_t bid, tail;
+};
+
+enum { BUFS = 8, INC = 2 /* IOU_PBUF_RING_INC */ };
+
+static char *of_group(unsigned group, unsigned page)
+{
+	return arena + (ARENA_REGIONS + group * GROUP_PAGES + page) * PAGE;
+}
+
+static void provide(struct ring *r, unsigned group)
+{
+	struct io_uring_sqe sqe;
+
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_PROVIDE_BUFFERS;
+	sqe.fd = 3;
+	sqe.addr = (uint64_t)(uintptr_t)of_group(group, 0);
+	sqe.len = PAGE / 2;
+	sqe.off = 1000;
+	sqe.buf_group = (uint16_t)group;
+	EXPECT_EQ(run_sqe(r, &sqe), 0);
+}
+
+static void provide_ring(struct ring *r, unsigned group)
+{
+	struct buf *br = (void *)map_pages(1, PROT_READ | PROT_WRITE);
+	struct {
+		uint64_t addr;
+		uint32_t entries;
+		uint16_t bgid, flags;
+		uint64_t resv[3];
+	} reg = {(uint64_t)(uintptr_t)br, BUFS, (uint16_t)group, group == GROUPS - 1 ? INC : 0, {0}};
+
+	for (unsigned i = 0; i < BUFS; i++) {
+		br[i].addr = (uint64_t)(uintptr_t)of_group(group, 0) + i * PAGE / 2;
+		br[i].len = i % 3 ? PAGE / 2 : 100;
+		br[i].bid = (uint16_t)(2000 + i);
+	}
+	br[0].tail = BUFS;
+	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_PBUF_RING, &reg, 1), 0);
+}
+
+static void provide_all(struct ring *r)
+{
+	for (unsigned i = 0; i < GROUPS; i++)
+		i + OBJ_GROUP < OBJ_BUF_RING ? provide(r, i) : provide_ring(r, i);
+}
+
+void world_trace_rings(struct ring *r)
+{
+	for (unsigned i = OBJ_BUF_RING - OBJ_GROUP; i < GROUPS; i++) {
+		uint32_t status[10] = {i};
+
+		EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_PBUF_STATUS, status, 1), 0);
+		say("buffer ring %u: head %u", i, status[1]);
+	}
+}
+
 void world_make(uint64_t seed, struct ring *r)
 {
 	int dir;
@@ -118,6 +182,7 @@ void world_make(uint64_t seed, struct ring *r)
 	make_streams();
 	objects[OBJ_EPOLL].rfd = objects[OBJ_EPOLL].wfd = (int)OK(epoll_create1(0));
 	register_all(r);
+	provide_all(r);
 }
 
 bool world_ready(int obj)

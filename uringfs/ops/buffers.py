@@ -28,7 +28,7 @@ class Selection:
         self._ring = ring
         self._committed = False
         self.partial = False
-        """The last was, or would have been, used in part (buf_sel_arg.partial_map)."""
+        """The last was, or would have been, used up in part (buf_sel_arg.partial_map)."""
         self._more = False  # committed, and the last is not used up
         self.bid = buffers[0].bid
         self.iovecs: list[Iovec] = [(buffer.addr, buffer.len) for buffer in buffers]
@@ -137,11 +137,12 @@ def select_bundle(request: Request, max_len: int, names: bool = True) -> Selecti
     for ahead in range(most):
         buffer = group.at(ahead)
         if buffer.len > left:
-            partial = True
-            if found and not group.incremental:
-                break  # a part of a buffer would use it up: it is only ever the first
+            if not group.incremental:
+                partial = True
+                if found:
+                    break  # a part of a buffer would use it up: it is only ever the first
+                group.shorten(ahead, left)
             buffer = buffer._replace(len=left)
-            group.shorten(ahead, left)
         found.append(buffer)
         left -= buffer.len
         if not left:

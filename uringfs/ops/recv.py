@@ -4,7 +4,7 @@ import errno
 
 import trio
 
-from uringfs.abi.constants import IORING_CQE_F_SOCK_NONEMPTY, IOSQE_BUFFER_SELECT
+from uringfs.abi.constants import IORING_CQE_F_BUF_MORE, IORING_CQE_F_SOCK_NONEMPTY, IOSQE_BUFFER_SELECT
 from uringfs.abi.events import EPOLLIN, EPOLLPRI, EPOLLRDHUP
 from uringfs.abi.net import (
     IORING_RECV_MULTISHOT,
@@ -32,7 +32,7 @@ from uringfs.ops.request import Outcome, Request
 RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
 MULTISHOT_MAX_RETRY = 32
 INT_MAX = 0x7FFFFFFF
-CQE_F_MASK = IORING_CQE_F_SOCK_NONEMPTY
+CQE_F_MASK = IORING_CQE_F_SOCK_NONEMPTY | IORING_CQE_F_BUF_MORE
 
 
 class Message:
@@ -257,8 +257,6 @@ class Receive:
             if self._bundle:
                 if self._request.sqe.buf_index not in self._request.context.resources.buffer_groups:
                     raise UringError(errno.ENOENT)
-                if self._left:
-                    length = min(length or self._left, self._left)
                 self._selection = select_bundle(self._request, self._bundled(length), names=False)
             else:
                 self._selection = usable(
@@ -272,8 +270,10 @@ class Receive:
             self._iovecs = truncated(self._iovecs, length)
 
     def _bundled(self, length: int) -> int:
-        """min_not_zero() of what is asked for and what is there"""
-        return min(length, self._more) if length and self._more else length or self._more
+        """io_recv_buf_select(): min_not_zero() of what is asked for, what is there, and what a multishot may still
+        receive. What goes on with a bundle asks for all that is there (io_recv_finish())."""
+        asked = 0 if self._retry_flags is not None else length
+        return min((limit for limit in (asked, self._more, self._left) if limit), default=0)
 
     def _recycle(self) -> None:
         if self._selection is not None and self._selection.recycle():

@@ -50,6 +50,8 @@ class _Reader:
             self._request.cqe_flags = selection.put(-errno.ECANCELED)
 
     async def finish(self, rest: Pending, selection: Selection) -> int:
+        if selection.provided:  # it stays the request's, also if that is cancelled
+            self._request.cqe_flags = selection.put(-errno.ECANCELED)
         try:
             done = await rest()
         except UringError as error:
@@ -98,7 +100,6 @@ def issue_multishot(request: Request) -> int | Pending:
 def _shots(request: Request, file: File, reader: _Reader) -> int | None:
     """Read while there is data: the result that ends it, or None to wait."""
     while True:
-        request.cqe_flags = 0  # of the CQE before
         outcome, selection = reader.attempt()
         if not isinstance(outcome, int):
             reader.give_back(selection)
@@ -107,8 +108,9 @@ def _shots(request: Request, file: File, reader: _Reader) -> int | None:
             selection.recycle()
             return 0
         request.failed = False
-        request.cqe_flags = selection.put(outcome)
-        if not request.post_more(outcome, request.cqe_flags):
+        flags = selection.put(outcome)
+        if not request.post_more(outcome, flags):
+            request.cqe_flags = flags
             return outcome
         if not file.ready():  # io_poll_multishot_retry(): no buffer is asked for without data
             return None
