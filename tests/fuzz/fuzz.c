@@ -80,7 +80,7 @@ static void program(uint64_t seed)
 	run_step(STEPS + 1);
 	steps_end();
 	run_trace();
-	world_trace_rings(&r);
+	world_trace_rings();
 	world_trace();
 	world_remove();
 }

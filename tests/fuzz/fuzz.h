@@ -44,7 +44,8 @@ extern char *hole;	/* faults; before it a page that can only be read */
 void world_make(uint64_t seed, struct ring *r);
 bool world_ready(int obj); /* something to read; only while nothing runs on it */
 void world_trace(void);
-void world_trace_rings(struct ring *r);
+void world_trace_rings(void);
+int world_buffers(unsigned group); /* left in a ring; 0 of those of PROVIDE_BUFFERS */
 void world_remove(void);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -83,6 +84,9 @@ void sqe_random(struct io_uring_sqe *s, struct making *m);
  * buffers is its own meanwhile, too. */
 int sqe_held(struct io_uring_sqe *s, uint64_t taken);
 bool sqe_multishot(const struct io_uring_sqe *s);
+/* Times it is triggered at most, for its buffers must not run out: a second wake-up for one write, which comes or
+ * does not, would end it. */
+#define MULTISHOTS 2
 static inline uint64_t sqe_group(const struct io_uring_sqe *s)
 {
 	return s->flags & IOSQE_BUFFER_SELECT ? 1ULL << (OBJ_GROUP + s->buf_group) : 0;

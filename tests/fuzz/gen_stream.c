@@ -38,7 +38,8 @@ bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 /* Provided buffers are a group's: one chain's. */
 static void select_buffer(struct io_uring_sqe *s, struct making *m)
 {
-	int group = take(m, OBJ_GROUP, GROUPS);
+	/* io-wq uses a ring's buffer up at once, and goes on with links */
+	int group = take(m, OBJ_GROUP, m->worker ? OBJ_BUF_RING - OBJ_GROUP : GROUPS);
 
 	if (group < 0)
 		return;

@@ -201,7 +201,7 @@ static void select_held(struct io_uring_sqe *s, struct making *m)
 	s->flags |= IOSQE_BUFFER_SELECT;
 	s->buf_group = (uint16_t)(group - OBJ_GROUP);
 	s->addr = 0;
-	if (ONE_IN(2))
+	if (ONE_IN(2) || world_buffers((unsigned)(group - OBJ_GROUP)) < 2 + MULTISHOTS)
 		return;
 	s->len = 0;
 	if (s->opcode == IORING_OP_RECV)

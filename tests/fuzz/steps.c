@@ -134,6 +134,12 @@ static bool remove_sqe(struct io_uring_sqe *s, struct request *h)
 	return s->addr2 == an_hour();
 }
 
+/* A multishot that may need the last of its buffers the next time. */
+static bool spent(const struct request *h)
+{
+	return h->sqe.flags & IOSQE_BUFFER_SELECT && sqe_multishot(&h->sqe) && h->more_due >= MULTISHOTS;
+}
+
 static void fill_sqe(struct io_uring_sqe *s, struct request *h)
 {
 	s->opcode = IORING_OP_WRITE;
@@ -154,7 +160,7 @@ static void end_by_request(bool alone)
 		return;
 	multishot = sqe_multishot(&h->sqe);
 	memset(&s, 0, sizeof(s));
-	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot)) {
+	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot) && !spent(h)) {
 		objects[h->obj].writes++;
 		fill_sqe(&s, h);
 		stays = multishot;
@@ -173,7 +179,7 @@ static void fill_from_outside(void)
 	struct request *h = some_held();
 	uint64_t data[] = {3, 4};
 
-	if (!h || h->obj == OBJ_NONE || objects[h->obj].writes >= 12)
+	if (!h || h->obj == OBJ_NONE || objects[h->obj].writes >= 12 || spent(h))
 		return;
 	objects[h->obj].writes++;
 	if (sqe_multishot(&h->sqe))

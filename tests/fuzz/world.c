@@ -14,6 +14,7 @@ struct object objects[OBJ_NONE];
 char *source, *arena, *hole;
 static char directory[4096];
 static uint64_t state;
+static int ring_fd;
 
 static uint64_t next(void)
 {
@@ -152,14 +153,20 @@ static void provide_all(struct ring *r)
 		i + OBJ_GROUP < OBJ_BUF_RING ? provide(r, i) : provide_ring(r, i);
 }
 
-void world_trace_rings(struct ring *r)
+int world_buffers(unsigned group)
 {
-	for (unsigned i = OBJ_BUF_RING - OBJ_GROUP; i < GROUPS; i++) {
-		uint32_t status[10] = {i};
+	uint32_t status[10] = {group};
 
-		EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_PBUF_STATUS, status, 1), 0);
-		say("buffer ring %u: head %u", i, status[1]);
-	}
+	if (group + OBJ_GROUP < OBJ_BUF_RING)
+		return 0;
+	EXPECT_EQ(sys_register(ring_fd, IORING_REGISTER_PBUF_STATUS, status, 1), 0);
+	return BUFS - (int)status[1];
+}
+
+void world_trace_rings(void)
+{
+	for (unsigned i = OBJ_BUF_RING - OBJ_GROUP; i < GROUPS; i++)
+		say("buffer ring %u: %d left", i, world_buffers(i));
 }
 
 void world_make(uint64_t seed, struct ring *r)
@@ -176,6 +183,7 @@ void world_make(uint64_t seed, struct ring *r)
 	snprintf(directory, sizeof(directory), "%s/uringfs-fuzz-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	EXPECT(mkdtemp(directory) != NULL);
 	OK(chdir(directory)); /* AT_FDCWD is one of the hostile descriptors */
+	ring_fd = r->fd;
 	dir = (int)OK(open(directory, O_RDONLY | O_DIRECTORY));
 	objects[OBJ_DIR].rfd = objects[OBJ_DIR].wfd = dir;
 	make_files(dir);

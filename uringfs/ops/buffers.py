@@ -69,7 +69,10 @@ class Selection:
 
     def last(self) -> bool:
         """REQ_F_BL_EMPTY: no buffer is left behind these, which are put."""
-        return self._ring is None or not self._ring.available()
+        if self._ring is not None:
+            return not self._ring.available()
+        group = self._resources.buffer_groups.get(self._bgid)
+        return not (isinstance(group, ProvidedBuffers) and group.buffers)
 
     def recycle(self) -> bool:
         """io_kbuf_recycle(): nothing was stored, give it back: select() again later. False if it cannot

@@ -198,7 +198,7 @@ class Receive:
         selection, self._selection = self._selection, None
         empty = goes_on = False
         if selection is not None:
-            goes_on = self._bundle and not selection.partial and got.res == selection.total
+            goes_on = self._bundle and not selection.partial and got.res == total(self._iovecs)
             flags |= selection.put(got.res if self._bundle else res)
             empty = self._bundle and selection.last()
         if self._retry_flags is not None:

@@ -285,11 +285,12 @@ class Send:
         group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
         if group is None:
             raise UringError(errno.ENOENT)
-        if self._bundle:
+        if not isinstance(group, BufferRing):  # io_provided_buffers_select() is not told how much is asked for
+            self._selection = select(self._request, 0, True)
+        elif self._bundle:
             self._selection = select_bundle(self._request, min(length or 0x7FFFFFFF, 0x7FFFFFFF))
         else:
-            # io_provided_buffers_select() is not told how much is asked for
-            self._selection = select(self._request, length if isinstance(group, BufferRing) else 0, True)
+            self._selection = select(self._request, length, True)
         # io_buffers_select(): used up whatever happens, and the request's own while it waits
         self._selection.commit()
         self._request.cqe_flags = self._flags | self._selection.put(0)
