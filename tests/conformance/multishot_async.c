@@ -174,6 +174,72 @@ TEST(what_cannot_be_polled)
 	note("head %d", head_of(&r, 3));
 }
 
+/* A bundle to send is a multishot, too; what can be sent at once nobody waits for: io_arm_apoll() says so, and it is
+ * cancelled. */
+TEST(bundles_to_send)
+{
+	char rest[1 << 16];
+	struct io_uring_sqe sqe;
+	struct ring r;
+	struct buf *br;
+	int s[2], p[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	OK(pipe(p));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	for (unsigned i = 0; i < 4; i++)
+		add(br, pool[i], 8, 20 + i);
+	for (int i = 0; i < 4; i++) {
+		int fds[] = {s[0], s[0], p[1], fileno(tmpfile())};
+
+		sqe = selecting(IORING_OP_SEND, fds[i], 16, 3);
+		sqe.flags = i == 1 ? 0 : sqe.flags;
+		sqe.addr = i == 1 ? (uint64_t)(uintptr_t)pool : 0;
+		sqe.ioprio = BUNDLE;
+		post(&r, sqe);
+		note("%d", i);
+		note_cqe(&r);
+		note("head %d", head_of(&r, 3));
+	}
+	while (send(s[0], rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
+	sqe = selecting(IORING_OP_SEND, s[0], 12, 3);
+	sqe.ioprio = BUNDLE;
+	post(&r, sqe);
+	usleep(20000); /* until it waits */
+	note("%u, can be written: %d", ring_ready(&r), poll(&(struct pollfd){.fd = s[0], .events = POLLOUT}, 1, 0));
+	while (recv(s[1], rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
+	for (bool more = true; more;) {
+		struct cqe cqe = ring_wait(&r);
+
+		note("%d 0x%x", cqe.res, cqe.flags);
+		more = cqe.flags & IORING_CQE_F_MORE;
+	}
+	note("head %d", head_of(&r, 3));
+}
+
+TEST(sends_of_a_buffer)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	struct buf *br;
+	int s[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	for (unsigned i = 0; i < 3; i++)
+		add(br, pool[i], 8, 20 + i);
+	for (unsigned i = 0; i < 2; i++) {
+		sqe = selecting(IORING_OP_SEND, s[0], i ? 5 : 0, 3);
+		post(&r, sqe);
+		note_cqe(&r);
+		note("head %d", head_of(&r, 3));
+	}
+}
+
 TEST(polls)
 {
 	struct io_uring_sqe sqe;

@@ -351,6 +351,32 @@ TEST(bundles_sent_of_provided_buffers)
 	}
 }
 
+/* len is about the first part. */
+TEST(a_bundle_that_is_sent_in_parts)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	struct buf *br;
+	bool more = true;
+	int s[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	br = buf_ring(&r, 3, 0);
+	for (unsigned i = 0; i < 4; i++)
+		add(br, pool[i], i % 3 ? 20 : 5, 20 + i);
+	sqe = selecting(IORING_OP_SEND, s[0], 12, 3);
+	sqe.ioprio = 1 << 4; /* IORING_RECVSEND_BUNDLE */
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	while (more) {
+		struct cqe cqe = ring_wait(&r);
+
+		note("%d 0x%x", cqe.res, cqe.flags);
+		more = cqe.flags & IORING_CQE_F_MORE;
+	}
+}
+
 TEST(a_bundle_that_ends_within_a_buffer)
 {
 	bundle_within_a_buffer(0);

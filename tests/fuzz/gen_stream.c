@@ -7,6 +7,19 @@
 
 #define OP_URING_CMD 46
 
+/* Provided buffers are a group's: one chain's. */
+static void select_buffer(struct io_uring_sqe *s, struct making *m)
+{
+	/* io-wq uses a ring's buffer up at once, and goes on with links */
+	int group = take(m, OBJ_GROUP, m->worker ? OBJ_BUF_RING - OBJ_GROUP : GROUPS);
+
+	if (group < 0)
+		return;
+	s->flags |= IOSQE_BUFFER_SELECT;
+	s->buf_group = (uint16_t)(group - OBJ_GROUP);
+	s->addr = 0;
+}
+
 bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 {
 	int obj = take(m, OBJ_PIPE, PIPES + SOCKS);
@@ -32,20 +45,11 @@ bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 		s->msg_flags = (uint32_t)PICK(0, 0, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_NOSIGNAL);
 	else
 		s->off = PICK(0, (uint64_t)-1);
+	if (s->opcode == IORING_OP_SEND && !m->skip && ONE_IN(3)) {
+		select_buffer(s, m);
+		s->ioprio = ONE_IN(2) && !m->worker && s->flags & IOSQE_BUFFER_SELECT ? BUNDLE : 0;
+	}
 	return true;
-}
-
-/* Provided buffers are a group's: one chain's. */
-static void select_buffer(struct io_uring_sqe *s, struct making *m)
-{
-	/* io-wq uses a ring's buffer up at once, and goes on with links */
-	int group = take(m, OBJ_GROUP, m->worker ? OBJ_BUF_RING - OBJ_GROUP : GROUPS);
-
-	if (group < 0)
-		return;
-	s->flags |= IOSQE_BUFFER_SELECT;
-	s->buf_group = (uint16_t)(group - OBJ_GROUP);
-	s->addr = 0;
 }
 
 bool gen_stream_read(struct io_uring_sqe *s, struct making *m)
@@ -70,7 +74,7 @@ bool gen_stream_read(struct io_uring_sqe *s, struct making *m)
 		s->buf_index = 1;
 	else if (ONE_IN(2)) {
 		select_buffer(s, m);
-		if (s->opcode == IORING_OP_RECV && ONE_IN(3))
+		if (s->opcode == IORING_OP_RECV && !m->worker && ONE_IN(3))
 			s->ioprio = BUNDLE;
 	}
 	if (s->opcode == IORING_OP_RECV || s->opcode == IORING_OP_RECVMSG)

@@ -45,7 +45,7 @@ class Selection:
 
     def commit(self) -> None:
         """Take it for good before the result is known (io_should_commit())."""
-        if self._ring is not None:
+        if self._ring is not None and not self._committed:
             self._more = not self._ring.commit(self.total, len(self._buffers))
             self._committed = True
 

@@ -10,6 +10,7 @@ from uringfs import native
 from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
     IORING_CQE_F_NOTIF,
+    IOSQE_ASYNC,
     IOSQE_BUFFER_SELECT,
     IOSQE_CQE_SKIP_SUCCESS,
 )
@@ -169,7 +170,24 @@ def issue_zc(request: Request) -> Outcome:
 def issue(request: Request) -> Outcome:
     """io_send(), io_sendmsg()"""
     file = request.file()
+    if request.flags & IOSQE_ASYNC and request.data.flags & IORING_RECVSEND_BUNDLE:
+        return _multishot_of_a_worker(file)
     return Send(request, file, kind(file)).issue()
+
+
+def _multishot_of_a_worker(file: File) -> Outcome:
+    """io_wq_submit_work(): a worker leaves a multishot to the poll, and cancels what is ready by then. Behind the
+    poll io_req_task_submit() gives it to a worker again."""
+    if file.regular:
+        raise UringError(errno.EBADFD, "a multishot needs a file that can be polled")
+
+    async def wait() -> int:
+        await file.wait_writable()
+        raise UringError(errno.ECANCELED)
+
+    if file.writable():
+        raise UringError(errno.ECANCELED)
+    return wait
 
 
 class Send:
@@ -186,6 +204,8 @@ class Send:
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE)
         self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
         self._flags = request.cqe_flags
+        self._length = request.sqe.len
+        """Bytes to take of a buffer ring; 0: what is there."""
         """Of the CQE without a buffer."""
 
     def issue(self) -> Outcome:
@@ -281,7 +301,7 @@ class Send:
 
     def _select(self) -> None:
         """io_send_select_buffer()"""
-        length = self._request.sqe.len
+        length = self._length
         group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
         if group is None:
             raise UringError(errno.ENOENT)
@@ -308,6 +328,7 @@ class Send:
         flags = selection.put(result)
         if self._bundle and result > 0 and not selection.last() and self._request.post_more(result, flags):
             self._done, self._request.cqe_flags = 0, self._flags
+            self._length = 0  # io_mshot_prep_retry()
             return False
         return True
 
