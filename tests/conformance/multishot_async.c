@@ -220,6 +220,41 @@ TEST(bundles_to_send)
 	note("head %d", head_of(&r, 3));
 }
 
+/* A worker takes one buffer at a time. */
+TEST(bundles_to_receive)
+{
+	for (int i = 0; i < 3; i++) {
+		struct io_uring_sqe sqe;
+		struct ring r;
+		int s[2];
+
+		OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+		ring_init(&r, 8, 0);
+		if (i < 2) {
+			struct buf *br = buf_ring(&r, 3, i ? INC : 0);
+
+			for (unsigned j = 0; j < 4; j++)
+				add(br, pool[j], 8, 20 + j);
+		} else
+			EXPECT_EQ(provide_at(&r, pool, 8, 4, 3, 20), 0);
+		for (int there = 0; there < 2; there++) {
+			if (there)
+				EXPECT_EQ(write(s[1], "abcdefghijklmnopqrstuvwxyz", 26), 26);
+			sqe = selecting(IORING_OP_RECV, s[0], there ? 5 : 0, 3);
+			sqe.ioprio = BUNDLE;
+			post(&r, sqe);
+			if (!there)
+				EXPECT_EQ(write(s[1], "abcdefghijklmnopqrstuvwxyz", 26), 26);
+			note_cqe(&r);
+			if (i < 2)
+				note("head %d", head_of(&r, 3));
+			while (recv(s[0], pool[6], 64, MSG_DONTWAIT) > 0)
+				;
+		}
+		ring_close(&r);
+	}
+}
+
 TEST(sends_of_a_buffer)
 {
 	struct io_uring_sqe sqe;

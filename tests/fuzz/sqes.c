@@ -191,6 +191,23 @@ void sqe_random(struct io_uring_sqe *s, struct making *m)
 
 /* ---- requests that pend ---- */
 
+/* Into one piece of memory, a buffer in its place perhaps; what room a multishot leaves for names and control. */
+static void hold_message(struct io_uring_sqe *s, char *to)
+{
+	struct iovec *iov = keep(sizeof(*iov));
+	struct msghdr *msg = keep(sizeof(*msg));
+
+	*iov = (struct iovec){to, s->len};
+	msg->msg_iov = iov;
+	msg->msg_iovlen = 1;
+	msg->msg_name = keep(64);
+	msg->msg_namelen = (socklen_t)PICK(0, 0, 16, 40);
+	msg->msg_control = keep(64);
+	msg->msg_controllen = PICK(0, 0, 24);
+	s->addr = address(msg);
+	s->len = 1;
+}
+
 /* Into provided buffers, each time there is something or once. */
 static void select_held(struct io_uring_sqe *s, struct making *m)
 {
@@ -200,9 +217,14 @@ static void select_held(struct io_uring_sqe *s, struct making *m)
 		return;
 	s->flags |= IOSQE_BUFFER_SELECT;
 	s->buf_group = (uint16_t)(group - OBJ_GROUP);
-	s->addr = 0;
+	if (s->opcode != IORING_OP_RECVMSG)
+		s->addr = 0;
 	if (ONE_IN(2) || world_buffers((unsigned)(group - OBJ_GROUP)) < 2 + MULTISHOTS)
 		return;
+	if (s->opcode == IORING_OP_RECVMSG) {
+		s->ioprio = RECV_MULTISHOT;
+		return;
+	}
 	s->len = 0;
 	if (s->opcode == IORING_OP_RECV)
 		s->ioprio = RECV_MULTISHOT;
@@ -233,10 +255,13 @@ int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 		s->len = ONE_IN(2) ? IORING_POLL_ADD_MULTI : 0;
 		return obj;
 	}
-	s->opcode = (uint8_t)(obj >= OBJ_SOCK && obj < OBJ_EVENT ? PICK(IORING_OP_READ, IORING_OP_RECV) :
-								   IORING_OP_READ);
+	s->opcode = IORING_OP_READ;
+	if (obj >= OBJ_SOCK && obj < OBJ_EVENT)
+		s->opcode = (uint8_t)PICK(IORING_OP_READ, IORING_OP_RECV, IORING_OP_RECVMSG);
 	s->addr = address(to);
 	s->len = 8 + rnd(50);
+	if (s->opcode == IORING_OP_RECVMSG)
+		hold_message(s, to);
 	if (ONE_IN(2))
 		select_held(s, &m);
 	return obj;
@@ -245,7 +270,7 @@ int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 bool sqe_multishot(const struct io_uring_sqe *s)
 {
 	return (s->opcode == IORING_OP_POLL_ADD && s->len) || s->opcode == OP_READ_MULTISHOT ||
-	       (s->opcode == IORING_OP_RECV && s->ioprio & RECV_MULTISHOT);
+	       ((s->opcode == IORING_OP_RECV || s->opcode == IORING_OP_RECVMSG) && s->ioprio & RECV_MULTISHOT);
 }
 
 void sqe_link_timeout(struct io_uring_sqe *s, bool soon)

@@ -207,7 +207,7 @@ static void cancel_many(void)
 	if (ONE_IN(2)) {
 		s.cancel_flags = IORING_ASYNC_CANCEL_ALL | CANCEL_OP;
 		s.len = (uint32_t)PICK(IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_TIMEOUT, IORING_OP_RECV,
-				       OP_READ_MULTISHOT);
+				       IORING_OP_RECVMSG, OP_READ_MULTISHOT);
 	}
 	run_add(&s, 1, true);
 	release_all(s.cancel_flags & CANCEL_OP ? (int)s.len : -1);

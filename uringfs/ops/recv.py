@@ -4,7 +4,12 @@ import errno
 
 import trio
 
-from uringfs.abi.constants import IORING_CQE_F_BUF_MORE, IORING_CQE_F_SOCK_NONEMPTY, IOSQE_BUFFER_SELECT
+from uringfs.abi.constants import (
+    IORING_CQE_F_BUF_MORE,
+    IORING_CQE_F_SOCK_NONEMPTY,
+    IOSQE_ASYNC,
+    IOSQE_BUFFER_SELECT,
+)
 from uringfs.abi.events import EPOLLIN, EPOLLPRI, EPOLLRDHUP
 from uringfs.abi.net import (
     IORING_RECV_MULTISHOT,
@@ -252,9 +257,14 @@ class Receive:
         return got
 
     def _select(self) -> None:
+        """io_recv_buf_select(): a worker takes one buffer, of a bundle too."""
         length = self._message.length
+        worker = self._request.flags & IOSQE_ASYNC and not self._message.multishot
         try:
-            if self._bundle:
+            if self._bundle and worker:
+                length = self._bundled(length)
+                self._selection = usable(select(self._request, length, True, names=False))
+            elif self._bundle:
                 if self._request.sqe.buf_index not in self._request.context.resources.buffer_groups:
                     raise UringError(errno.ENOENT)
                 self._selection = select_bundle(self._request, self._bundled(length), names=False)
@@ -270,7 +280,7 @@ class Receive:
             self._iovecs = truncated(self._iovecs, length)
 
     def _bundled(self, length: int) -> int:
-        """io_recv_buf_select(): min_not_zero() of what is asked for, what is there, and what a multishot may still
+        """min_not_zero() of what is asked for, what is there, and what a multishot may still
         receive. What goes on with a bundle asks for all that is there (io_recv_finish())."""
         asked = 0 if self._retry_flags is not None else length
         return min((limit for limit in (asked, self._more, self._left) if limit), default=0)
