@@ -230,6 +230,35 @@ TEST(multishot_cancelled_behind_data)
 	note_cqe(&r);
 }
 
+/* pipe_clear_nowait(): RWF_NOWAIT is none of such a pipe's any more. */
+TEST(reads_of_a_pipe_that_was_spliced)
+{
+	int null = (int)OK(open("/dev/null", O_WRONLY)), p[2];
+	struct io_uring_sqe sqe;
+	struct ring r;
+
+	OK(pipe(p));
+	EXPECT_EQ(write(p[1], "gone", 4), 4);
+	EXPECT_EQ(OK(splice(p[0], NULL, null, NULL, 4, 0)), 4);
+	EXPECT_EQ(write(p[1], "abcdefgh", 8), 8);
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 4, 3, 20), 0);
+	EXPECT_EQ(read_selected(&r, p[0], 64, 3), 8);
+	sqe = selecting(IORING_OP_READ, p[0], 64, 3);
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(p[1], "abcd", 4), 4);
+	note_cqe(&r);
+	*ring_sqe(&r) = multishot(p[0], 3);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(p[1], "abc", 3), 3);
+	note_cqe(&r);
+	EXPECT_EQ(write(p[1], "ab", 2), 2);
+	note_cqe(&r);
+	EXPECT_EQ(write(p[1], "a", 1), 1);
+	note_cqe(&r);
+}
+
 TEST(multishot_until_no_buffer_is_left)
 {
 	struct ring r;

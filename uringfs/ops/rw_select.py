@@ -6,6 +6,8 @@ that comes first when there is data who uses it.
 
 import errno
 
+import trio
+
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops.buffers import Selection, select, usable
@@ -32,11 +34,11 @@ class _Reader:
         try:
             outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
         except UringError as error:
-            self._spoilt(selection, error)
+            self.spoilt(selection, error)
             raise
         return outcome, selection
 
-    def _spoilt(self, selection: Selection, error: UringError) -> None:
+    def spoilt(self, selection: Selection, error: UringError) -> None:
         """A ring gets its buffer back, and a multishot read gives back all; else it is gone, and named in
         the CQE."""
         if (selection.provided and not self._multishot) or not selection.recycle():
@@ -55,7 +57,7 @@ class _Reader:
         try:
             done = await rest()
         except UringError as error:
-            self._spoilt(selection, error)
+            self.spoilt(selection, error)
             raise
         self._request.cqe_flags = selection.put(done)
         return done
@@ -104,21 +106,42 @@ def _shots(request: Request, file: File, reader: _Reader) -> int | None:
         if not isinstance(outcome, int):
             reader.give_back(selection)
             return None
-        if outcome == 0:
-            selection.recycle()
-            return 0
-        request.failed = False
-        flags = selection.put(outcome)
-        if not request.post_more(outcome, flags):
-            request.cqe_flags = flags
-            return outcome
-        if not file.ready():  # io_poll_multishot_retry(): no buffer is asked for without data
-            return None
+        done = _posted(request, outcome, selection)
+        if done is not None or not file.ready():  # io_poll_multishot_retry(): no buffer is asked for without data
+            return done
+
+
+def _posted(request: Request, res: int, selection: Selection) -> int | None:
+    """A CQE for what has been read: the result that ends the request, or None."""
+    if res == 0:
+        selection.recycle()
+        return 0
+    request.failed = False
+    flags = selection.put(res)
+    if request.post_more(res, flags):
+        return None
+    request.cqe_flags = flags
+    return res
 
 
 async def _multishot(request: Request, file: File, reader: _Reader) -> int:
     while True:
         await file.wait()
-        done = _shots(request, file, reader)
+        done = _shots(request, file, reader) if file.nowait else await _waited_for(request, reader)
         if done is not None:
             return done
+
+
+async def _waited_for(request: Request, reader: _Reader) -> int | None:
+    """Read once, of a file without RWF_NOWAIT, as a pipe is that was spliced (pipe_clear_nowait())."""
+    outcome, selection = reader.attempt()
+    if not isinstance(outcome, int):
+        try:
+            outcome = await outcome()
+        except UringError as error:
+            reader.spoilt(selection, error)
+            raise
+        except trio.Cancelled:
+            selection.recycle()
+            raise
+    return _posted(request, outcome, selection)
