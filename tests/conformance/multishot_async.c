@@ -123,6 +123,41 @@ TEST(recvmsg_with_a_buffer_ring)
 	}
 }
 
+/* Room for what comes before the data, and for none of these; and the end, or a message, without any. */
+TEST(recvmsg_without_data)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+
+	for (int i = 0; i < 12; i++) {
+		struct iovec iov = {NULL, i < 6 ? 32 : 40};
+		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_namelen = 16};
+		struct io_uring_sqe sqe = selecting(IORING_OP_RECVMSG, 0, 1, 3);
+		struct ring r;
+		struct buf *br;
+		int s[2];
+
+		OK(socketpair(AF_UNIX, types[i % 3], 0, s));
+		ring_init(&r, 8, 0);
+		br = buf_ring(&r, 3, i % 6 < 3 ? 0 : INC);
+		add(br, pool[0], 64, 20);
+		add(br, pool[1], 64, 21);
+		sqe.fd = s[0];
+		sqe.addr = (uint64_t)(uintptr_t)&m;
+		sqe.ioprio = RECV_MULTISHOT;
+		*ring_sqe(&r) = sqe;
+		EXPECT_EQ(ring_submit(&r), 1);
+		if (i < 6)
+			EXPECT_EQ(write(s[1], "abcd", 4), 4);
+		else if (i % 3 == 1) /* no end of datagrams, but an empty one */
+			EXPECT_EQ(send(s[1], "", 0, 0), 0);
+		else
+			OK(close(s[1]));
+		note_cqe(&r);
+		note("head %d payload %d", head_of(&r, 3), pool[0][8]);
+		ring_close(&r);
+	}
+}
+
 TEST(cancelled_before_there_is_data)
 {
 	static const unsigned ops[] = {READ_MULTISHOT, IORING_OP_RECV};

@@ -15,13 +15,16 @@ enum {
 	OBJ_PIPE = OBJ_FILE + FILES,
 	OBJ_SOCK = OBJ_PIPE + PIPES,
 	OBJ_EVENT = OBJ_SOCK + SOCKS,
+	OBJ_SEMAPHORE = OBJ_EVENT + 1,
 	OBJ_GROUP = OBJ_EVENT + EVENTS, /* of provided buffers */
 	OBJ_BUF_RING = OBJ_GROUP + 2,	/* the groups from here on are buffer rings, the last one incremental */
 	OBJ_DIR = OBJ_GROUP + GROUPS,
 	OBJ_SLOTS, /* of the file table, behind the objects' own */
 	OBJ_EPOLL,
+	OBJ_LISTENER, /* what waits for it has the slots, too */
 	OBJ_NONE,
 };
+#define SLOT_LISTENER 22
 #define SLOTS_FIRST 24 /* of six that requests fill; the last two stay empty */
 #define SLOTS 32
 
@@ -42,6 +45,7 @@ extern char *hole;	/* faults; before it a page that can only be read */
 #define FIXED (16 * PAGE) /* registered buffer 0: source; 1: the start of arena */
 
 void world_make(uint64_t seed, struct ring *r);
+void world_connect(void); /* to the listener */
 bool world_ready(int obj); /* something to read; only while nothing runs on it */
 void world_trace(void);
 void world_trace_rings(void);
@@ -80,17 +84,13 @@ struct making {
 
 /* One request that ends by itself, well-formed or not. */
 void sqe_random(struct io_uring_sqe *s, struct making *m);
-/* One that pends until something happens to the object it returns, OBJ_NONE: time; -1: none is free. Its group of
- * buffers is its own meanwhile, too. */
+/* One that pends until something happens to the object it returns, OBJ_NONE: time; -1: none is free. */
 int sqe_held(struct io_uring_sqe *s, uint64_t taken);
 bool sqe_multishot(const struct io_uring_sqe *s);
+uint64_t sqe_also(const struct io_uring_sqe *s); /* objects that are its own beside that one */
 /* Times it is triggered at most, for its buffers must not run out: a second wake-up for one write, which comes or
  * does not, would end it. */
 #define MULTISHOTS 2
-static inline uint64_t sqe_group(const struct io_uring_sqe *s)
-{
-	return s->flags & IOSQE_BUFFER_SELECT ? 1ULL << (OBJ_GROUP + s->buf_group) : 0;
-}
 #define REGISTER_CODES 36
 uint64_t bad_address(void);
 uint64_t any(void); /* with a taste for bounds */

@@ -209,7 +209,7 @@ static void hold_message(struct io_uring_sqe *s, char *to)
 }
 
 /* Into provided buffers, each time there is something or once. */
-static void select_held(struct io_uring_sqe *s, struct making *m)
+static void select_held(struct io_uring_sqe *s, struct making *m, int obj)
 {
 	int group = take(m, OBJ_GROUP, GROUPS);
 
@@ -219,7 +219,8 @@ static void select_held(struct io_uring_sqe *s, struct making *m)
 	s->buf_group = (uint16_t)(group - OBJ_GROUP);
 	if (s->opcode != IORING_OP_RECVMSG)
 		s->addr = 0;
-	if (ONE_IN(2) || world_buffers((unsigned)(group - OBJ_GROUP)) < 2 + MULTISHOTS)
+	/* one write of a number is as many events of a semaphore */
+	if (ONE_IN(2) || obj == OBJ_SEMAPHORE || world_buffers((unsigned)(group - OBJ_GROUP)) < 2 + MULTISHOTS)
 		return;
 	if (s->opcode == IORING_OP_RECVMSG) {
 		s->ioprio = RECV_MULTISHOT;
@@ -232,12 +233,40 @@ static void select_held(struct io_uring_sqe *s, struct making *m)
 		s->opcode = OP_READ_MULTISHOT;
 }
 
+static bool accept_held(struct io_uring_sqe *s, struct making *m)
+{
+	if (m->taken & 1ULL << OBJ_SLOTS || take(m, OBJ_LISTENER, 1) < 0 || world_ready(OBJ_LISTENER))
+		return false;
+	s->opcode = IORING_OP_ACCEPT;
+	s->fd = objects[OBJ_LISTENER].rfd;
+	if (ONE_IN(3)) {
+		s->fd = SLOT_LISTENER;
+		s->flags = IOSQE_FIXED_FILE;
+	}
+	s->file_index = 1 + SLOTS_FIRST + rnd(6);
+	if (ONE_IN(3))
+		return true;
+	s->file_index = UINT32_MAX; /* IORING_FILE_INDEX_ALLOC */
+	s->ioprio = (uint16_t)PICK(0, 1 /* IORING_ACCEPT_MULTISHOT */);
+	return true;
+}
+
+uint64_t sqe_also(const struct io_uring_sqe *s)
+{
+	if (s->opcode == IORING_OP_ACCEPT)
+		return 1ULL << OBJ_SLOTS;
+	return s->flags & IOSQE_BUFFER_SELECT ? 1ULL << (OBJ_GROUP + s->buf_group) : 0;
+}
+
 int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 {
 	struct making m = {.taken = taken};
 	int obj = take(&m, OBJ_PIPE, PIPES + SOCKS + EVENTS);
 	char *to = keep(64);
 
+	memset(s, 0, sizeof(*s));
+	if (ONE_IN(6) && accept_held(s, &m))
+		return OBJ_LISTENER;
 	memset(s, 0, sizeof(*s));
 	if (obj < 0 || ONE_IN(4)) {
 		s->opcode = IORING_OP_TIMEOUT;
@@ -263,13 +292,14 @@ int sqe_held(struct io_uring_sqe *s, uint64_t taken)
 	if (s->opcode == IORING_OP_RECVMSG)
 		hold_message(s, to);
 	if (ONE_IN(2))
-		select_held(s, &m);
+		select_held(s, &m, obj);
 	return obj;
 }
 
 bool sqe_multishot(const struct io_uring_sqe *s)
 {
 	return (s->opcode == IORING_OP_POLL_ADD && s->len) || s->opcode == OP_READ_MULTISHOT ||
+	       (s->opcode == IORING_OP_ACCEPT && s->ioprio) ||
 	       ((s->opcode == IORING_OP_RECV || s->opcode == IORING_OP_RECVMSG) && s->ioprio & RECV_MULTISHOT);
 }
 

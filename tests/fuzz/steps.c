@@ -31,7 +31,7 @@ static void take_held(void)
 	taken = 0;
 	for (unsigned i = 0; i < nr_requests; i++)
 		if (requests[i].held && requests[i].obj != OBJ_NONE)
-			taken |= 1ULL << requests[i].obj | sqe_group(&requests[i].sqe);
+			taken |= 1ULL << requests[i].obj | sqe_also(&requests[i].sqe);
 }
 
 /* ---- chains of a batch ---- */
@@ -79,7 +79,7 @@ static void add_held(void)
 	if (obj < 0)
 		return;
 	if (obj != OBJ_NONE)
-		taken |= 1ULL << obj | sqe_group(&s[0]);
+		taken |= 1ULL << obj | sqe_also(&s[0]);
 	if (ONE_IN(4) && s[0].opcode != IORING_OP_TIMEOUT) {
 		s[0].flags |= IOSQE_IO_LINK;
 		sqe_link_timeout(&s[1], true); /* which ends it */
@@ -160,7 +160,8 @@ static void end_by_request(bool alone)
 		return;
 	multishot = sqe_multishot(&h->sqe);
 	memset(&s, 0, sizeof(s));
-	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot) && !spent(h)) {
+	if (ONE_IN(3) && h->obj != OBJ_NONE && objects[h->obj].writes < 12 && (alone || !multishot) && !spent(h) &&
+	    h->obj != OBJ_LISTENER) {
 		objects[h->obj].writes++;
 		fill_sqe(&s, h);
 		stays = multishot;
@@ -186,7 +187,10 @@ static void fill_from_outside(void)
 		h->more_due++;
 	else
 		run_released(h);
-	EXPECT_EQ(write(objects[h->obj].wfd, data, 8), 8);
+	if (h->obj == OBJ_LISTENER)
+		world_connect();
+	else
+		EXPECT_EQ(write(objects[h->obj].wfd, data, 8), 8);
 }
 
 static void release_all(int opcode)
@@ -207,7 +211,7 @@ static void cancel_many(void)
 	if (ONE_IN(2)) {
 		s.cancel_flags = IORING_ASYNC_CANCEL_ALL | CANCEL_OP;
 		s.len = (uint32_t)PICK(IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_TIMEOUT, IORING_OP_RECV,
-				       IORING_OP_RECVMSG, OP_READ_MULTISHOT);
+				       IORING_OP_RECVMSG, OP_READ_MULTISHOT, IORING_OP_ACCEPT);
 	}
 	run_add(&s, 1, true);
 	release_all(s.cancel_flags & CANCEL_OP ? (int)s.len : -1);

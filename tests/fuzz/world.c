@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 
 struct object objects[OBJ_NONE];
@@ -61,6 +62,25 @@ static void make_files(int dir)
 	}
 }
 
+static struct sockaddr_un listening;
+static socklen_t listening_size = sizeof(listening);
+
+static void make_listener(void)
+{
+	int fd = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	listening.sun_family = AF_UNIX;
+	OK(bind(fd, (void *)&listening, sizeof(listening.sun_family))); /* a name of nobody else's */
+	OK(listen(fd, 32));
+	OK(getsockname(fd, (void *)&listening, &listening_size));
+	objects[OBJ_LISTENER] = (struct object){.rfd = fd, .wfd = fd, .rslot = SLOT_LISTENER, .wslot = SLOT_LISTENER};
+}
+
+void world_connect(void)
+{
+	OK(connect((int)OK(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)), (void *)&listening, listening_size));
+}
+
 static void make_streams(void)
 {
 	int two[2];
@@ -85,6 +105,7 @@ static void register_all(struct ring *r)
 {
 	int table[SLOTS];
 	struct iovec bufs[] = {{source, FIXED}, {arena, FIXED}};
+	struct io_uring_file_index_range range = {.off = SLOTS_FIRST, .len = SLOTS - 2 - SLOTS_FIRST};
 
 	for (int i = 0; i < SLOTS; i++)
 		table[i] = -1;
@@ -94,8 +115,10 @@ static void register_all(struct ring *r)
 		table[2 * i] = objects[i].rfd;
 		table[2 * i + 1] = objects[i].wfd;
 	}
-	EXPECT_LE(2 * OBJ_GROUP, SLOTS_FIRST);
+	EXPECT_LE(2 * OBJ_GROUP, SLOT_LISTENER);
+	table[SLOT_LISTENER] = objects[OBJ_LISTENER].rfd;
 	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_FILES, table, SLOTS), 0);
+	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_FILE_ALLOC_RANGE, &range, 0), 0);
 	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_BUFFERS, bufs, 2), 0);
 }
 
@@ -188,6 +211,7 @@ void world_make(uint64_t seed, struct ring *r)
 	objects[OBJ_DIR].rfd = objects[OBJ_DIR].wfd = dir;
 	make_files(dir);
 	make_streams();
+	make_listener();
 	objects[OBJ_EPOLL].rfd = objects[OBJ_EPOLL].wfd = (int)OK(epoll_create1(0));
 	register_all(r);
 	provide_all(r);

@@ -42,6 +42,8 @@ class Received:
     control: list[Message] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     """Descriptors of ours that came with it, in their order in control."""
+    last: bool = False
+    """There was no data: a multishot ends, though it has stored what comes before the data."""
 
 
 class Answer:
@@ -133,7 +135,7 @@ def receive(
         got = Received(res, msg_flags, header, found, fds)
         if header is not None and multishot:
             _store_out(memory, out, header, got, name, namelen)
-            return Received(head + min(res, size) if res else 0, msg_flags)
+            return Received(head + min(res, size), msg_flags, last=not res)
         if header is not None:
             if header.name:
                 store_address(memory, name, namelen, header.name, header.at + 8)

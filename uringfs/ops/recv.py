@@ -211,7 +211,7 @@ class Receive:
         elif goes_on and not empty and inq > 1 and got.res > 0:
             self._retry_flags, self._more, self._done = flags & ~CQE_F_MASK, inq, res
             return False
-        finished = got.res <= 0 or empty or self._limit_reached(res)
+        finished = got.res <= 0 or got.last or empty or self._limit_reached(res)
         if not self._message.multishot or finished or not self._request.post_more(res, flags):
             self._request.cqe_flags |= flags
             return True
