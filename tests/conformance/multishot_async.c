@@ -158,6 +158,31 @@ TEST(recvmsg_without_data)
 	}
 }
 
+/* The iovec's length is about the first message. */
+TEST(recvmsg_of_a_length)
+{
+	struct iovec iov = {NULL, 19};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct io_uring_sqe sqe = selecting(IORING_OP_RECVMSG, 0, 1, 3);
+	struct ring r;
+	int s[2];
+
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	ring_init(&r, 8, 0);
+	EXPECT_EQ(provide(&r, 4, 3, 20), 0);
+	sqe.fd = s[0];
+	sqe.addr = (uint64_t)(uintptr_t)&m;
+	sqe.ioprio = RECV_MULTISHOT;
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(write(s[1], "abcdefgh", 8), 8);
+	note_cqe(&r);
+	note_cqe(&r);
+	EXPECT_EQ(write(s[1], "abcdefgh", 8), 8);
+	note_cqe(&r);
+	note("%.8s %.8s %.8s", pool[0] + 16, pool[1] + 16, pool[2] + 16);
+}
+
 TEST(cancelled_before_there_is_data)
 {
 	static const unsigned ops[] = {READ_MULTISHOT, IORING_OP_RECV};

@@ -216,6 +216,8 @@ class Receive:
             self._request.cqe_flags |= flags
             return True
         self._done = self._more = 0
+        if self._message.header is not None:
+            self._message.length = 0  # io_mshot_prep_retry(): the iovec was about the first
         if inq == 0 or self._shots >= MULTISHOT_MAX_RETRY:
             self._shots += 1
             raise UringError(errno.EAGAIN)
