@@ -241,11 +241,10 @@ TEST(a_multishot_looks_at_no_name)
 {
 	static const int rooms[] = {0, 4, 16, 28, 140, -1, 0x7fffffff};
 	static char pool[2][256];
-	struct sockaddr_in a, b;
-	int x = udp_socket(&a), y = udp_socket(&b);
 
-	OK(connect(x, (struct sockaddr *)&b, sizeof(b)));
 	for (unsigned i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+		struct sockaddr_in a, b;
+		int x = udp_socket(&a), y = udp_socket(&b); /* what a ring that is closed has pending ends later */
 		struct io_uring_sqe sqe = sqe_of(IORING_OP_PROVIDE_BUFFERS, 2, pool, sizeof(*pool));
 		struct msghdr m = message(NULL, 0);
 		struct io_uring_recvmsg_out o;
@@ -253,6 +252,7 @@ TEST(a_multishot_looks_at_no_name)
 		struct ring r;
 		char *at;
 
+		OK(connect(x, (struct sockaddr *)&b, sizeof(b)));
 		ring_init(&r, 8, 0);
 		sqe.buf_group = 3;
 		run(&r, sqe);
