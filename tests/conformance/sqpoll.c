@@ -347,6 +347,7 @@ TEST(a_signal_while_there_is_no_room)
 	ring_nop(&r, 2);
 	ring_store_tail(&r);
 	EXPECT_EQ(pthread_create(&t, NULL, wait_for_room, &r), 0);
+	usleep(20000); /* until it waits: a supervised call that nobody has received yet ends with EINTR */
 	do {
 		pthread_kill(t, SIGUSR1);
 		usleep(1000);
