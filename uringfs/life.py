@@ -326,9 +326,11 @@ class RequestLife(RingContext):
         for request in tuple(self.pending):
             if request.link_timeout is not None:
                 timeout.disarm_linked_timeout(request)
+            request.link = None
+        while self._task_work:  # what is complete has only to be let go
+            self._task_work.popleft()()
         for request in tuple(self.pending):
             self._owners.remove(request.caller.tid, request)
-            request.link = None
             if request.scope is not None:
                 request.scope.cancel()
             else:
