@@ -82,7 +82,8 @@ void spoil(struct io_uring_sqe *s, const struct making *m)
 	case 6:
 		/* it would read into another's memory, or advise on it */
 		if (s->opcode != IORING_OP_READ && s->opcode != IORING_OP_MADVISE)
-			s->len = (uint32_t)PICK(0, 1, 1025, INT32_MAX, UINT32_MAX);
+			/* of a buffer without an end a part would be sent: docs/differences.md */
+			s->len = (uint32_t)(of_group(s) ? PICK(0, 1, 1025) : PICK(0, 1, 1025, INT32_MAX, UINT32_MAX));
 		break;
 	case 7: spoil_rw_flags(s, m); break;
 	case 8: s->addr3 = PICK(1, 0xffff888000000000ULL); break;
