@@ -13,9 +13,10 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import TIMESPEC, Sqe
 from uringfs.host.fake_files import Stream
+from uringfs.ops.poll import IORING_POLL_ADD_MULTI
 from uringfs.ops.timeout import IORING_TIMEOUT_MULTISHOT
 
-READ, TIMEOUT = OPCODES.index("READ"), OPCODES.index("TIMEOUT")
+POLL_ADD, READ, TIMEOUT = (OPCODES.index(name) for name in ("POLL_ADD", "READ", "TIMEOUT"))
 BUFFER, TS = 0x10000, 0x20000
 
 
@@ -50,6 +51,21 @@ async def test_what_is_complete_when_the_ring_is_closed_holds_nothing(deferring:
     await wait_all_tasks_blocked()
     assert (stream.opens, behind.opens) == (0, 0)
     assert behind.data == b"data"  # what was linked is not begun any more
+
+
+async def test_events_of_a_poll_when_the_ring_is_closed(deferring: Bench) -> None:
+    """The first ends it, for the CQ is full; the others find it gone."""
+    stream = deferring.thread.fds[3] = Stream()
+    for _ in range(2):
+        await deferring.submit(*(nop(n) for n in range(8)))
+    await deferring.submit(Sqe(POLL_ADD, fd=3, len=IORING_POLL_ADD_MULTI, rw_flags=1, user_data=1))
+    for _ in range(3):
+        stream.feed(b"data")
+        deferring.host.poller.dispatch()
+    await wait_all_tasks_blocked()
+    deferring.worker.close()
+    await wait_all_tasks_blocked()
+    assert stream.opens == 0
 
 
 async def test_a_timeout_that_has_run_out_then_is_not_set_again(deferring: Bench, mock_clock: MockClock) -> None:

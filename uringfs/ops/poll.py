@@ -127,8 +127,9 @@ def _ready(request: Request, mask: int) -> None:
 
 def _more(request: Request, mask: int) -> None:
     """io_poll_check_events(): one CQE of a multishot poll, its last if the CQ is full."""
-    if request.data.watch is not None and not request.post_more(mask):
-        _disarm(request.data)
+    poll: Poll | None = request.data  # None: the event before has ended it, with the ring
+    if poll is not None and poll.watch is not None and not request.post_more(mask):
+        _disarm(poll)
         request.context.complete(request, mask, False)
 
 
