@@ -93,14 +93,16 @@ struct uringfs_register {
 };
 
 /* New descriptors, CLOSE, WAITID and MADVISE. Nobody but a process itself can put a descriptor into its table,
- * close one, reap a child or call madvise(2) for its memory: a request that needs that completes once the process has done it. `entries` is read
+ * close one, reap a child or call madvise(2) for its memory: a request that needs that completes once the
+ * process has done it. `entries` is read
  * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
  * URINGFS_RESULT_FETCH if there are more. The descriptors that are NEW arrive in this order in one message
  * (SCM_RIGHTS) on `sock`, an end of a SOCK_SEQPACKET socketpair(2) of this process; -1: it has no room for
  * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	int32_t res;   /* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice; then, what came of it: a number or -errno */
+	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice; then, what came of it: a number or -errno */
+	int32_t res;
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
 	/* ADVISE: instead of these, uint64_t address, length, 0.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */

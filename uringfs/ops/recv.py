@@ -260,19 +260,17 @@ class Receive:
 
     def _select(self) -> None:
         """io_recv_buf_select(): a worker takes one buffer, of a bundle too."""
-        length = self._message.length
-        worker = self._request.flags & IOSQE_ASYNC and not self._message.multishot
+        message = self._message
+        worker = self._request.flags & IOSQE_ASYNC and not message.multishot
+        length = self._bundled(message.length) if self._bundle else message.length
         try:
-            if self._bundle and worker:
-                length = self._bundled(length)
-                self._selection = usable(select(self._request, length, True, names=False))
-            elif self._bundle:
+            if self._bundle and not worker:
                 if self._request.sqe.buf_index not in self._request.context.resources.buffer_groups:
                     raise UringError(errno.ENOENT)
-                self._selection = select_bundle(self._request, self._bundled(length), names=False)
+                self._selection = select_bundle(self._request, length, names=False)
             else:
                 self._selection = usable(
-                    select(self._request, length, True, names=False, multishot=self._message.multishot)
+                    select(self._request, length, True, names=False, multishot=message.multishot)
                 )
         except UringError:
             self._request.failed = True
