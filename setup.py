@@ -27,6 +27,7 @@ setup(
                 "uringfs/native/process.c",
                 "uringfs/native/socket.c",
                 "uringfs/native/epoll.c",
+                "uringfs/native/identity.c",
             ],
             depends=["uringfs/native/native.h", "uringfs/native/fusewire.h"],
             extra_compile_args=[

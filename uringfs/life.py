@@ -25,7 +25,7 @@ from uringfs.abi.constants import (
     IOSQE_IO_HARDLINK,
 )
 from uringfs.errors import UringError
-from uringfs.host.base import File
+from uringfs.host.base import Caller, File
 from uringfs.ops import timeout
 from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.deliveries import Deliveries
@@ -105,7 +105,7 @@ class RequestLife(RingContext):
     def _pend(self, request: Request) -> None:
         self.pending[request] = None
         if request.attachment is None:
-            self._owners.add(request.caller.tid, request, self)
+            self._owners.add(request.caller.program, request, self)
 
     def _issue(self, request: Request) -> None:
         """io_issue_sqe(), io_req_task_submit()"""
@@ -200,7 +200,7 @@ class RequestLife(RingContext):
     def _let_go(self, request: Request) -> None:
         if request in self.pending:
             del self.pending[request]
-            self._owners.remove(request.caller.tid, request)
+            self._owners.remove(request.caller.program, request)
             self._unindex(request)
 
     def _unindex(self, request: Request) -> None:
@@ -246,8 +246,8 @@ class RequestLife(RingContext):
         request.sqe = request.sqe._replace(user_data=user_data)
         self._issued.setdefault(user_data, {})[request] = None
 
-    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
-        return self._owners.registered_rings(tid)
+    def registered_rings(self, caller: Caller) -> dict[int, RegisteredRing]:
+        return self._owners.registered_rings(caller.program)
 
     def ring_of(self, file: File) -> RingContext | None:
         return self._owners.find_ring(file.inode) if file.inode else None
@@ -330,7 +330,7 @@ class RequestLife(RingContext):
         while self._task_work:  # what is complete has only to be let go
             self._task_work.popleft()()
         for request in tuple(self.pending):
-            self._owners.remove(request.caller.tid, request)
+            self._owners.remove(request.caller.program, request)
             if request.scope is not None:
                 request.scope.cancel()
             else:

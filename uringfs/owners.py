@@ -1,11 +1,12 @@
-"""Threads and what pends in their name, over all rings of a mount."""
+"""Threads and what pends in their name, over all rings of a mount: both go when a thread exits or executes another
+program (io_uring_files_cancel(), io_uring_task_cancel())."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
-from uringfs.host.base import Host
+from uringfs.host.base import Host, Program
 from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.request import Request
 from uringfs.ops.turns import Turns
@@ -17,9 +18,12 @@ class Pends(Protocol):
     def orphan(self, request: Request) -> None:
         """The thread that submitted it is gone."""
 
+    def cancel(self, request: Request) -> None:
+        """The thread that submitted it executes another program."""
+
 
 class Owners:
-    """Which requests pend for which thread: when it exits they are orphans (io_uring_files_cancel())."""
+    """Which requests pend for which thread, and which rings it has registered."""
 
     def __init__(
         self,
@@ -32,36 +36,40 @@ class Owners:
         """The ring behind an inode of the mount."""
         self.positions = Turns()
         self._nursery = nursery
-        self._pending: dict[int, dict[Request, Pends]] = {}
-        self._registered_rings: dict[int, dict[int, RegisteredRing]] = {}
+        self._pending: dict[Program, dict[Request, Pends]] = {}
+        self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}
 
-    def add(self, tid: int, request: Request, ring: Pends) -> None:
-        if tid not in self._pending:
-            self._pending[tid] = {}
-            self._nursery.start_soon(self._watch, tid)
-        self._pending[tid][request] = ring
+    def add(self, program: Program, request: Request, ring: Pends) -> None:
+        if program not in self._pending:
+            self._pending[program] = {}
+            self._nursery.start_soon(self._watch, program)
+        self._pending[program][request] = ring
 
-    def remove(self, tid: int, request: Request) -> None:
-        self._pending.get(tid, {}).pop(request, None)
+    def remove(self, program: Program, request: Request) -> None:
+        self._pending.get(program, {}).pop(request, None)
 
-    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
-        """By index; they go with the thread."""
-        if tid not in self._registered_rings:
-            self._registered_rings[tid] = {}
-            self._nursery.start_soon(self._forget, tid)
-        return self._registered_rings[tid]
+    def registered_rings(self, program: Program) -> dict[int, RegisteredRing]:
+        """By index; they go with the thread, and with the program."""
+        if program not in self._registered_rings:
+            self._registered_rings[program] = {}
+            self._nursery.start_soon(self._forget, program)
+        return self._registered_rings[program]
 
-    def has_registered(self, tid: int, ring: RingContext) -> bool:
-        return any(entry.ring is ring for entry in self._registered_rings.get(tid, {}).values())
+    def has_registered(self, program: Program, ring: RingContext) -> bool:
+        return any(entry.ring is ring for entry in self._registered_rings.get(program, {}).values())
 
-    async def _forget(self, tid: int) -> None:
-        await self.host.exited(tid)
-        for entry in self._registered_rings.pop(tid).values():
+    async def _forget(self, program: Program) -> None:
+        await program.ended()
+        for entry in self._registered_rings.pop(program).values():
             entry.close()
 
-    async def _watch(self, tid: int) -> None:
-        await self.host.exited(tid)
-        orphans = self._pending.pop(tid, {})
+    async def _watch(self, program: Program) -> None:
+        await program.ended()
+        orphans = self._pending.pop(program, {})
+        if not program.exited():  # exec cancels all: nothing of it meets the next program
+            for request, ring in orphans.items():
+                ring.cancel(request)
+            return
         for request in orphans:
             request.orphaned = True
         for request, ring in orphans.items():

@@ -6,7 +6,7 @@ to wait, synchronous. What becomes of a request once it is queued is in life.
 
 import errno
 import logging
-from functools import partial
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import trio
@@ -33,7 +33,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, Channel, File
+from uringfs.host.base import Caller, Channel, File, Program
 from uringfs.life import RequestLife
 from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
@@ -65,14 +65,17 @@ class Entered(NamedTuple):
 class Worker(RequestLife):
     """The processor of one ring."""
 
-    def __init__(self, ring: Ring, nursery: trio.Nursery, owners: Owners) -> None:
+    def __init__(
+        self, ring: Ring, nursery: trio.Nursery, owners: Owners, issuer: Program | None = None
+    ) -> None:
+        """issuer: of the thread that sets the ring up."""
         super().__init__(ring, nursery, owners)
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
         """By SQ position: what a text request carries beside its SQE, and that SQE."""
         self.disabled = bool(self.setup_flags & IORING_SETUP_R_DISABLED)
         single = self.setup_flags & IORING_SETUP_SINGLE_ISSUER and not self.disabled
-        self.submitter = ring.owner[0] if single else 0
-        """The one thread that may submit; 0 for any."""
+        self.submitter = issuer if single else None
+        """Of the one thread that may submit; None: any may."""
         self.poller: SqPoller | None = None
         self._busy = False  # somebody submits
         self._turns = ParkingLot()  # those who wait for it
@@ -121,8 +124,9 @@ class Worker(RequestLife):
 
     def check_submitter(self, caller: Caller) -> None:
         """io_uring_add_tctx_node(), io_allowed_run_tw(): EEXIST for another thread than the ring's."""
-        if self.submitter not in (0, caller.tid):
-            raise UringError(errno.EEXIST, f"thread {self.submitter} is the single issuer of this ring")
+        only = self.submitter
+        if only is not None and (only.tid != caller.tid or only.exited()):
+            raise UringError(errno.EEXIST, f"thread {only.tid} is the single issuer of this ring")
 
     def enable(self, caller: Caller) -> None:
         """io_register_enable_rings(): EBADFD unless disabled."""
@@ -132,13 +136,13 @@ class Worker(RequestLife):
         if self.poller is not None:
             self.poller.wake()
         if self.setup_flags & IORING_SETUP_SINGLE_ISSUER:
-            self.submitter = caller.tid
+            self.submitter = caller.program
 
     def offload(self, caller: Caller, idle_ms: int) -> None:
         """io_sq_offload_create(): from now on a poller submits, in this caller's name."""
         lasting = caller.detached()
         self.poller = SqPoller(self, idle_ms)
-        self._nursery.start_soon(self.poller.run, lasting, partial(self.host.exited, caller.tid))
+        self._nursery.start_soon(self.poller.run, lasting, lasting.program.ended)
 
     async def _offloaded(self, poller: SqPoller, to_submit: int, flags: int) -> int:
         """What an enter does on a polled ring."""
@@ -154,9 +158,9 @@ class Worker(RequestLife):
     def submitting(self) -> bool:
         return self._busy and self.poller is None
 
-    def serve_agent(self, group: int, channel: Channel) -> None:
+    def serve_agent(self, process: Hashable, channel: Channel) -> None:
         """URINGFS_CMD_AGENT"""
-        self._nursery.start_soon(self.deliveries.serve(group, channel))
+        self._nursery.start_soon(self.deliveries.serve(process, channel))
 
     async def submit(self, caller: Caller, to_submit: int) -> int:
         """Take SQEs in a caller's name, when it is its turn: how many were there."""
@@ -314,7 +318,7 @@ class Worker(RequestLife):
         return self._last if self._head is not None else None
 
     def check_registered(self, caller: Caller) -> None:
-        if not self._owners.has_registered(caller.tid, self):
+        if not self._owners.has_registered(caller.program, self):
             raise UringError(errno.EBADF, "this thread has not registered the ring")
 
     def close(self) -> None:

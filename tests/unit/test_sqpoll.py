@@ -96,7 +96,7 @@ async def test_it_ends_with_its_thread(autojump_clock: trio.testing.MockClock) -
     async with trio.open_nursery() as nursery:
         polled = Polled(nursery)
         await trio.sleep(0.001)
-        polled.thread.exited.set()
+        polled.thread.exit()
         await trio.sleep(0.001)
         assert polled.asleep()
         with pytest.raises(UringError) as caught:
@@ -113,7 +113,7 @@ async def test_sq_wait_ends_with_the_thread(autojump_clock: trio.testing.MockClo
         with trio.fail_after(5):
             nursery.start_soon(polled.enter, 4, IORING_ENTER_SQ_WAIT)
             await trio.testing.wait_all_tasks_blocked()
-            polled.thread.exited.set()
+            polled.thread.exit()
 
 
 @pytest.mark.parametrize("when", [0.0, 0.005, 1.0])

@@ -5,7 +5,9 @@ import errno
 import gc
 import itertools
 import logging
+import os
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
@@ -16,7 +18,7 @@ from uringfs.fs import control, status, text
 from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.supervisor import Supervision
-from uringfs.host.base import Caller, Host
+from uringfs.host.base import Caller, Host, Opener, Program
 from uringfs.memory.base import Backend
 from uringfs.owners import Owners
 from uringfs.ring.ring import Ring
@@ -31,15 +33,31 @@ TIDY = 1.0
 """Seconds between two collections, at least."""
 
 
+class Waiting(NamedTuple):
+    """An enter whose wait is a poll(2) of its own."""
+
+    message: abi.Enter
+    submitted: int
+    """SQEs."""
+    wait: CqWait
+    program: Program
+    """That has entered: the results are stored in its memory."""
+
+
 @dataclass(slots=True, eq=False)
 class OpenFile:
     """One open(2) of a ring file."""
 
     fh: int
     inode: RingInode
-    writable: bool = False
-    waits: dict[int, tuple[abi.Enter, int, CqWait]] = field(default_factory=dict)
-    """By thread: enters that answered EINPROGRESS: (message, SQEs submitted, wait)."""
+    flags: int = os.O_RDONLY
+    """O_ACCMODE of open(2)."""
+    opener: Opener | None = None
+    """None: of a file that is not open for writing."""
+    waits: dict[int, Waiting] = field(default_factory=dict)
+    """By thread: enters that answered EINPROGRESS."""
+    refusals: int = 0
+    """Writes that the opener did not admit."""
     snapshot: bytes = b""
     """The text a reader is in the middle of."""
 
@@ -84,10 +102,14 @@ class RingFs:
 
     # -- open files
 
-    def open(self, inode: RingInode, writable: bool = False) -> OpenFile:
-        """fh: serial << 32 | backing id, as the wire's reply needs it (native/fusewire.c). ENOMEM, EMFILE."""
+    def open(self, inode: RingInode, tid: int, flags: int = os.O_RDONLY) -> OpenFile:
+        """tid, flags: of the open(2) that is answered. fh: serial << 32 | backing id, as the wire's reply needs it
+        (native/fusewire.c). ENOMEM, EMFILE."""
         memory = inode.payload.memory()
-        file = OpenFile((next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id, inode, writable)
+        access = flags & os.O_ACCMODE
+        opener = self._host.opener(tid) if access != os.O_RDONLY else None
+        fh = (next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id
+        file = OpenFile(fh, inode, access, opener)
         self._open[file.fh] = file
         inode.opens += 1
         return file
@@ -134,7 +156,7 @@ class RingFs:
     def read(self, fh: int, offset: int, size: int) -> bytes:
         """The status text. A read at 0 takes a new snapshot, reads behind it go on in the same. EINVAL."""
         file = self.opened(fh)
-        if file.writable and file.inode.payload.opaque:
+        if file.flags != os.O_RDONLY and file.inode.payload.opaque:
             raise UringError(errno.EINVAL, "an io_uring descriptor cannot be read")
         if offset == 0:
             file.snapshot = status.show(file.inode.payload)
@@ -150,10 +172,15 @@ class RingFs:
         try:
             if not data:
                 return
+            self._admit(file, caller)
             if control.is_text(data):
                 for command in text.parse(data):
+                    if text.acts(command):
+                        self._admit_owner(file, caller, "a text command that names a path or executes requests")
                     await ring_file.command(caller, command)
             else:
+                if file.flags == os.O_WRONLY:  # a client maps what it opens: this is a log, or a copy
+                    self._admit_owner(file, caller, "a binary message to what is open for writing only")
                 await self._message(file, caller, control.decode(data))
         except UringError as error:
             if error.errno != errno.EINPROGRESS:
@@ -163,6 +190,26 @@ class RingFs:
         except trio.Cancelled:
             ring_file.message = "error EINTR: interrupted by a signal"
             raise
+
+    def _admit(self, file: OpenFile, caller: Caller) -> None:
+        """docs/security.md, "Who may write". EACCES; EINVAL for the ring of a supervised program, which enters
+        it by system calls alone."""
+        if file.inode.payload.answered:
+            raise UringError(errno.EINVAL, "an io_uring descriptor cannot be written to")
+        if file.opener is None or not file.opener.admits(caller):
+            if not file.refusals:
+                log.warning(
+                    "thread %d of user %d wrote to a ring with rights that its opener had not: refused (EACCES). "
+                    "Open the ring in the program that uses it; see docs/security.md",
+                    *(caller.tid, caller.uid),
+                )
+            file.refusals += 1
+            raise UringError(errno.EACCES, "the writer has rights that the opener had not: docs/security.md")
+
+    def _admit_owner(self, file: OpenFile, caller: Caller, what: str) -> None:
+        """EACCES"""
+        if caller.uid != file.inode.uid:
+            raise UringError(errno.EACCES, f"{what} is for the ring's owner, user {file.inode.uid}, alone")
 
     async def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> None:
         ring_file = file.inode.payload
@@ -195,16 +242,17 @@ class RingFs:
             return
         if message.can & abi.URINGFS_ENTER_MASK and entered.wait.sigmask:
             caller.memory.write(message.result + RESULT.size, entered.wait.sigmask)
-        file.waits[caller.tid] = (message, entered.result, entered.wait)
+        file.waits[caller.tid] = Waiting(message, entered.result, entered.wait, caller.program)
         raise UringError(errno.EINPROGRESS)
 
     async def wait(self, fh: int, tid: int, uid: int, gid: int) -> None:
         """The poll(2) by which an enter waits. Stores its return value; Cancelled is a signal: EINTR."""
         file = self.opened(fh)
-        message, submitted, wait = file.waits.pop(tid, (None, 0, None))
-        if message is None or wait is None:
-            raise UringError(errno.EINVAL, "no enter of this thread is waiting")
         caller = self._host.caller(tid, uid, gid)
+        waiting = file.waits.pop(tid, None)
+        if waiting is None or waiting.program is not caller.program:
+            raise UringError(errno.EINVAL, "no enter of this thread is waiting")
+        message, submitted, wait, _ = waiting
         caller.can = message.can
         result = -errno.EINTR
         try:
@@ -212,7 +260,7 @@ class RingFs:
                 result = await wait.run()
             if wait.left:
                 wait.resume()
-                file.waits[tid] = (message, submitted, wait)
+                file.waits[tid] = waiting
         except trio.Cancelled:
             result = wait.interrupted()
             raise

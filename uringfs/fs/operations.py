@@ -7,7 +7,6 @@ would end on any exception but FUSEError.
 import errno
 import functools
 import logging
-import os
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -216,14 +215,14 @@ class Operations(pyfuse3.Operations):
             if error.errno != errno.EEXIST:
                 raise
             inode = fs.lookup(name, ctx.uid, ctx.gid)  # `new`, or another's creation in between
-        return self._file_info(inode, flags), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+        return self._file_info(inode, flags, ctx), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
 
     @door
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        return self._file_info(self._fs.inodes[inode], flags)
+        return self._file_info(self._fs.inodes[inode], flags, ctx)
 
-    def _file_info(self, inode: RingInode, flags: int) -> pyfuse3.FileInfo:
-        file = self._fs.open(inode, flags & os.O_ACCMODE != os.O_RDONLY)
+    def _file_info(self, inode: RingInode, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        file = self._fs.open(inode, ctx.pid, flags)
         return pyfuse3.FileInfo(fh=file.fh, direct_io=True, keep_cache=False)
 
     @door

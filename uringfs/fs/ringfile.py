@@ -15,6 +15,7 @@ from uringfs.abi.constants import (
     IORING_REGISTER_QUERY,
     IORING_SETUP_CQSIZE,
     IORING_SETUP_REGISTERED_FD_ONLY,
+    IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQPOLL,
 )
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
@@ -55,6 +56,8 @@ class RingFile:
         self.worker: Worker | None = None
         self.opaque = False
         """URINGFS_SETUP_OPAQUE"""
+        self.answered = False
+        """It is a supervised program's: the daemon, who has opened it, answers the program's system calls."""
         self.message = "none"
         """What the last text command, or failed control write, said."""
         self.kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_RESULTS)
@@ -100,14 +103,16 @@ class RingFile:
         if not geometry.flags & IORING_SETUP_REGISTERED_FD_ONLY:
             self._create(caller, geometry, asked)
             return 0
-        slots = self._owners.registered_rings(caller.tid)
+        slots = self._owners.registered_rings(caller.program)
         slot = free_slot(slots)
         slots[slot] = RegisteredRing(self._create(caller, geometry, asked))
         return slot
 
     def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Worker:
         ring = Ring(self.memory(), geometry, (caller.tid, caller.uid))
-        self.worker = Worker(ring, self._nursery, self._owners)
+        single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
+        issuer = caller.program if single else None
+        self.worker = Worker(ring, self._nursery, self._owners, issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.worker.offload(caller, asked.sq_thread_idle)
         return self.worker
@@ -144,29 +149,28 @@ class RingFile:
 
     def agent(self, caller: Caller, message: abi.Agent) -> None:
         """URINGFS_CMD_AGENT. EBADF, EINVAL, EPERM for a sock that is none of its own."""
-        self._ready().serve_agent(caller.group, caller.channel(message.sock))
+        self._ready().serve_agent(caller.process, caller.channel(message.sock))
 
     def fetch_due(self, caller: Caller) -> int:
         """What the result of an enter, or of a fetch, has to say about it."""
         deliveries = self._ready().deliveries
-        # Whose process it is costs a read of /proc, on every enter: asked only if there is anything at all.
         if not caller.can or not deliveries.any():
             return 0
-        due = abi.URINGFS_RESULT_FETCH if deliveries.due(caller.group) else 0
-        return due | (abi.URINGFS_RESULT_LATER if deliveries.later(caller.group) else 0)
+        due = abi.URINGFS_RESULT_FETCH if deliveries.due(caller.process) else 0
+        return due | (abi.URINGFS_RESULT_LATER if deliveries.later(caller.process) else 0)
 
     def fetch_left(self, caller: Caller) -> int:
         """The same of an enter that has waited, and so looks after nothing any more."""
         deliveries = self._ready().deliveries
         if caller.can and deliveries.any():
-            deliveries.left(caller.group)
+            deliveries.left(caller.process)
         return self.fetch_due(caller)
 
     def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:
         """A wait that ends when there is something to fetch."""
         if not caller.can:
             return nullcontext()
-        return self._ready().deliveries.interrupts(caller.group, wait.leave)
+        return self._ready().deliveries.interrupts(caller.process, wait.leave)
 
     def _ready(self) -> Worker:
         if self.worker is None:
@@ -213,7 +217,8 @@ class RingFile:
             user_data=command.user_data,
         )
         opener = caller.open_path(command.path)
-        self._queue(sqe, TextRead(opener, lambda user_data, data: self.kept.append((user_data, data))))
+        read = TextRead(opener, caller.detached(), lambda user_data, data: self.kept.append((user_data, data)))
+        self._queue(sqe, read)
 
     def _queue(self, sqe: Sqe, attachment: Attachment | None) -> None:
         worker = self._ready()

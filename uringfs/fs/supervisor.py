@@ -185,7 +185,7 @@ class Supervisor:
             self._listener.answer(call.id, result)
 
     async def _result(self, call: Notification) -> int:
-        caller = self._host.supervised(call.tid)
+        caller = self._host.supervised(call.tid, partial(self._listener.valid, call.id))
         caller.can = URINGFS_ENTER_FETCHES
         ended = self._ended.pop(call.tid, None)
         if call.arch == _NATIVE:
@@ -211,7 +211,7 @@ class Supervisor:
             inode.payload.setup(caller, entries & U32, params)
             if inode.payload.worker is not None:
                 inode.payload.worker.deliveries.supervised = True
-            inode.payload.opaque = True
+            inode.payload.opaque = inode.payload.answered = True
             answers = self._trace is None  # else once it has been traced
             return await self._listener.install(call.id, file.fileno(), cloexec=True, answers=answers)
         finally:
@@ -224,14 +224,14 @@ class Supervisor:
         check_opcode(opcode & ~IORING_REGISTER_USE_REGISTERED_RING)
         if fd == U32 and not registered:
             return register_blind(self._worker_of, caller, opcode, arg, nr_args)
-        with self._ring(call.tid, fd, registered) as worker:
+        with self._ring(caller, fd, registered) as worker:
             return register(worker, caller, opcode, arg, nr_args)
 
     async def _enter(self, call: Notification, caller: Caller, ended: Enter | None) -> int:
         flags = call.args[3] & U32
         if flags & ~SUPPORTED_ENTER_FLAGS:
             raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
-        with self._ring(call.tid, call.args[0] & U32, bool(flags & IORING_ENTER_REGISTERED_RING)) as worker:
+        with self._ring(caller, call.args[0] & U32, bool(flags & IORING_ENTER_REGISTERED_RING)) as worker:
             if ended is not None and ended.worker is worker and ended.again(call):
                 return ended.interrupted()
             enter = self._enters[call.tid] = Enter(call, worker)
@@ -254,7 +254,7 @@ class Supervisor:
         """Wait, if it has to, and put descriptors where its requests, or earlier ones, want them."""
         wait = enter.wait
         while wait is not None:
-            with enter.worker.deliveries.interrupts(caller.group, wait.leave):
+            with enter.worker.deliveries.interrupts(caller.process, wait.leave):
                 enter.result = await wait.run()
             if not wait.left:
                 return
@@ -268,13 +268,14 @@ class Supervisor:
         return self._find_inode(file.inode).payload.worker if file.inode not in (0, ROOT) else None
 
     @contextmanager
-    def _ring(self, tid: int, fd: int, registered: bool) -> Iterator[Worker]:
+    def _ring(self, caller: Caller, fd: int, registered: bool) -> Iterator[Worker]:
         """io_uring_ctx_get_file(): its descriptor is held meanwhile. EINVAL, EBADF, EOPNOTSUPP, EBADFD."""
-        file = registered_ring(self._owners.registered_rings(tid), fd).file if registered else None
+        slots = self._owners.registered_rings(caller.program) if registered else {}
+        file = registered_ring(slots, fd).file if registered else None
         if file is not None:
             file.hold()
         else:
-            file = self._host.file_of(tid, _int(fd))
+            file = caller.file(_int(fd))
         try:
             if file.inode in (0, ROOT):
                 raise UringError(errno.EOPNOTSUPP, "not a ring of this mount")

@@ -52,6 +52,11 @@ class ReapCommand(NamedTuple):
     most: int | None
 
 
+def acts(command: "Command") -> bool:
+    """It names a path, or executes what is queued: in the name of who writes it."""
+    return isinstance(command, ReadvCommand | EnterCommand)
+
+
 Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand
 
 

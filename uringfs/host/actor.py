@@ -22,6 +22,7 @@ import trio
 
 from uringfs.errors import UringError
 from uringfs.host.base import File, Name, Out
+from uringfs.host.credentials import Credentials
 from uringfs.host.procfs import status
 
 MAX_PROCESSES = 64
@@ -229,18 +230,17 @@ class Ids(NamedTuple):
 
 
 class Identity:
-    """A thread's, taken now. Holds descriptors until nothing refers to it."""
+    """A thread's credentials, with the root and working directory that it has now. Holds descriptors until nothing
+    refers to it."""
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, credentials: Credentials) -> None:
         self._fds: list[int] = []
         namespace = ""
         try:
             fields = status(tid)
             for link in ("root", "cwd"):
                 self._fds.append(os.open(f"/proc/{tid}/{link}", os.O_PATH | os.O_CLOEXEC))
-            capabilities = int(fields["CapEff"][0], 16)
-            own = os.readlink("/proc/self/ns/user")
-            if own != os.readlink(f"/proc/{tid}/ns/user"):
+            if credentials.foreign:
                 self._fds.append(os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
                 namespace = os.readlink(f"/proc/self/fd/{self._fds[-1]}")
         except FileNotFoundError as error:
@@ -248,10 +248,10 @@ class Identity:
         except OSError as error:
             raise UringError.of(error) from error
         self.ids = Ids(
-            int(fields["Uid"][3]),
-            int(fields["Gid"][3]),
-            tuple(int(group) for group in fields["Groups"]),
-            capabilities,
+            credentials.uid.fs,
+            credentials.gid.fs,
+            credentials.groups,
+            credentials.effective,
             int(fields["Umask"][0], 8),
             bool(namespace),
         )
@@ -282,9 +282,9 @@ class Identity:
 class LocalActor:
     """base.Actor"""
 
-    def __init__(self, pool: ActorPool, tid: int) -> None:
+    def __init__(self, pool: ActorPool, tid: int, credentials: Credentials) -> None:
         self._pool = pool
-        self._identity = Identity(tid)
+        self._identity = Identity(tid, credentials)
 
     async def call(self, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
         values: list[Value] = []

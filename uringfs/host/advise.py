@@ -12,7 +12,7 @@ from uringfs import native
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.base import Memory
-from uringfs.host.pidfd import thread_group
+from uringfs.host.program import thread_group
 
 MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED = range(5)
 MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE = range(8, 14)

@@ -80,14 +80,22 @@ class File(Protocol):
     direct: bool
     """O_DIRECT is set: transfers take the caller's iovecs, for the alignment of its memory counts."""
 
-    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
-        """preadv2(2) with RWF_NOWAIT; EAGAIN when it would block. b'' at the end of the file."""
+    def try_read(
+        self, size: int, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()
+    ) -> Data:
+        """preadv2(2) with RWF_NOWAIT, with the caller's rights; EAGAIN when it would block. b'' at the end of the
+        file."""
 
-    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
-        """The same, waiting as long as it takes. Cancellable."""
+    async def read(
+        self, size: int, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()
+    ) -> Data:
+        """preadv2(2) with the caller's rights, waiting as long as it takes. Cancellable."""
 
-    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
-        """pwritev2(2) with RWF_NOWAIT; EAGAIN when it would block."""
+    def try_write(
+        self, data: Data, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()
+    ) -> int:
+        """pwritev2(2) with RWF_NOWAIT, with the caller's rights and, to a Unix socket, in its name; EAGAIN when it
+        would block."""
 
     def knows_nowait(self) -> bool:
         """FMODE_NOWAIT: without it RWF_NOWAIT is EOPNOTSUPP (kiocb_set_rw_flags())."""
@@ -99,7 +107,7 @@ class File(Protocol):
     def takes(self, count: int) -> int:
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 
-    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+    def write_fault(self, size: int, offset: int, flags: int, caller: "Caller") -> UringError:
         """Of a write of which it takes nothing for that reason: EFAULT, or what it checks before, EAGAIN too. May
         leave what a file system leaves. A regular file may block, unless the flags have RWF_NOWAIT."""
 
@@ -111,7 +119,7 @@ class File(Protocol):
         caller: "Caller",
         iovecs: Sequence[Iovec] = (),
     ) -> int:
-        """The same in a thread, where source() provides the data, with the caller's rights and within its
+        """pwritev2(2) in a thread, where source() provides the data, with the caller's rights and within its
         RLIMIT_FSIZE: EFBIG. What has begun is not cancelled where it cannot be interrupted."""
 
     async def call(self, system_call: Callable[[int], int], caller: "Caller") -> int:
@@ -259,10 +267,20 @@ class Caller(Protocol):
     def file(self, fd: int) -> File:
         """The file behind the caller's descriptor. EBADF."""
 
+    @property
+    def program(self) -> "Program":
+        """What the thread executes. ESRCH."""
+
+    @property
+    def process(self) -> Hashable:
+        """Of what it is a thread: the same for all threads of the process while they execute this program.
+        ESRCH."""
+
     def detached(self) -> "Caller":
-        """The same caller for use after the control write has been answered: its memory is that of one
-        address space, its descriptors are those of one thread, however long a request takes. EFAULT and
-        EBADF once they are gone. Holds descriptors of ours until nothing refers to it."""
+        """The caller for use after the control write has been answered, tied to its program: credentials are
+        those of now, memory is that of this address space (EFAULT once it is gone), descriptors are those of the
+        thread as long as it executes the program (ECANCELED after that). Holds descriptors of ours until nothing
+        refers to it. ESRCH."""
 
     def eventfd(self, fd: int) -> EventFd:
         """A duplicate of the caller's eventfd. EBADF; EINVAL if it is something else."""
@@ -282,8 +300,19 @@ class Caller(Protocol):
     def limit_fsize(self) -> int:
         """Its soft RLIMIT_FSIZE, or INFINITY for none. ECANCELED once it is gone."""
 
-    def rights(self) -> AbstractContextManager[None]:
-        """Let this thread, one of the pool, have no more privilege over open files than the caller."""
+    def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
+        """Let this thread, and it alone, make system calls on open files with the caller's credentials, as they
+        were when it submitted. keeping: capabilities of ours that the call takes besides. EPERM."""
+
+    @property
+    def foreign(self) -> bool:
+        """It is of a user namespace that is not ours."""
+
+    def ucred(self) -> bytes:
+        """struct ucred: how the far end of a Unix socket sees it. ESRCH."""
+
+    def may_claim(self, ucred: bytes) -> bool:
+        """scm_check_creds(): whether it may say that it is that one."""
 
     async def madvise(self, address: int, length: int, advice: int) -> int:
         """madvise(2) on its memory, as far as another process may (see host.advise)."""
@@ -293,6 +322,21 @@ class Caller(Protocol):
 
     def open_path(self, path: str) -> "PathOpener":
         """The opening of a file for reading with the caller's rights, root and working directory."""
+
+
+class Program(Protocol):
+    """A thread, as the program that it executes: see host.program."""
+
+    tid: int
+
+    def same(self) -> bool:
+        """The thread lives, and has executed nothing else since. False for ever once it was."""
+
+    def exited(self) -> bool:
+        """The thread is gone."""
+
+    async def ended(self) -> None:
+        """Wait until it is not same() any more. Cancellable."""
 
 
 class PathOpener(Protocol):
@@ -356,6 +400,13 @@ class Children(Protocol):
         find what it did not find when this began. At times it will not."""
 
 
+class Opener(Protocol):
+    """Who has opened a file that is written to with side effects."""
+
+    def admits(self, caller: Caller) -> bool:
+        """The caller, who is writing now, has no rights that the opener had not: see docs/security.md."""
+
+
 class Host(Protocol):
     """Finds callers, and watches them."""
 
@@ -371,23 +422,21 @@ class Host(Protocol):
     def caller(self, tid: int, uid: int, gid: int) -> Caller:
         """The thread a control write came from."""
 
-    def supervised(self, tid: int) -> Caller:
-        """The thread of a notification."""
+    def supervised(self, tid: int, valid: Callable[[], bool]) -> Caller:
+        """The thread of a notification, for as long as valid() says that it waits for the answer: whatever is
+        looked up by its id is looked up and then checked. ESRCH once it does not."""
+
+    def opener(self, tid: int) -> "Opener":
+        """Who opens a ring file, to be taken while it does."""
 
     def status(self, tid: int) -> ThreadStatus:
         """ESRCH"""
-
-    def file_of(self, tid: int, fd: int) -> File:
-        """The file behind a thread's descriptor, to be looked at. EBADF."""
 
     async def open_ring(self) -> File:
         """A new ring file of our own mount, as every open of `new` makes one."""
 
     def adopt(self, fd: int) -> File:
         """Take over a descriptor of ours."""
-
-    async def exited(self, tid: int) -> None:
-        """Wait until that thread is gone."""
 
     def shared_word(self, tid: int, address: int) -> Hashable | None:
         """What lies at an address of memory the thread shares, the same for all who map it; None: private."""

@@ -1,141 +1,232 @@
-"""System calls with the caller's ids, groups and capabilities, in a thread. Nothing that looks up a path:
-that is what host.actor is for.
+"""Who asks: a thread's credentials as they were when it submitted, what they let it do that another could not,
+and system calls made with them. Nothing that looks up a path: that is what host.actor is for.
 
-The kernel keeps credentials per thread, glibc hides it: the bare system calls change those of one thread
-only. Everything here runs in a thread of the pool and is put back before it returns.
-"""
+The one rule (docs/security.md): a request acts with exactly the rights that its submitter had when it submitted
+it, as req->creds has them in the kernel, and never with the daemon's. """
 
-import ctypes
+import errno
+import fcntl
+import logging
 import os
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
-from uringfs.host.procfs import status
+from uringfs import native
+from uringfs.errors import UringError
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_ARM = platform.machine() == "aarch64"
-_SYS_SETGROUPS, _SYS_SETFSUID, _SYS_SETFSGID = (159, 151, 152) if _ARM else (116, 122, 123)
-_SYS_CAPGET, _SYS_CAPSET = (90, 91) if _ARM else (125, 126)
-_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+log = logging.getLogger(__name__)
+
+CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
+NS_GET_PARENT, NS_GET_OWNER_UID = 0xB702, 0xB704
+_FIELDS = re.compile(
+    rb"\nUid:\t([^\n]*)\nGid:\t([^\n]*)\n.*?\nGroups:\t([^\n]*)\n.*?\nCapPrm:\t(\w+)\nCapEff:\t(\w+)\n",
+    re.DOTALL,
+)
 
 
-@dataclass(frozen=True)
+class Ids(NamedTuple):
+    """As Uid and Gid of /proc/PID/status have them, in our user namespace."""
+
+    real: int
+    effective: int
+    saved: int
+    fs: int
+
+
+class Namespace(NamedTuple):
+    """A user namespace, by the inode number that /proc/PID/ns/user has. The rest is known of foreign ones
+    alone."""
+
+    inode: int
+    parent: int = 0
+    owner: int = -1
+    """Who has made it, and may do everything in it."""
+    uids: tuple[range, ...] = ()
+    gids: tuple[range, ...] = ()
+    """The ids of ours that it has."""
+
+    @classmethod
+    def of(cls, tid: int) -> "Namespace":
+        """That of a thread now. OSError."""
+        inode = native.user_namespace(tid)
+        return cls(inode) if inode == home() else cls._foreign(tid, inode)
+
+    @classmethod
+    def _foreign(cls, tid: int, inode: int) -> "Namespace":
+        fd = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            owner = array("I", [0])
+            fcntl.ioctl(fd, NS_GET_OWNER_UID, owner)
+            return cls(inode, _parent(fd), owner[0], _map(tid, "uid_map"), _map(tid, "gid_map"))
+        finally:
+            os.close(fd)
+
+
+def _parent(namespace: int) -> int:
+    try:
+        parent = fcntl.ioctl(namespace, NS_GET_PARENT)
+    except PermissionError:  # none of ours, nor below one
+        return 0
+    try:
+        return os.fstat(parent).st_ino
+    finally:
+        os.close(parent)
+
+
+def _map(tid: int, name: str) -> tuple[range, ...]:
+    """user_namespaces(7): the second number is an id as we know it."""
+    with open(f"/proc/{tid}/{name}") as lines:
+        extents = [tuple(map(int, line.split())) for line in lines]
+    return tuple(range(outside, outside + count) for _, outside, count in extents)
+
+
 class Credentials:
-    """What decides a path lookup: fsuid, fsgid, groups and effective capabilities (a bit set)."""
+    """struct cred of a thread. Compared by what it holds."""
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    capabilities: int
+    def __init__(
+        self, uid: Ids, gid: Ids, groups: tuple[int, ...], permitted: int, effective: int, namespace: Namespace
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.permitted = permitted
+        self.effective = effective
+        """Capabilities: bit sets."""
+        self.namespace = namespace
+        """In which they count."""
 
     @classmethod
     def of(cls, tid: int) -> "Credentials":
-        """Those of a thread now (/proc/TID/status). ESRCH."""
-        fields = status(tid)
-        # Capabilities of a user namespace that is not ours count for nothing here.
-        here = os.readlink("/proc/self/ns/user") == os.readlink(f"/proc/{tid}/ns/user")
+        """Those of a thread now. ESRCH."""
+        try:
+            with open(f"/proc/{tid}/status", "rb", 0) as file:
+                found = _FIELDS.search(file.read(1 << 20))  # as many groups as there may be
+            namespace = Namespace.of(tid)
+        except OSError as error:
+            raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
+        if found is None:
+            raise UringError(errno.ESRCH, f"thread {tid} is gone")
+        uid, gid, groups, permitted, effective = found.groups()
         return cls(
-            int(fields["Uid"][3]),
-            int(fields["Gid"][3]),
-            tuple(int(group) for group in fields["Groups"]),
-            int(fields["CapEff"][0], 16) if here else 0,
+            Ids(*map(int, uid.split())),
+            Ids(*map(int, gid.split())),
+            tuple(map(int, groups.split())),
+            int(permitted, 16),
+            int(effective, 16),
+            namespace,
         )
 
+    def _key(self) -> tuple[object, ...]:
+        return self.uid, self.gid, self.groups, self.permitted, self.effective, self.namespace
 
-class _CapHeader(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Credentials) and self._key() == other._key()
 
+    def __hash__(self) -> int:
+        return hash(self._key())
 
-class _CapData(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    def __repr__(self) -> str:
+        caps = f"{self.effective:#x} of {self.permitted:#x}"
+        ids = f"uid {self.uid.fs} gid {self.gid.fs} groups {self.groups}"
+        return f"{ids} capabilities {caps} in {self.namespace.inode}"
 
+    @property
+    def foreign(self) -> bool:
+        """Of a user namespace that is not ours: their capabilities count for nothing here."""
+        return self.namespace.inode != home()
 
-def _syscall(number: int, *args: object) -> int:
-    result = int(_libc.syscall(number, *args))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+    @cached_property
+    def unlimited(self) -> bool:
+        """Whatever the daemon may, they may: nothing is gained by acting for them."""
+        mine = own()
+        return not self.foreign and self.uid.fs == mine.uid.fs and not mine.permitted & ~self.effective
 
+    @property
+    def settled(self) -> bool:
+        """Nothing is put aside that they may change to (setresuid(2), setresgid(2), capset(2))."""
+        return len(set(self.uid)) == len(set(self.gid)) == 1 and not self.permitted
 
-@contextmanager
-def assumed(credentials: Credentials) -> Iterator[None]:
-    """Let this thread, and it alone, act with those credentials. A failed return ends the process: a
-    thread of the pool must never keep a client's."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    own = (_CapData * 2)()
-    _syscall(_SYS_CAPGET, ctypes.byref(header), ctypes.byref(own))
-    own_groups, own_uid, own_gid = os.getgroups(), os.geteuid(), os.getegid()
-    theirs = (_CapData * 2)()
-    for word in (0, 1):
-        theirs[word].permitted, theirs[word].inheritable = own[word].permitted, own[word].inheritable
-        theirs[word].effective = own[word].permitted & (credentials.capabilities >> 32 * word & 0xFFFFFFFF)
-    try:
-        _setgroups(credentials.groups)
-        _libc.syscall(_SYS_SETFSGID, credentials.gid)
-        _libc.syscall(_SYS_SETFSUID, credentials.uid)
-        _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(theirs))
-        yield
-    finally:
+    def can(self, capability: int) -> bool:
+        """capable(), in our user namespace."""
+        return not self.foreign and bool(self.effective >> capability & 1)
+
+    def acting(self, keeping: int = 0) -> AbstractContextManager[None]:
+        """Let this thread, and it alone, make system calls with them, but for those that look up paths. keeping:
+        capabilities of ours that the call takes besides. A failed return ends the process: a thread of ours must
+        never keep a client's. EPERM."""
+        return nullcontext() if self.unlimited else self._acting(keeping)
+
+    @contextmanager
+    def _acting(self, keeping: int) -> Iterator[None]:
+        effective = keeping | (0 if self.foreign else self.effective)
         try:
-            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
-            _libc.syscall(_SYS_SETFSUID, own_uid)
-            _libc.syscall(_SYS_SETFSGID, own_gid)
-            _setgroups(tuple(own_groups))
-            # setfsuid(2) touches capabilities on the way: set them once more, last
-            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
-        except OSError:
-            os.abort()
-
-
-_SYS_SETRESUID = 147 if _ARM else 117
-
-
-@contextmanager
-def effective_user(uid: int) -> Iterator[None]:
-    """Let this thread, one of root's, be another user for whom it is asked, with the capabilities it has."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    own, own_uid = (_CapData * 2)(), os.geteuid()
-    _syscall(_SYS_CAPGET, ctypes.byref(header), ctypes.byref(own))
-    try:
-        _syscall(_SYS_SETRESUID, -1, uid, -1)
-        _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
-        yield
-    finally:
+            native.act_as(self.uid.fs, self.gid.fs, array("I", self.groups).tobytes(), effective, self.foreign)
+        except OSError as error:
+            log.warning("acting as user %d: %s", self.uid.fs, error)
+            raise UringError.of(error) from error
         try:
-            _syscall(_SYS_SETRESUID, -1, own_uid, -1)
-            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
-        except OSError:
-            os.abort()
+            yield
+        finally:
+            native.act_own()
+
+    def admits(self, other: "Credentials") -> bool:
+        """These are an opener's: may somebody with the other ones write through what it has opened? Not with a
+        right that the opener had not, or the opener could borrow it by having its file written to. As the kernel
+        where a write has side effects: f_cred against current_cred() (sg_check_file_access(),
+        ib_safe_file_access())."""
+        if self == other or self.unlimited:
+            return True
+        return self._has_powers_of(other) and self._has_users_of(other) and self._has_groups_of(other)
+
+    def _has_powers_of(self, other: "Credentials") -> bool:
+        """Its capabilities, and those put aside (the permitted ones). Those that count in a user namespace which
+        the opener itself has made are its own."""
+        powers, there = other.permitted | other.effective, other.namespace
+        if there.inode == self.namespace.inode:
+            return not powers & ~self.effective
+        return not powers or (there.parent == self.namespace.inode and there.owner == self.uid.fs)
+
+    def _has_users_of(self, other: "Credentials") -> bool:
+        """All of them: a user put aside (the saved one) has left descriptors behind."""
+        return set(other.uid) <= {self.uid.fs, self.uid.real} or (
+            self._may_become(CAP_SETUID, other) and _all_in(other.uid, self.namespace.uids, self.foreign)
+        )
+
+    def _has_groups_of(self, other: "Credentials") -> bool:
+        same = set(other.gid) <= {self.gid.fs, self.gid.real} and set(other.groups) == set(self.groups)
+        ids = (*other.gid, *other.groups)
+        return same or (self._may_become(CAP_SETGID, other) and _all_in(ids, self.namespace.gids, self.foreign))
+
+    def _may_become(self, capability: int, other: "Credentials") -> bool:
+        """setuid(2), setgroups(2): to any id of its user namespace."""
+        return bool(self.effective >> capability & 1) and other.namespace.inode == self.namespace.inode
 
 
-CAP_FSETID, CAP_SYS_RESOURCE = 4, 24
+def _all_in(ids: Iterable[int], mapped: tuple[range, ...], foreign: bool) -> bool:
+    return not foreign or all(any(number in extent for extent in mapped) for number in ids)
 
 
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Let this thread write to open files as an ordinary user would: a set-user-ID bit goes, quotas and
-    reserved blocks hold. A failed return ends the process, as in assumed()."""
-    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
-    own = (_CapData * 2)()
-    _syscall(_SYS_CAPGET, ctypes.byref(header), ctypes.byref(own))
-    less = (_CapData * 2)()
-    for word in (0, 1):
-        less[word].permitted, less[word].inheritable = own[word].permitted, own[word].inheritable
-        less[word].effective = own[word].effective
-    less[0].effective &= ~(1 << CAP_FSETID | 1 << CAP_SYS_RESOURCE)
-    _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(less))
+def dumpable(tid: int) -> bool:
+    """get_dumpable() of a thread's memory: its files in /proc are its own then (task_dump_owner()), and root's
+    otherwise. True of root's, whom nobody else may trace anyway. ESRCH."""
     try:
-        yield
-    finally:
-        try:
-            _syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(own))
-        except OSError:
-            os.abort()
+        file, thread = os.stat(f"/proc/{tid}/stat"), os.stat(f"/proc/{tid}")
+    except OSError as error:
+        raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
+    return file.st_uid == thread.st_uid
 
 
-def _setgroups(groups: tuple[int, ...]) -> None:
-    array = (ctypes.c_uint32 * len(groups))(*groups)
-    _syscall(_SYS_SETGROUPS, len(groups), array)
+@lru_cache(maxsize=1)
+def home() -> int:
+    """The inode number of our own user namespace."""
+    return native.user_namespace(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def own() -> Credentials:
+    """The daemon's."""
+    return Credentials.of(os.getpid())

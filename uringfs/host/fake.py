@@ -4,14 +4,15 @@ Implements base for real. What blocks, blocks on events: nothing here sleeps or 
 """
 
 import errno
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
-from uringfs.host.base import INFINITY, File, Listener, Out
+from uringfs.host.base import INFINITY, Caller, File, Listener, Out
 from uringfs.host.fake_events import FakeChildren, FakePoller, FakeTimers
 from uringfs.host.fake_files import Description, FakeFile, RegularFile, description
 from uringfs.host.fake_memory import FakeMemory
@@ -34,6 +35,28 @@ class FakeEventFd:
         self.closed = True
 
 
+class FakeProgram:
+    """What a thread executes: until it exits, or its exec()."""
+
+    def __init__(self, tid: int) -> None:
+        self.tid = tid
+        self.gone = self.ran = False
+        self._ended = trio.Event()
+
+    def same(self) -> bool:
+        return not self._ended.is_set()
+
+    def exited(self) -> bool:
+        return self.gone
+
+    async def ended(self) -> None:
+        await self._ended.wait()
+
+    def end(self, exited: bool) -> None:
+        self.gone = exited
+        self._ended.set()
+
+
 class FakeThread:
     """A thread of its own process, alive until exit()."""
 
@@ -43,11 +66,15 @@ class FakeThread:
         self.gid = gid
         self.memory = FakeMemory()
         self.fds: dict[int, Description] = {}
+        self.handle: Callable[[Description], FakeFile] = FakeFile
+        """Makes what we get of one of these."""
         self.paths: dict[str, Description] = {}
         """What it can open by name."""
         self.opening: trio.Event | None = None
         """If there is one, opens wait for it."""
         self.exited = trio.Event()
+        self.program = FakeProgram(tid)
+        self.process: Hashable = tid
         self.fsize = INFINITY
         """RLIMIT_FSIZE"""
         self.answers: dict[str, Answer] = {}
@@ -69,7 +96,16 @@ class FakeThread:
         self.status = ThreadStatus(False, tid, uid, gid, 0, 0, 0, 0)
         self.pidfds: dict[int, tuple[int, bool]] = {}
 
+    def exec(self) -> None:
+        """It executes another program: other memory, the descriptors stay."""
+        self.memory.end()
+        self.memory = FakeMemory()
+        old, self.program = self.program, FakeProgram(self.tid)
+        self.process = self.program
+        old.end(exited=False)
+
     def exit(self) -> None:
+        self.program.end(exited=True)
         self.memory.end()
         self.fds.clear()
         self.exited.set()
@@ -106,14 +142,18 @@ class FakeChannel:
 
 
 class FakeCaller:
-    def __init__(self, thread: FakeThread) -> None:
+    def __init__(self, thread: FakeThread, late: bool = False) -> None:
         self._thread = thread
+        self._late = late
+        self.program = thread.program
         self.tid = thread.tid
         self.uid = thread.uid
         self.gid = thread.gid
         self.memory = thread.memory
         self.can = thread.can
         self.group = thread.tid
+        self.process = thread.process
+        self.foreign = False
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         try:
@@ -137,21 +177,30 @@ class FakeCaller:
         return self._thread.channels[sock]
 
     def file(self, fd: int) -> File:
+        if self._late and not self.program.same():
+            raise UringError(errno.ECANCELED)
         try:
-            return FakeFile(self._thread.fds[fd])
+            description = self._thread.fds[fd]
         except KeyError:
             raise UringError(errno.EBADF) from None
+        return self._thread.handle(description)
 
     def detached(self) -> "FakeCaller":
         if self._thread.exited.is_set():
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
-        return FakeCaller(self._thread)
+        return FakeCaller(self._thread, late=True)
 
     def limit_fsize(self) -> int:
         return self._thread.fsize
 
-    def rights(self) -> AbstractContextManager[None]:
+    def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def ucred(self) -> bytes:
+        return struct.pack("<iII", self.group, self.uid, self.gid)
+
+    def may_claim(self, ucred: bytes) -> bool:
+        return not self.uid or ucred == self.ucred()
 
     async def madvise(self, address: int, length: int, advice: int) -> int:
         await trio.lowlevel.checkpoint()
@@ -180,7 +229,7 @@ class FakeCaller:
         return (self.uid, self.gid)
 
     def with_credentials(self, credentials: object) -> "FakeCaller":
-        caller = FakeCaller(self._thread)
+        caller = FakeCaller(self._thread, self._late)
         assert isinstance(credentials, tuple)
         caller.uid, caller.gid = credentials
         return caller
@@ -225,6 +274,17 @@ class FakeOpener:
             raise UringError(errno.ENOENT) from None
 
 
+class FakeOpening:
+    """base.Opener, which admits whom it is told to."""
+
+    def __init__(self) -> None:
+        self.refused: set[int] = set()
+        """Threads."""
+
+    def admits(self, caller: Caller) -> bool:
+        return caller.tid not in self.refused
+
+
 class FakeHost:
     """The threads there are; one that was never made is one that is gone."""
 
@@ -237,6 +297,8 @@ class FakeHost:
         self.timers = FakeTimers()
         self.poller = FakePoller(description)
         self.children = FakeChildren()
+        self.openings: dict[int, FakeOpening] = {}
+        """Who has opened ring files, by thread."""
 
     def thread(self, tid: int, uid: int = 1000, gid: int = 1000) -> FakeThread:
         self.threads[tid] = thread = FakeThread(tid, uid, gid)
@@ -249,17 +311,17 @@ class FakeHost:
             thread.exit()
         return FakeCaller(thread)
 
-    def supervised(self, tid: int) -> FakeCaller:
+    def supervised(self, tid: int, valid: Callable[[], bool]) -> FakeCaller:
         return FakeCaller(self.threads[tid])
+
+    def opener(self, tid: int) -> "FakeOpening":
+        return self.openings.setdefault(tid, FakeOpening())
 
     def status(self, tid: int) -> ThreadStatus:
         thread = self.threads.get(tid)
         if thread is None or thread.exited.is_set():
             raise UringError(errno.ESRCH)
         return thread.status
-
-    def file_of(self, tid: int, fd: int) -> File:
-        return FakeCaller(self.threads[tid]).file(fd)
 
     async def open_ring(self) -> FakeFile:
         await trio.lowlevel.checkpoint()
@@ -273,8 +335,3 @@ class FakeHost:
 
     async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
         raise AssertionError("nothing is shared")
-
-    async def exited(self, tid: int) -> None:
-        thread = self.threads.get(tid)
-        if thread is not None:
-            await thread.exited.wait()

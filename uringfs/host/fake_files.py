@@ -214,7 +214,9 @@ class FakeFile:
     def nonblocking(self) -> bool:
         return self._opened().nonblock
 
-    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
+    def try_write(
+        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> int:
         description = self._opened()
         if description.error:
             raise UringError(description.error)
@@ -231,7 +233,7 @@ class FakeFile:
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count
 
-    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+    def write_fault(self, size: int, offset: int, flags: int, caller: Caller) -> UringError:
         return UringError(errno.EFAULT if self.writable() else errno.EAGAIN)
 
     async def write(
@@ -247,7 +249,7 @@ class FakeFile:
         data = source()
         if data and max(offset, 0) >= limit:
             raise UringError(errno.EFBIG)
-        return self.try_write(data[: limit - max(offset, 0)], offset, flags)
+        return self.try_write(data[: limit - max(offset, 0)], offset, flags, caller)
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
         """Recorded, not made."""
@@ -264,7 +266,9 @@ class FakeFile:
     async def wait_writable(self) -> None:
         await self._opened().becomes_writable()
 
-    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> bytes:
+    def try_read(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> bytes:
         description = self._opened()
         if description.error:
             raise UringError(description.error)
@@ -272,7 +276,9 @@ class FakeFile:
             raise UringError(errno.EAGAIN)
         return description.take(size, offset)
 
-    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> bytes:
+    async def read(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> bytes:
         await self._opened().becomes_available()
         await trio.lowlevel.checkpoint_if_cancelled()
         description = self._opened()

@@ -17,7 +17,7 @@ import stat
 import termios
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -27,8 +27,10 @@ from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
+from uringfs.host.blind import blind
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
+from uringfs.host.scm import send_as
 from uringfs.host.threads import Threads, in_thread
 
 CURRENT_POSITION = -1
@@ -38,20 +40,22 @@ _NOWHERE = 4096
 _KCMP_FILE = 0
 _SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
 _libc = ctypes.CDLL(None, use_errno=True)
+_OWN = nullcontext()
 T = TypeVar("T")
 
 
 class LocalFile:
     """A duplicate descriptor, closed by close() or, if a thread still uses it, when that thread ends."""
 
-    def __init__(self, fd: int, own_device: int, threads: Threads) -> None:
+    def __init__(self, fd: int, own_device: int, threads: Threads, tid: int = 0) -> None:
+        """tid: a thread that has it, or may know the mount it is on."""
         self._fd = fd
         self._pool = threads
         self._lock = threading.Lock()
         self._threads = 0
         self._users = 1
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
-        device, inode, mode = native.fd_identity(fd)
+        device, inode, mode, _, _ = native.fd_identity(fd)
         self.identity = device, inode
         self._prompt = not stat.S_ISREG(mode) or closes_promptly(device)
         self.inode = inode if device == own_device else 0
@@ -64,8 +68,16 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
+        self._blind_reads, self._blind_writes = blind(fd, tid)
+        self._unix = self._socket and native.sock_kind(fd)[0] == socket.AF_UNIX
         self.nonblock = False
         self.nowait = True
+
+    def _reading(self, caller: Caller) -> AbstractContextManager[None]:
+        return _OWN if self._blind_reads else caller.rights()
+
+    def _writing(self, caller: Caller) -> AbstractContextManager[None]:
+        return _OWN if self._blind_writes else caller.rights()
 
     def name(self) -> str:
         return os.readlink(f"/proc/self/fd/{self._fd}")
@@ -79,9 +91,12 @@ class LocalFile:
     def nonblocking(self) -> bool:
         return bool(fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_NONBLOCK)
 
-    def try_read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
+    def try_read(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> Data:
         try:
-            return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
+            with self._reading(caller):
+                return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise UringError.of(error) from error
@@ -89,23 +104,28 @@ class LocalFile:
         # The file knows no NOWAIT (io_file_supports_nowait()): with O_NONBLOCK a plain read is safe.
         if self._status & os.O_NONBLOCK and not self.regular:
             self.nonblock = True
-            return self._read_or_raise(size, offset, flags, iovecs)
+            return self._read_or_raise(size, offset, flags, caller, iovecs)
         raise UringError(errno.EAGAIN)
 
-    async def read(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
+    async def read(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> Data:
         if not self.regular:
             await self.wait()
             if self.nowait:
                 try:
-                    return self.try_read(size, offset, flags, iovecs)
+                    return self.try_read(size, offset, flags, caller, iovecs)
                 except UringError as error:
                     if error.errno != errno.EAGAIN:
                         raise
-        return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, iovecs))
+        return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, caller, iovecs))
 
-    def try_write(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> int:
+    def try_write(
+        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> int:
         try:
-            return self._pwritev2(data, offset, flags | RWF_NOWAIT, iovecs)
+            with self._writing(caller):
+                return self._pwritev2(data, offset, flags | RWF_NOWAIT, caller, iovecs)
         except OSError as error:
             refusal = self._nowait_refusal(error)
             if refusal.errno != errno.EOPNOTSUPP:
@@ -113,7 +133,8 @@ class LocalFile:
         self.nowait = False
         if self._status & os.O_NONBLOCK and not self.regular:
             self.nonblock = True
-            return self._write_or_raise(data, offset, flags, iovecs)
+            with self._writing(caller):
+                return self._write_or_raise(data, offset, flags, caller, iovecs)
         raise UringError(errno.EAGAIN)
 
     def knows_nowait(self) -> bool:
@@ -135,18 +156,22 @@ class LocalFile:
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
         return 0 if self.streaming else count
 
-    def write_fault(self, size: int, offset: int, flags: int) -> UringError:
+    def write_fault(self, size: int, offset: int, flags: int, caller: Caller) -> UringError:
         try:
-            if self.pipe or self._socket:
-                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
-            elif self.streaming:
-                if self.name() == "anon_inode:[eventfd]":
-                    _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
-            elif not self.direct:
-                _write_from_nowhere(self._fd, size, offset, flags)
+            with self._writing(caller):
+                self._write_from_nowhere(size, offset, flags)
         except OSError as error:
             return self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
         return UringError(errno.EFAULT)
+
+    def _write_from_nowhere(self, size: int, offset: int, flags: int) -> None:
+        if self.pipe or self._socket:
+            _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
+        elif self.streaming:
+            if self.name() == "anon_inode:[eventfd]":
+                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
+        elif not self.direct:
+            _write_from_nowhere(self._fd, size, offset, flags)
 
     async def write(
         self,
@@ -159,12 +184,12 @@ class LocalFile:
         limit = caller.limit_fsize() if self._limited else INFINITY
 
         def run() -> int:
-            with caller.rights():
-                data = source()
-                if limit != INFINITY and data:
-                    append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
-                    data = data[: within_fsize(self._fd, len(data), offset, append, limit)]
-                return self._write_or_raise(data, offset, flags, iovecs)
+            data = source()  # of the caller's memory, which takes our own rights
+            if limit != INFINITY and data:
+                append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
+                data = data[: within_fsize(self._fd, len(data), offset, append, limit)]
+            with self._writing(caller):
+                return self._write_or_raise(data, offset, flags, caller, iovecs)
 
         return await self._in_thread(run, serial=self.regular)
 
@@ -299,9 +324,11 @@ class LocalFile:
         data = bytearray(size)
         return memoryview(data)[: native.preadv2(self._fd, data, offset, flags)]
 
-    def _pwritev2(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
+    def _pwritev2(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> int:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
+        if self._unix:
+            return send_as(self._fd, data, caller)
         if self._socket and not data:
             return _send_nothing(self._fd)
         offset = CURRENT_POSITION if self.streaming else offset
@@ -322,19 +349,24 @@ class LocalFile:
             return UringError(errno.EAGAIN)
         return UringError.of(error)
 
-    def _write_or_raise(self, data: Data, offset: int, flags: int, iovecs: Sequence[Iovec]) -> int:
+    def _write_or_raise(
+        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]
+    ) -> int:
         while True:
             try:
-                return self._pwritev2(data, offset, flags, iovecs)
+                return self._pwritev2(data, offset, flags, caller, iovecs)
             except InterruptedError:
                 continue
             except OSError as error:
                 raise (self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)) from error
 
-    def _read_or_raise(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec]) -> Data:
+    def _read_or_raise(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]
+    ) -> Data:
         while True:
             try:
-                return self._preadv2(size, offset, flags, iovecs)
+                with self._reading(caller):
+                    return self._preadv2(size, offset, flags, iovecs)
             except InterruptedError:
                 continue
             except OSError as error:

@@ -16,7 +16,7 @@ def closes_promptly(device: int) -> bool:
     """By st_dev. A file system that is not mounted here is not known, and not trusted."""
     if os.major(device):
         return True  # on a disk
-    if device == _memory():
+    if device == memory_device():
         return True
     name = f"{os.major(device)}:{os.minor(device)}"
     with open("/proc/self/mountinfo") as mounts:
@@ -28,7 +28,7 @@ def closes_promptly(device: int) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _memory() -> int:
+def memory_device() -> int:
     """st_dev of memfds and shared anonymous memory, which is mounted nowhere."""
     fd = os.memfd_create("uringfs")
     try:

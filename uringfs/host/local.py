@@ -4,27 +4,28 @@ import errno
 import fcntl
 import os
 import resource
-import signal
 import socket
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
 import trio
 
+from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host import advise, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
-from uringfs.host.base import Memory, Name
+from uringfs.host.base import Caller, Memory, Name
 from uringfs.host.channel import LocalChannel, own_end, send_message
 from uringfs.host.children import LocalChildren, child_number
-from uringfs.host.credentials import unprivileged
+from uringfs.host.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials, dumpable
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
 from uringfs.host.listener import LocalListener
-from uringfs.host.memory import PinnedMemory, VmMemory
-from uringfs.host.pidfd import Pidfd, Pidfds
+from uringfs.host.memory import VmMemory
 from uringfs.host.poller import LocalPoller
+from uringfs.host.program import Program, ProgramMemory, Programs
+from uringfs.host.scm import UCRED
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
 from uringfs.host.timers import LocalTimers
@@ -33,19 +34,46 @@ AT_FDCWD = -100
 
 
 class LocalCaller:
-    """memory: that of the thread blocked in a control write, or a pinned one when detached."""
+    """One thread in a call that we answer; detached() makes one for later, tied to its program."""
 
     def __init__(
-        self, host: "LocalHost", tid: int, uid: int, gid: int, memory: VmMemory | PinnedMemory | None = None
+        self, host: "LocalHost", tid: int, uid: int, gid: int, valid: Callable[[], bool] | None = None
     ) -> None:
+        """uid, gid: fsuid and fsgid, -1 if nobody has said. valid: of a call that may end without us."""
         self._host = host
-        self._pidfd: Pidfd | None = None
+        self._valid = valid
+        self._late = False
+        self._program: Program | None = None
         self._detached: LocalCaller | None = None
-        self.tid = tid
-        self._ids = (uid, gid) if uid >= 0 else None
-        self.memory: Memory = memory or VmMemory(tid)
-        self.can = 0
+        self._credentials: Credentials | None = None
         self._actor: LocalActor | None = None
+        self._ids = (uid, gid) if uid >= 0 else None
+        self.tid = tid
+        self.can = 0
+        self.memory: Memory = VmMemory(tid)
+        if valid is not None:  # its id may be another thread's before we write to it
+            self.memory = ProgramMemory(self.program)
+            self._still()
+
+    # -- who it is
+
+    @property
+    def program(self) -> Program:
+        if self._program is None:
+            try:
+                self._program = self._host.programs.of(self.tid)
+            except StopIteration as error:
+                raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
+            except OSError as error:
+                raise UringError.of(error) from error
+            self._still()
+        return self._program
+
+    def _still(self) -> None:
+        """To be asked behind each look-up by the thread's id, or it may be about another program. ECANCELED."""
+        late = self._late and self._program is not None and not self._program.same()
+        if late or (self._valid is not None and not self._valid()):
+            raise UringError(errno.ECANCELED, f"thread {self.tid} is gone, or executes another program")
 
     @property
     def uid(self) -> int:
@@ -58,6 +86,7 @@ class LocalCaller:
     def _own_ids(self) -> tuple[int, int]:
         if self._ids is None:
             status = thread_status(self.tid)
+            self._still()
             self._ids = status.uid, status.gid
         return self._ids
 
@@ -65,38 +94,96 @@ class LocalCaller:
     def group(self) -> int:
         """Asked first while the thread is in its control write."""
         try:
-            return self._pidfd_now().group
+            return self.program.group
         except (OSError, StopIteration) as error:
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
+
+    @property
+    def process(self) -> Hashable:
+        try:
+            return self.program.process
+        except (OSError, StopIteration) as error:
+            raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
+
+    def detached(self) -> "LocalCaller":
+        if self._late:
+            return self
+        if self._detached is None:
+            self.group  # noqa: B018  known from now on
+            credentials = self._submitter()
+            self._detached = self._later(credentials, self._actor)
+            self._still()
+        return self._detached
+
+    def _later(self, credentials: Credentials, actor: LocalActor | None) -> "LocalCaller":
+        caller = LocalCaller(self._host, self.tid, credentials.uid.fs, credentials.gid.fs)
+        caller._program, caller._late, caller.can = self.program, True, self.can
+        caller.memory = ProgramMemory(self.program)
+        caller._credentials, caller._actor = credentials, actor
+        return caller
+
+    # -- its rights
+
+    def _submitter(self) -> Credentials:
+        """req->creds: those of the time at which this was asked first, which a detached caller does before."""
+        if self._credentials is None:
+            self._credentials = self._host.credentials(self.program, *self._own_ids())
+            self._still()
+        return self._credentials
+
+    @property
+    def foreign(self) -> bool:
+        return self._submitter().foreign
+
+    def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
+        return self._submitter().acting(keeping)
+
+    def ucred(self) -> bytes:
+        credentials = self._submitter()
+        return UCRED.pack(self.group, credentials.uid.real, credentials.gid.real)
+
+    def may_claim(self, ucred: bytes) -> bool:
+        pid, uid, gid = UCRED.unpack(ucred)
+        own = self._submitter()
+        return (
+            (pid == self.group or own.can(CAP_SYS_ADMIN))
+            and (uid in own.uid[:3] or own.can(CAP_SETUID))
+            and (gid in own.gid[:3] or own.can(CAP_SETGID))
+        )
 
     def actor(self) -> LocalActor:
         if self._actor is not None:
             return self._actor
-        actor = LocalActor(self._host.actors, self.tid)
-        if not isinstance(self.memory, PinnedMemory):  # a poller's caller lasts, its working directory may change
+        actor = LocalActor(self._host.actors, self.tid, self._submitter())
+        self._still()
+        if not self._late:  # a poller's caller lasts, its working directory may change
             self._actor = actor
         return actor
 
+    def credentials(self) -> object:
+        return self.actor(), self._submitter()
+
+    def with_credentials(self, credentials: object) -> "LocalCaller":
+        assert isinstance(credentials, tuple)
+        actor, registered = credentials
+        return self.detached()._later(registered, actor)
+
+    # -- its descriptors
+
     def file(self, fd: int) -> LocalFile:
-        return self._host.adopt(self._getfd(fd), self.uid)
+        return self._host.adopt(self._getfd(fd), self.uid, self.tid)
 
     def _getfd(self, fd: int) -> int:
         try:
-            if self._pidfd is not None:
-                return self._pidfd.getfd(fd)
-            return self._host.pidfds.getfd(self.tid, fd)
+            ours = self.program.getfd(fd)
         except OSError as error:
             raise UringError(errno.EBADF if error.errno == errno.ESRCH else error.errno or errno.EBADF) from error
-
-    def detached(self) -> "LocalCaller":
-        if isinstance(self.memory, PinnedMemory):
-            return self
-        if self._detached is None:
-            memory = PinnedMemory(self.tid, self.group)
-            caller = LocalCaller(self._host, self.tid, self.uid, self.gid, memory)
-            caller.can, caller._pidfd, caller._actor = self.can, self._pidfd, self._actor
-            self._detached = caller
-        return self._detached
+        try:
+            self._still()
+        except UringError:
+            os.close(ours)
+            raise
+        return ours
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         ours = self._getfd(fd)
@@ -109,27 +196,6 @@ class LocalCaller:
             return child_number(self.group, pid) if pid > 0 else 0, nonblock
         finally:
             os.close(ours)
-
-    def limit_nofile(self) -> int:
-        return limits.soft_limit(self._process(), resource.RLIMIT_NOFILE)
-
-    def limit_fsize(self) -> int:
-        return limits.soft_limit(self._process(), resource.RLIMIT_FSIZE)
-
-    def _process(self) -> int:
-        """The id of a thread whose limits are the caller's: it may be gone before its process is."""
-        return self.tid if self._pidfd is None else self.group
-
-    def rights(self) -> AbstractContextManager[None]:
-        return unprivileged() if self.uid else nullcontext()
-
-    async def madvise(self, address: int, length: int, advice: int) -> int:
-        call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
-        return await in_thread(call, limiter=self._host.threads(self.uid).limiter)
-
-    def signal(self, number: int) -> None:
-        with suppress(OSError):  # it may be gone
-            signal.pidfd_send_signal(self._pidfd_now().fd, number)
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         try:
@@ -160,21 +226,68 @@ class LocalCaller:
     def listener(self, fd: int) -> LocalListener:
         return LocalListener(self._getfd(fd))
 
-    def credentials(self) -> object:
-        return self.actor(), self.uid, self.gid
+    # -- the rest
 
-    def with_credentials(self, credentials: object) -> "LocalCaller":
-        assert isinstance(credentials, tuple)
-        assert isinstance(self.memory, VmMemory | PinnedMemory)
-        actor, uid, gid = credentials
-        caller = LocalCaller(self._host, self.tid, uid, gid, self.memory)
-        caller.can, caller._pidfd, caller._actor = self.can, self._pidfd, actor
-        return caller
+    def limit_nofile(self) -> int:
+        return self._limit(resource.RLIMIT_NOFILE)
 
-    def _pidfd_now(self) -> Pidfd:
-        if self._pidfd is None:
-            self._pidfd = self._host.pidfds.of(self.tid)
-        return self._pidfd
+    def limit_fsize(self) -> int:
+        return self._limit(resource.RLIMIT_FSIZE)
+
+    def _limit(self, which: int) -> int:
+        limit = limits.soft_limit(self.group if self._late else self.tid, which)
+        self._still()
+        return limit
+
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
+        return await in_thread(call, limiter=self._host.threads(self.uid).limiter)
+
+    def signal(self, number: int) -> None:
+        with suppress(OSError, UringError):  # it may be gone
+            self._still()
+            self.program.signal(number)
+
+
+class LocalAdmission:
+    """base.Opener: who has opened a ring file, and whom of those who write to it that admits."""
+
+    def __init__(self, programs: Programs, tid: int) -> None:
+        self._programs = programs
+        self._opener: Credentials | None = None
+        self._program: Program | None = None
+        self._admitted: tuple[Program, int, int, int] | None = None
+        """The last writer: program, fsuid, fsgid, capabilities. A program gets no other groups without a change of
+        these: that takes CAP_SETGID, which an opener either has, or its writers have not."""
+        with suppress(UringError, OSError, StopIteration):  # one that is gone, or not to be seen, admits nobody
+            self._opener = Credentials.of(tid)
+            if not self._opener.unlimited:
+                self._program = programs.of(tid)
+                self._program.process  # noqa: B018  to be known when it is gone
+
+    def admits(self, caller: Caller) -> bool:
+        assert isinstance(caller, LocalCaller)
+        if self._opener is None:
+            return False
+        if self._opener.unlimited:
+            return True
+        try:
+            writer = caller.program, caller.uid, caller.gid, native.capabilities(caller.tid)
+        except OSError:
+            return False
+        if writer == self._admitted:
+            return True
+        admitted = self._opener.admits(Credentials.of(caller.tid)) and self._same_image(caller)
+        self._admitted = writer if admitted else None
+        return admitted
+
+    def _same_image(self, caller: LocalCaller) -> bool:
+        """A program that its own user may not trace has more than its ids tell: descriptors from before it dropped
+        its rights, or memory that it hides (commit_creds(), would_dump()). It may write only if it is the program
+        that has opened, or a child of that which goes on with the same."""
+        if dumpable(caller.tid):
+            return True
+        return self._program is not None and caller.program.image == self._program.image
 
 
 class LocalOpener:
@@ -204,23 +317,33 @@ class LocalHost:
         self.poller = LocalPoller()
         self.children = LocalChildren(self.timers, self.poller, self.adopt)
         self.actors = ActorPool()
-        self.pidfds = Pidfds()
+        self.programs = Programs()
 
     def caller(self, tid: int, uid: int, gid: int) -> LocalCaller:
         return LocalCaller(self, tid, uid, gid)
 
-    def supervised(self, tid: int) -> LocalCaller:
+    def supervised(self, tid: int, valid: Callable[[], bool]) -> LocalCaller:
         # Most calls need no ids, and reading them costs as much as the rest of a NOP.
-        return LocalCaller(self, tid, -1, -1)
+        return LocalCaller(self, tid, -1, -1, valid)
+
+    def opener(self, tid: int) -> LocalAdmission:
+        return LocalAdmission(self.programs, tid)
+
+    def credentials(self, program: Program, uid: int, gid: int) -> Credentials:
+        """A thread's now. fsuid and fsgid are known; of who has no capability and no other id to change to, the
+        rest cannot have changed while it executes the same program."""
+        kept = program.credentials
+        try:
+            bare = not native.capabilities(program.tid)
+        except OSError as error:
+            raise UringError.of(error) from error
+        if kept is not None and bare and kept.settled and (kept.uid.fs, kept.gid.fs) == (uid, gid):
+            return kept
+        program.credentials = Credentials.of(program.tid)
+        return program.credentials
 
     def status(self, tid: int) -> ThreadStatus:
         return thread_status(tid)
-
-    def file_of(self, tid: int, fd: int) -> LocalFile:
-        try:
-            return self.adopt(self.pidfds.getfd(tid, fd))
-        except OSError as error:
-            raise UringError(errno.EBADF) from error
 
     async def open_ring(self) -> LocalFile:
         path = os.path.join(self.own_mount, "new")
@@ -236,9 +359,9 @@ class LocalHost:
             self._threads[uid] = Threads()
         return self._threads[uid]
 
-    def adopt(self, fd: int, uid: int = 0) -> LocalFile:
-        """Take over a descriptor of the daemon's."""
-        return LocalFile(fd, self.own_device, self.threads(uid))
+    def adopt(self, fd: int, uid: int = 0, tid: int = 0) -> LocalFile:
+        """Take over a descriptor of the daemon's. tid: a thread that has it."""
+        return LocalFile(fd, self.own_device, self.threads(uid), tid)
 
     def shared_word(self, tid: int, address: int) -> sharedmem.SharedWord | None:
         found = sharedmem.find(tid, address)
@@ -246,10 +369,3 @@ class LocalHost:
 
     async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
         return await sharedmem.wake_in_thread(tid, address, most, mask, self._wakers)
-
-    async def exited(self, tid: int) -> None:
-        try:
-            pidfd = Pidfd(tid)  # of its own: trio lets one task wait for a descriptor
-        except (OSError, StopIteration):
-            return
-        await trio.lowlevel.wait_readable(pidfd.fd)

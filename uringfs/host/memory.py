@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from uringfs import native
 from uringfs.errors import UringError
@@ -52,15 +52,16 @@ class VmMemory:
 
 
 class PinnedMemory:
-    """One address space, held by an open /proc/TID/mem: after exec or exit it reads as empty, it never
-    becomes another process's. Others of its threads may live on when the one that asked has ended. What goes
-    through it would pass page protections (FOLL_FORCE), so each is checked against the mappings first."""
+    """One address space, held by the open /proc/TID/mem and /proc/TID/maps of a thread: after exec or exit they
+    read as empty, they never become another process's. Others of its threads may live on when the one that asked
+    has ended. What goes through mem would pass page protections (FOLL_FORCE), so each is checked against maps
+    first."""
 
-    def __init__(self, tid: int, group: int) -> None:
-        self._ids = tid, group  # the thread, and its process: it may live on
-        self._fd = -1
+    def __init__(self, tid: int) -> None:
+        self._mem = self._maps = -1
         try:
-            self._fd = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._mem = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._maps = os.open(f"/proc/{tid}/maps", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
 
@@ -77,9 +78,9 @@ class PinnedMemory:
     def gather(self, iovecs: Sequence[Iovec]) -> Data:
         found = []
         for address, length in iovecs:
-            reach = _prefix(native.readable_prefix, self._ids, address, length)
+            reach = self._prefix(address, length, write=False)
             try:
-                found.append(os.pread(self._fd, reach, address) if reach else b"")
+                found.append(os.pread(self._mem, reach, address) if reach else b"")
             except (OSError, OverflowError):
                 break
             if len(found[-1]) < length:
@@ -90,9 +91,9 @@ class PinnedMemory:
         done = 0
         for address, length in iovecs:
             piece = data[done : done + length]
-            reach = _prefix(native.writable_prefix, self._ids, address, len(piece))
+            reach = self._prefix(address, len(piece), write=True)
             try:
-                stored = os.pwrite(self._fd, piece[:reach], address) if reach else 0
+                stored = os.pwrite(self._mem, piece[:reach], address) if reach else 0
             except (OSError, OverflowError):
                 stored = 0
             done += stored
@@ -101,41 +102,55 @@ class PinnedMemory:
         return done
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
-        # After exec(2) the thread's mappings are another program's: nothing of ours can be stored.
-        return 0 if self.gone() else _writable(self._ids[0], iovecs)
+        total = 0
+        for address, length in iovecs:
+            reach = self._prefix(address, length, write=True)
+            total += reach
+            if reach < length:
+                break
+        return total
 
     def gone(self) -> bool:
         try:
-            return not os.pread(self._fd, 1, 0)
+            return not os.pread(self._mem, 1, 0)
         except OSError:  # EIO: nothing is mapped at 0, in an address space that lives
-            return not os.path.exists(f"/proc/{self._ids[0]}")
+            return False
+
+    def _prefix(self, address: int, length: int, *, write: bool) -> int:
+        """Whatever else keeps us from asking is not the caller's fault: said, since its request gets EFAULT."""
+        if not length:
+            return 0
+        try:
+            return native.mapped_prefix(self._maps, address, length, write)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                log.warning("the mappings of a client cannot be read: %s", error)
+            return 0
 
     def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        for fd in (self._mem, self._maps):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
     total = 0
     for address, length in iovecs:
-        reach = _prefix(native.writable_prefix, (tid,), address, length)
+        reach = _prefix(tid, address, length) if length else 0
         total += reach
         if reach < length:
             break
     return total
 
 
-def _prefix(prefix: Callable[[int, int, int], int], tasks: Sequence[int], address: int, length: int) -> int:
-    """By the first of the tasks that lives, 0 if none does. Whatever else keeps us from asking is not the
-    caller's fault: said, since its request gets EFAULT."""
-    for task in tasks if length else ():
-        try:
-            return prefix(task, address, length)
-        except OSError as error:
-            if error.errno != errno.ESRCH:
-                log.warning("the mappings of thread %d cannot be read: %s", task, error)
-                break
-    return 0
+def _prefix(tid: int, address: int, length: int) -> int:
+    """Whatever else keeps us from asking is not the caller's fault: said, since its request gets EFAULT."""
+    try:
+        return native.writable_prefix(tid, address, length)
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            log.warning("the mappings of thread %d cannot be read: %s", tid, error)
+        return 0
 
 
 def _fault(error: OSError) -> UringError:

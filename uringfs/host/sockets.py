@@ -1,17 +1,15 @@
 """Sockets in a caller's name: made in its network namespace, bound, connected and set up with its
 capabilities, and what AF_UNIX tells the other end of who sends.
 
-Calls that look at credentials run in a thread of the pool with the caller's (credentials.assumed()); those
+Calls that look at credentials run in a thread of the pool with the caller's (Caller.rights()); those
 that resolve a path run as its actor.
 """
 
 import ctypes
-import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from struct import Struct
 from typing import NamedTuple, TypeVar
 
 import trio
@@ -19,15 +17,14 @@ import trio
 from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Caller, File, Name
-from uringfs.host.credentials import Credentials, assumed, effective_user
 from uringfs.host.threads import in_thread
 
 MAX_THREADS = 32
-NOBODY = 65534
 CLONE_NEWNET = 0x40000000
 AT_FDCWD = -100
 O_PATH = os.O_PATH | os.O_CLOEXEC
-UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
+NAMING = 1 << 21 | 1 << 7 | 1 << 6
+"""CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID: scm_check_creds()."""
 INET = (socket.AF_INET, socket.AF_INET6)
 IPPROTO_TCP = 6
 IPPROTO_MPTCP = 262
@@ -81,28 +78,21 @@ async def attempt_in_thread(call: Callable[..., T], *args: object) -> T:
 
 
 class Identity:
-    """A caller's credentials, taken while it is blocked in its control write. ESRCH."""
+    """A caller's credentials, for system calls on sockets. naming: of those that send in its name to Unix sockets,
+    which takes rights of ours (host.scm). ESRCH."""
 
-    def __init__(self, caller: Caller) -> None:
-        try:
-            self.credentials = Credentials.of(caller.tid)
-            namespace = os.readlink(f"/proc/{caller.tid}/ns/user")
-            self.foreign = namespace != os.readlink("/proc/thread-self/ns/user")
-        except FileNotFoundError as error:
-            raise UringError(errno.ESRCH, f"thread {caller.tid} is gone") from error
-        except OSError as error:
-            raise UringError.of(error) from error
+    def __init__(self, caller: Caller, naming: bool = False) -> None:
+        self._caller = caller.detached()
+        self.foreign = caller.foreign
+        self._keeping = NAMING if naming else 0
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
         """In a thread, with these credentials. Not cancelled once begun: what it has done counts."""
-        return await in_thread(self._assumed, call, args, limiter=_limiter)
+        return await in_thread(self._acting, call, args, limiter=_limiter)
 
-    def _assumed(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
-        try:
-            with _no_owner(self.foreign), assumed(self.credentials):
-                return attempt(call, *args)
-        except OSError as error:
-            raise UringError.of(error) from error
+    def _acting(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
+        with self._caller.rights(self._keeping):
+            return attempt(call, *args)
 
 
 class Creator(Identity):
@@ -123,7 +113,7 @@ class Creator(Identity):
 
     def _socket(self, domain: int, type_: int, protocol: int) -> int:
         try:
-            with _in_namespace(self._netns), _no_owner(self.foreign), assumed(self.credentials):
+            with _in_namespace(self._netns), self._caller.rights():
                 return attempt(native.sock_socket, domain, type_, protocol)
         except OSError as error:
             raise UringError.of(error) from error
@@ -131,18 +121,6 @@ class Creator(Identity):
     def __del__(self) -> None:
         if getattr(self, "_netns", -1) >= 0:
             os.close(self._netns)
-
-
-@contextmanager
-def _no_owner(foreign: bool) -> Iterator[None]:
-    """Who has made a user namespace may do all in it (cap_capable()), and that may well be our user, but not
-    the caller: let this thread be nobody for a while. A failed return ends the process, as in assumed()."""
-    own = os.geteuid()
-    if not foreign or own:
-        yield
-        return
-    with effective_user(NOBODY):
-        yield
 
 
 @contextmanager
@@ -178,10 +156,6 @@ async def reachable(actor: Actor, address: bytes) -> tuple[bytes, int]:
     assert path is not None
     fd, _ = await actor.call("openat", AT_FDCWD, Name(path), O_PATH, 0)
     return address[:2] + b"/proc/thread-self/fd/%d" % fd, fd
-
-
-def ucred(caller: Caller) -> bytes:
-    return UCRED.pack(caller.group, caller.uid, caller.gid)
 
 
 def queued(file: File, of: Kind, hangup: bool) -> int:

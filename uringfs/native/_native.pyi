@@ -62,6 +62,10 @@ def writable_prefix(tid: int, address: int, size: int, /) -> int:
 def readable_prefix(tid: int, address: int, size: int, /) -> int:
     """The same for readable mappings."""
 
+def mapped_prefix(maps: int, address: int, size: int, write: bool, /) -> int:
+    """Like writable_prefix() or readable_prefix(), for an open /proc/TID/maps: it stays that of one address space,
+    whatever becomes of the thread. ESRCH: that has ended."""
+
 def writable_prefix_text(tid: int, address: int, size: int, /) -> int:
     """writable_prefix by parsing /proc/TID/maps: what kernels before 6.11 get (no PROCMAP_QUERY)."""
 
@@ -82,9 +86,41 @@ def preadv2(fd: int, buffer: Buffer, offset: int, flags: int, /) -> int:
 def pwritev2(fd: int, data: Buffer, offset: int, flags: int, /) -> int:
     """pwritev2(2) from one buffer; as preadv2."""
 
-def fd_identity(fd: int, /) -> tuple[int, int, int]:
-    """(st_dev, st_ino, st_mode) as os.fstat has them, but never asking a FUSE daemon: the file may be of
-    our own mount. Permission bits may be stale, the file type is not."""
+def fd_identity(fd: int, /) -> tuple[int, int, int, int, int]:
+    """(st_dev, st_ino, st_mode, st_rdev) as os.fstat has them, but never asking a FUSE daemon: the file may be of
+    our own mount. Permission bits may be stale, the file type is not. Last the unique id of the mount it is on
+    (STATX_MNT_ID_UNIQUE), 0 before Linux 6.8."""
+
+# ---- identity.c ----
+
+@final
+class ExecWatch:
+    """Whether a thread still executes the program that it executes now. Holds a perf event, which the kernel takes
+    off the thread when that executes another program or exits (perf_event_remove_on_exec()).
+
+    ESRCH: there is no such thread. EACCES, EPERM: without CAP_PERFMON, another user's thread, or
+    perf_event_paranoid > 2. ENOSYS, ENOENT: the kernel has no perf events.
+    """
+
+    def __new__(cls, tid: int, /) -> Self: ...
+    def ended(self) -> bool:
+        """True, and for ever, from before the new program runs."""
+    def fileno(self) -> int:
+        """A descriptor that is readable (EPOLLHUP) once it has ended."""
+
+def capabilities(tid: int, /) -> int:
+    """capget(2): a thread's effective capabilities, bit N for capability N. ESRCH."""
+
+def user_namespace(tid: int, /) -> int:
+    """The inode number of a thread's user namespace. ESRCH, EACCES."""
+
+def act_as(uid: int, gid: int, groups: bytes, capabilities: int, foreign: bool, /) -> None:
+    """Let this thread, and no other of the process, have these fsuid, fsgid, supplementary groups (an array of
+    gid_t) and, of the capabilities that it has, these as effective ones. foreign: they are of another user
+    namespace. Where we may not change ids (no CAP_SETUID), the capabilities alone. EPERM: there is no such id."""
+
+def act_own() -> None:
+    """Let it have its own again. Ends the process (abort(3)) where that fails."""
 
 # ---- socket.c ----
 

@@ -18,7 +18,9 @@ PyMODINIT_FUNC PyInit__native(void)
 	if (PyModule_AddFunctions(module, wire_methods) < 0 ||
 	    PyModule_AddFunctions(module, process_methods) < 0 ||
 	    PyModule_AddFunctions(module, socket_methods) < 0 ||
-	    PyModule_AddFunctions(module, epoll_methods) < 0 || atomics_add_types(module) < 0) {
+	    PyModule_AddFunctions(module, epoll_methods) < 0 ||
+	    PyModule_AddFunctions(module, identity_methods) < 0 || atomics_add_types(module) < 0 ||
+	    identity_add_types(module) < 0) {
 		Py_DECREF(module);
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of uringfs.native._native share. Each file exports one array of methods (atomics.c a
- * type); module.c joins them. Everything is built with hidden visibility: the module is loaded with
+ * What the files of uringfs.native._native share. Each file exports one array of methods (atomics.c and
+ * identity.c a type); module.c joins them. Everything is built with hidden visibility: the module is loaded with
  * RTLD_GLOBAL, and only the hooks of fusewire.c may be seen by other libraries.
  */
 #ifndef URINGFS_NATIVE_H
@@ -21,7 +21,9 @@ extern PyMethodDef wire_methods[];
 extern PyMethodDef process_methods[];
 extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
+extern PyMethodDef identity_methods[];
 int atomics_add_types(PyObject *module);
+int identity_add_types(PyObject *module);
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

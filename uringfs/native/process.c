@@ -34,6 +34,12 @@ _Static_assert(sizeof(struct uringfs_procmap_query) == 104, "struct procmap_quer
 #define URINGFS_PROCMAP_QUERY_VMA_READABLE 0x01
 #define URINGFS_PROCMAP_QUERY_VMA_WRITABLE 0x02
 
+/* Linux 6.8, linux/stat.h: stx_mnt_id, which older headers have not, is the first of the spare words */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
+#define STX_MNT_ID_AT 144
+
 /* ---- process_vm_readv, process_vm_writev ---- */
 
 /* `ranges` as iovecs; sum gets their length. -1 with an exception set. */
@@ -222,18 +228,17 @@ static int prefix_query(int fd, struct span *span)
 	return 0;
 }
 
+/* fd stays open. */
 static int prefix_text(int fd, struct span *span)
 {
-	FILE *maps = fdopen(fd, "re");
+	FILE *maps = fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "re");
 	char *line = NULL;
 	size_t cap = 0;
 	int err = 0;
 
-	if (!maps) {
-		err = errno;
-		close(fd);
-		return err;
-	}
+	if (!maps)
+		return errno;
+	rewind(maps);
 	errno = 0;
 	while (span->at < span->end && getline(&line, &cap, maps) >= 0) {
 		unsigned long long start, end;
@@ -253,34 +258,65 @@ static int prefix_text(int fd, struct span *span)
 	return err;
 }
 
-static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t nargs, bool write, bool text)
+static int prefix_of(int fd, struct span *span, bool text)
+{
+	int err = text ? ENOTTY : prefix_query(fd, span);
+
+	return err == ENOTTY ? prefix_text(fd, span) : err;
+}
+
+static bool get_span(PyObject *const *args, struct span *span)
 {
 	uint64_t addr, size;
-	struct span span;
+
+	if (!get_addr(args[0], &addr) || !get_addr(args[1], &size))
+		return false;
+	span->at = addr;
+	span->end = size > UINT64_MAX - addr ? UINT64_MAX : addr + size;
+	return true;
+}
+
+static PyObject *prefix(const char *name, PyObject *const *args, Py_ssize_t nargs, bool write, bool text)
+{
+	struct span span = {.write = write};
+	uint64_t start;
 	char path[32];
 	int tid, fd, err;
 
-	if (!nargs_is(name, nargs, 3) || !get_int(args[0], ESRCH, &tid) || !get_addr(args[1], &addr) ||
-	    !get_addr(args[2], &size))
+	if (!nargs_is(name, nargs, 3) || !get_int(args[0], ESRCH, &tid) || !get_span(args + 1, &span))
 		return NULL;
 	if (tid <= 0)
 		return raise_errno(ESRCH);
-	span = (struct span){addr, size > UINT64_MAX - addr ? UINT64_MAX : addr + size, write};
+	start = span.at;
 	snprintf(path, sizeof(path), "/proc/%d/maps", tid);
 	Py_BEGIN_ALLOW_THREADS
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	err = fd >= 0 ? 0 : errno == ENOENT ? ESRCH : errno;
-	if (fd >= 0 && text) {
-		err = prefix_text(fd, &span);
-	} else if (fd >= 0) {
-		err = prefix_query(fd, &span);
-		if (err == ENOTTY)
-			err = prefix_text(fd, &span);
-		else
-			close(fd);
+	if (fd >= 0) {
+		err = prefix_of(fd, &span, text);
+		close(fd);
 	}
 	Py_END_ALLOW_THREADS
-	return err ? raise_errno(err) : PyLong_FromUnsignedLongLong(span.at - addr);
+	return err ? raise_errno(err) : PyLong_FromUnsignedLongLong(span.at - start);
+}
+
+static PyObject *mapped_prefix(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
+{
+	struct span span = {0};
+	uint64_t start;
+	int fd, write, err;
+
+	if (!nargs_is("mapped_prefix", nargs, 4) || !get_int(args[0], EBADF, &fd) || !get_span(args + 1, &span))
+		return NULL;
+	write = PyObject_IsTrue(args[3]);
+	if (write < 0)
+		return NULL;
+	span.write = write;
+	start = span.at;
+	Py_BEGIN_ALLOW_THREADS
+	err = prefix_of(fd, &span, false);
+	Py_END_ALLOW_THREADS
+	return err ? raise_errno(err) : PyLong_FromUnsignedLongLong(span.at - start);
 }
 
 static PyObject *writable_prefix(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
@@ -362,6 +398,7 @@ static PyObject *pwritev2_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
 
 static PyObject *fd_identity(PyObject *Py_UNUSED(m), PyObject *arg)
 {
+	uint64_t mount = 0;
 	struct statx st;
 	int fd, ret;
 
@@ -371,12 +408,16 @@ static PyObject *fd_identity(PyObject *Py_UNUSED(m), PyObject *arg)
 		return raise_errno(EBADF);
 	/* DONT_SYNC: a file of our own mount must not make us wait for ourselves */
 	Py_BEGIN_ALLOW_THREADS
-	ret = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &st);
+	ret = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID_UNIQUE, &st);
 	Py_END_ALLOW_THREADS
 	if (ret < 0)
 		return raise_errno(errno);
-	return Py_BuildValue("KKI", (unsigned long long)makedev(st.stx_dev_major, st.stx_dev_minor),
-			     (unsigned long long)st.stx_ino, (unsigned)st.stx_mode);
+	if (st.stx_mask & STATX_MNT_ID_UNIQUE)
+		memcpy(&mount, (char *)&st + STX_MNT_ID_AT, sizeof(mount));
+	return Py_BuildValue("KKIKK", (unsigned long long)makedev(st.stx_dev_major, st.stx_dev_minor),
+			     (unsigned long long)st.stx_ino, (unsigned)st.stx_mode,
+			     (unsigned long long)makedev(st.stx_rdev_major, st.stx_rdev_minor),
+			     (unsigned long long)mount);
 }
 
 #define METHOD(name, func, doc) {#name, (PyCFunction)(void (*)(void))func, METH_FASTCALL, doc}
@@ -387,11 +428,12 @@ PyMethodDef process_methods[] = {
 	METHOD(vm_writev, vm_writev, "vm_writev(tid, data, ranges) -> int: bytes written"),
 	METHOD(readable_prefix, readable_prefix, "readable_prefix(tid, address, size) -> int"),
 	METHOD(writable_prefix, writable_prefix, "writable_prefix(tid, address, size) -> int"),
+	METHOD(mapped_prefix, mapped_prefix, "mapped_prefix(maps, address, size, write) -> int"),
 	METHOD(writable_prefix_text, writable_prefix_text, "writable_prefix without PROCMAP_QUERY"),
 	METHOD(pidfd_open, pidfd_open_, "pidfd_open(tid, flags) -> int"),
 	METHOD(pidfd_getfd, pidfd_getfd_, "pidfd_getfd(pidfd, fd) -> int"),
 	METHOD(preadv2, preadv2_, "preadv2(fd, buffer, offset, flags) -> int"),
 	METHOD(pwritev2, pwritev2_, "pwritev2(fd, data, offset, flags) -> int"),
-	{"fd_identity", fd_identity, METH_O, "fd_identity(fd) -> (st_dev, st_ino, st_mode)"},
+	{"fd_identity", fd_identity, METH_O, "fd_identity(fd) -> (st_dev, st_ino, st_mode, st_rdev, mount)"},
 	{NULL, NULL, 0, NULL},
 };

@@ -88,8 +88,8 @@ class RingContext(Protocol):
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 
-    def registered_rings(self, tid: int) -> dict[int, RegisteredRing]:
-        """What a thread has registered with IORING_REGISTER_RING_FDS, by index."""
+    def registered_rings(self, caller: Caller) -> dict[int, RegisteredRing]:
+        """What its thread has registered with IORING_REGISTER_RING_FDS, by index."""
 
     def check_registered(self, caller: Caller) -> None:
         """EBADF unless this ring is among them."""

@@ -7,7 +7,7 @@ it and reports what came of it (URINGFS_CMD_FETCH); the CQE comes then. docs/des
 
 import errno
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -34,19 +34,19 @@ WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE  # what takes whole 
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 
-ByGroup = dict[int, dict[Delivery, None]]
+ByProcess = dict[Hashable, dict[Delivery, None]]
 """Some of them, by process, in their order. None is there without any."""
 
 
-def _add(to: ByGroup, delivery: Delivery) -> None:
-    to.setdefault(delivery.group, {})[delivery] = None
+def _add(to: ByProcess, delivery: Delivery) -> None:
+    to.setdefault(delivery.process, {})[delivery] = None
 
 
-def _drop(of: ByGroup, delivery: Delivery) -> None:
-    same = of.get(delivery.group, {})
+def _drop(of: ByProcess, delivery: Delivery) -> None:
+    same = of.get(delivery.process, {})
     same.pop(delivery, None)
     if not same:
-        of.pop(delivery.group, None)
+        of.pop(delivery.process, None)
 
 
 class Deliveries:
@@ -56,23 +56,23 @@ class Deliveries:
         self._context = context
         self._numbers = itertools.count(1)
         self._all: dict[int, Delivery] = {}
-        self._ready: ByGroup = {}
-        self._fresh: ByGroup = {}
-        self._late: ByGroup = {}
+        self._ready: ByProcess = {}
+        self._fresh: ByProcess = {}
+        self._late: ByProcess = {}
         """All are either of these: see Delivery.fresh."""
-        self._fetching: dict[int, trio.Event] = {}
-        self._waiting: dict[int, list[Callable[[], None]]] = {}
-        self._agents: dict[int, Agent] = {}
+        self._fetching: dict[Hashable, trio.Event] = {}
+        self._waiting: dict[Hashable, list[Callable[[], None]]] = {}
+        self._agents: dict[Hashable, Agent] = {}
         self.supervised = False
         """What there is to do is done while a call of the process is answered (fs/supervisor.py)."""
-        self._reporting: set[int] = set()  # the next of a chain is for the fetch that goes on
+        self._reporting: set[Hashable] = set()  # the next of a chain is for the fetch that goes on
 
     def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> Delivery:
         """EOPNOTSUPP if the caller does no such thing."""
         if not caller.can & needs:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
-        fresh = self._context.submitting or caller.group in self._reporting
-        delivery = Delivery(self, caller.group, next(self._numbers), fresh)
+        fresh = self._context.submitting or caller.process in self._reporting
+        delivery = Delivery(self, caller.process, next(self._numbers), fresh)
         self._all[delivery.number] = delivery
         _add(self._fresh if delivery.fresh else self._late, delivery)
         return delivery
@@ -82,10 +82,10 @@ class Deliveries:
         delivery.fresh = False
         for some in (self._ready, self._fresh, self._late):
             _drop(some, delivery)
-        if delivery.group in self._agents:
-            self._agents[delivery.group].forget(delivery)
+        if delivery.process in self._agents:
+            self._agents[delivery.process].forget(delivery)
         self._need_no_enter()
-        self._wake(delivery.group)
+        self._wake(delivery.process)
 
     def _need_no_enter(self) -> None:
         if self.supervised and not self._ready:
@@ -100,44 +100,44 @@ class Deliveries:
 
     def queued(self, delivery: Delivery) -> bool:
         """It is to be fetched."""
-        return delivery in self._ready.get(delivery.group, ())
+        return delivery in self._ready.get(delivery.process, ())
 
     def announce(self, delivery: Delivery) -> None:
         """It has to be fetched: wake who fetches, who waits in an enter, and who polls. Or an agent does it."""
-        agent = self._agents.get(delivery.group)
+        agent = self._agents.get(delivery.process)
         if agent is not None and not delivery.fresh:
             agent.ask(delivery)
             return
         _add(self._ready, delivery)
-        self._wake(delivery.group)
-        for leave in tuple(self._waiting.get(delivery.group, ())):
+        self._wake(delivery.process)
+        for leave in tuple(self._waiting.get(delivery.process, ())):
             leave()
         if self.supervised:
             self._context.ring.want_enter(True)
         for waiter in tuple(self._context.ring.waiters):  # who polls looks again
             waiter.completions()
 
-    def _wake(self, group: int) -> None:
-        event = self._fetching.pop(group, None)
+    def _wake(self, process: Hashable) -> None:
+        event = self._fetching.pop(process, None)
         if event is not None:
             event.set()
 
     @contextmanager
-    def interrupts(self, group: int, leave: Callable[[], None]) -> Iterator[None]:
+    def interrupts(self, process: Hashable, leave: Callable[[], None]) -> Iterator[None]:
         """Call leave() as soon as there is something to fetch, or now."""
-        waiting = self._waiting.setdefault(group, [])
+        waiting = self._waiting.setdefault(process, [])
         waiting.append(leave)
         try:
-            if self.ready(group):
+            if self.ready(process):
                 leave()
             yield
         finally:
             waiting.remove(leave)
             if not waiting:
-                self._waiting.pop(group, None)
+                self._waiting.pop(process, None)
 
-    def ready(self, group: int) -> bool:
-        return group in self._ready
+    def ready(self, process: Hashable) -> bool:
+        return process in self._ready
 
     def any(self) -> bool:
         """Something is under way, for whichever process."""
@@ -146,26 +146,27 @@ class Deliveries:
     def any_ready(self) -> bool:
         return bool(self._ready)
 
-    def due(self, group: int) -> bool:
+    def due(self, process: Hashable) -> bool:
         """An enter should be followed by a fetch."""
-        return self.ready(group) or group in self._fresh
+        return self.ready(process) or process in self._fresh
 
-    def later(self, group: int) -> bool:
+    def later(self, process: Hashable) -> bool:
         """There will be something to fetch that no enter looks after, and there is no agent for it."""
-        return group not in self._agents and any(not delivery.taken() for delivery in self._late.get(group, ()))
+        late = self._late.get(process, ())
+        return process not in self._agents and any(not delivery.taken() for delivery in late)
 
-    def left(self, group: int) -> None:
+    def left(self, process: Hashable) -> None:
         """The enters of that process look after nothing any more."""
-        for delivery in tuple(self._fresh.get(group, ())):
+        for delivery in tuple(self._fresh.get(process, ())):
             self.leave(delivery)
-        self._to_agent(group)
+        self._to_agent(process)
 
-    def _to_agent(self, group: int) -> None:
-        if group in self._agents:
-            for delivery in tuple(self._ready.get(group, ())):
+    def _to_agent(self, process: Hashable) -> None:
+        if process in self._agents:
+            for delivery in tuple(self._ready.get(process, ())):
                 if not delivery.fresh:
                     _drop(self._ready, delivery)
-                    self._agents[group].ask(delivery)
+                    self._agents[process].ask(delivery)
 
     def close(self) -> None:
         """The ring is gone."""
@@ -173,33 +174,33 @@ class Deliveries:
         for agent in self._agents.values():
             agent.stop()
 
-    def serve(self, group: int, channel: Channel) -> Callable[[], Awaitable[None]]:
+    def serve(self, process: Hashable, channel: Channel) -> Callable[[], Awaitable[None]]:
         """From now on an agent of that process takes what no enter looks after; until what is returned, and to be
         awaited, ends."""
-        if group in self._agents:
-            self._agents[group].stop()
-        agent = self._agents[group] = Agent(channel)
-        self._to_agent(group)
-        return partial(self._run, agent, group)
+        if process in self._agents:
+            self._agents[process].stop()
+        agent = self._agents[process] = Agent(channel)
+        self._to_agent(process)
+        return partial(self._run, agent, process)
 
-    async def _run(self, agent: Agent, group: int) -> None:
+    async def _run(self, agent: Agent, process: Hashable) -> None:
         try:
             await agent.run()
         finally:
-            if self._agents.get(group) is agent:
-                del self._agents[group]
+            if self._agents.get(process) is agent:
+                del self._agents[process]
             for delivery in agent.unanswered():
                 self.announce(delivery)
 
-    async def take(self, group: int, room: int) -> list[Delivery]:
+    async def take(self, process: Hashable, room: int) -> list[Delivery]:
         """Those that are ready, at most `room`, to be ended by whoever takes them."""
         with trio.move_on_after(PATIENCE):
-            while not self.ready(group) and group in self._fresh:
-                await self._fetching.setdefault(group, trio.Event()).wait()
-        if not self.ready(group):
-            self.left(group)
+            while not self.ready(process) and process in self._fresh:
+                await self._fetching.setdefault(process, trio.Event()).wait()
+        if not self.ready(process):
+            self.left(process)
             return []
-        taken = list(itertools.islice(self._ready[group], min(room, MAX_BATCH)))
+        taken = list(itertools.islice(self._ready[process], min(room, MAX_BATCH)))
         for delivery in taken:
             _drop(self._ready, delivery)
         self._need_no_enter()
@@ -217,7 +218,7 @@ class Deliveries:
 
     async def fetch(self, caller: Caller, sock: int, room: int) -> bytes:
         """What the caller is to do, in the format it knows: as many as are ready and `room` lets."""
-        taken = await self.take(caller.group, room)
+        taken = await self.take(caller.process, room)
         return b"".join(self._hand_over(caller, sock, taken)) if taken else b""
 
     def _hand_over(self, caller: Caller, sock: int, taken: Sequence[Delivery]) -> list[bytes]:
@@ -252,7 +253,7 @@ class Deliveries:
             delivery = self._all.get(number)
             if delivery is None:  # cancelled meanwhile
                 continue
-            if delivery.group != caller.group or not delivery.taken():
+            if delivery.process != caller.process or not delivery.taken():
                 raise UringError(errno.EINVAL, f"nothing was asked of this process as {number}")
             delivery.end(Report(res, *info))
             reported.append(delivery)
@@ -260,15 +261,15 @@ class Deliveries:
 
     async def completed(self, ended: Sequence[Delivery]) -> None:
         """Let the requests whose deliveries have ended complete."""
-        groups = {delivery.group for delivery in ended}
-        self._reporting |= groups
+        processes = {delivery.process for delivery in ended}
+        self._reporting |= processes
         try:
             for _ in range(COMPLETION_STEPS):
                 if not any(delivery.number in self._all for delivery in ended):
                     return
                 await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
-            self._reporting -= groups
+            self._reporting -= processes
 
 
 def entry_size(caller: Caller) -> int:

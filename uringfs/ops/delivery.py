@@ -1,7 +1,7 @@
 """One request's wait for what only the caller's own process can do for it (deliveries.py)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -48,9 +48,10 @@ class Delivery:
     """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
     knows that something is to come."""
 
-    def __init__(self, deliveries: "Deliveries", group: int, number: int, fresh: bool) -> None:
+    def __init__(self, deliveries: "Deliveries", process: Hashable, number: int, fresh: bool) -> None:
         self._deliveries = deliveries
-        self.group = group
+        self.process = process
+        """Caller.process of whom it waits for."""
         self.number = number
         self.wanted: Wanted | None = None
         self.fresh = fresh

@@ -155,7 +155,7 @@ def _key(request: Request, address: int, flags: int) -> tuple[Hashable, bool]:
         shared = request.context.host.shared_word(caller.tid, address)
         if shared is not None:
             return shared, True
-    return (caller.group, address), False
+    return (caller.process, address), False
 
 
 def _check_flags(flags: int) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from uringfs.abi.constants import UIO_MAXIOV
@@ -16,7 +15,7 @@ from uringfs.abi.net import (
 )
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Memory
-from uringfs.host.sockets import UCRED, ucred
+from uringfs.host.scm import UCRED, may_name_others
 from uringfs.ops.request import Request
 
 SCM_MAX_FD = 253
@@ -114,7 +113,7 @@ def copy_control(memory: Memory, header: Msghdr) -> bytes:
     return memory.read(header.control, header.controllen) if header.controllen else b""
 
 
-def outgoing(request: Request, control: bytes, privileged: bool) -> bytes:
+def outgoing(request: Request, control: bytes, unix: bool) -> bytes:
     """__scm_send(), for we are not the caller: its descriptors become ours, and the credentials that go
     with the message are its own. EINVAL, EBADF, EPERM."""
     caller, found, credentials = request.caller, [], False
@@ -125,9 +124,8 @@ def outgoing(request: Request, control: bytes, privileged: bool) -> bytes:
             credentials = True
             _check_credentials(caller, data)
         found.append(Message(level, kind, data))
-    if not credentials and privileged:
-        with suppress(UringError):
-            found.append(Message(SOL_SOCKET, SCM_CREDENTIALS, ucred(caller)))
+    if unix and not credentials and may_name_others():
+        found.append(Message(SOL_SOCKET, SCM_CREDENTIALS, caller.ucred()))
     return packed(found)
 
 
@@ -149,8 +147,8 @@ def _rights(request: Request, data: bytes) -> bytes:
 
 
 def _check_credentials(caller: Caller, data: bytes) -> None:
-    """scm_check_creds(), of which a uid of 0 stands for the capabilities."""
+    """scm_check_creds(). EINVAL, EPERM."""
     if len(data) != UCRED.size:
         raise UringError(errno.EINVAL)
-    if caller.uid and data != ucred(caller):
+    if not caller.may_claim(data):
         raise UringError(errno.EPERM, "another one's credentials")

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from uringfs.abi.constants import MAX_RW_COUNT
 from uringfs.errors import UringError
-from uringfs.host.base import File, Memory
+from uringfs.host.base import File, Memory, Program
 from uringfs.ops.kbuf import Group
 
 T = TypeVar("T")
@@ -73,8 +73,8 @@ class Buffer:
     address: int
     length: int
     memory: Memory
-    tid: int
-    """Of that thread."""
+    program: Program
+    """Of its thread."""
 
     def validate(self, address: int, length: int) -> None:
         """validate_fixed_range(). EFAULT."""

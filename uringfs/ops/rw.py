@@ -7,7 +7,7 @@ from struct import Struct
 from uringfs.abi.constants import IOSQE_BUFFER_SELECT
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
-from uringfs.host.base import PathOpener
+from uringfs.host.base import Caller, PathOpener
 from uringfs.ops.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
 from uringfs.ops.request import Attachment, Pending, Request
 from uringfs.ops.rw_io import CURRENT_POSITION, Reading, Transfer, Writing
@@ -127,7 +127,7 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
             raise UringError(errno.EFAULT)
         buffer.validate(address, length)
     # what is the caller's own is quicker to reach as such, unless it has made itself another by exec
-    own = buffer.tid == request.caller.tid and not buffer.memory.gone()
+    own = buffer.program is request.caller.program and not buffer.memory.gone()
     memory = None if own else buffer.memory
     return direction(request, file, request.data, memory, bool(request.sqe.pad2)).issue()
 
@@ -135,8 +135,10 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
 class TextRead(Attachment):
     """`readv path=... len=...`: the file is opened with the writer's rights, the data is kept."""
 
-    def __init__(self, opener: PathOpener, keep: Callable[[int, bytes], None]) -> None:
+    def __init__(self, opener: PathOpener, caller: Caller, keep: Callable[[int, bytes], None]) -> None:
+        """caller: the writer, detached."""
         self._opener = opener
+        self._caller = caller
         self._keep = keep
 
     def issue(self, request: Request) -> int | Pending:
@@ -147,7 +149,7 @@ class TextRead(Attachment):
         file = request.hold(await self._opener.open())
         while len(data) < sqe.len:
             offset = -1 if sqe.off == CURRENT_POSITION else sqe.off + len(data)
-            piece = await file.read(sqe.len - len(data), offset, 0)
+            piece = await file.read(sqe.len - len(data), offset, 0, self._caller)
             data += piece
             if not piece or file.streaming:
                 break

@@ -18,7 +18,7 @@ from uringfs.abi.constants import (
     RWF_SUPPORTED,
 )
 from uringfs.errors import UringError
-from uringfs.host.base import Data, File, Iovec, Memory
+from uringfs.host.base import Caller, Data, File, Iovec, Memory
 from uringfs.ops.iovec import advanced, total, truncated
 from uringfs.ops.request import Pending, Request
 
@@ -170,6 +170,11 @@ class Transfer:
         """That of one address space once the request is a task's."""
         return self._fixed or self._request.caller.memory
 
+    @property
+    def _caller(self) -> Caller:
+        """Another object once the request is a task's."""
+        return self._request.caller
+
     def _size(self) -> int:
         """Bytes to ask for next."""
         return min(self._total - self._done, CHUNK)
@@ -216,14 +221,16 @@ class Reading(Transfer):
     def _try(self) -> int | None:
         if self._unwritable():
             raise UringError(errno.EFAULT if self._file.ready() else errno.EAGAIN)
-        file = self._file
-        return self._store(file.try_read(self._size(), self._position(), self._flags, self._alignment()))
+        where = self._size(), self._position(), self._flags
+        return self._store(self._file.try_read(*where, self._caller, self._alignment()))
 
     async def _wait(self) -> int | None:
         return self._store(await (self._stream() if self._file.streaming else self._read()))
 
     async def _read(self) -> Data:
-        return await self._file.read(self._size(), self._position(), self._flags, self._alignment())
+        return await self._file.read(
+            self._size(), self._position(), self._flags, self._caller, self._alignment()
+        )
 
     async def _stream(self) -> Data:
         """What is read is gone: only when there is data is it asked whether the caller can take it, or
@@ -235,7 +242,7 @@ class Reading(Transfer):
             if not self._file.nowait:
                 return await self._read()
             try:
-                return self._file.try_read(self._size(), self._position(), self._flags)
+                return self._file.try_read(self._size(), self._position(), self._flags, self._caller)
             except UringError as error:
                 if error.errno != errno.EAGAIN:
                     raise
@@ -285,7 +292,8 @@ class Writing(Transfer):
         try:
             if not data and self._total:
                 raise self._fault(RWF_NOWAIT)
-            return self._sent(self._file.try_write(data, self._position(), self._flags, self._alignment()))
+            where = self._position(), self._flags
+            return self._sent(self._file.try_write(data, *where, self._caller, self._alignment()))
         except UringError as error:
             self._broken(error)
             raise
@@ -307,7 +315,7 @@ class Writing(Transfer):
     async def _write(self) -> int:
         """In a thread, the gathering too: the caller's memory may be as slow as the file."""
         return await self._file.write(
-            self._gather_or_fault, self._position(), self._flags, self._request.caller, self._alignment()
+            self._gather_or_fault, self._position(), self._flags, self._caller, self._alignment()
         )
 
     def _gather_or_fault(self) -> Data:
@@ -322,7 +330,7 @@ class Writing(Transfer):
         return data if len(data) == size else data[: self._file.takes(len(data))]
 
     def _fault(self, flags: int) -> UringError:
-        return self._file.write_fault(self._size(), self._position(), self._flags | flags)
+        return self._file.write_fault(self._size(), self._position(), self._flags | flags, self._caller)
 
     def _sent(self, count: int) -> int | None:
         self._moved(count)

@@ -232,7 +232,7 @@ class Send:
         if header is not None:
             self._control = copy_control(self._request.caller.memory, header)
         if domain not in INET:
-            self._control = outgoing(self._request, self._control, domain == socket.AF_UNIX and not os.geteuid())
+            self._control = outgoing(self._request, self._control, domain == socket.AF_UNIX)
 
     def _blocked(self) -> Outcome:
         if self._message.msg_flags & MSG_DONTWAIT:
@@ -250,7 +250,7 @@ class Send:
         """A path is looked up as the caller, and may have to be writable to it."""
         request = self._request
         assert self._message.name is not None
-        self._identity, self._bundle = Identity(request.caller), False
+        self._identity, self._bundle = Identity(request.caller, naming=True), False
         self._message.name, fd = await reachable(request.caller.actor(), self._message.name)
         try:
             return await self._run()

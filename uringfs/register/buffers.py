@@ -78,7 +78,7 @@ def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] 
     if call.caller.memory.writable([(base, length)]) < length:
         # pin_user_pages_fast(FOLL_WRITE)
         raise UringError(errno.EFAULT, "not all of the buffer can be written")
-    buffer = Buffer(base, length, call.caller.detached().memory, call.caller.tid)
+    buffer = Buffer(base, length, call.caller.detached().memory, call.caller.program)
     return Node(buffer, _release, tag, call.post_tag)
 
 
@@ -135,7 +135,7 @@ def clone_buffers(call: Registration) -> int:
 def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
     """io_uring_register_get_file(). EBADF, and EOPNOTSUPP for what is no ring."""
     if registered:
-        return registered_ring(call.ring.registered_rings(call.caller.tid), fd).ring
+        return registered_ring(call.ring.registered_rings(call.caller), fd).ring
     file = call.caller.file(fd)
     try:
         ring = call.ring.ring_of(file)

@@ -45,7 +45,7 @@ def _register(call: Registration, address: int, offset: int, resv: int, data: in
     """io_ring_add_registered_fd()"""
     if resv or (offset != U32 and offset >= IO_RINGFD_REG_MAX):
         raise UringError(errno.EINVAL)
-    slots = call.ring.registered_rings(call.caller.tid)
+    slots = call.ring.registered_rings(call.caller)
     candidates = range(IO_RINGFD_REG_MAX) if offset == U32 else (offset,)
     fd = data & U32
     file = call.caller.file(fd - (fd >> 31 << 32))
@@ -82,6 +82,6 @@ def free_slot(slots: Mapping[int, RegisteredRing], candidates: Iterable[int] = r
 def _unregister(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
     if resv or data or offset >= IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
-    entry = call.ring.registered_rings(call.caller.tid).pop(offset, None)
+    entry = call.ring.registered_rings(call.caller).pop(offset, None)
     if entry is not None:
         entry.close()

@@ -20,11 +20,10 @@ from uringfs.abi.seccomp import (
     NR_IO_URING_SETUP,
 )
 from uringfs.abi.structs import Sqe
-from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.host.base import File, Notification
 from uringfs.host.fake import FakeHost, FakeThread
-from uringfs.host.fake_files import FakeFile, RegularFile
+from uringfs.host.fake_files import Description, FakeFile, RegularFile
 
 TID, PARAMS, ARG = 100, 0x11000, 0x12000
 LISTENER = 7
@@ -106,7 +105,7 @@ class RingDescription(RegularFile):
     def __init__(self, fs: RingFs) -> None:
         super().__init__(b"")
         self.inode = fs.lookup(b"new", 0, 0)
-        self.fh = fs.open(self.inode).fh
+        self.fh = fs.open(self.inode, TID, os.O_RDWR).fh
 
 
 class RingHandle(FakeFile):
@@ -119,22 +118,15 @@ class RingHandle(FakeFile):
         return self._number
 
 
-class Host(FakeHost):
-    """One whose threads' descriptors may be rings."""
-
-    def file_of(self, tid: int, fd: int) -> File:
-        try:
-            description = self.threads[tid].fds[fd]
-        except KeyError:
-            raise UringError(errno.EBADF) from None
-        return RingHandle(description, -1) if isinstance(description, RingDescription) else FakeFile(description)
+def handle(description: Description) -> FakeFile:
+    return RingHandle(description, -1) if isinstance(description, RingDescription) else FakeFile(description)
 
 
 class Supervised:
     """A mount, a thread, and its system calls."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.host = Host()
+        self.host = FakeHost()
         self.backend = CountingBackend()
         self.fs = RingFs(self.backend, self.host, nursery, 8)
         self.thread = self.another(TID)
@@ -150,6 +142,7 @@ class Supervised:
 
     def another(self, tid: int) -> FakeThread:
         thread = self.host.thread(tid)
+        thread.handle = handle
         thread.memory.map(PARAMS, 4096)
         thread.memory.map(ARG, 4096)
         return thread
@@ -157,7 +150,7 @@ class Supervised:
     async def start(self, listener: int = LISTENER) -> None:
         """What `uringfs run` does before it becomes the program."""
         inode = self.fs.lookup(b"new", 0, 0)
-        fh = self.fs.open(inode).fh
+        fh = self.fs.open(inode, TID, os.O_RDWR).fh
         body = abi.SUPERVISE.pack(PARAMS, listener, -1)
         message = abi.HEADER.pack(abi.URINGFS_CMD_SUPERVISE, abi.HEADER.size + len(body)) + body
         try:

@@ -67,7 +67,7 @@ class Mount:
         return caught.value.errno
 
     def new(self) -> int:
-        return self.fs.open(self.fs.lookup(b"new", 1000, 1000)).fh
+        return self.fs.open(self.fs.lookup(b"new", 1000, 1000), TID, os.O_RDWR).fh
 
     def result(self) -> int:
         return abi.RESULT.unpack(self.thread.memory.read(RESULT, 8))[0]
@@ -99,7 +99,7 @@ def enter(to_submit: int, wait: int = 0, result: int = RESULT) -> bytes:
 async def test_memory_is_freed_once_with_the_last_reference(mount: Mount, order: tuple[str, ...]) -> None:
     fs = mount.fs
     inode = fs.create(b"ring", 0o600, 0, 0)
-    handles = [fs.open(inode).fh, fs.open(inode).fh]
+    handles = [fs.open(inode, TID, os.O_RDWR).fh for _ in range(2)]
     await mount.write(handles[0], SETUP_8)
     for step, action in enumerate(order):
         assert len(fs.inodes) == 1, f"gone before {order[step:]}"
@@ -119,7 +119,7 @@ async def test_memory_is_freed_once_with_the_last_reference(mount: Mount, order:
 async def test_ten_thousand_rings_leave_nothing(mount: Mount) -> None:
     for _ in range(10_000):
         inode = mount.fs.lookup(b"new", 0, 0)
-        fh = mount.fs.open(inode).fh
+        fh = mount.fs.open(inode, TID).fh
         mount.fs.release(fh)
         mount.fs.inodes.forget(inode.number, 1)
     assert len(mount.fs.inodes) == 0
@@ -128,7 +128,7 @@ async def test_ten_thousand_rings_leave_nothing(mount: Mount) -> None:
 
 async def test_an_opaque_ring_is_read_only_by_who_opened_it_to_read(mount: Mount) -> None:
     inode = mount.fs.lookup(b"new", 1000, 1000)
-    writer, reader = (mount.fs.open(inode, writable).fh for writable in (True, False))
+    writer, reader = (mount.fs.open(inode, TID, flags).fh for flags in (os.O_RDWR, os.O_RDONLY))
     assert mount.fs.read(writer, 0, 10)
     opaque = message(abi.URINGFS_CMD_SETUP, abi.SETUP, RESULT, 8, abi.URINGFS_SETUP_OPAQUE, PARAMS)
     await mount.write(writer, opaque)
@@ -259,7 +259,7 @@ async def test_cycles_are_collected_behind_a_closed_ring(nursery: trio.Nursery, 
     gc.disable()
     try:
         for _ in range(2):
-            file = mount.fs.open(mount.fs.lookup(b"new", 0, 0))
+            file = mount.fs.open(mount.fs.lookup(b"new", 0, 0), TID)
             there = weakref.ref(Left())
             await trio.sleep(10 * TIDY)
             assert there() is not None

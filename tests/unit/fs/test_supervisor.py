@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.unit.fs.supervised import ARG, PARAMS, TID, FakeListener, Supervised
+from tests.unit.fs.supervised import ARG, PARAMS, TID, FakeListener, Supervised, handle
 from tests.unit.support import nop
 from uringfs.abi.constants import (
     IORING_ENTER_EXT_ARG,
@@ -59,10 +59,11 @@ async def test_what_the_kernel_says_before_it_looks_at_a_ring(supervised: Superv
 async def test_a_registered_ring_outlives_its_descriptor(supervised: Supervised) -> None:
     fd = await supervised.setup()
     client = supervised.client(fd)
-    file = supervised.host.file_of(TID, fd)
+    file = handle(supervised.thread.fds[fd])
     worker = supervised.files[1000].inode.payload.worker
     assert worker is not None
-    worker.registered_rings(TID)[3] = RegisteredRing(worker, file)  # FakeCaller.file() knows no rings
+    thread = supervised.host.caller(TID, 1000, 1000)
+    worker.registered_rings(thread)[3] = RegisteredRing(worker, file)  # FakeCaller.file() knows no rings
     description = supervised.thread.fds.pop(fd)
     client.push(nop(1))
     assert await supervised.enter(3, 1, flags=IORING_ENTER_REGISTERED_RING) == 1

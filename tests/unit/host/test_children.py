@@ -1,6 +1,7 @@
 """News of real children of this process: ends as they happen, stops and births by their traces."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -116,6 +117,7 @@ async def test_a_sleeping_child_is_no_news(child: int, autojump_clock: MockClock
 async def test_descriptors_go(child: int) -> None:
     here = Here()
     here.watch(os.P_PID, child).cancel()  # the poller has what it keeps
+    gc.collect()  # what other tests have left
     before = len(os.listdir("/proc/self/fd"))
     watches = [here.watch(os.P_PID, child) for _ in range(20)]
     assert len(os.listdir("/proc/self/fd")) == before + 1  # one for all

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.others import Other, other
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY
 from uringfs.host.calls import Fallocate, Ftruncate, Splice, Tee
-from uringfs.host.credentials import unprivileged
 from uringfs.host.files import LocalFile
 from uringfs.host.limits import check_newsize, soft_limit, within_fsize
 from uringfs.host.local import LocalCaller, LocalHost
@@ -109,32 +109,22 @@ async def test_a_set_user_id_bit_does_not_survive_a_users_write(host: LocalHost,
     with opened(host, path) as file:
         for uid, mode in ((0, 0o4777), (12345, 0o777)):
             path.chmod(0o4777)
-            await file.write(lambda: b"x", 0, 0, host.caller(os.getpid(), uid, uid))
+            with other(Other(uid, uid)) as pid:
+                await file.write(lambda: b"x", 0, 0, host.caller(pid, uid, uid))
             assert path.stat().st_mode & 0o7777 == mode
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_privilege_comes_back(tmp_path: Path) -> None:
-    before = Path("/proc/thread-self/status").read_text()
-    with unprivileged():
-        assert Path("/proc/thread-self/status").read_text() != before
-    after = Path("/proc/thread-self/status").read_text()
-    assert [line for line in after.splitlines() if line.startswith("Cap")] == [
-        line for line in before.splitlines() if line.startswith("Cap")
-    ]
-
-
-async def test_try_write_does_not_block(host: LocalHost) -> None:
+async def test_try_write_does_not_block(host: LocalHost, me: LocalCaller) -> None:
     read, write = os.pipe()
     file = host.adopt(write)
-    size = file.try_write(bytes(1 << 22), -1, 0)
+    size = file.try_write(bytes(1 << 22), -1, 0, me)
     assert 0 < size < 1 << 22
     with pytest.raises(UringError, match="EAGAIN"):
-        file.try_write(b"x", -1, 0)
+        file.try_write(b"x", -1, 0, me)
     assert not file.writable()
     os.close(read)
     with pytest.raises(UringError, match="EPIPE"):
-        file.try_write(b"x", -1, 0)
+        file.try_write(b"x", -1, 0, me)
     file.close()
 
 
@@ -146,9 +136,9 @@ async def test_o_direct_sees_the_callers_alignment(host: LocalHost, tmp_path: Pa
             page = bytes(range(256)) * (mmap.PAGESIZE // 256)
             assert await file.write(lambda: page, 0, 0, caller, [(0, len(page))]) == len(page)
             parts = [(0, 512), (mmap.PAGESIZE * 7, len(page) - 512)]
-            assert bytes(await file.read(len(page), 0, 0, parts)) == page
+            assert bytes(await file.read(len(page), 0, 0, caller, parts)) == page
             with pytest.raises(UringError, match="EINVAL"):
-                await file.read(len(page), 0, 0, [(1, len(page))])
+                await file.read(len(page), 0, 0, caller, [(1, len(page))])
             with pytest.raises(UringError, match="EINVAL"):
                 await file.write(lambda: page, 0, 0, caller, [(3, len(page))])
     finally:

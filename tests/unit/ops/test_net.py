@@ -111,8 +111,8 @@ async def test_who_connects_while_it_is_looked_is_accepted(nursery: trio.Nursery
                 return was
 
         class LateHost(LocalHost):
-            def adopt(self, fd: int, uid: int = 0) -> LocalFile:
-                return Late(fd, self.own_device, self.threads(uid))
+            def adopt(self, fd: int, uid: int = 0, tid: int = 0) -> LocalFile:
+                return Late(fd, self.own_device, self.threads(uid), tid)
 
         here = Here(nursery, host=LateHost())
         name, size = ctypes.create_string_buffer(16), ctypes.create_string_buffer(b"\x10\0\0\0", 4)

@@ -117,7 +117,7 @@ async def test_every_personality_is_given_out_in_turn(bench: Bench) -> None:
 async def test_registered_rings_go_with_the_thread(bench: Bench) -> None:
     caller = bench.host.caller(100, 0, 0)
     description = RegularFile(b"")
-    bench.worker.registered_rings(100)[0] = RegisteredRing(bench.worker, FakeFile(description))
+    bench.worker.registered_rings(caller)[0] = RegisteredRing(bench.worker, FakeFile(description))
     assert await bench.enter(0, flags=IORING_ENTER_REGISTERED_RING) == 0
     await trio.testing.wait_all_tasks_blocked()
     bench.thread.exit()

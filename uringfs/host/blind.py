@@ -1,0 +1,78 @@
+"""Which files the kernel reads and writes without looking at who does it now: what open(2) has decided holds.
+
+Of all others (procfs and sysfs ask for capabilities in read and write, file systems keep blocks for root and
+count quotas, a driver may do as it likes) I/O is made with the caller's credentials (Credentials.acting()), at
+15 us a time. So only what is listed is blind: a file that is not known is not. """
+
+import os
+import socket
+import stat
+
+from uringfs import native
+from uringfs.host.filesystems import memory_device
+
+BLIND_READS = frozenset(
+    "overlay tmpfs ramfs devtmpfs hugetlbfs btrfs ext4 ext3 ext2 xfs f2fs bcachefs zfs squashfs iso9660 "
+    "vfat".split()
+)
+"""generic_file_read_iter() and the like. An overlay reads with its mounter's credentials (ovl_read_iter())."""
+BLIND_DEVICES = frozenset(
+    [*(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9)), os.makedev(5, 0), os.makedev(5, 2)]
+)
+"""null, zero, full, random and urandom (drivers/char/mem.c: all but mem, port and kmsg); tty, ptmx."""
+BLIND_TTYS = frozenset([4, *range(136, 144)])
+"""Majors: consoles, Unix98 terminals (tty_read(), tty_write(): the session is asked, no credentials)."""
+BLIND_INODES = frozenset(f"anon_inode:[{name}]" for name in ("eventfd", "timerfd", "signalfd"))
+BLIND_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+"""Unix sockets are told who sends (host.scm). Others ask for capabilities, as netlink_sendmsg() does."""
+INOTIFY = "anon_inode:inotify"
+
+
+def blind(fd: int, tid: int) -> tuple[bool, bool]:
+    """(reads are, writes are), of our descriptor. tid: a thread that may know the mount it is on. Asks no file
+    system: it might be one that nobody answers for."""
+    device, _, mode, rdev, mount = native.fd_identity(fd)
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFIFO:
+        return True, True
+    if kind == stat.S_IFSOCK:
+        return True, native.sock_kind(fd)[0] in BLIND_FAMILIES
+    if kind == stat.S_IFCHR:
+        return (rdev in BLIND_DEVICES or os.major(rdev) in BLIND_TTYS,) * 2
+    if kind in (stat.S_IFREG, stat.S_IFDIR):
+        return device == memory_device() or _file_system(mount, fd, tid) in BLIND_READS, False
+    if kind == stat.S_IFBLK:
+        return True, False
+    name = os.readlink(f"/proc/self/fd/{fd}")
+    return name in BLIND_INODES or name == INOTIFY, name in BLIND_INODES
+
+
+_kept: dict[int, str] = {}
+_MOST = 256
+
+
+def _file_system(mount: int, fd: int, tid: int) -> str:
+    """Its type, kept by the mount's unique id (STATX_MNT_ID_UNIQUE, Linux 6.8), which is never used again; by
+    st_dev it could be another's one day. Empty: not known."""
+    found = _kept.get(mount)
+    if found is None:
+        found = _mounted(fd, tid) if mount else ""
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[mount] = found
+    return found
+
+
+def _mounted(fd: int, tid: int) -> str:
+    """A container's mounts are in its own table alone. Both are the kernel's word."""
+    with open(f"/proc/self/fdinfo/{fd}") as fdinfo:
+        number = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
+    for table in ("/proc/self/mountinfo", f"/proc/{tid}/mountinfo"):
+        try:
+            with open(table) as mounts:
+                for line in mounts:
+                    if line.split(" ", 1)[0] == number:
+                        return line.partition(" - ")[2].split(" ", 1)[0]
+        except OSError:  # the thread is gone
+            continue
+    return ""

@@ -1,0 +1,39 @@
+"""What goes with a message to a Unix socket: the sender's ids, as SO_PASSCRED shows them to the far end.
+
+The kernel puts in those of who makes the system call (unix_maybe_add_creds()), which would be the daemon's: so
+every message that is sent for a caller names the caller. """
+
+import os
+import socket
+from functools import lru_cache
+from struct import Struct
+
+from uringfs import native
+from uringfs.host.base import Caller, Data
+
+CMSGHDR = Struct("<Qii")  # struct cmsghdr: length, level, type
+UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
+SCM_CREDENTIALS = 2
+CAP_SYS_ADMIN = 21
+
+
+@lru_cache(maxsize=1)
+def may_name_others() -> bool:
+    """scm_check_creds(): another's pid takes CAP_SYS_ADMIN. Without it the daemon serves its own user alone."""
+    return bool(native.capabilities(os.getpid()) >> CAP_SYS_ADMIN & 1)
+
+
+def credentials(caller: Caller) -> bytes:
+    """The control message that names the caller; empty where we may not. ESRCH, ECANCELED: it is gone."""
+    if not may_name_others():
+        return b""
+    data = caller.ucred()
+    return CMSGHDR.pack(CMSGHDR.size + len(data), socket.SOL_SOCKET, SCM_CREDENTIALS) + data + bytes(4)
+
+
+def send_as(fd: int, data: Data, caller: Caller) -> int:
+    """sock_write_iter() of a Unix socket, in the caller's name, without waiting. With our own rights, for it
+    takes them to name another, and nothing else is asked of who sends. OSError; UringError if the caller is
+    gone."""
+    record = socket.MSG_EOR if native.sock_kind(fd)[1] == socket.SOCK_SEQPACKET else 0
+    return native.sock_sendmsg(fd, data, None, credentials(caller), record)
