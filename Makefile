@@ -5,7 +5,7 @@ demo: base
 	contrib/demo.sh
 
 test: base
-	contrib/provision/packages.sh containers programs
+	contrib/provision/packages.sh containers programs security
 	.venv/bin/pytest tests $(PYTEST_ARGS)
 
 bench: base
@@ -29,6 +29,6 @@ clean:
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f uringfs/native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	for d in contrib/examples contrib/bench contrib/launcher tests/conformance tests/fuzz; do \
+	for d in contrib/examples contrib/bench contrib/launcher tests/conformance tests/fuzz tests/security; do \
 		if [ -e $$d/Makefile ]; then $(MAKE) -s -C $$d clean; fi; \
 	done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages of the groups named: base, containers, programs, bench. Only what is missing;
+# Installs the system packages of the groups named: base, containers, programs, security, bench. Only what is missing;
 # where it cannot install (not root, no apt) it says what is needed and fails.
 set -eu
 
@@ -23,6 +23,10 @@ programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server
 programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
+security:libcap2-bin:command setcap:setcap (libcap2-bin, libcap)
+security:util-linux:command setpriv:util-linux
+security:mount:command losetup:losetup and mount (util-linux)
+security:e2fsprogs:command mkfs.ext4:mkfs.ext4 (e2fsprogs)
 bench:util-linux:command taskset:util-linux
 bench:fio:command fio:fio
 '

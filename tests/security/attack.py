@@ -1,0 +1,97 @@
+"""How an attack is run: as an ordinary user, on the kernel or by one of the ways there are into a root daemon."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.mounting import Mount
+from uringfs.cli import notify
+from uringfs.cli.run import environment
+
+USER, SECRETS_GROUP = 54321, 54399
+SECRET = "the secret of another\n"  # scene.h
+CAPABILITY = "cap_dac_read_search,cap_dac_override,cap_net_raw+ep"
+KERNEL, CONTROL, TRAP, NOTIFY = "kernel", "control", "trap", "notify"
+CHANNELS = (CONTROL, TRAP, NOTIFY)
+TIMEOUT = 60.0
+PASSED, SKIPPED = 0, 77
+
+
+def as_user(uid: int = USER) -> list[str]:
+    """Runs a command as somebody without any right. From root, so that a filter it has needs no no_new_privs."""
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+
+
+class Arena(NamedTuple):
+    """A root daemon, and the directory of programs, victims and the secret."""
+
+    mount: Mount
+    directory: Path
+
+    def start(
+        self, channel: str, *command: object, extra: Mapping[str, object] = {}, user: int = USER
+    ) -> "subprocess.Popen[str]":
+        """channel: how the program's io_uring is answered."""
+        env = {key: value for key, value in os.environb.items() if key != b"URINGFS_DIR"}
+        preexec: Callable[[], None] | None = None
+        if channel == CONTROL:
+            env[b"URINGFS_DIR"] = os.fsencode(self.mount.path)
+        elif channel == TRAP:
+            env |= environment(str(self.mount.path), str(self.directory / "trap.so"), trace=False)
+        elif channel == NOTIFY:
+            preexec = lambda: notify.supervise(str(self.mount.path), trace=False)  # noqa: E731
+        env[b"SECURITY_DIR"] = os.fsencode(self.directory)
+        env |= {os.fsencode(name): os.fsencode(str(value)) for name, value in extra.items()}
+        return subprocess.Popen(
+            [*as_user(user), *map(str, command)],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=preexec,
+        )
+
+    def run(
+        self, channel: str, program: str, behaviour: str, user: int = USER, **extra: object
+    ) -> subprocess.CompletedProcess[str]:
+        """To its end; whatever it has started ends with it."""
+        process = self.start(channel, self.directory / program, behaviour, extra=extra, user=user)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def compare(
+        self, channel: str, oracle: bool, program: str, behaviour: str, user: int = USER, **extra: object
+    ) -> None:
+        """The attack fails on both, with equal traces."""
+        if oracle:
+            kernel = self.run(KERNEL, program, behaviour, user, **extra)
+            assert kernel.returncode == PASSED, report(KERNEL, kernel)
+        ours = self.run(channel, program, behaviour, user, **extra)
+        assert ours.returncode == PASSED, report(channel, ours)
+        if oracle:
+            assert ours.stdout == kernel.stdout
+
+
+def report(where: str, done: subprocess.CompletedProcess[str]) -> str:
+    return f"on {where}: exit {done.returncode}\n{done.stderr}--- trace\n{done.stdout}"
+
+
+def declared(source: Path) -> list[str]:
+    """The behaviours of a program: TEST() in its source."""
+    lines = source.read_text().splitlines()
+    return [line[5:].partition(")")[0] for line in lines if line.startswith("TEST(")]
+
+
+channels = pytest.mark.parametrize("channel", CHANNELS)

@@ -1,0 +1,67 @@
+"""A process submits requests, or has a poller, and then executes a program with more rights than it has. Nothing
+of what was asked for may happen with these rights, to that program's descriptors, or in its memory."""
+
+import pytest
+from attack import CHANNELS, CONTROL, Arena
+
+TAILS = ("read_fixed", "read", "inject", "write", "send", "splice", "openat", "mkdirat", "socket")
+HEADS = ("poll", "drain", "timeout", "worker")
+MANNERS = ("by_another_thread", "of_another_thread", "vfork", "clone_vm", "clone_files")
+KINDS = ("setgid", "caps")
+LATER = "a_request_that_starts_behind_an_exec"
+POLLED = "a_request_that_is_queued_behind_the_exec_of_its_thread"
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("tail", TAILS)
+def test_each_attack_is_real(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
+    """It succeeds where it may."""
+    arena.compare(channel, oracle, "later", "the_same_request_of_who_may", user=0, TAIL=tail)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("head", HEADS)
+def test_what_starts_later(arena: Arena, oracle: bool, head: str, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", LATER, HEAD=head, TAIL=tail)
+
+
+@pytest.mark.parametrize("tail", ["splice", "inject", "openat"])
+@pytest.mark.parametrize("how", MANNERS)
+def test_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
+    arena.compare(CONTROL, oracle, "later", LATER, HOW=how, TAIL=tail)
+
+
+@pytest.mark.parametrize("tail", ["splice", "openat"])
+@pytest.mark.parametrize("victim", KINDS)
+def test_of_whatever_program(arena: Arena, oracle: bool, victim: str, tail: str) -> None:
+    arena.compare(CONTROL, oracle, "later", LATER, VICTIM=victim, TAIL=tail)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("head", ["poll", "worker"])
+def test_a_pending_read(arena: Arena, oracle: bool, head: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", "a_read_that_ends_behind_an_exec", HEAD=head)
+
+
+@pytest.mark.parametrize("how", ["exec", *MANNERS])
+@pytest.mark.parametrize("head", HEADS)
+def test_an_exec_ends_what_pends(arena: Arena, oracle: bool, head: str, how: str) -> None:
+    arena.compare(CONTROL, oracle, "later", "an_exec_ends_what_pends", HEAD=head, HOW=how, TAIL="write")
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("tail", TAILS)
+def test_a_poller(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "poller", POLLED, TAIL=tail)
+
+
+@pytest.mark.parametrize("tail", ["splice", "openat"])
+@pytest.mark.parametrize("how", MANNERS)
+def test_a_poller_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
+    arena.compare(CONTROL, oracle, "poller", POLLED, HOW=how, TAIL=tail)
+
+
+@pytest.mark.parametrize("victim", KINDS)
+def test_a_poller_of_whatever_program(arena: Arena, oracle: bool, victim: str) -> None:
+    arena.compare(CONTROL, oracle, "poller", POLLED, VICTIM=victim, TAIL="openat")
