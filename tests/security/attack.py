@@ -1,31 +1,40 @@
 """How an attack is run: as an ordinary user, on the kernel or by one of the ways there are into a root daemon."""
 
+import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-
-import pytest
 
 from tests.support.mounting import Mount
 from uringfs.cli import notify
 from uringfs.cli.run import environment
 
+HERE = Path(__file__).parent
 USER, SECRETS_GROUP = 54321, 54399
 SECRET = "the secret of another\n"  # scene.h
 CAPABILITY = "cap_dac_read_search,cap_dac_override,cap_net_raw+ep"
 KERNEL, CONTROL, TRAP, NOTIFY = "kernel", "control", "trap", "notify"
 CHANNELS = (CONTROL, TRAP, NOTIFY)
 TIMEOUT = 60.0
-PASSED, SKIPPED = 0, 77
+PASSED = 0
+PR_SET_DUMPABLE = 4
 
 
 def as_user(uid: int = USER) -> list[str]:
     """Runs a command as somebody without any right. From root, so that a filter it has needs no no_new_privs."""
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+
+
+def become(uid: int = USER, gid: int = USER, groups: Sequence[int] = ()) -> None:
+    """This process, for good. Dumpable again, as it would be behind an exec."""
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 class Arena(NamedTuple):
@@ -47,6 +56,7 @@ class Arena(NamedTuple):
         elif channel == NOTIFY:
             preexec = lambda: notify.supervise(str(self.mount.path), trace=False)  # noqa: E731
         env[b"SECURITY_DIR"] = os.fsencode(self.directory)
+        env[b"SECURITY_CHANNEL"] = channel.encode()
         env |= {os.fsencode(name): os.fsencode(str(value)) for name, value in extra.items()}
         return subprocess.Popen(
             [*as_user(user), *map(str, command)],
@@ -92,6 +102,3 @@ def declared(source: Path) -> list[str]:
     """The behaviours of a program: TEST() in its source."""
     lines = source.read_text().splitlines()
     return [line[5:].partition(")")[0] for line in lines if line.startswith("TEST(")]
-
-
-channels = pytest.mark.parametrize("channel", CHANNELS)
