@@ -143,9 +143,10 @@ struct io_uring_sqe *queue_attack(struct ring *r)
 
 static struct {
 	unsigned flags;
-	submit_fn *submit;
+	submit_fn *prepare, *submit;
 	const char *argv[5];
 	bool indirect; /* a child of the attacker's child */
+	int execed; /* kept by nobody who does not become the victim */
 	int hello, welcome; /* to the attacker: its ring is there; from it: it has taken that */
 	struct ring ring;
 } self;
@@ -165,6 +166,8 @@ static void make_ring_and_submit(void)
 	ring_init(&self.ring, 16, self.flags);
 	hello.child = self.indirect ? getpid() : 0;
 	hello.fd = self.ring.fd;
+	if (self.prepare)
+		self.prepare(&self.ring);
 	hello.p = self.ring.p;
 	EXPECT_EQ(OK(write(self.hello, &hello, sizeof(hello))), sizeof(hello));
 	EXPECT_EQ(OK(read(self.welcome, &byte, 1)), 1);
@@ -201,35 +204,39 @@ static int both(void *unused)
 }
 
 /* A process that shares something with the submitter, and keeps it as it was. Ends with the victim. */
-static int sibling(void *unused)
+static int sibling(void *closes)
 {
-	(void)unused;
+	if (closes)
+		close(self.execed);
 	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	while (pause() < 0) {
 	}
 	return 1;
 }
 
-static pid_t clone_with(int (*fn)(void *), int flags)
+static pid_t clone_with(int (*fn)(void *), int flags, void *arg)
 {
 	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return (pid_t)OK(clone(fn, stack + STACK_SIZE, flags | SIGCHLD, NULL));
+	return (pid_t)OK(clone(fn, stack + STACK_SIZE, flags | SIGCHLD, arg));
 }
 
 static void submit_and_exec(void)
 {
 	const char *how = choice("HOW", "exec");
 	pthread_t thread;
+	pid_t child;
 	sem_t done;
 
 	if (strcmp(how, "clone_vm") == 0)
-		clone_with(sibling, CLONE_VM);
+		clone_with(sibling, CLONE_VM, &self);
 	if (strcmp(how, "clone_files") == 0)
-		clone_with(sibling, CLONE_FILES);
+		clone_with(sibling, CLONE_FILES, NULL);
 	if (strcmp(how, "vfork") == 0) {
 		self.indirect = true;
-		_exit(WEXITSTATUS(wait_child(clone_with(both, CLONE_VM | CLONE_VFORK))));
+		child = clone_with(both, CLONE_VM | CLONE_VFORK, NULL);
+		close(self.execed);
+		_exit(WEXITSTATUS(wait_child(child)));
 	}
 	if (strcmp(how, "by_another_thread") == 0) {
 		make_ring_and_submit();
@@ -259,7 +266,12 @@ static void hold_harmless(void)
 
 /* ---- the attacker ---- */
 
-int scene_take(struct scene *s, int fd)
+void scene_keep(submit_fn *prepare)
+{
+	self.prepare = prepare;
+}
+
+static int scene_take(struct scene *s, int fd)
 {
 	return (int)OK(syscall(SYS_pidfd_getfd, s->pidfd, fd, 0));
 }
@@ -286,6 +298,8 @@ static void take_ring(struct scene *s, int from)
 	s->ring.p = hello.p;
 	ring_map(&s->ring, MAP_SHARED);
 	register_resources(s);
+	if (self.prepare)
+		s->kept = scene_take(s, KEEP_FD);
 }
 
 /* One byte, or the end: false. */
@@ -314,6 +328,7 @@ static void be_child(int pipes[PIPES][2], int socket)
 	hold_harmless();
 	self.hello = pipes[HELLO][1];
 	self.welcome = pipes[WELCOME][0];
+	self.execed = pipes[EXECED][1];
 	close(pipes[GO][1]);
 	close(pipes[WELCOME][1]);
 	close(pipes[TRIGGER][1]);
@@ -345,7 +360,7 @@ static void start(struct scene *s, unsigned flags, submit_fn *submit)
 	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
 	for (int i = 0; i < PIPES; i++)
 		OK(pipe2(pipes[i], O_CLOEXEC));
-	OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	EXPECT_EQ(OK(write(pipes[BAIT][1], "injected", 8)), 8);
 	self.flags = flags;
 	self.submit = submit;
@@ -460,7 +475,7 @@ const char *scene_of_who_may(struct scene *s)
 	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
 	for (int i = 0; i < PIPES; i++)
 		OK(pipe2(pipes[i], O_CLOEXEC));
-	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	OK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
 	EXPECT_EQ(OK(write(pipes[BAIT][1], "injected", 8)), 8);
 	place(pipes, pair[1]);
 	hold(at("secret"));

@@ -15,12 +15,12 @@
 
 /* The submitter's descriptors beside VICTIM_FD; the victim inherits them. */
 #define LOOT_FD 101    /* a pipe that ends at the attacker */
-#define SOCKET_FD 102  /* a stream socket, likewise */
+#define SOCKET_FD 102  /* a socket, likewise */
 #define TRIGGER_FD 103 /* a pipe, empty until the victim is there */
 #define BAIT_FD 104    /* a pipe full of what the attacker would like to have in the victim's memory */
 #define READY_FD 105
 #define GO_FD 106
-#define KEEP_FD 107    /* what submit() leaves for the attacker to take; or nothing */
+#define KEEP_FD 107    /* scene_keep() */
 
 enum { HEAD = 1, TAIL, LATER };
 
@@ -28,6 +28,7 @@ struct scene {
 	struct ring ring;  /* the submitter's, taken from it */
 	char *stolen;      /* the ring's registered buffer 0: memory of the attacker */
 	int loot, socket, trigger, ready, go, execed;
+	int kept;          /* scene_keep() */
 	int pidfd;         /* the submitter; then the victim */
 	pid_t child;
 	struct cqe cqes[LATER + 1]; /* by user_data */
@@ -44,8 +45,8 @@ const char *choice(const char *variable, const char *fallback);
 void scene_begin(struct scene *s, unsigned flags, submit_fn *submit);
 /* The same with a program that does not say when it is ready: returns when the exec has happened. Its input is `go`. */
 void scene_exec(struct scene *s, unsigned flags, submit_fn *submit, const char *program, const char *argument);
-/* What the submitter left at KEEP_FD. */
-int scene_take(struct scene *s, int fd);
+/* Before that: let the submitter call this, and take what it leaves at KEEP_FD. */
+void scene_keep(submit_fn *prepare);
 void scene_collect(struct scene *s, unsigned n); /* wait for n CQEs */
 /* What comes of the same request of a process that has all that itself. */
 const char *scene_of_who_may(struct scene *s);

@@ -65,3 +65,14 @@ def test_a_poller_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: s
 @pytest.mark.parametrize("victim", KINDS)
 def test_a_poller_of_whatever_program(arena: Arena, oracle: bool, victim: str) -> None:
     arena.compare(CONTROL, oracle, "poller", POLLED, VICTIM=victim, TAIL="openat")
+
+
+@pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
+@pytest.mark.parametrize("behaviour", ["an_agent", "an_agent_of_a_poller"])
+def test_an_agent(arena: Arena, oracle: bool, behaviour: str, how: str) -> None:
+    arena.compare(CONTROL, oracle, "agent", behaviour, HOW=how)
+
+
+@pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
+def test_a_delivery(arena: Arena, oracle: bool, how: str) -> None:
+    arena.compare(CONTROL, oracle, "agent", "a_delivery", HOW=how)

@@ -24,14 +24,19 @@ class Child:
     def tell(self, word: bytes = b".") -> None:
         os.write(self._send, word)
 
-    def expect(self, word: bytes = b".") -> None:
+    def hear(self, size: int) -> bytes:
+        """So many bytes."""
         got = b""
-        while len(got) < len(word):
+        while len(got) < size:
             ready, _, _ = select.select([self._receive], [], [], DEADLINE)
-            assert ready, f"no {word!r} within {DEADLINE} s"
-            piece = os.read(self._receive, len(word) - len(got))
-            assert piece, f"the other side ended instead of saying {word!r}"
+            assert ready, f"only {got!r} within {DEADLINE} s"
+            piece = os.read(self._receive, size - len(got))
+            assert piece, f"the other side ended, and has said no more than {got!r}"
             got += piece
+        return got
+
+    def expect(self, word: bytes = b".") -> None:
+        got = self.hear(len(word))
         assert got == word, got
 
     def kill(self, number: int = signal.SIGKILL) -> None:
