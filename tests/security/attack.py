@@ -102,3 +102,23 @@ def declared(source: Path) -> list[str]:
     """The behaviours of a program: TEST() in its source."""
     lines = source.read_text().splitlines()
     return [line[5:].partition(")")[0] for line in lines if line.startswith("TEST(")]
+
+
+VICTIM_FD, VICTIM_PAGE, PAGE = 100, 0x200000000, 4096
+SECRET_AT, PATH_AT, SPARE_AT = 0, 1024, 3072
+"""victim.h"""
+PROT_READ_WRITE, MAP_PRIVATE_FIXED = 3, 0x2 | 0x20 | 0x100000
+
+
+def hold_harmless(secret: Path) -> None:
+    """What an attacker has where its victim will have the secret."""
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
+    assert libc.mmap(VICTIM_PAGE, PAGE, PROT_READ_WRITE, MAP_PRIVATE_FIXED, -1, 0) == VICTIM_PAGE
+    ctypes.memmove(VICTIM_PAGE + SECRET_AT, b"harmless", 8)
+    ctypes.memmove(VICTIM_PAGE + PATH_AT, os.fsencode(secret) + b"\0", len(os.fsencode(secret)) + 1)
+    file = os.memfd_create("harmless")
+    os.write(file, b"harmless")
+    os.dup2(file, VICTIM_FD)
+    os.close(file)

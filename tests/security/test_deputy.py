@@ -9,7 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attack import SECRET, SECRETS_GROUP, USER, Arena, as_user, become
+from attack import (
+    SECRET,
+    SECRETS_GROUP,
+    SPARE_AT,
+    USER,
+    VICTIM_FD,
+    VICTIM_PAGE,
+    Arena,
+    as_user,
+    become,
+)
 
 from tests.support.children import Child, in_child
 from uringfs.abi import control as abi
@@ -18,7 +28,6 @@ from uringfs.abi.structs import Sqe
 from uringfs.client import Ring, nop
 
 KINDS = ("setuid", "setgid", "caps")
-VICTIM_FD, VICTIM_PAGE, SPARE_AT = 100, 0x200000000, 3072  # victim.h
 PAYLOAD_AT = VICTIM_PAGE + SPARE_AT + 512
 """What stands behind the message in the input of a copier."""
 READ_FIXED, WRITE_FIXED, OPENAT = (OPCODES.index(name) for name in ("READ_FIXED", "WRITE_FIXED", "OPENAT"))
