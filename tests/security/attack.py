@@ -4,8 +4,10 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,16 +39,41 @@ def become(uid: int = USER, gid: int = USER, groups: Sequence[int] = ()) -> None
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
+def finished(
+    command: list[str], env: dict[bytes, bytes], preexec: Callable[[], None] | None
+) -> subprocess.CompletedProcess[str]:
+    """Its output goes to files: a process that it leaves would keep a pipe open."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=preexec,
+        )
+        try:
+            process.wait(TIMEOUT)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(TIMEOUT)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, out.read(), err.read())
+
+
 class Arena(NamedTuple):
     """A root daemon, and the directory of programs, victims and the secret."""
 
     mount: Mount
     directory: Path
 
-    def start(
-        self, channel: str, *command: object, extra: Mapping[str, object] = {}, user: int = USER
-    ) -> "subprocess.Popen[str]":
-        """channel: how the program's io_uring is answered."""
+    def run(
+        self, channel: str, program: str, behaviour: str, user: int = USER, **extra: object
+    ) -> subprocess.CompletedProcess[str]:
+        """To its end; whatever it has started ends with it. channel: how its io_uring is answered."""
         env = {key: value for key, value in os.environb.items() if key != b"URINGFS_DIR"}
         preexec: Callable[[], None] | None = None
         if channel == CONTROL:
@@ -54,32 +81,10 @@ class Arena(NamedTuple):
         elif channel == TRAP:
             env |= environment(str(self.mount.path), str(self.directory / "trap.so"), trace=False)
         elif channel == NOTIFY:
-            preexec = lambda: notify.supervise(str(self.mount.path), trace=False)  # noqa: E731
-        env[b"SECURITY_DIR"] = os.fsencode(self.directory)
-        env[b"SECURITY_CHANNEL"] = channel.encode()
+            preexec = partial(notify.supervise, str(self.mount.path), trace=False)
+        env |= {b"SECURITY_DIR": os.fsencode(self.directory), b"SECURITY_CHANNEL": channel.encode()}
         env |= {os.fsencode(name): os.fsencode(str(value)) for name, value in extra.items()}
-        return subprocess.Popen(
-            [*as_user(user), *map(str, command)],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=preexec,
-        )
-
-    def run(
-        self, channel: str, program: str, behaviour: str, user: int = USER, **extra: object
-    ) -> subprocess.CompletedProcess[str]:
-        """To its end; whatever it has started ends with it."""
-        process = self.start(channel, self.directory / program, behaviour, extra=extra, user=user)
-        try:
-            out, err = process.communicate(timeout=TIMEOUT)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return finished([*as_user(user), str(self.directory / program), behaviour], env, preexec)
 
     def compare(
         self, channel: str, oracle: bool, program: str, behaviour: str, user: int = USER, **extra: object

@@ -22,6 +22,11 @@ HERE = Path(__file__).parent
 VICTIMS = ("holder", "deputy", "copier", "rights")
 
 
+def build(out: Path, *variables: str) -> None:
+    done = subprocess.run(["make", "-C", HERE, "-j2", f"OUT={out}", *variables], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def give_rights(directory: Path) -> None:
     """victim.plain, .setuid, .setgid and .caps of each."""
     for name in VICTIMS:
@@ -45,8 +50,7 @@ def assert_armed(directory: Path) -> None:
 def directory() -> Iterator[Path]:
     """Below a directory of root's that everybody may search: programs, victims, the secret, our library."""
     with open_directory() as path:
-        done = subprocess.run(["make", "-C", HERE, "-j2", f"OUT={path}"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        build(path)
         (path / "secret").write_text(SECRET)
         os.chown(path / "secret", 0, SECRETS_GROUP)
         (path / "secret").chmod(0o640)

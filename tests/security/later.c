@@ -103,6 +103,98 @@ TEST(a_read_that_ends_behind_an_exec)
 	scene_end(&s);
 }
 
+static void submit_recv(struct ring *r)
+{
+	struct io_uring_sqe *sqe = queue(r, IORING_OP_RECV, SOCKET_FD, VICTIM_PAGE + SPARE_AT, 8, 0);
+
+	sqe->flags = head_is("worker") ? IOSQE_ASYNC : 0;
+	sqe->user_data = HEAD;
+	EXPECT_EQ(ring_submit(r), 1);
+}
+
+TEST(a_recv_that_ends_behind_an_exec)
+{
+	struct scene s;
+
+	scene_begin(&s, 0, submit_recv);
+	EXPECT_EQ(OK(send(s.socket, "injected", 8, 0)), 8);
+	scene_collect(&s, 1);
+	scene_end(&s);
+}
+
+/* A buffer that the submitter has registered stays what it was, or is gone. */
+static void register_page(struct ring *r)
+{
+	struct iovec iov = {VICTIM_PAGE, PAGE_SIZE};
+	struct io_uring_rsrc_update2 update = {.offset = 1, .data = (uint64_t)(uintptr_t)&iov, .nr = 1};
+
+	EXPECT_EQ(sys_register(r->fd, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update)), 1);
+}
+
+static void use_buffer(struct scene *s, unsigned opcode, int fd, unsigned where, unsigned len)
+{
+	struct io_uring_sqe *sqe = queue(&s->ring, opcode, fd, VICTIM_PAGE + where, len, (uint64_t)-1);
+	struct cqe cqe;
+
+	sqe->buf_index = 1;
+	EXPECT_EQ(ring_submit_wait(&s->ring, 1), 1);
+	EXPECT(ring_reap(&s->ring, &cqe));
+}
+
+TEST(a_registered_buffer)
+{
+	struct scene s;
+	int ends[2];
+
+	scene_begin(&s, 0, register_page);
+	OK(pipe(ends));
+	use_buffer(&s, IORING_OP_WRITE_FIXED, ends[1], SECRET_AT, SECRET_SIZE);
+	OK(fcntl(ends[0], F_SETFL, O_NONBLOCK));
+	(void)!read(ends[0], s.stolen, SECRET_SIZE); /* where scene_end() looks */
+	EXPECT_EQ(OK(write(ends[1], "injected", 8)), 8);
+	use_buffer(&s, IORING_OP_READ_FIXED, ends[0], SPARE_AT, 8);
+	scene_end(&s);
+}
+
+/* An enter that waits while another thread executes: what it returns is not stored in the new program's memory. */
+static void *exec_when_it_waits(void *tid)
+{
+	until_waiting(getpid(), *(pid_t *)tid);
+	scene_become_victim();
+	return NULL;
+}
+
+static void wait_in_enter(struct ring *r)
+{
+	static pid_t tid;
+	struct uringfs_enter m;
+	struct pollfd pfd = {.fd = r->fd, .events = URINGFS_POLL_WAIT};
+	pthread_t thread;
+
+	tid = gettid_();
+	EXPECT_EQ(pthread_create(&thread, NULL, exec_when_it_waits, &tid), 0);
+	if (!on_uringfs()) {
+		enter(r->fd, 0, 1, GETEVENTS);
+		return;
+	}
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_ENTER;
+	m.hdr.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)(VICTIM_PAGE + SPARE_AT);
+	m.min_complete = 1;
+	m.flags = GETEVENTS;
+	EXPECT(pwrite(r->fd, &m, sizeof(m), URINGFS_OFF_CTL) < 0 && errno == EINPROGRESS);
+	ppoll(&pfd, 1, NULL, NULL);
+}
+
+TEST(an_enter_that_waits)
+{
+	struct scene s;
+
+	scene_begin(&s, 0, wait_in_enter);
+	scene_end(&s);
+}
+
 /* As io_uring_task_cancel() in begin_new_exec(): all that pends, whatever is executed. */
 TEST(an_exec_ends_what_pends)
 {

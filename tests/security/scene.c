@@ -146,6 +146,7 @@ static struct {
 	submit_fn *prepare, *submit;
 	const char *argv[5];
 	bool indirect; /* a child of the attacker's child */
+	int settled[2];
 	int execed; /* kept by nobody who does not become the victim */
 	int hello, welcome; /* to the attacker: its ring is there; from it: it has taken that */
 	struct ring ring;
@@ -174,7 +175,7 @@ static void make_ring_and_submit(void)
 	self.submit(&self.ring);
 }
 
-static void become_victim(void)
+void scene_become_victim(void)
 {
 	execv(self.argv[0], (char **)self.argv);
 	FAIL("%s: %s", self.argv[0], strerror(errno));
@@ -183,7 +184,7 @@ static void become_victim(void)
 static void *exec_thread(void *unused)
 {
 	(void)unused;
-	become_victim();
+	scene_become_victim();
 	return NULL;
 }
 
@@ -199,7 +200,7 @@ static int both(void *unused)
 {
 	(void)unused;
 	make_ring_and_submit();
-	become_victim();
+	scene_become_victim();
 	return 1;
 }
 
@@ -209,6 +210,7 @@ static int sibling(void *closes)
 	if (closes)
 		close(self.execed);
 	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	syscall(SYS_write, self.settled[1], ".", 1);
 	while (pause() < 0) {
 	}
 	return 1;
@@ -221,6 +223,15 @@ static pid_t clone_with(int (*fn)(void *), int flags, void *arg)
 	return (pid_t)OK(clone(fn, stack + STACK_SIZE, flags | SIGCHLD, arg));
 }
 
+static void keep_sibling(int flags, void *closes)
+{
+	char byte;
+
+	OK(pipe2(self.settled, O_CLOEXEC));
+	clone_with(sibling, flags, closes);
+	EXPECT_EQ(OK(read(self.settled[0], &byte, 1)), 1);
+}
+
 static void submit_and_exec(void)
 {
 	const char *how = choice("HOW", "exec");
@@ -229,9 +240,9 @@ static void submit_and_exec(void)
 	sem_t done;
 
 	if (strcmp(how, "clone_vm") == 0)
-		clone_with(sibling, CLONE_VM, &self);
+		keep_sibling(CLONE_VM, &self);
 	if (strcmp(how, "clone_files") == 0)
-		clone_with(sibling, CLONE_FILES, NULL);
+		keep_sibling(CLONE_FILES, NULL);
 	if (strcmp(how, "vfork") == 0) {
 		self.indirect = true;
 		child = clone_with(both, CLONE_VM | CLONE_VFORK, NULL);
@@ -249,7 +260,7 @@ static void submit_and_exec(void)
 		EXPECT_EQ(pthread_create(&thread, NULL, submit_thread, &done), 0);
 		while (sem_wait(&done) < 0) {
 		}
-		become_victim();
+		scene_become_victim();
 	}
 	both(NULL);
 }
@@ -278,10 +289,10 @@ static int scene_take(struct scene *s, int fd)
 
 static void register_resources(struct scene *s)
 {
-	struct iovec iov = {s->stolen, PAGE_SIZE};
+	struct iovec iov[] = {{s->stolen, PAGE_SIZE}, {NULL, 0}};
 	int32_t slots[2] = {-1, -1};
 
-	EXPECT_EQ(sys_register(s->ring.fd, IORING_REGISTER_BUFFERS, &iov, 1), 0);
+	EXPECT_EQ(sys_register(s->ring.fd, IORING_REGISTER_BUFFERS, iov, 2), 0);
 	EXPECT_EQ(sys_register(s->ring.fd, IORING_REGISTER_FILES, slots, 2), 0);
 }
 

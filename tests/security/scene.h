@@ -26,7 +26,7 @@ enum { HEAD = 1, TAIL, LATER };
 
 struct scene {
 	struct ring ring;  /* the submitter's, taken from it */
-	char *stolen;      /* the ring's registered buffer 0: memory of the attacker */
+	char *stolen;      /* the ring's registered buffer 0: memory of the attacker; 1 is empty */
 	int loot, socket, trigger, ready, go, execed;
 	int kept;          /* scene_keep() */
 	int pidfd;         /* the submitter; then the victim */
@@ -45,6 +45,8 @@ const char *choice(const char *variable, const char *fallback);
 void scene_begin(struct scene *s, unsigned flags, submit_fn *submit);
 /* The same with a program that does not say when it is ready: returns when the exec has happened. Its input is `go`. */
 void scene_exec(struct scene *s, unsigned flags, submit_fn *submit, const char *program, const char *argument);
+/* For a submit() that does not return. */
+void scene_become_victim(void);
 /* Before that: let the submitter call this, and take what it leaves at KEEP_FD. */
 void scene_keep(submit_fn *prepare);
 void scene_collect(struct scene *s, unsigned n); /* wait for n CQEs */

@@ -40,8 +40,26 @@ def test_of_whatever_program(arena: Arena, oracle: bool, victim: str, tail: str)
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("head", ["poll", "worker"])
-def test_a_pending_read(arena: Arena, oracle: bool, head: str, channel: str) -> None:
-    arena.compare(channel, oracle, "later", "a_read_that_ends_behind_an_exec", HEAD=head)
+@pytest.mark.parametrize("behaviour", ["a_read_that_ends_behind_an_exec", "a_recv_that_ends_behind_an_exec"])
+def test_what_pends(arena: Arena, oracle: bool, behaviour: str, head: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", behaviour, HEAD=head)
+
+
+@pytest.mark.parametrize("behaviour", ["a_read_that_ends_behind_an_exec", "a_recv_that_ends_behind_an_exec"])
+@pytest.mark.parametrize("how", MANNERS)
+def test_what_pends_by_whatever_exec(arena: Arena, oracle: bool, how: str, behaviour: str) -> None:
+    arena.compare(CONTROL, oracle, "later", behaviour, HOW=how)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("how", ["exec", *MANNERS])
+def test_a_registered_buffer(arena: Arena, oracle: bool, how: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", "a_registered_buffer", HOW=how)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_an_enter_that_waits(arena: Arena, oracle: bool, channel: str) -> None:
+    arena.compare(channel, oracle, "later", "an_enter_that_waits")
 
 
 @pytest.mark.parametrize("how", ["exec", *MANNERS])
