@@ -2,11 +2,13 @@
 with the descriptor, in a thread: a test sees what was asked for. Failures are OSError."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import stat
 from dataclasses import dataclass
 
+from uringfs import native
 from uringfs.host.base import INFINITY, File
 from uringfs.host.limits import check_newsize, within_fsize
 
@@ -102,8 +104,12 @@ class Splice:
     length: int
     flags: int
     limit: int
+    sender: bytes = b""
+    """Control message that names who sends to a Unix socket: splice_to_socket() would put in our own ids."""
 
     def __call__(self, fd: int) -> int:
+        if self.sender:
+            return self._to_unix_socket(fd)
         length = self.length
         if self.limit != INFINITY and _writable_file(fd):
             length = within_fsize(fd, length, self.offset_out, False, self.limit)
@@ -118,6 +124,52 @@ class Splice:
                 self.flags | SPLICE_F_NONBLOCK,
             )
         )
+
+
+    def _to_unix_socket(self, fd: int) -> int:
+        """The source is a pipe, or splice(2) says EINVAL. What is sent is a copy, and is then taken out of it.
+        EAGAIN"""
+        source, sent = self.source.fileno(), 0
+        if not self.source.pipe or self.offset_in != -1 or self.offset_out != -1:
+            raise OSError(errno.ESPIPE if self.source.pipe else errno.EINVAL, "one side must be a pipe")
+        while sent < self.length:
+            try:
+                data = _peek(source, min(self.length - sent, PEEK))
+                count = native.sock_sendmsg(fd, data, None, self.sender, 0) if data else 0
+            except OSError:
+                if not sent:
+                    raise
+                break
+            _drop(source, count)
+            sent += count
+            if not data or count < len(data):
+                break
+        return sent
+
+
+PEEK = 1 << 16
+"""What a new pipe holds; bytes."""
+
+
+def _peek(pipe: int, most: int) -> bytes:
+    """What a pipe has, which stays in it. EAGAIN; nothing at its end."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        return os.read(read, count) if (count := _checked(_libc.tee(pipe, write, most, SPLICE_F_NONBLOCK))) else b""
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _drop(pipe: int, count: int) -> None:
+    """Not by read(2): a pipe that was spliced knows no RWF_NOWAIT any more (pipe_clear_nowait())."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        while count > 0:
+            gone = _checked(_libc.splice(pipe, None, null, None, count, SPLICE_F_NONBLOCK))
+            count -= gone or count
+    finally:
+        os.close(null)
 
 
 @dataclass(frozen=True)

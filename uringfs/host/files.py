@@ -18,6 +18,7 @@ import termios
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -28,9 +29,10 @@ from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
 from uringfs.host.blind import blind
+from uringfs.host.calls import Splice
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
-from uringfs.host.scm import send_as
+from uringfs.host.scm import NAMING, credentials, send_as
 from uringfs.host.threads import Threads, in_thread
 
 CURRENT_POSITION = -1
@@ -194,10 +196,14 @@ class LocalFile:
         return await self._in_thread(run, serial=self.regular)
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
+        keeping = 0
+        if self._unix and isinstance(system_call, Splice):
+            system_call, keeping = replace(system_call, sender=credentials(caller)), NAMING
+
         def run() -> int:
             while True:
                 try:
-                    with caller.rights():
+                    with caller.rights(keeping):
                         return system_call(self._fd)
                 except InterruptedError:
                     continue

@@ -15,6 +15,8 @@ CMSGHDR = Struct("<Qii")  # struct cmsghdr: length, level, type
 UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 SCM_CREDENTIALS = 2
 CAP_SYS_ADMIN = 21
+NAMING = 1 << CAP_SYS_ADMIN | 1 << 7 | 1 << 6
+"""That, CAP_SETUID and CAP_SETGID: what it takes to name another (scm_check_creds())."""
 
 
 @lru_cache(maxsize=1)

@@ -17,14 +17,13 @@ import trio
 from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Caller, File, Name
+from uringfs.host.scm import NAMING
 from uringfs.host.threads import in_thread
 
 MAX_THREADS = 32
 CLONE_NEWNET = 0x40000000
 AT_FDCWD = -100
 O_PATH = os.O_PATH | os.O_CLOEXEC
-NAMING = 1 << 21 | 1 << 7 | 1 << 6
-"""CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID: scm_check_creds()."""
 INET = (socket.AF_INET, socket.AF_INET6)
 IPPROTO_TCP = 6
 IPPROTO_MPTCP = 262
