@@ -178,7 +178,7 @@ class Demo(pyfuse3.Operations):
         return len(buf)
 
 
-async def identify(pid: int, fd: int) -> tuple[int, int, int]:
+async def identify(pid: int, fd: int) -> tuple[int, ...]:
     pidfd = native.pidfd_open(pid, 0)
     mine = native.pidfd_getfd(pidfd, fd)
     os.close(pidfd)

@@ -144,6 +144,7 @@ class RingFs:
             await self._closings.wait()
             await trio.sleep(TIDY)
             self._closings = trio.Event()
+            self._host.tidy()
             gc.collect()
 
     def close(self) -> None:

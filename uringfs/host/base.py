@@ -426,6 +426,9 @@ class Host(Protocol):
         """The thread of a notification, for as long as valid() says that it waits for the answer: whatever is
         looked up by its id is looked up and then checked. ESRCH once it does not."""
 
+    def tidy(self) -> None:
+        """Let go of what is kept of threads that are gone."""
+
     def opener(self, tid: int) -> "Opener":
         """Who opens a ring file, to be taken while it does."""
 

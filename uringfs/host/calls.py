@@ -155,7 +155,8 @@ def _peek(pipe: int, most: int) -> bytes:
     """What a pipe has, which stays in it. EAGAIN; nothing at its end."""
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
-        return os.read(read, count) if (count := _checked(_libc.tee(pipe, write, most, SPLICE_F_NONBLOCK))) else b""
+        count = _checked(_libc.tee(pipe, write, most, SPLICE_F_NONBLOCK))
+        return os.read(read, count) if count else b""
     finally:
         os.close(read)
         os.close(write)

@@ -314,6 +314,9 @@ class FakeHost:
     def supervised(self, tid: int, valid: Callable[[], bool]) -> FakeCaller:
         return FakeCaller(self.threads[tid])
 
+    def tidy(self) -> None:
+        pass
+
     def opener(self, tid: int) -> "FakeOpening":
         return self.openings.setdefault(tid, FakeOpening())
 

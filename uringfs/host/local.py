@@ -326,6 +326,9 @@ class LocalHost:
         # Most calls need no ids, and reading them costs as much as the rest of a NOP.
         return LocalCaller(self, tid, -1, -1, valid)
 
+    def tidy(self) -> None:
+        self.programs.tidy()
+
     def opener(self, tid: int) -> LocalAdmission:
         return LocalAdmission(self.programs, tid)
 

@@ -222,3 +222,8 @@ class Programs:
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         return opened
+
+    def tidy(self) -> None:
+        """Let go of those that are over."""
+        for tid in [tid for tid, kept in self._kept.items() if not kept.same()]:
+            del self._kept[tid]
