@@ -125,7 +125,7 @@ class Worker(RequestLife):
     def check_submitter(self, caller: Caller) -> None:
         """io_uring_add_tctx_node(), io_allowed_run_tw(): EEXIST for another thread than the ring's."""
         only = self.submitter
-        if only is not None and (only.tid != caller.tid or only.exited()):
+        if only is not None and (only.tid != caller.tid or not only.lives()):
             raise UringError(errno.EEXIST, f"thread {only.tid} is the single issuer of this ring")
 
     def enable(self, caller: Caller) -> None:

@@ -250,7 +250,8 @@ def test_a_waiting_enter_holds_up_nobody(mount: Mount, name: str) -> None:
             shell("echo nop user_data=1 > $r")
             shell("echo nop user_data=2 >> $r")
             assert "Waiting:\t1" in shell("cat $r")
-            shell("chmod 600 $r; chown 1 $r; touch $r; mv $r ${r}x; mv ${r}x $r; truncate -s 0 $r; chown 0 $r; ls -l $r")
+            shell("chmod 600 $r; chown 1 $r; touch $r; mv $r ${r}x; mv ${r}x $r; truncate -s 0 $r; ls -l $r")
+            shell("chown 0 $r")
             shell("echo enter > $r")
             assert number(ring, "waiting") == 1  # two of three
             with Ring(path, None, params=ring.raw_params) as other:

@@ -332,8 +332,11 @@ class Program(Protocol):
     def same(self) -> bool:
         """The thread lives, and has executed nothing else since. False for ever once it was."""
 
+    def lives(self) -> bool:
+        """The thread's id is its own still."""
+
     def exited(self) -> bool:
-        """The thread is gone."""
+        """The thread is gone, or on its way: what is not same() has executed another program, or this."""
 
     async def ended(self) -> None:
         """Wait until it is not same() any more. Cancellable."""

@@ -130,8 +130,10 @@ class Splice:
         """The source is a pipe, or splice(2) says EINVAL. What is sent is a copy, and is then taken out of it.
         EAGAIN"""
         source, sent = self.source.fileno(), 0
-        if not self.source.pipe or self.offset_in != -1 or self.offset_out != -1:
-            raise OSError(errno.ESPIPE if self.source.pipe else errno.EINVAL, "one side must be a pipe")
+        if self.source.pipe and self.offset_in != -1:  # do_splice()
+            raise OSError(errno.ESPIPE, "a pipe has no offset")
+        if not self.source.pipe or self.offset_out != -1:
+            raise OSError(errno.EINVAL, "one side must be a pipe, and a socket has no offset")
         while sent < self.length:
             try:
                 data = _peek(source, min(self.length - sent, PEEK))

@@ -46,6 +46,9 @@ class FakeProgram:
     def same(self) -> bool:
         return not self._ended.is_set()
 
+    def lives(self) -> bool:
+        return not self.gone
+
     def exited(self) -> bool:
         return self.gone
 

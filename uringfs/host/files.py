@@ -334,7 +334,7 @@ class LocalFile:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
         if self._unix:
-            return send_as(self._fd, data, caller)
+            return send_as(self._fd, data, flags, caller)
         if self._socket and not data:
             return _send_nothing(self._fd)
         offset = CURRENT_POSITION if self.streaming else offset

@@ -15,7 +15,7 @@ from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host import advise, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
-from uringfs.host.base import Caller, Memory, Name
+from uringfs.host.base import INFINITY, Caller, Memory, Name
 from uringfs.host.channel import LocalChannel, own_end, send_message
 from uringfs.host.children import LocalChildren, child_number
 from uringfs.host.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials, dumpable
@@ -48,6 +48,7 @@ class LocalCaller:
         self._credentials: Credentials | None = None
         self._actor: LocalActor | None = None
         self._ids = (uid, gid) if uid >= 0 else None
+        self._fsize = INFINITY
         self.tid = tid
         self.can = 0
         self.memory: Memory = VmMemory(tid)
@@ -120,6 +121,7 @@ class LocalCaller:
         caller._program, caller._late, caller.can = self.program, True, self.can
         caller.memory = ProgramMemory(self.program)
         caller._credentials, caller._actor = credentials, actor
+        caller._fsize = self.limit_fsize()
         return caller
 
     # -- its rights
@@ -232,10 +234,10 @@ class LocalCaller:
         return self._limit(resource.RLIMIT_NOFILE)
 
     def limit_fsize(self) -> int:
-        return self._limit(resource.RLIMIT_FSIZE)
+        return self._fsize if self._late else self._limit(resource.RLIMIT_FSIZE)
 
     def _limit(self, which: int) -> int:
-        limit = limits.soft_limit(self.group if self._late else self.tid, which)
+        limit = limits.soft_limit(self.tid, which)
         self._still()
         return limit
 

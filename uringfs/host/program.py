@@ -31,6 +31,7 @@ from uringfs.host.memory import PinnedMemory
 log = logging.getLogger(__name__)
 
 PIDFD_THREAD = os.O_EXCL
+PF_EXITING = 0x4
 MOST = 64
 LOOK = 0.1
 """Seconds between two looks for an exec that nothing announces."""
@@ -118,19 +119,25 @@ class Program:
         """The thread lives, and has executed nothing else since. False for ever once it was."""
         if self._watch is not None:
             return not self._watch.ended()
-        if self.exited():
+        if not self.lives():
             return False
         with suppress(UringError):
             return Image.of(self.tid) == self._image
         return False
 
-    def exited(self) -> bool:
-        """The thread is gone; of a kernel before 6.9: its process is."""
+    def lives(self) -> bool:
+        """The thread's id is its own still; of a kernel before 6.9: its process's."""
         try:
             signal.pidfd_send_signal(self._fd, 0)
         except ProcessLookupError:
-            return True
-        return False
+            return False
+        return True
+
+    def exited(self) -> bool:
+        """The thread is gone, or on its way: do_exit() takes the event off it before exit_notify() is called."""
+        with suppress(OSError, IndexError):
+            return bool(int(_stat(self.tid)[6]) & PF_EXITING) or not self.lives()
+        return True
 
     async def ended(self) -> None:
         """Wait until it is not same() any more. Cancellable."""

@@ -3,12 +3,14 @@
 The kernel puts in those of who makes the system call (unix_maybe_add_creds()), which would be the daemon's: so
 every message that is sent for a caller names the caller. """
 
+import errno
 import os
 import socket
 from functools import lru_cache
 from struct import Struct
 
 from uringfs import native
+from uringfs.abi.constants import RWF_DONTCACHE
 from uringfs.host.base import Caller, Data
 
 CMSGHDR = Struct("<Qii")  # struct cmsghdr: length, level, type
@@ -33,9 +35,11 @@ def credentials(caller: Caller) -> bytes:
     return CMSGHDR.pack(CMSGHDR.size + len(data), socket.SOL_SOCKET, SCM_CREDENTIALS) + data + bytes(4)
 
 
-def send_as(fd: int, data: Data, caller: Caller) -> int:
+def send_as(fd: int, data: Data, flags: int, caller: Caller) -> int:
     """sock_write_iter() of a Unix socket, in the caller's name, without waiting. With our own rights, for it
     takes them to name another, and nothing else is asked of who sends. OSError; UringError if the caller is
     gone."""
+    if flags & RWF_DONTCACHE:  # kiocb_set_rw_flags(): sockets have no FOP_DONTCACHE
+        raise OSError(errno.EOPNOTSUPP, "a socket has no cache")
     record = socket.MSG_EOR if native.sock_kind(fd)[1] == socket.SOCK_SEQPACKET else 0
     return native.sock_sendmsg(fd, data, None, credentials(caller), record)
