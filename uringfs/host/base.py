@@ -276,6 +276,10 @@ class Caller(Protocol):
         """Of what it is a thread: the same for all threads of the process while they execute this program.
         ESRCH."""
 
+    @property
+    def space(self) -> Memory:
+        """Its address space, though the thread may end and others of its process live on. ESRCH."""
+
     def detached(self) -> "Caller":
         """The caller for use after the control write has been answered, tied to its program: credentials are
         those of now, memory is that of this address space (EFAULT once it is gone), descriptors are those of the

@@ -152,7 +152,7 @@ class FakeCaller:
         self.tid = thread.tid
         self.uid = thread.uid
         self.gid = thread.gid
-        self.memory = thread.memory
+        self.memory = self.space = thread.memory
         self.can = thread.can
         self.group = thread.tid
         self.process = thread.process

@@ -106,6 +106,12 @@ class LocalCaller:
         except (OSError, StopIteration) as error:
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
 
+    @property
+    def space(self) -> Memory:
+        space = self.program.memory
+        self._still()
+        return space
+
     def detached(self) -> "LocalCaller":
         if self._late:
             return self

@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ import trio
 
 from uringfs import native
 from uringfs.errors import UringError
+from uringfs.host.base import Iovec
 from uringfs.host.credentials import Credentials
 from uringfs.host.memory import PinnedMemory
 
@@ -201,7 +202,11 @@ class ProgramMemory:
         self._program = program
         self._space = memory
         self.read, self.write = memory.read, memory.write
-        self.gather, self.scatter, self.writable = memory.gather, memory.scatter, memory.writable
+        self.gather, self.scatter = memory.gather, memory.scatter
+
+    def writable(self, iovecs: Sequence[Iovec]) -> int:
+        """Nothing of a stream may be read for a thread that is gone: it would be lost."""
+        return self._space.writable(iovecs) if self._program.same() else 0
 
     def gone(self) -> bool:
         return self._space.gone() or not self._program.same()

@@ -78,7 +78,7 @@ def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] 
     if call.caller.memory.writable([(base, length)]) < length:
         # pin_user_pages_fast(FOLL_WRITE)
         raise UringError(errno.EFAULT, "not all of the buffer can be written")
-    buffer = Buffer(base, length, call.caller.detached().memory, call.caller.program)
+    buffer = Buffer(base, length, call.caller.space, call.caller.program)
     return Node(buffer, _release, tag, call.post_tag)
 
 

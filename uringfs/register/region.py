@@ -96,7 +96,7 @@ def caller_region(caller: Caller, address: int, size: int) -> CallerRegion:
         raise UringError(errno.EINVAL, "the address must be a page's")
     if address + size >= 1 << 64:
         raise UringError(errno.EOVERFLOW)
-    memory = caller.detached().memory
+    memory = caller.space
     if memory.writable([(address, size)]) < size:  # io_region_pin_pages()
         raise UringError(errno.EFAULT)
     return CallerRegion(memory, address)
