@@ -141,7 +141,12 @@ def same(one: object, other: object) -> None:
     assert one == other
 
 
+def children(pid: int) -> list[int]:
+    """Of whichever of its threads."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for found in tasks for child in found.read_text().split()]
+
+
 def actors(mount: Mount) -> list[int]:
-    """The daemon's children, of whichever of its threads."""
-    tasks = Path(f"/proc/{mount.pid}/task").glob("*/children")
-    return [int(pid) for children in tasks for pid in children.read_text().split()]
+    """The daemon's helper processes: its zygote's children."""
+    return [helper for zygote in children(mount.pid) for helper in children(zygote)]

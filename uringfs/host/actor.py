@@ -1,282 +1,219 @@
-"""Path system calls in a caller's name: with its ids, groups, capabilities, umask, root, working directory,
-mount and user namespaces, as they were while it was blocked in its control write.
+"""Path system calls in a caller's name: with its ids, groups, capabilities, umask, root, working directory
+and namespaces, as they were while it was blocked in its control write.
 
-They run in processes (actor_process says why), one call at a time each. A call that is cancelled is ended
+They run in processes (host.helper says why), one call at a time each. A call that is cancelled is ended
 with its process, so not even the open of a FIFO outlives its request.
 """
 
 import errno
-import marshal
-import math
-import os
-import platform
-import socket
-import subprocess
-import sys
+from collections import deque
 from collections.abc import Hashable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
 
 import trio
 
 from uringfs.errors import UringError
-from uringfs.host.base import File, Name, Out
+from uringfs.host.base import File, Out
 from uringfs.host.credentials import Credentials
-from uringfs.host.procfs import status
+from uringfs.host.identity import Identity, Surroundings
+from uringfs.host.zygote import OPENS, Helper, Unusable, Value, Zygote
 
-MAX_PROCESSES = 64
-MAX_IDLE = 4
-"""So many are kept; more are started only when these have been busy for PATIENCE: what blocks (the open of
-a FIFO) must not keep the others waiting, and 32 quick opens are not worth 32 processes."""
+MAX_BUSY = 16
+"""Helpers that one user may keep busy. Its further requests wait, in their order; nobody else's do."""
+FEW = 4
+"""So many a user has at once. More are started only when some have been busy for PATIENCE: what blocks (the
+open of a FIFO) must not keep the others waiting, and 32 quick opens are not worth 32 processes."""
 PATIENCE = 0.02  # seconds
-MAX_REPLY = 1 << 18
-GRACE = 1.0  # seconds that a call which changes names may take to end once it is cancelled
-PROGRAM = Path(__file__).with_name("actor_process.py")
-
-_NUMBERS = {  # x86-64, aarch64
-    "openat": (257, 56),
-    "openat2": (437, 437),
-    "statx": (332, 291),
-    "renameat2": (316, 276),
-    "unlinkat": (263, 35),
-    "mkdirat": (258, 34),
-    "symlinkat": (266, 36),
-    "linkat": (265, 37),
-    "setxattr": (188, 5),
-    "fsetxattr": (190, 7),
-    "getxattr": (191, 8),
-    "fgetxattr": (193, 10),
-    "bind": (49, 200),
-    "connect": (42, 203),
-    "listen": (50, 201),
-}
-SYSTEM_CALLS = {name: pair[platform.machine() == "aarch64"] for name, pair in _NUMBERS.items()}
-OPENS = ("openat", "openat2")
-Value = int | bytes | tuple[str, int]
+MAX_IDLE = 16  # of all users
+LINGER, LINGER_AWAY = 10.0, 0.5
+"""Seconds that an idle one is kept, and one whose root or namespaces are not ours: it keeps them from being
+taken down."""
+LOOK = 0.25  # seconds
+ATTEMPTS = 3
+"""So often a helper that was never born is asked for again."""
 
 
-class _Unusable(Exception):
-    """The call was not made: the process has ended, or cannot become who it has to be."""
+class _Waiter:
+    """A request that has no helper yet."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.helper: Helper | None = None
+        self.served = trio.Event()
 
 
-class _Process:
-    """One of them, and our end of its socket."""
+class _Account:
+    """One user's helpers, and who waits for one."""
 
     def __init__(self) -> None:
-        self.key: Hashable = None
-        """Identity.key of whom it is for: a user namespace is joined for good. None: for anybody."""
-        self.fresh = True
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock.setblocking(False)
-        with theirs:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(PROGRAM)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={},
-            )
+        self.busy: set[Helper] = set()
+        self.idle: deque[Helper] = deque()
+        """Longest idle first."""
+        self.waiting: deque[_Waiter] = deque()
+        self.hurried = False
 
-    def ask(self, message: bytes, fds: Sequence[int]) -> None:
-        try:
-            socket.send_fds(self._sock, [message], fds)
-        except (BrokenPipeError, ConnectionError) as error:
-            raise _Unusable from error
+    def limit(self) -> int:
+        late = trio.current_time() - PATIENCE
+        return min(MAX_BUSY, FEW + sum(helper.since <= late for helper in self.busy))
 
-    async def answer(self) -> tuple[int, bytes, list[int]]:
-        await trio.lowlevel.wait_readable(self._sock)
-        data, fds, _, _ = socket.recv_fds(self._sock, MAX_REPLY, 1)
-        if not data:
-            raise UringError(errno.EPERM, "the helper process has ended in the midst of a call")
-        answer = marshal.loads(data)
-        if answer is None:
-            raise _Unusable
-        result, out = answer
-        return result, out, fds
+    def suitable(self, key: Hashable) -> Helper | None:
+        """The one that was used last."""
+        found = next((helper for helper in reversed(self.idle) if helper.key == key), None)
+        if found is not None:
+            self.idle.remove(found)
+        return found
 
-    def end(self) -> None:
-        self._sock.close()
-        self._popen.kill()
-
-    def ended(self) -> bool:
-        return self._popen.poll() is not None
+    def empty(self) -> bool:
+        return not (self.busy or self.idle or self.waiting)
 
 
 class ActorPool:
-    """The processes there are."""
+    """The helpers there are."""
 
     def __init__(self) -> None:
-        self._waiting = trio.lowlevel.ParkingLot()
-        self._count = 0
-        self._idle: list[_Process] = []
-        self._ending: list[_Process] = []
-        self._root = -1
+        self.ours = Surroundings()
+        self._zygote = Zygote()
+        self._accounts: dict[Hashable, _Account] = {}
+        self._ending: list[Helper] = []
+        self._lingering = False
+        self._closed = False
 
     async def call(
-        self, identity: "Identity", name: str, args: Sequence[Value], fds: Sequence[int]
+        self, identity: Identity, name: str, args: Sequence[Value], fds: Sequence[int], room: int = 0
     ) -> tuple[int, bytes]:
-        """(result, out): a new descriptor of ours from an open. UringError; Cancelled ends the call."""
-        makes_fd = name in OPENS
-        message = marshal.dumps((tuple(identity.ids), SYSTEM_CALLS[name], tuple(args), makes_fd))
+        """(result, out): a new descriptor of ours from an open; out has at most `room` bytes. UringError;
+        Cancelled ends the call."""
+        attempts = 0
         while True:
-            process = await self._take(identity.key)
-            fresh, process.fresh, done = process.fresh, False, False
+            helper, more = await self._take(identity), False
+            attempts += helper.fresh
             try:
-                process.ask(message, [*identity.fds, *fds])
-                result, out, made = await self._answer(process, GRACE if not makes_fd else 0)
-                process.key, done = identity.key, True
+                result, out, made, more = await helper.call(self._zygote, identity, name, args, fds, room)
                 break
-            except _Unusable as error:
-                if fresh:
-                    raise UringError(errno.EPERM, "the caller's identity could not be assumed") from error
+            except Unusable as error:
+                if attempts == ATTEMPTS:
+                    raise UringError(errno.EAGAIN, "no helper process can be started") from error
             except OSError as error:
                 raise UringError.of(error) from error
             finally:
-                self._put_back(process, done)
+                self._put_back(helper, more)
         if result < 0:
             raise UringError(-result)
-        return made[0] if makes_fd else result, out
+        return made[0] if name in OPENS else result, out
 
-    async def _take(self, key: Hashable) -> _Process:
-        """An idle one, or a new one."""
-        limit, patience = MAX_IDLE, PATIENCE
-        while (process := self._suitable(key)) is None:
-            if self._count < limit:
-                return self._spawn()
-            if self._idle:  # for others
-                self._end(self._idle.pop(0))
-                continue
-            with trio.move_on_after(patience) as scope:
-                await self._waiting.park()
-            if scope.cancelled_caught:
-                limit, patience = MAX_PROCESSES, math.inf
-        self._idle.remove(process)
-        return process
-
-    def _suitable(self, key: Hashable) -> _Process | None:
-        """The one that was used last, of those for this identity, or for any."""
-        for wanted in (key, None):
-            for process in reversed(self._idle):
-                if process.key == wanted:
-                    return process
-        return None
-
-    async def _answer(self, process: _Process, grace: float) -> tuple[int, bytes, list[int]]:
-        try:
-            return await process.answer()
-        except trio.Cancelled:
-            if not grace:
+    async def _take(self, identity: Identity) -> Helper:
+        account = self._accounts.setdefault(identity.account, _Account())
+        waiter = _Waiter(identity)
+        account.waiting.append(waiter)
+        self._dispatch(account)
+        if waiter.helper is None:
+            if not account.hurried:
+                trio.lowlevel.spawn_system_task(self._hurry, account)
+            account.hurried = True
+            try:
+                await waiter.served.wait()
+            except trio.Cancelled:
+                if waiter.helper is not None:
+                    self._put_back(waiter.helper, not waiter.helper.fresh)
+                else:
+                    account.waiting.remove(waiter)
+                    self._forget(identity.account)
                 raise
-            # What has begun may have happened: then the CQE says so, as the kernel's io-wq does
-            with trio.CancelScope(deadline=trio.current_time() + grace, shield=True):
-                return await process.answer()
-            raise
+        assert waiter.helper is not None
+        return waiter.helper
 
-    def _spawn(self) -> _Process:
+    def _dispatch(self, account: _Account) -> None:
+        """Strictly in order: whoever has waited longest gets an idle helper, or a new one."""
+        while account.waiting:
+            identity = account.waiting[0].identity
+            helper = account.suitable(identity.key)
+            if helper is None:
+                if len(account.busy) + len(account.idle) >= account.limit():
+                    if not account.idle:
+                        return
+                    self._end(account.idle.popleft())  # it is for another identity
+                try:
+                    helper = Helper(identity)
+                except OSError:
+                    return
+            helper.since = trio.current_time()
+            account.busy.add(helper)
+            waiter = account.waiting.popleft()
+            waiter.helper = helper
+            waiter.served.set()
+
+    async def _hurry(self, account: _Account) -> None:
+        """While somebody waits: helpers that have become slow count less."""
         try:
-            process = _Process()
-        except OSError as error:
-            raise UringError.of(error) from error
-        self._count += 1
-        return process
+            while account.waiting:
+                await trio.sleep(PATIENCE)
+                self._dispatch(account)
+        finally:
+            account.hurried = False
 
-    def _put_back(self, process: _Process, reusable: bool) -> None:
-        if reusable:
-            if self._root < 0:
-                self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-            with suppress(_Unusable):
-                process.ask(marshal.dumps(None), [self._root])
-            self._idle.append(process)
-            if len(self._idle) > MAX_IDLE:
-                self._end(self._idle.pop(0))
+    def _put_back(self, helper: Helper, reusable: bool) -> None:
+        account = self._accounts[helper.account]
+        account.busy.discard(helper)
+        if reusable and not self._closed:
+            helper.since = trio.current_time()
+            account.idle.append(helper)
         else:
-            self._end(process)
-        self._waiting.unpark()
+            self._end(helper)
+        self._dispatch(account)
+        self._trim()
+        self._forget(helper.account)
 
-    def _end(self, process: _Process) -> None:
-        process.end()
-        self._ending.append(process)
-        self._count -= 1
+    def _forget(self, name: Hashable) -> None:
+        """A user without any helper, if it is. The last one's end, behind close(), is the zygote's."""
+        if self._accounts[name].empty():
+            del self._accounts[name]
+        if self._closed and not self._accounts:
+            self._zygote.close()
+
+    def _trim(self) -> None:
+        """Of too many idle ones those go whose user has most."""
+        accounts = [account for account in self._accounts.values() if account.idle]
+        if sum(len(account.idle) for account in accounts) > MAX_IDLE:
+            self._end(max(accounts, key=lambda account: len(account.idle)).idle.popleft())
+        if accounts and not self._lingering:
+            self._lingering = True
+            trio.lowlevel.spawn_system_task(self._linger)
+
+    async def _linger(self) -> None:
+        """While there are idle ones: those that have been for too long end."""
+        try:
+            while any(account.idle for account in self._accounts.values()):
+                await trio.sleep(LOOK)
+                for name, account in list(self._accounts.items()):
+                    self._end_old(account)
+                    self._forget(name)
+        finally:
+            self._lingering = False
+
+    def _end_old(self, account: _Account) -> None:
+        now = trio.current_time()
+        for helper in [*account.idle]:
+            if now - helper.since > (LINGER if helper.at_home else LINGER_AWAY):
+                account.idle.remove(helper)
+                self._end(helper)
+
+    def _end(self, helper: Helper) -> None:
+        helper.end()
+        self._ending.append(helper)
         self.reap()
 
     def reap(self) -> bool:
         """Whether all that were to end have: a process that is being killed may take its time, and whoever comes
         next looks again."""
-        self._ending = [ending for ending in self._ending if not ending.ended()]
+        self._ending = [helper for helper in self._ending if not helper.ended()]
         return not self._ending
 
     def close(self) -> None:
-        """End those that are idle."""
-        while self._idle:
-            self._end(self._idle.pop())
-        if self._root >= 0:
-            os.close(self._root)
-            self._root = -1
-
-
-class Ids(NamedTuple):
-    """As seen in our user namespace."""
-
-    fsuid: int
-    fsgid: int
-    groups: tuple[int, ...]
-    capabilities: int
-    umask: int
-    joins: bool
-    """Another user namespace: its capabilities count there, and ids are told as it knows them
-    (from_kuid_munged()), so it has to be joined."""
-
-
-class Identity:
-    """A thread's credentials, with the root and working directory that it has now. Holds descriptors until nothing
-    refers to it."""
-
-    def __init__(self, tid: int, credentials: Credentials) -> None:
-        self._fds: list[int] = []
-        namespace = ""
-        try:
-            fields = status(tid)
-            for link in ("root", "cwd"):
-                self._fds.append(os.open(f"/proc/{tid}/{link}", os.O_PATH | os.O_CLOEXEC))
-            if credentials.foreign:
-                self._fds.append(os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
-                namespace = os.readlink(f"/proc/self/fd/{self._fds[-1]}")
-        except FileNotFoundError as error:
-            raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
-        except OSError as error:
-            raise UringError.of(error) from error
-        self.ids = Ids(
-            credentials.uid.fs,
-            credentials.gid.fs,
-            credentials.groups,
-            credentials.effective,
-            int(fields["Umask"][0], 8),
-            bool(namespace),
-        )
-        self.key = (namespace, self.ids._replace(umask=0)) if namespace else None
-        """Who a process has to be for good to be this one; None: any process can, and go back."""
-        self.pid, self.tid = fields["NStgid"][-1].encode(), fields["NSpid"][-1].encode()
-        """Its ids in its own pid namespace."""
-
-    @property
-    def fds(self) -> list[int]:
-        return self._fds
-
-    def itself(self, path: bytes) -> bytes:
-        """/proc/self by the caller's number: the one who looks it up is a process of ours."""
-        for alias, number in ((b"/proc/self", b"/proc/" + self.pid), (b"/dev/fd", b"/proc/" + self.pid + b"/fd")):
-            if path == alias or path.startswith(alias + b"/"):
-                return number + path[len(alias) :]
-        alias = b"/proc/thread-self"
-        if path.startswith(alias + b"/"):
-            return b"/proc/" + self.pid + b"/task/" + self.tid + path[len(alias) :]
-        return bytes(path)
-
-    def __del__(self) -> None:
-        for fd in self._fds:
-            os.close(fd)
+        """End those that are idle; the others when their calls do."""
+        self._closed = True
+        for name, account in list(self._accounts.items()):
+            while account.idle:
+                self._end(account.idle.popleft())
+            self._forget(name)
 
 
 class LocalActor:
@@ -284,19 +221,21 @@ class LocalActor:
 
     def __init__(self, pool: ActorPool, tid: int, credentials: Credentials) -> None:
         self._pool = pool
-        self._identity = Identity(tid, credentials)
+        self._identity = Identity(tid, credentials, pool.ours)
 
     async def call(self, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
         values: list[Value] = []
         fds: list[int] = []
+        room = 0
         for arg in args:
             if isinstance(arg, Out):
                 values.append(("out", arg.size))
+                room = arg.size
             elif isinstance(arg, bytes):
-                values.append(self._identity.itself(arg) if isinstance(arg, Name) else arg)
+                values.append(bytes(arg))
             elif isinstance(arg, int):
                 values.append(arg)
             else:
-                values.append(("file", len(fds)))
                 fds.append(arg.fileno())
-        return await self._pool.call(self._identity, name, values, fds)
+                values.append(("file", len(fds)))  # behind the working directory
+        return await self._pool.call(self._identity, name, values, fds, room)

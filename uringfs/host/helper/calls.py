@@ -1,0 +1,173 @@
+"""The system calls about paths, made in a caller's name: each takes what the call of that name takes, and
+returns its result and what it has written.
+
+A path without links, and not on a procfs, means the same to everybody: its directory is looked up by the
+kernel in one go (RESOLVE_NO_SYMLINKS). Only of others the walk is asked.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from uringfs.host.helper.caller import Caller, act, on_places
+from uringfs.host.helper.kernel import (
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    failure,
+    on_procfs,
+    syscall,
+)
+from uringfs.host.helper.opens import openat, openat2_
+from uringfs.host.helper.walk import Place
+
+UNIX_PATH_MAX = 108
+Result = tuple[int, bytes]
+
+
+def _plain(name: str) -> Callable[..., Result]:
+    """One about a descriptor."""
+
+    def call(_: Caller, *args: Any) -> Result:
+        result = syscall(name, *args)
+        out = next((arg for arg in args if not isinstance(arg, int | bytes)), None)
+        return result, out.raw if out is not None else b""
+
+    return call
+
+
+def statx(caller: Caller, at: int, path: bytes, flags: int, mask: int, out: Any) -> Result:
+    if not path:
+        return syscall("statx", caller.directory(at), b"", flags, mask, out), out.raw
+
+    def find() -> tuple[Place, ...]:
+        return (caller.locate(at, path, not flags & AT_SYMLINK_NOFOLLOW),)
+
+    def args(place: Place, *_: Place) -> tuple[Any, ...]:
+        nofollow = 0 if place.magic else AT_SYMLINK_NOFOLLOW
+        return place.at, place.name, flags & ~AT_SYMLINK_NOFOLLOW | nofollow, mask, out
+
+    places, values = on_places(find, "statx", args)
+    return act(places, lambda: (syscall("statx", *values), out.raw))
+
+
+def renameat2(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
+    return _names(
+        lambda: (caller.parent(old, path), caller.parent(new, other)),
+        "renameat2",
+        lambda one, two: (one.at, one.name, two.at, two.name, flags),
+    )
+
+
+def unlinkat(caller: Caller, at: int, path: bytes, flags: int) -> Result:
+    return _names(lambda: (caller.parent(at, path),), "unlinkat", lambda place, *_: (place.at, place.name, flags))
+
+
+def mkdirat(caller: Caller, at: int, path: bytes, mode: int) -> Result:
+    return _names(lambda: (caller.parent(at, path),), "mkdirat", lambda place, *_: (place.at, place.name, mode))
+
+
+def symlinkat(caller: Caller, target: bytes, at: int, path: bytes) -> Result:
+    return _names(lambda: (caller.parent(at, path),), "symlinkat", lambda new, *_: (target, new.at, new.name))
+
+
+def linkat(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
+    def find() -> tuple[Place, ...]:
+        if path:
+            one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
+        else:
+            one = Place(caller.directory(old), b"")
+        return one, caller.parent(new, other)
+
+    def args(one: Place, two: Place) -> tuple[Any, ...]:
+        follow = AT_SYMLINK_FOLLOW if one.magic else 0
+        return one.at, one.name, two.at, two.name, flags & ~AT_SYMLINK_FOLLOW | follow
+
+    return _names(find, "linkat", args)
+
+
+def _names(find: Callable[[], tuple[Place, ...]], name: str, args: Callable[..., tuple[Any, ...]]) -> Result:
+    places, values = on_places(find, name, args)
+    return act(places, lambda: (syscall(name, *values), b""))
+
+
+def setxattr(caller: Caller, path: bytes, name: bytes, value: bytes, size: int, flags: int) -> Result:
+    return _xattr(caller, path, "setxattr", (name, value, size, flags), None)
+
+
+def getxattr(caller: Caller, path: bytes, name: bytes, out: Any, size: int) -> Result:
+    return _xattr(caller, path, "getxattr", (name, out, size), out)
+
+
+def _xattr(caller: Caller, path: bytes, call: str, args: tuple[Any, ...], out: Any) -> Result:
+    """There is no call of every kernel's that takes a directory: it is the working one meanwhile."""
+    place = caller.locate(caller.cwd, path, True)
+
+    def run() -> Result:
+        os.fchdir(place.at)
+        result = syscall(call if place.magic else f"l{call}", place.name, *args)
+        return result, out.raw if out is not None else b""
+
+    return act((place,), run)
+
+
+def bind(caller: Caller, sock: int, address: bytes, size: int) -> Result:
+    """The name is kept as it is given, for getsockname(2), if it means the same here."""
+    path = _unix_path(address, size)
+    if path is None:
+        return syscall("bind", sock, address, size), b""
+    place = caller.parent(caller.cwd, path)
+    if place.direct and not on_procfs(place.at):
+        if not path.startswith(b"/"):
+            os.fchdir(caller.cwd)
+        return syscall("bind", sock, address, size), b""
+    return _at_place(place, "bind", sock, address)
+
+
+def connect(caller: Caller, sock: int, address: bytes, size: int) -> Result:
+    path = _unix_path(address, size)
+    if path is None:
+        return syscall("connect", sock, address, size), b""
+    return _at_place(caller.locate(caller.cwd, path, True), "connect", sock, address)
+
+
+def _at_place(place: Place, call: str, sock: int, address: bytes) -> Result:
+    """ENAMETOOLONG where links lead to a name that has no room in a struct sockaddr_un."""
+    if len(place.name) >= UNIX_PATH_MAX:
+        raise failure(errno.ENAMETOOLONG)
+    name = address[:2] + place.name + b"\0"
+
+    def run() -> Result:
+        os.fchdir(place.at)
+        return syscall(call, sock, name, len(name)), b""
+
+    return act((place,), run)
+
+
+def _unix_path(address: bytes, size: int) -> bytes | None:
+    """Of an AF_UNIX address that has one, neither abstract nor empty."""
+    address = address[:size]
+    if size > 2 + UNIX_PATH_MAX or len(address) <= 2 or not address[2]:
+        return None
+    family = int.from_bytes(address[:2], "little")
+    return address[2:].split(b"\0")[0] if family == socket.AF_UNIX else None
+
+
+CALLS: dict[str, Callable[..., Result]] = {
+    "openat": openat,
+    "openat2": openat2_,
+    "statx": statx,
+    "renameat2": renameat2,
+    "unlinkat": unlinkat,
+    "mkdirat": mkdirat,
+    "symlinkat": symlinkat,
+    "linkat": linkat,
+    "setxattr": setxattr,
+    "getxattr": getxattr,
+    "bind": bind,
+    "connect": connect,
+    "fsetxattr": _plain("fsetxattr"),
+    "fgetxattr": _plain("fgetxattr"),
+    "listen": _plain("listen"),
+}
