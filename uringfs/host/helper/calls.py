@@ -23,6 +23,7 @@ from uringfs.host.helper.opens import openat, openat2_
 from uringfs.host.helper.walk import Place
 
 UNIX_PATH_MAX = 108
+NO_FILE = -1
 Result = tuple[int, bytes]
 
 
@@ -76,6 +77,8 @@ def linkat(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags:
     def find() -> tuple[Place, ...]:
         if path:
             one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
+        elif old == NO_FILE:
+            raise failure(errno.EBADF)
         else:
             one = Place(caller.directory(old), b"")
         return one, caller.parent(new, other)
