@@ -16,6 +16,7 @@ from uringfs.host.helper.kernel import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
     failure,
+    found,
     on_procfs,
     syscall,
 )
@@ -77,6 +78,8 @@ def linkat(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags:
     def find() -> tuple[Place, ...]:
         if path:
             one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
+            if not one.magic:
+                found(one.at, one.name)  # do_linkat() looks it up before it comes to the new name
         elif old == NO_FILE:
             raise failure(errno.EBADF)
         else:
