@@ -15,7 +15,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import File, Out
 from uringfs.host.credentials import Credentials
 from uringfs.host.identity import Identity, Surroundings
-from uringfs.host.zygote import OPENS, Helper, Unusable, Value, Zygote
+from uringfs.host.zygote import Helper, Unusable, Value, Zygote
 
 MAX_BUSY = 16
 """Helpers that one user may keep busy. Its further requests wait, in their order; nobody else's do."""
@@ -87,7 +87,7 @@ class ActorPool:
             helper, more = await self._take(identity), False
             attempts += helper.fresh
             try:
-                result, out, made, more = await helper.call(self._zygote, identity, name, args, fds, room)
+                result, out, more = await helper.call(self._zygote, identity, name, args, fds, room)
                 break
             except Unusable as error:
                 if attempts == ATTEMPTS:
@@ -98,7 +98,7 @@ class ActorPool:
                 self._put_back(helper, more)
         if result < 0:
             raise UringError(-result)
-        return made[0] if name in OPENS else result, out
+        return result, out
 
     async def _take(self, identity: Identity) -> Helper:
         account = self._accounts.setdefault(identity.account, _Account())

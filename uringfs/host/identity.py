@@ -63,6 +63,8 @@ class Identity:
             fields = status(tid)
             self.root, self.cwd = (self._open(f"/proc/{tid}/{link}", os.O_PATH) for link in ("root", "cwd"))
             names = _namespaces(tid)
+            if names[-1] != f"user:[{credentials.namespace.inode}]":
+                raise FileNotFoundError  # it has become another's id: capabilities count where they were taken
             self.namespaces = {
                 kind: self._open(f"/proc/{tid}/ns/{name}", os.O_RDONLY)
                 for (name, kind), own, other in zip(NAMESPACES.items(), ours.namespaces, names, strict=True)

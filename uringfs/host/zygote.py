@@ -100,8 +100,9 @@ class Helper:
 
     async def call(
         self, zygote: Zygote, identity: Identity, name: str, args: Sequence[Value], fds: Sequence[int], room: int
-    ) -> tuple[int, bytes, list[int], bool]:
-        """(result or -errno, out, descriptors, whether it can make another). Unusable, UringError."""
+    ) -> tuple[int, bytes, bool]:
+        """(result or -errno, out, whether it can make another). An open's result is a descriptor of ours.
+        Unusable, UringError."""
         if self.fresh:
             await zygote.fork(identity, self._theirs)
             self._theirs.close()
@@ -111,20 +112,21 @@ class Helper:
             socket.send_fds(self._sock, [message], [identity.cwd, *fds])
         except (BrokenPipeError, ConnectionError) as error:
             raise Unusable from error
+        opens = name in OPENS
         try:
-            return await self._answer(room)
+            return await self._answer(room, opens)
         except trio.Cancelled:
-            if name in OPENS:
+            if opens:
                 raise
             # What has begun may have happened: then the CQE says so, as the kernel's io-wq does
             with trio.CancelScope(deadline=trio.current_time() + GRACE, shield=True):
-                return await self._answer(room)
+                return await self._answer(room, opens)
             raise
 
-    async def _answer(self, room: int) -> tuple[int, bytes, list[int], bool]:
+    async def _answer(self, room: int, opens: bool) -> tuple[int, bytes, bool]:
         data, fds = await self._receive(room)
         if data == _HELLO:
-            self._pidfd = fds[0]
+            self._pidfd = _only(fds)
             data, fds = await self._receive(room)
         if not data and self._pidfd < 0:
             raise Unusable  # it was never born
@@ -133,7 +135,9 @@ class Helper:
         result, state = _REPLY.unpack_from(data)
         if state == _UNABLE:
             raise UringError(errno.EPERM, f"the caller's identity could not be assumed: {os.strerror(-result)}")
-        return result, data[_REPLY.size :], fds, state == _DONE
+        if opens and result >= 0:
+            result = _only(fds)
+        return result, data[_REPLY.size :], state == _DONE
 
     async def _receive(self, room: int) -> tuple[bytes, list[int]]:
         await trio.lowlevel.wait_readable(self._sock)
@@ -166,3 +170,10 @@ class Helper:
             os.close(self._pidfd)
             self._pidfd = -1
         return True
+
+
+def _only(fds: list[int]) -> int:
+    """The descriptor that came with a message. ENFILE: there was no room for it here."""
+    if not fds:
+        raise UringError(errno.ENFILE, "the daemon has no descriptor left")
+    return fds[0]

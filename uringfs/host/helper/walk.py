@@ -81,13 +81,15 @@ class Walk:
                 self._move(openat2(AT_FDCWD, b"/", O_PATH))
                 rest = rest.lstrip(b"/")
                 if not rest:
-                    return self._place(b"/")
+                    return self._directory(b"/", parent)
             name, slash, rest = rest.partition(b"/")
             slashes, rest = slash + rest[: len(rest) - len(rest.lstrip(b"/"))], rest.lstrip(b"/")
             if rest:
                 rest = self._through(name, rest)
-            elif parent or name in (b"", b".", b"..") or (slashes and not slashes_follow):
-                return self._place((name or b".") + slashes)
+            elif name in (b"", b".", b".."):
+                return self._directory((name or b".") + slashes, parent)
+            elif parent or (slashes and not slashes_follow):
+                return self._place(name + slashes)
             else:
                 place, rest = self._last(name, slashes, follow)
                 if place is not None:
@@ -95,6 +97,9 @@ class Walk:
 
     def _place(self, name: bytes, target: int = -1, magic: bool = False) -> Place:
         return Place(self._at, name, target, magic, self._direct)
+
+    def _directory(self, name: bytes, parent: bool) -> Place:
+        return self._place(name, -1 if parent else self._hold(openat2(self._at, name, O_PATH)))
 
     def _last(self, name: bytes, slashes: bytes, follow: bool) -> tuple[Place | None, bytes]:
         """open_last_lookups(), lookup_last(): a place, or the path that is to be gone on with."""
