@@ -52,8 +52,9 @@ class _Account:
         self.hurried = False
 
     def limit(self) -> int:
+        """FEW, and one for each helper that is at one call for long: not for one whose answer we have not read."""
         late = trio.current_time() - PATIENCE
-        return min(MAX_BUSY, FEW + sum(helper.since <= late for helper in self.busy))
+        return min(MAX_BUSY, FEW + sum(helper.since <= late and helper.silent() for helper in self.busy))
 
     def suitable(self, key: Hashable) -> Helper | None:
         """The one that was used last."""
@@ -214,6 +215,8 @@ class ActorPool:
             while account.idle:
                 self._end(account.idle.popleft())
             self._forget(name)
+        if not self._accounts:
+            self._zygote.close()
 
 
 class LocalActor:

@@ -160,16 +160,24 @@ class Helper:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def silent(self) -> bool:
+        """Nothing has come from it that is still to be read."""
+        return not _readable(self._sock.fileno())
+
     def ended(self) -> bool:
         """Behind end()."""
         if self._pidfd >= 0:
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            if not poll.poll(0):
+            if not _readable(self._pidfd):
                 return False
             os.close(self._pidfd)
             self._pidfd = -1
         return True
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _only(fds: list[int]) -> int:
