@@ -137,6 +137,13 @@ class RequestLife(RingContext):
         if request.link_timeout is not None:
             timeout.queue_linked_timeout(request, waits=True)
 
+    def _issue_later(self, request: Request) -> None:
+        """One that has waited for others: not for a program that is over (io_uring_task_cancel())."""
+        if request.orphaned or request.caller.program.same():
+            self._issue(request)
+        else:
+            self.post(request, -errno.ECANCELED)
+
     def _perform(self, request: Request) -> Outcome:
         if request.attachment is not None:
             return request.attachment.issue(request)
@@ -193,7 +200,7 @@ class RequestLife(RingContext):
             if failed and not request.flags & IOSQE_IO_HARDLINK:
                 self._next.append(partial(self._fail_links, link, bool(skipping)))
             else:
-                self._next.append(partial(self._issue, link))
+                self._next.append(partial(self._issue_later, link))
         if self._next or self._deferred:
             self._go_on()
 
@@ -289,7 +296,7 @@ class RequestLife(RingContext):
         request = self._deferred.popleft()
         self._unfinished += _length(request)
         self._draining = drain
-        self._next.append(partial(self._issue, request))
+        self._next.append(partial(self._issue_later, request))
         return True
 
     def cancel(self, request: Request) -> None:

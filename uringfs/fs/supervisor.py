@@ -34,7 +34,6 @@ from uringfs.fs.placing import Placing
 from uringfs.fs.ringfile import RingFile, read_params
 from uringfs.host.base import Caller, File, Host, Listener, Notification
 from uringfs.host.status import ThreadStatus
-from uringfs.host.threads import in_thread
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
 from uringfs.register.table import IORING_REGISTER_USE_REGISTERED_RING, check_opcode, register, register_blind
@@ -78,7 +77,9 @@ class Supervision:
             if output is not None:
                 output.close()
             raise
-        supervisor = Supervisor(self._host, self._owners, self._find_inode, listener, output)
+        supervisor = Supervisor(
+            self._host, self._owners, self._find_inode, listener, caller.detached(), output
+        )
         self._of_user[caller.uid] += 1
         self._nursery.start_soon(self._serve, supervisor, caller.uid)
 
@@ -127,14 +128,21 @@ class Supervisor:
     """One listener, whose processes may be many."""
 
     def __init__(
-        self, host: Host, owners: Owners, find_inode: FindInode, listener: Listener, trace: File | None
+        self,
+        host: Host,
+        owners: Owners,
+        find_inode: FindInode,
+        listener: Listener,
+        owner: Caller,
+        trace: File | None,
     ) -> None:
+        """owner: who has handed the listener over. trace: is written to in its name."""
         self._host = host
         self._owners = owners
         self._find_inode = find_inode
         self._listener = listener
+        self._owner = owner
         self._trace = trace
-        self._tracing = trio.CapacityLimiter(1)
         self._interrupts = Interrupts()
         self._enters: dict[int, Enter] = {}
         """By thread."""
@@ -178,9 +186,9 @@ class Supervisor:
             result = -errno.EIO
         if self._trace is not None:
             # In threads of its own: who reads the trace slowly holds up no other client.
-            write = partial(os.write, self._trace.fileno(), _line(call, result))
-            with suppress(OSError):  # nobody reads it
-                await in_thread(write, abandon_on_cancel=True, limiter=self._tracing)
+            line = _line(call, result)
+            with suppress(UringError):  # nobody reads it
+                await self._trace.write(lambda: line, -1, 0, self._owner)
         if call.nr != NR_IO_URING_SETUP or result < 0 or self._trace is not None:
             self._listener.answer(call.id, result)
 

@@ -5,6 +5,7 @@ of private anonymous memory is done by storing zeros where there is a page, and 
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
@@ -41,8 +42,10 @@ class Mapping(NamedTuple):
     anonymous: bool
 
 
-def madvise(tid: int, memory: Memory, address: int, length: int, advice: int) -> int:
-    """do_madvise(). memory: that of the thread, pinned."""
+def madvise(
+    tid: int, memory: Memory, address: int, length: int, advice: int, still: Callable[[], None] = lambda: None
+) -> int:
+    """do_madvise(). memory: that of the thread, pinned. still: raises unless what was found by its id was its."""
     if advice not in VALID:
         raise UringError(errno.EPERM if advice in PRIVILEGED else errno.EINVAL, f"advice {advice}")
     size = -(-length // PAGE) * PAGE
@@ -51,6 +54,7 @@ def madvise(tid: int, memory: Memory, address: int, length: int, advice: int) ->
     if not size:
         return 0
     found, hole = _mappings(tid, address, address + size)
+    still()
     for mapping in found:
         if advice == MADV_DONTNEED:
             _dontneed(tid, memory, mapping)

@@ -448,8 +448,9 @@ class Host(Protocol):
     def adopt(self, fd: int) -> File:
         """Take over a descriptor of ours."""
 
-    def shared_word(self, tid: int, address: int) -> Hashable | None:
-        """What lies at an address of memory the thread shares, the same for all who map it; None: private."""
+    def shared_word(self, caller: Caller, address: int) -> Hashable | None:
+        """What lies at an address of memory the caller shares, the same for all who map it; None: private.
+        ECANCELED."""
 
-    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
-        """Wake those who sleep in futex(2) on a shared word: how many."""
+    async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
+        """Wake those who sleep in futex(2) on a shared word of the caller's: how many. ECANCELED."""

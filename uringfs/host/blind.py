@@ -7,6 +7,7 @@ count quotas, a driver may do as it likes) I/O is made with the caller's credent
 import os
 import socket
 import stat
+from typing import NamedTuple
 
 from uringfs import native
 from uringfs.host.filesystems import memory_device
@@ -26,25 +27,37 @@ BLIND_INODES = frozenset(f"anon_inode:[{name}]" for name in ("eventfd", "timerfd
 BLIND_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 """Unix sockets are told who sends (host.scm). Others ask for capabilities, as netlink_sendmsg() does."""
 INOTIFY = "anon_inode:inotify"
+INSTALLERS = ("anon_inode:[fanotify]", "anon_inode:[userfaultfd]")
+"""copy_event_to_user(), resolve_userfault_fork()"""
 
 
-def blind(fd: int, tid: int) -> tuple[bool, bool]:
-    """(reads are, writes are), of our descriptor. tid: a thread that may know the mount it is on. Asks no file
-    system: it might be one that nobody answers for."""
+class Blind(NamedTuple):
+    """What of a file's I/O is."""
+
+    reads: bool
+    writes: bool
+    installs: bool = False
+    """A read makes descriptors, in the table of who reads: it is not for us to read this file."""
+
+
+def blind(fd: int, tid: int) -> Blind:
+    """Of our descriptor. tid: a thread that may know the mount it is on. Asks no file system: it might be one
+    that nobody answers for."""
     device, _, mode, rdev, mount = native.fd_identity(fd)
     kind = stat.S_IFMT(mode)
     if kind == stat.S_IFIFO:
-        return True, True
+        return Blind(True, True)
     if kind == stat.S_IFSOCK:
-        return True, native.sock_kind(fd)[0] in BLIND_FAMILIES
+        return Blind(True, native.sock_kind(fd)[0] in BLIND_FAMILIES)
     if kind == stat.S_IFCHR:
-        return (rdev in BLIND_DEVICES or os.major(rdev) in BLIND_TTYS,) * 2
+        known = rdev in BLIND_DEVICES or os.major(rdev) in BLIND_TTYS
+        return Blind(known, known)
     if kind in (stat.S_IFREG, stat.S_IFDIR):
-        return device == memory_device() or _file_system(mount, fd, tid) in BLIND_READS, False
+        return Blind(device == memory_device() or _file_system(mount, fd, tid) in BLIND_READS, False)
     if kind == stat.S_IFBLK:
-        return True, False
+        return Blind(True, False)
     name = os.readlink(f"/proc/self/fd/{fd}")
-    return name in BLIND_INODES or name == INOTIFY, name in BLIND_INODES
+    return Blind(name in BLIND_INODES or name == INOTIFY, name in BLIND_INODES, name in INSTALLERS)
 
 
 _kept: dict[int, str] = {}

@@ -336,8 +336,8 @@ class FakeHost:
     def adopt(self, fd: int) -> FakeFile:
         return FakeFile(self.ours[fd])
 
-    def shared_word(self, tid: int, address: int) -> None:
+    def shared_word(self, caller: Caller, address: int) -> None:
         return None
 
-    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
+    async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
         raise AssertionError("nothing is shared")

@@ -70,16 +70,18 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
-        self._blind_reads, self._blind_writes = blind(fd, tid)
+        self._blind = blind(fd, tid)
         self._unix = self._socket and native.sock_kind(fd)[0] == socket.AF_UNIX
         self.nonblock = False
         self.nowait = True
 
     def _reading(self, caller: Caller) -> AbstractContextManager[None]:
-        return _OWN if self._blind_reads else caller.rights()
+        if self._blind.installs:
+            raise UringError(errno.EOPNOTSUPP, "a read of this file makes descriptors in the reader's table")
+        return _OWN if self._blind.reads else caller.rights()
 
     def _writing(self, caller: Caller) -> AbstractContextManager[None]:
-        return _OWN if self._blind_writes else caller.rights()
+        return _OWN if self._blind.writes else caller.rights()
 
     def name(self) -> str:
         return os.readlink(f"/proc/self/fd/{self._fd}")

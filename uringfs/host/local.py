@@ -9,8 +9,6 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 
-import trio
-
 from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host import advise, limits, sharedmem
@@ -54,7 +52,7 @@ class LocalCaller:
         self.memory: Memory = VmMemory(tid)
         if valid is not None:  # its id may be another thread's before we write to it
             self.memory = ProgramMemory(self.program)
-            self._still()
+            self.still()
 
     # -- who it is
 
@@ -67,10 +65,10 @@ class LocalCaller:
                 raise UringError(errno.ESRCH, f"thread {self.tid} is gone") from error
             except OSError as error:
                 raise UringError.of(error) from error
-            self._still()
+            self.still()
         return self._program
 
-    def _still(self) -> None:
+    def still(self) -> None:
         """To be asked behind each look-up by the thread's id, or it may be about another program. ECANCELED."""
         late = self._late and self._program is not None and not self._program.same()
         if late or (self._valid is not None and not self._valid()):
@@ -87,7 +85,7 @@ class LocalCaller:
     def _own_ids(self) -> tuple[int, int]:
         if self._ids is None:
             status = thread_status(self.tid)
-            self._still()
+            self.still()
             self._ids = status.uid, status.gid
         return self._ids
 
@@ -109,7 +107,7 @@ class LocalCaller:
     @property
     def space(self) -> Memory:
         space = self.program.memory
-        self._still()
+        self.still()
         return space
 
     def detached(self) -> "LocalCaller":
@@ -119,7 +117,7 @@ class LocalCaller:
             self.group  # noqa: B018  known from now on
             credentials = self._submitter()
             self._detached = self._later(credentials, self._actor)
-            self._still()
+            self.still()
         return self._detached
 
     def _later(self, credentials: Credentials, actor: LocalActor | None) -> "LocalCaller":
@@ -136,7 +134,7 @@ class LocalCaller:
         """req->creds: those of the time at which this was asked first, which a detached caller does before."""
         if self._credentials is None:
             self._credentials = self._host.credentials(self.program, *self._own_ids())
-            self._still()
+            self.still()
         return self._credentials
 
     @property
@@ -163,7 +161,7 @@ class LocalCaller:
         if self._actor is not None:
             return self._actor
         actor = LocalActor(self._host.actors, self.tid, self._submitter())
-        self._still()
+        self.still()
         if not self._late:  # a poller's caller lasts, its working directory may change
             self._actor = actor
         return actor
@@ -187,7 +185,7 @@ class LocalCaller:
         except OSError as error:
             raise UringError(errno.EBADF if error.errno == errno.ESRCH else error.errno or errno.EBADF) from error
         try:
-            self._still()
+            self.still()
         except UringError:
             os.close(ours)
             raise
@@ -244,17 +242,22 @@ class LocalCaller:
 
     def _limit(self, which: int) -> int:
         limit = limits.soft_limit(self.tid, which)
-        self._still()
+        self.still()
         return limit
 
     async def madvise(self, address: int, length: int, advice: int) -> int:
-        call = partial(advise.madvise, self.tid, self.memory, address, length, advice)
+        call = partial(advise.madvise, self.tid, self.memory, address, length, advice, self.still)
         return await in_thread(call, limiter=self._host.threads(self.uid).limiter)
 
     def signal(self, number: int) -> None:
         with suppress(OSError, UringError):  # it may be gone
-            self._still()
+            self.still()
             self.program.signal(number)
+
+
+def _local(caller: Caller) -> LocalCaller:
+    assert isinstance(caller, LocalCaller)
+    return caller
 
 
 class LocalAdmission:
@@ -274,18 +277,17 @@ class LocalAdmission:
                 self._program.process  # noqa: B018  to be known when it is gone
 
     def admits(self, caller: Caller) -> bool:
-        assert isinstance(caller, LocalCaller)
         if self._opener is None:
             return False
         if self._opener.unlimited:
             return True
         try:
-            writer = caller.program, caller.uid, caller.gid, native.capabilities(caller.tid)
+            writer = _local(caller).program, caller.uid, caller.gid, native.capabilities(caller.tid)
         except OSError:
             return False
         if writer == self._admitted:
             return True
-        admitted = self._opener.admits(Credentials.of(caller.tid)) and self._same_image(caller)
+        admitted = self._opener.admits(Credentials.of(caller.tid)) and self._same_image(_local(caller))
         self._admitted = writer if admitted else None
         return admitted
 
@@ -321,7 +323,6 @@ class LocalHost:
         self.own_mount = ""
         self._threads: dict[int, Threads] = {}
         self.timers = LocalTimers()
-        self._wakers = trio.CapacityLimiter(sharedmem.MAX_WAKERS)
         self.poller = LocalPoller()
         self.children = LocalChildren(self.timers, self.poller, self.adopt)
         self.actors = ActorPool()
@@ -374,9 +375,11 @@ class LocalHost:
         """Take over a descriptor of the daemon's. tid: a thread that has it."""
         return LocalFile(fd, self.own_device, self.threads(uid), tid)
 
-    def shared_word(self, tid: int, address: int) -> sharedmem.SharedWord | None:
-        found = sharedmem.find(tid, address)
+    def shared_word(self, caller: Caller, address: int) -> sharedmem.SharedWord | None:
+        found = sharedmem.find(caller.tid, address)
+        _local(caller).still()
         return found[0] if found is not None else None
 
-    async def futex_wake(self, tid: int, address: int, most: int, mask: int) -> int:
-        return await sharedmem.wake_in_thread(tid, address, most, mask, self._wakers)
+    async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
+        wake = partial(sharedmem.wake, caller.tid, address, most, mask, _local(caller).still)
+        return await in_thread(wake, abandon_on_cancel=True, limiter=self.threads(caller.uid).limiter)

@@ -5,17 +5,13 @@ one queue of sleepers for all who map it, so the daemon, mapping it too, can wak
 import ctypes
 import mmap
 import os
+from collections.abc import Callable
 from typing import NamedTuple
-
-import trio
-
-from uringfs.host.threads import in_thread
 
 FUTEX_WAKE_BITSET = 10
 _SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
 _libc = ctypes.CDLL(None, use_errno=True)
 PAGE = mmap.PAGESIZE
-MAX_WAKERS = 8
 
 
 class SharedWord(NamedTuple):
@@ -43,8 +39,9 @@ def find(tid: int, address: int) -> tuple[SharedWord, str] | None:
     return None
 
 
-def wake(tid: int, address: int, most: int, mask: int) -> int:
-    """futex(2) FUTEX_WAKE_BITSET on a shared word: how many were woken. In a thread: opening may block."""
+def wake(tid: int, address: int, most: int, mask: int, still: Callable[[], None]) -> int:
+    """futex(2) FUTEX_WAKE_BITSET on a shared word: how many were woken. In a thread: opening may block. still:
+    raises unless what was found was the caller's."""
     found = find(tid, address)
     if found is None:
         return 0
@@ -54,6 +51,7 @@ def wake(tid: int, address: int, most: int, mask: int) -> int:
     except OSError:
         return 0
     try:
+        still()
         start = word.offset // PAGE * PAGE
         mapped = _libc.mmap(None, ctypes.c_size_t(PAGE), mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(start))
         if mapped in (None, ctypes.c_void_p(-1).value):
@@ -69,7 +67,3 @@ def wake(tid: int, address: int, most: int, mask: int) -> int:
 
 
 _libc.mmap.restype = ctypes.c_void_p
-
-
-async def wake_in_thread(tid: int, address: int, most: int, mask: int, limiter: trio.CapacityLimiter) -> int:
-    return await in_thread(wake, tid, address, most, mask, abandon_on_cancel=True, limiter=limiter)

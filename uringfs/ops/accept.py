@@ -89,7 +89,8 @@ class Accept:
     def _accept(self) -> tuple[int, bytes]:
         """do_accept(). The address is stored, or the connection is gone."""
         sqe, memory = self._request.sqe, self._request.caller.memory
-        fd, name = attempt(native.sock_accept, self._file.fileno(), sqe.rw_flags & SOCK_NONBLOCK)
+        with self._request.caller.rights():  # whose socket it will be (sock_alloc())
+            fd, name = attempt(native.sock_accept, self._file.fileno(), sqe.rw_flags & SOCK_NONBLOCK)
         try:
             if sqe.addr:
                 store_address(memory, name, len(name), sqe.addr, sqe.off)

@@ -152,7 +152,7 @@ def _key(request: Request, address: int, flags: int) -> tuple[Hashable, bool]:
         raise UringError(errno.EFAULT)
     if not flags & FUTEX2_PRIVATE:
         caller.memory.read(address, WORD.size)
-        shared = request.context.host.shared_word(caller.tid, address)
+        shared = request.context.host.shared_word(caller, address)
         if shared is not None:
             return shared, True
     return (caller.process, address), False
@@ -207,10 +207,10 @@ def issue_wake(request: Request) -> Outcome:
     woken = futexes(request.context.host).wake(key, most, sqe.addr3)
     if woken >= most or not shared:
         return woken
-    host, tid = request.context.host, request.caller.tid
+    host = request.context.host
 
     async def sleepers() -> int:
-        return woken + await host.futex_wake(tid, sqe.addr, most - woken, sqe.addr3)
+        return woken + await host.futex_wake(request.caller, sqe.addr, most - woken, sqe.addr3)
 
     return sleepers
 

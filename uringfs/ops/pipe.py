@@ -31,7 +31,7 @@ def issue(request: Request) -> Outcome:
     delivery = request.context.deliveries.begin(request.caller)
 
     async def deliver() -> int:
-        reader, writer = _pipe(sqe.rw_flags)
+        reader, writer = _pipe(request)
         cloexec = bool(sqe.rw_flags & os.O_CLOEXEC)
         with delivery:
             try:
@@ -56,10 +56,11 @@ def issue(request: Request) -> Outcome:
     return deliver
 
 
-def _pipe(flags: int) -> tuple[int, int]:
-    """create_pipe_files()"""
+def _pipe(request: Request) -> tuple[int, int]:
+    """create_pipe_files(): of the caller's user and group, and without our share of all pipes' memory."""
     try:
-        return os.pipe2(flags | os.O_CLOEXEC)
+        with request.caller.rights():
+            return os.pipe2(request.sqe.rw_flags | os.O_CLOEXEC)
     except OSError as error:
         raise UringError.of(error) from error
 
@@ -67,7 +68,7 @@ def _pipe(flags: int) -> tuple[int, int]:
 def _fixed(request: Request) -> int:
     """io_pipe_fixed(): two slots to be found, or the one given and the next."""
     sqe, context = request.sqe, request.context
-    reader, writer = _pipe(sqe.rw_flags)
+    reader, writer = _pipe(request)
     if sqe.rw_flags & os.O_CLOEXEC:
         os.close(reader)
         os.close(writer)
