@@ -40,11 +40,16 @@ class Blind(NamedTuple):
     """A read makes descriptors, in the table of who reads: it is not for us to read this file."""
 
 
-def blind(fd: int, tid: int) -> Blind:
-    """Of our descriptor. tid: a thread that may know the mount it is on. Asks no file system: it might be one
-    that nobody answers for."""
-    device, _, mode, rdev, mount = native.fd_identity(fd)
+FdIdentity = tuple[int, int, int, int, int]
+
+
+def blind(fd: int, identity: FdIdentity, tid: int) -> Blind:
+    """Of our descriptor and its native.fd_identity(). tid: a thread that may know the mount it is on. Asks no file
+    system: it might be one that nobody answers for."""
+    device, _, mode, rdev, mount = identity
     kind = stat.S_IFMT(mode)
+    if kind in (stat.S_IFREG, stat.S_IFDIR):
+        return _of_file(device, mount, fd, tid)
     if kind == stat.S_IFIFO:
         return Blind(True, True)
     if kind == stat.S_IFSOCK:
@@ -52,27 +57,24 @@ def blind(fd: int, tid: int) -> Blind:
     if kind == stat.S_IFCHR:
         known = rdev in BLIND_DEVICES or os.major(rdev) in BLIND_TTYS
         return Blind(known, known)
-    if kind in (stat.S_IFREG, stat.S_IFDIR):
-        return Blind(device == memory_device() or _file_system(mount, fd, tid) in BLIND_READS, False)
     if kind == stat.S_IFBLK:
         return Blind(True, False)
     name = os.readlink(f"/proc/self/fd/{fd}")
     return Blind(name in BLIND_INODES or name == INOTIFY, name in BLIND_INODES, name in INSTALLERS)
 
 
-_kept: dict[int, str] = {}
+_kept: dict[int, Blind] = {}
 _MOST = 256
 
 
-def _file_system(mount: int, fd: int, tid: int) -> str:
-    """Its type, kept by the mount's unique id (STATX_MNT_ID_UNIQUE, Linux 6.8), which is never used again; by
-    st_dev it could be another's one day. Empty: not known."""
+def _of_file(device: int, mount: int, fd: int, tid: int) -> Blind:
+    """Kept by the mount's unique id (STATX_MNT_ID_UNIQUE, Linux 6.8), which is never used again; a st_dev could be
+    another's one day."""
     found = _kept.get(mount)
     if found is None:
-        found = _mounted(fd, tid) if mount else ""
-        if len(_kept) >= _MOST:
-            _kept.clear()
-        _kept[mount] = found
+        found = Blind(device == memory_device() or _mounted(fd, tid) in BLIND_READS, False)
+        if mount and len(_kept) < _MOST:
+            _kept[mount] = found
     return found
 
 

@@ -28,7 +28,7 @@ from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
-from uringfs.host.blind import blind
+from uringfs.host.blind import Blind, blind
 from uringfs.host.calls import Splice
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
@@ -57,7 +57,9 @@ class LocalFile:
         self._threads = 0
         self._users = 1
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
-        device, inode, mode, _, _ = native.fd_identity(fd)
+        self._stat = native.fd_identity(fd)
+        self._tid = tid
+        device, inode, mode, _, _ = self._stat
         self.identity = device, inode
         self._prompt = not stat.S_ISREG(mode) or closes_promptly(device)
         self.inode = inode if device == own_device else 0
@@ -70,18 +72,27 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
-        self._blind = blind(fd, tid)
-        self._unix = self._socket and native.sock_kind(fd)[0] == socket.AF_UNIX
+        self._blind: Blind | None = None
         self.nonblock = False
         self.nowait = True
 
+    def _kind(self) -> Blind:
+        """Asked of what is read or written, for it costs as much as a small read."""
+        if self._blind is None:
+            self._blind = blind(self._fd, self._stat, self._tid)
+        return self._blind
+
+    def _is_unix(self) -> bool:
+        return self._socket and native.sock_kind(self._fd)[0] == socket.AF_UNIX
+
     def _reading(self, caller: Caller) -> AbstractContextManager[None]:
-        if self._blind.installs:
+        kind = self._kind()
+        if kind.installs:
             raise UringError(errno.EOPNOTSUPP, "a read of this file makes descriptors in the reader's table")
-        return _OWN if self._blind.reads else caller.rights()
+        return _OWN if kind.reads else caller.rights()
 
     def _writing(self, caller: Caller) -> AbstractContextManager[None]:
-        return _OWN if self._blind.writes else caller.rights()
+        return _OWN if self._kind().writes else caller.rights()
 
     def name(self) -> str:
         return os.readlink(f"/proc/self/fd/{self._fd}")
@@ -199,7 +210,7 @@ class LocalFile:
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
         keeping = 0
-        if self._unix and isinstance(system_call, Splice):
+        if self._is_unix() and isinstance(system_call, Splice):
             system_call, keeping = replace(system_call, sender=credentials(caller)), NAMING
 
         def run() -> int:
@@ -335,7 +346,7 @@ class LocalFile:
     def _pwritev2(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> int:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
-        if self._unix:
+        if self._is_unix():
             return send_as(self._fd, data, flags, caller)
         if self._socket and not data:
             return _send_nothing(self._fd)

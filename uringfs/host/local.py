@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from typing import NamedTuple
 
 from uringfs import native
 from uringfs.errors import UringError
@@ -67,6 +68,10 @@ class LocalCaller:
                 raise UringError.of(error) from error
             self.still()
         return self._program
+
+    def known(self, program: Program) -> None:
+        """It has just been seen to be the same."""
+        self._program = program
 
     def still(self) -> None:
         """To be asked behind each look-up by the thread's id, or it may be about another program. ECANCELED."""
@@ -260,6 +265,13 @@ def _local(caller: Caller) -> LocalCaller:
     return caller
 
 
+class Writer(NamedTuple):
+    program: Program
+    ids: tuple[int, int]
+    """fsuid, fsgid"""
+    capabilities: int
+
+
 class LocalAdmission:
     """base.Opener: who has opened a ring file, and whom of those who write to it that admits."""
 
@@ -267,9 +279,9 @@ class LocalAdmission:
         self._programs = programs
         self._opener: Credentials | None = None
         self._program: Program | None = None
-        self._admitted: tuple[Program, int, int, int] | None = None
-        """The last writer: program, fsuid, fsgid, capabilities. A program gets no other groups without a change of
-        these: that takes CAP_SETGID, which an opener either has, or its writers have not."""
+        self._admitted: Writer | None = None
+        """The last one. A program gets no other groups without a change of these: that takes CAP_SETGID, which an
+        opener either has, or its writers have not."""
         with suppress(UringError, OSError, StopIteration):  # one that is gone, or not to be seen, admits nobody
             self._opener = Credentials.of(tid)
             if not self._opener.unlimited:
@@ -281,13 +293,29 @@ class LocalAdmission:
             return False
         if self._opener.unlimited:
             return True
+        local = _local(caller)
+        return self._again(local) or self._admit(local)
+
+    def _again(self, caller: "LocalCaller") -> bool:
+        """It is the last writer, as it was."""
+        last = self._admitted
+        if last is None or last.program.tid != caller.tid or last.ids != (caller.uid, caller.gid):
+            return False
         try:
-            writer = _local(caller).program, caller.uid, caller.gid, native.capabilities(caller.tid)
+            same = last.program.same() and native.capabilities(caller.tid) == last.capabilities
         except OSError:
             return False
-        if writer == self._admitted:
-            return True
-        admitted = self._opener.admits(Credentials.of(caller.tid)) and self._same_image(_local(caller))
+        if same:
+            caller.known(last.program)
+        return same
+
+    def _admit(self, caller: "LocalCaller") -> bool:
+        try:
+            writer = Writer(caller.program, (caller.uid, caller.gid), native.capabilities(caller.tid))
+            admitted = self._opener is not None and self._opener.admits(Credentials.of(caller.tid))
+            admitted = admitted and self._same_image(caller)
+        except (OSError, UringError):  # gone
+            return False
         self._admitted = writer if admitted else None
         return admitted
 

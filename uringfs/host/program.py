@@ -213,7 +213,7 @@ class ProgramMemory:
 
 
 class Programs:
-    """By thread, least recently used first: making one costs more than using it. Raises OSError: ESRCH, EMFILE.
+    """By thread, the newest last: making one costs more than using it. Raises OSError: ESRCH, EMFILE.
 
     Kept is what never becomes another thread's: a pidfd of a process, before Linux 6.9, says nothing of the
     thread. """
@@ -225,7 +225,6 @@ class Programs:
         """Of a thread that is in a call which we answer."""
         kept = self._kept.get(tid)
         if kept is not None and kept.same():
-            self._kept.move_to_end(tid)
             return kept
         opened = Program(tid)
         if opened.of_thread:

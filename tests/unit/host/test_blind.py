@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.blind import Blind, blind
 from uringfs.host.local import LocalHost
@@ -60,7 +61,7 @@ def temporary() -> int:
 def test_known_files(make: Callable[[], int], expected: Blind) -> None:
     fd = make()
     try:
-        assert blind(fd, os.getpid()) == expected
+        assert blind(fd, native.fd_identity(fd), os.getpid()) == expected
     finally:
         os.close(fd)
 
