@@ -73,7 +73,9 @@ def _of_file(device: int, mount: int, fd: int, tid: int) -> Blind:
     found = _kept.get(mount)
     if found is None:
         found = Blind(device == memory_device() or _mounted(fd, tid) in BLIND_READS, False)
-        if mount and len(_kept) < _MOST:
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        if mount:
             _kept[mount] = found
     return found
 

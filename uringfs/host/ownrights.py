@@ -1,6 +1,6 @@
-"""What the daemon does with rights of its own: all of it, by module. Everything else that is done for a caller is
-done with the caller's (host.credentials, host.helper). A test holds the list against the code, and docs/security.md
-shows it: whoever adds to it asks who could gain a right by it.
+"""What the daemon does with rights of its own: all of it, by module. Everything else that is done for a caller
+is done with the caller's (host.credentials, host.helper). A test holds the list against the code, and
+docs/security.md shows it: whoever adds to it asks who could gain a right by it.
 """
 
 OWN_RIGHTS = {
