@@ -39,6 +39,13 @@ def give_rights(directory: Path) -> None:
         subprocess.run(["setcap", CAPABILITY, directory / f"{name}.caps"], check=True)
 
 
+def put_secret(directory: Path) -> None:
+    path = directory / "secret"
+    path.write_text(SECRET)
+    os.chown(path, 0, SECRETS_GROUP)
+    path.chmod(0o640)
+
+
 def assert_armed(directory: Path) -> None:
     """Where the bits do not count (a file system mounted nosuid, no xattrs) each attack would fail for that."""
     for kind, status in (("plain", 1), ("setuid", 0), ("setgid", 0), ("caps", 0)):
@@ -51,9 +58,7 @@ def directory() -> Iterator[Path]:
     """Below a directory of root's that everybody may search: programs, victims, the secret, our library."""
     with open_directory() as path:
         build(path)
-        (path / "secret").write_text(SECRET)
-        os.chown(path / "secret", 0, SECRETS_GROUP)
-        (path / "secret").chmod(0o640)
+        put_secret(path)
         shutil.copy(library(), path / "trap.so")
         give_rights(path)
         assert_armed(path)
@@ -76,6 +81,8 @@ def arena(daemon: Mount, directory: Path) -> Iterator[Arena]:
     made = directory / "secret.made"
     if made.exists():
         made.rmdir()
+    if (directory / "secret").read_text() != SECRET:
+        put_secret(directory)
     daemon.assert_clean_log()
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* holder SECRET READY GO: a victim that holds a secret, says so, waits, and looks whether anybody has written to it. */
+/* holder SECRET READY GO: a victim that holds a secret, says so, waits, and looks whether it is
+ * what it was. */
 #include "victim.h"
 
 int main(int argc, char **argv)
@@ -15,5 +16,5 @@ int main(int argc, char **argv)
 	must(write(atoi(argv[2]), &byte, 1) == 1, "ready");
 	while (read(go, &byte, 1) > 0) {
 	}
-	return memcmp(before, page, PAGE_SIZE) ? VICTIM_CHANGED : 0;
+	return memcmp(before, page, PAGE_SIZE) || !file_is_whole(before) ? VICTIM_CHANGED : 0;
 }

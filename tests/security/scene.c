@@ -94,6 +94,60 @@ static void splice_file(struct io_uring_sqe *sqe)
 	sqe->len = SECRET_SIZE;
 }
 
+/* The attacker's bytes into the victim's file */
+static void write_file(struct io_uring_sqe *sqe)
+{
+	set(sqe, IORING_OP_WRITE_FIXED, VICTIM_FD, 0, 8);
+	sqe->addr = (uint64_t)(uintptr_t)stolen;
+}
+
+static void truncate_file(struct io_uring_sqe *sqe)
+{
+	sqe->opcode = 55; /* IORING_OP_FTRUNCATE */
+	sqe->fd = VICTIM_FD;
+	sqe->off = 1;
+}
+
+/* Requests of these read a number in the attacker's memory, which a sibling keeps. It lies where the victim has
+ * memory, too: whoever asks whether there is any must not be content with that. */
+struct message {
+	int32_t number;
+	struct iovec iov;
+	struct msghdr msg;
+	union {
+		struct cmsghdr header;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} rights;
+};
+#define MESSAGE ((struct message *)(VICTIM_PAGE + MESSAGE_AT))
+
+static void put_message(struct message *m)
+{
+	m->number = VICTIM_FD;
+	m->iov = (struct iovec){m, sizeof(m->number)};
+	m->msg = (struct msghdr){.msg_iov = &m->iov, .msg_iovlen = 1, .msg_control = &m->rights,
+				 .msg_controllen = sizeof(m->rights)};
+	m->rights.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&m->rights.header), &m->number, sizeof(m->number));
+}
+
+static void send_descriptor(struct io_uring_sqe *sqe)
+{
+	sqe->opcode = IORING_OP_SENDMSG;
+	sqe->fd = SOCKET_FD;
+	sqe->addr = (uint64_t)(uintptr_t)&MESSAGE->msg;
+	sqe->len = 1;
+}
+
+static void register_file(struct io_uring_sqe *sqe)
+{
+	sqe->opcode = IORING_OP_FILES_UPDATE;
+	sqe->fd = -1;
+	sqe->addr = (uint64_t)(uintptr_t)&MESSAGE->number;
+	sqe->len = 1;
+}
+
 static void open_path(struct io_uring_sqe *sqe)
 {
 	set(sqe, IORING_OP_OPENAT, AT_FDCWD, PATH_AT, 0);
@@ -114,18 +168,30 @@ static void raw_socket(struct io_uring_sqe *sqe)
 	sqe->file_index = 1;
 }
 
-const struct attack attacks[] = {
-	{"read_fixed", read_fixed},   {"read", read_own},     {"inject", inject},
-	{"write", write_memory},      {"send", send_memory},  {"splice", splice_file},
-	{"openat", open_path},        {"mkdirat", make_directory}, {"socket", raw_socket},
-	{NULL, NULL},
+static const struct attack {
+	const char *name;
+	void (*queue)(struct io_uring_sqe *sqe);
+} attacks[] = {
+	{"read_fixed", read_fixed},
+	{"read", read_own},
+	{"inject", inject},
+	{"write", write_memory},
+	{"send", send_memory},
+	{"splice", splice_file},
+	{"write_file", write_file},
+	{"ftruncate", truncate_file},
+	{"sendmsg", send_descriptor},
+	{"files_update", register_file},
+	{"openat", open_path},
+	{"mkdirat", make_directory},
+	{"socket", raw_socket},
 };
 
-const struct attack *attack_of(const char *name)
+static const struct attack *attack_of(const char *name)
 {
-	for (const struct attack *a = attacks; a->name; a++)
-		if (strcmp(a->name, name) == 0)
-			return a;
+	for (size_t i = 0; i < sizeof(attacks) / sizeof(*attacks); i++)
+		if (strcmp(attacks[i].name, name) == 0)
+			return &attacks[i];
 	FAIL("no such attack: %s", name);
 }
 
@@ -273,6 +339,7 @@ static void hold_harmless(void)
 	EXPECT_EQ(OK(write(harmless, "harmless", 8)), 8);
 	OK(dup2(harmless, VICTIM_FD));
 	strcpy(held_page(at("secret")) + SECRET_AT, "harmless");
+	put_message(MESSAGE);
 }
 
 /* ---- the attacker ---- */
@@ -369,6 +436,7 @@ static void start(struct scene *s, unsigned flags, submit_fn *submit)
 
 	memset(s, 0, sizeof(*s));
 	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
+	strcpy(stolen, "injected");
 	for (int i = 0; i < PIPES; i++)
 		OK(pipe2(pipes[i], O_CLOEXEC));
 	OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
@@ -428,6 +496,8 @@ void scene_collect(struct scene *s, unsigned n)
 	while (n--) {
 		struct cqe cqe = ring_wait(&s->ring);
 
+		fprintf(stderr, "request %llu: %d\n", (unsigned long long)cqe.user_data, cqe.res);
+
 		EXPECT(cqe.user_data >= HEAD && cqe.user_data <= LATER);
 		s->cqes[cqe.user_data] = cqe;
 	}
@@ -448,6 +518,32 @@ static bool comes_out(int fd)
 	return is_secret(data, read(fd, data, sizeof(data)));
 }
 
+bool reads_secret(int fd)
+{
+	char data[SECRET_SIZE];
+
+	return is_secret(data, pread(fd, data, sizeof(data), 0));
+}
+
+/* What a message says, and what it brings. */
+bool message_tells(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	char data[PAGE_SIZE];
+	struct iovec iov = {data, sizeof(data)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT);
+	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	int fd = -1;
+
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return is_secret(data, n) || reads_secret(fd);
+}
+
 /* The direct descriptor that an open has left. */
 static bool is_open(struct scene *s)
 {
@@ -459,6 +555,13 @@ static bool is_open(struct scene *s)
 	return ring_reap(&s->ring, &cqe) && is_secret(s->stolen, cqe.res);
 }
 
+bool leaves_file(void)
+{
+	const char *tail = choice("TAIL", "splice");
+
+	return strcmp(tail, "openat") == 0 || strcmp(tail, "files_update") == 0;
+}
+
 static const char *gained(struct scene *s)
 {
 	const char *tail = choice("TAIL", "splice");
@@ -467,11 +570,11 @@ static const char *gained(struct scene *s)
 		return "the secret, in memory";
 	if (comes_out(s->loot))
 		return "the secret, by a pipe";
-	if (comes_out(s->socket))
+	if (message_tells(s->socket))
 		return "the secret, by a socket";
 	if (strcmp(tail, "socket") == 0 && s->cqes[TAIL].user_data && s->cqes[TAIL].res >= 0)
 		return "a raw socket";
-	if (strcmp(tail, "openat") == 0 && !(s->ring.p.flags & IORING_SETUP_SQPOLL) && is_open(s))
+	if (leaves_file() && !(s->ring.p.flags & IORING_SETUP_SQPOLL) && is_open(s))
 		return "the secret, by a direct descriptor";
 	if (access(at("secret.made"), F_OK) == 0)
 		return "a directory of root's";
@@ -484,12 +587,14 @@ const char *scene_of_who_may(struct scene *s)
 
 	memset(s, 0, sizeof(*s));
 	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
+	strcpy(stolen, "injected");
 	for (int i = 0; i < PIPES; i++)
 		OK(pipe2(pipes[i], O_CLOEXEC));
 	OK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
 	EXPECT_EQ(OK(write(pipes[BAIT][1], "injected", 8)), 8);
 	place(pipes, pair[1]);
 	hold(at("secret"));
+	put_message(MESSAGE);
 	s->loot = pipes[LOOT][0];
 	s->socket = pair[0];
 	ring_init(&s->ring, 16, 0);
@@ -499,6 +604,10 @@ const char *scene_of_who_may(struct scene *s)
 	scene_collect(s, 1);
 	if (memcmp(VICTIM_PAGE + SPARE_AT, "\0\0\0\0\0\0\0", 8) != 0)
 		return "a store to the victim's memory";
+	if (!file_is_whole(VICTIM_PAGE)) {
+		OK(pwrite(VICTIM_FD, VICTIM_PAGE + SECRET_AT, strlen(VICTIM_PAGE + SECRET_AT), 0));
+		return "a change of the victim's file";
+	}
 	return gained(s);
 }
 
@@ -512,7 +621,7 @@ void scene_end(struct scene *s)
 	EXPECT(WIFEXITED(status));
 	status = WEXITSTATUS(status);
 	if (!what && status == VICTIM_CHANGED)
-		what = "a store to the victim's memory";
+		what = "a change of the victim's memory, or of its file";
 	note("gained: %s", what ? what : "nothing");
 	if (what)
 		FAIL("gained: %s", what);

@@ -57,14 +57,14 @@ void scene_end(struct scene *s);
 
 /* ---- requests of somebody who wants what the victim has */
 
-struct attack {
-	const char *name;
-	void (*queue)(struct io_uring_sqe *sqe);
-};
-extern const struct attack attacks[];
-const struct attack *attack_of(const char *name);
 /* The one of the environment's TAIL, as request TAIL. */
 struct io_uring_sqe *queue_attack(struct ring *r);
 struct io_uring_sqe *queue(struct ring *r, unsigned opcode, int fd, const void *addr, unsigned len, uint64_t off);
+
+/* ---- what has been gained */
+
+bool leaves_file(void); /* the one of TAIL: in the ring's table */
+bool reads_secret(int fd);
+bool message_tells(int sock); /* the next message, or a descriptor in it */
 
 #endif

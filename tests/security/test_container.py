@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack import HERE, SECRET, Arena, declared
-from conftest import build, give_rights
+from attack import HERE, Arena, declared
+from conftest import build, give_rights, put_secret
 
 from tests.containers.container import INSIDE, Container, missing_tools
 from tests.support.mounting import open_directory
@@ -34,8 +34,7 @@ def rootfs() -> Iterator[Path]:
         for name in ("sh", "rm", "cat"):
             (root / "bin" / name).symlink_to("busybox")
         build(root / "attacks", "LDFLAGS=-static")
-        (root / "attacks/secret").write_text(SECRET)
-        (root / "attacks/secret").chmod(0o600)
+        put_secret(root / "attacks")
         give_rights(root / "attacks")
         yield root
 

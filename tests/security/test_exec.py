@@ -4,7 +4,10 @@ of what was asked for may happen with these rights, to that program's descriptor
 import pytest
 from attack import CHANNELS, CONTROL, Arena
 
-TAILS = ("read_fixed", "read", "inject", "write", "send", "splice", "openat", "mkdirat", "socket")
+MEMORY = ("read", "inject", "write", "send")
+FILES = ("read_fixed", "splice", "write_file", "ftruncate", "sendmsg", "files_update")
+NAMES = ("openat", "mkdirat", "socket")
+TAILS = (*MEMORY, *FILES, *NAMES)
 HEADS = ("poll", "drain", "timeout", "worker")
 MANNERS = ("by_another_thread", "of_another_thread", "vfork", "clone_vm", "clone_files")
 KINDS = ("setgid", "caps")
@@ -26,7 +29,7 @@ def test_what_starts_later(arena: Arena, oracle: bool, head: str, tail: str, cha
     arena.compare(channel, oracle, "later", LATER, HEAD=head, TAIL=tail)
 
 
-@pytest.mark.parametrize("tail", ["splice", "inject", "openat"])
+@pytest.mark.parametrize("tail", ["splice", "inject", "sendmsg", "files_update", "openat"])
 @pytest.mark.parametrize("how", MANNERS)
 def test_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
     arena.compare(CONTROL, oracle, "later", LATER, HOW=how, TAIL=tail)
@@ -74,7 +77,7 @@ def test_a_poller(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
     arena.compare(channel, oracle, "poller", POLLED, TAIL=tail)
 
 
-@pytest.mark.parametrize("tail", ["splice", "openat"])
+@pytest.mark.parametrize("tail", ["splice", "sendmsg", "files_update", "openat"])
 @pytest.mark.parametrize("how", MANNERS)
 def test_a_poller_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
     arena.compare(CONTROL, oracle, "poller", POLLED, HOW=how, TAIL=tail)

@@ -22,13 +22,14 @@
 /* In the page: */
 #define SECRET_AT 0     /* the secret, or what the attacker has instead */
 #define SECRET_SIZE 64
+#define MESSAGE_AT 256  /* of the attacker alone: a message with VICTIM_FD in it, as struct message */
 #define PATH_AT 1024    /* the path of the file with the secret */
 #define MADE_AT 2048    /* that path and ".made", in a directory that is root's */
 #define SPARE_AT 3072   /* zeros, for a request to store at */
 
 /* Exit statuses of a victim; 0: nothing has happened to it. */
 #define VICTIM_UNARMED 64 /* the file system is mounted nosuid, or the test's own fault */
-#define VICTIM_CHANGED 65 /* somebody has written to its memory */
+#define VICTIM_CHANGED 65 /* somebody has written to its memory, or by its descriptor */
 
 static inline void must(int ok, const char *what)
 {
@@ -50,17 +51,27 @@ static inline char *held_page(const char *path)
 	return page;
 }
 
-/* That file at VICTIM_FD, and its first bytes in the page. */
+/* That file at VICTIM_FD, for writing if it may, and its first bytes in the page. */
 static inline char *hold(const char *path)
 {
 	char *page = held_page(path);
-	int fd = open(path, O_RDONLY);
+	int fd = open(path, O_RDWR);
 
+	if (fd < 0)
+		fd = open(path, O_RDONLY);
 	must(fd >= 0, path);
 	must(dup2(fd, VICTIM_FD) == VICTIM_FD, "dup2");
 	close(fd);
 	must(pread(VICTIM_FD, page + SECRET_AT, SECRET_SIZE, 0) > 0, "pread");
 	return page;
+}
+
+/* Is the file still what it was? */
+static inline int file_is_whole(const char *page)
+{
+	char now[SECRET_SIZE] = "";
+
+	return pread(VICTIM_FD, now, SECRET_SIZE, 0) >= 0 && memcmp(now, page + SECRET_AT, SECRET_SIZE) == 0;
 }
 
 #endif
