@@ -209,7 +209,8 @@ TEST(a_statx)
 		return;
 	}
 	OK(fstatat(dirfd_of_case(), path_of_case(), &own, 0));
-	if (found.stx_ino != own.st_ino || found.stx_uid != own.st_uid || makedev(found.stx_dev_major, found.stx_dev_minor) != own.st_dev)
+	if (found.stx_ino != own.st_ino || found.stx_uid != own.st_uid ||
+	    makedev(found.stx_dev_major, found.stx_dev_minor) != own.st_dev)
 		FAIL("%s: inode %llu of user %u; of another process: %llu of user %u", path_of_case(),
 		     (unsigned long long)own.st_ino, own.st_uid, (unsigned long long)found.stx_ino, found.stx_uid);
 }
