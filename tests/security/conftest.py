@@ -19,7 +19,7 @@ from tests.support.oracle import kernel_has_io_uring
 from uringfs.cli.run import library
 
 HERE = Path(__file__).parent
-VICTIMS = ("holder", "deputy", "copier", "rights")
+VICTIMS = ("holder", "deputy", "copier", "rights", "drops")
 
 
 def build(out: Path, *variables: str) -> None:
