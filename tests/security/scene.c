@@ -421,13 +421,13 @@ static void be_attacker(struct scene *s, int pipes[PIPES][2])
 	s->ready = pipes[READY][0];
 	s->go = pipes[GO][1];
 	s->execed = pipes[EXECED][0];
-	close(pipes[LOOT][1]);
-	close(pipes[READY][1]);
-	close(pipes[HELLO][1]);
-	close(pipes[EXECED][1]);
-	close(pipes[GO][0]);
+	for (int i = 0; i < PIPES; i++)
+		close(pipes[i][i == TRIGGER || i == GO || i == WELCOME ? 0 : 1]);
 	take_ring(s, pipes[HELLO][0]);
 	EXPECT_EQ(OK(write(pipes[WELCOME][1], ".", 1)), 1);
+	close(pipes[HELLO][0]);
+	close(pipes[WELCOME][1]);
+	close(pipes[BAIT][0]);
 }
 
 static void start(struct scene *s, unsigned flags, submit_fn *submit)
@@ -626,4 +626,13 @@ void scene_end(struct scene *s)
 	if (what)
 		FAIL("gained: %s", what);
 	EXPECT_EQ(status, 0);
+}
+
+void scene_forget(struct scene *s)
+{
+	const int each[] = {s->loot, s->socket, s->trigger, s->ready, s->execed, s->pidfd};
+
+	ring_close(&s->ring);
+	for (size_t i = 0; i < sizeof(each) / sizeof(*each); i++)
+		close(each[i]);
 }

@@ -55,6 +55,9 @@ const char *scene_of_who_may(struct scene *s);
 /* Let the victim end; fails the behaviour if anything was gained. */
 void scene_end(struct scene *s);
 
+/* Before the next. */
+void scene_forget(struct scene *s);
+
 /* ---- requests of somebody who wants what the victim has */
 
 /* The one of the environment's TAIL, as request TAIL. */

@@ -97,3 +97,9 @@ def test_an_agent(arena: Arena, oracle: bool, behaviour: str, how: str) -> None:
 @pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
 def test_a_delivery(arena: Arena, oracle: bool, how: str) -> None:
     arena.compare(CONTROL, oracle, "agent", "a_delivery", HOW=how)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("tail", ["read_fixed", "files_update", "read"])
+def test_at_any_time(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "race", "exec_while_it_enters", TAIL=tail)
