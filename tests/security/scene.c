@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The attacker's side of scene.h, the submitter's, and the requests. */
-#include "scene.h"
-
-#include <sched.h>
-#include <semaphore.h>
-#include <sys/prctl.h>
-
-#define STACK_SIZE 65536
-
-static char *stolen; /* scene.stolen: the submitter names it, too */
+/* The attacker, who has a child that becomes the victim. */
+#include "submitter.h"
 
 const char *choice(const char *variable, const char *fallback)
 {
@@ -29,320 +21,6 @@ const char *at(const char *name)
 	snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
 	return path;
 }
-
-/* ---- requests ---- */
-
-struct io_uring_sqe *queue(struct ring *r, unsigned opcode, int fd, const void *addr, unsigned len, uint64_t off)
-{
-	struct io_uring_sqe *sqe = ring_sqe(r);
-
-	EXPECT(sqe != NULL);
-	sqe->opcode = (uint8_t)opcode;
-	sqe->fd = fd;
-	sqe->addr = (uint64_t)(uintptr_t)addr;
-	sqe->len = len;
-	sqe->off = off;
-	return sqe;
-}
-
-static void set(struct io_uring_sqe *sqe, unsigned opcode, int fd, unsigned at_page, unsigned len)
-{
-	sqe->opcode = (uint8_t)opcode;
-	sqe->fd = fd;
-	sqe->addr = (uint64_t)(uintptr_t)(VICTIM_PAGE + at_page);
-	sqe->len = len;
-}
-
-/* Into memory of the attacker */
-static void read_fixed(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_READ_FIXED, VICTIM_FD, 0, SECRET_SIZE);
-	sqe->addr = (uint64_t)(uintptr_t)stolen;
-}
-
-/* The victim's descriptor into its memory: it is changed */
-static void read_own(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_READ, VICTIM_FD, SPARE_AT, SECRET_SIZE);
-}
-
-/* The attacker's bytes into the victim's memory */
-static void inject(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_READ, BAIT_FD, SPARE_AT, 8);
-	sqe->off = (uint64_t)-1;
-}
-
-static void write_memory(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_WRITE, LOOT_FD, SECRET_AT, SECRET_SIZE);
-	sqe->off = (uint64_t)-1;
-}
-
-static void send_memory(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_SEND, SOCKET_FD, SECRET_AT, SECRET_SIZE);
-}
-
-static void splice_file(struct io_uring_sqe *sqe)
-{
-	sqe->opcode = IORING_OP_SPLICE;
-	sqe->splice_fd_in = VICTIM_FD;
-	sqe->splice_off_in = 0;
-	sqe->fd = LOOT_FD;
-	sqe->off = (uint64_t)-1;
-	sqe->len = SECRET_SIZE;
-}
-
-/* The attacker's bytes into the victim's file */
-static void write_file(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_WRITE_FIXED, VICTIM_FD, 0, 8);
-	sqe->addr = (uint64_t)(uintptr_t)stolen;
-}
-
-static void truncate_file(struct io_uring_sqe *sqe)
-{
-	sqe->opcode = 55; /* IORING_OP_FTRUNCATE */
-	sqe->fd = VICTIM_FD;
-	sqe->off = 1;
-}
-
-/* Requests of these read a number in the attacker's memory, which a sibling keeps. It lies where the victim has
- * memory, too: whoever asks whether there is any must not be content with that. */
-struct message {
-	int32_t number;
-	struct iovec iov;
-	struct msghdr msg;
-	union {
-		struct cmsghdr header;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} rights;
-};
-#define MESSAGE ((struct message *)(VICTIM_PAGE + MESSAGE_AT))
-
-static void put_message(struct message *m)
-{
-	m->number = VICTIM_FD;
-	m->iov = (struct iovec){m, sizeof(m->number)};
-	m->msg = (struct msghdr){.msg_iov = &m->iov, .msg_iovlen = 1, .msg_control = &m->rights,
-				 .msg_controllen = sizeof(m->rights)};
-	m->rights.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
-					    .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&m->rights.header), &m->number, sizeof(m->number));
-}
-
-static void send_descriptor(struct io_uring_sqe *sqe)
-{
-	sqe->opcode = IORING_OP_SENDMSG;
-	sqe->fd = SOCKET_FD;
-	sqe->addr = (uint64_t)(uintptr_t)&MESSAGE->msg;
-	sqe->len = 1;
-}
-
-static void register_file(struct io_uring_sqe *sqe)
-{
-	sqe->opcode = IORING_OP_FILES_UPDATE;
-	sqe->fd = -1;
-	sqe->addr = (uint64_t)(uintptr_t)&MESSAGE->number;
-	sqe->len = 1;
-}
-
-static void open_path(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_OPENAT, AT_FDCWD, PATH_AT, 0);
-	sqe->open_flags = O_RDONLY;
-	sqe->file_index = 1;
-}
-
-static void make_directory(struct io_uring_sqe *sqe)
-{
-	set(sqe, IORING_OP_MKDIRAT, AT_FDCWD, MADE_AT, 0777);
-}
-
-static void raw_socket(struct io_uring_sqe *sqe)
-{
-	sqe->opcode = IORING_OP_SOCKET;
-	sqe->fd = AF_PACKET;
-	sqe->off = SOCK_RAW;
-	sqe->file_index = 1;
-}
-
-static const struct attack {
-	const char *name;
-	void (*queue)(struct io_uring_sqe *sqe);
-} attacks[] = {
-	{"read_fixed", read_fixed},
-	{"read", read_own},
-	{"inject", inject},
-	{"write", write_memory},
-	{"send", send_memory},
-	{"splice", splice_file},
-	{"write_file", write_file},
-	{"ftruncate", truncate_file},
-	{"sendmsg", send_descriptor},
-	{"files_update", register_file},
-	{"openat", open_path},
-	{"mkdirat", make_directory},
-	{"socket", raw_socket},
-};
-
-static const struct attack *attack_of(const char *name)
-{
-	for (size_t i = 0; i < sizeof(attacks) / sizeof(*attacks); i++)
-		if (strcmp(attacks[i].name, name) == 0)
-			return &attacks[i];
-	FAIL("no such attack: %s", name);
-}
-
-struct io_uring_sqe *queue_attack(struct ring *r)
-{
-	struct io_uring_sqe *sqe = ring_sqe(r);
-
-	EXPECT(sqe != NULL);
-	attack_of(choice("TAIL", "splice"))->queue(sqe);
-	sqe->user_data = TAIL;
-	return sqe;
-}
-
-/* ---- the submitter ---- */
-
-static struct {
-	unsigned flags;
-	submit_fn *prepare, *submit;
-	const char *argv[5];
-	bool indirect; /* a child of the attacker's child */
-	int settled[2];
-	int execed; /* kept by nobody who does not become the victim */
-	int hello, welcome; /* to the attacker: its ring is there; from it: it has taken that */
-	struct ring ring;
-} self;
-
-struct hello {
-	pid_t child; /* 0: the attacker's own child */
-	int fd;
-	struct io_uring_params p;
-};
-
-static void make_ring_and_submit(void)
-{
-	struct hello hello;
-	char byte;
-
-	memset(&hello, 0, sizeof(hello));
-	ring_init(&self.ring, 16, self.flags);
-	hello.child = self.indirect ? getpid() : 0;
-	hello.fd = self.ring.fd;
-	if (self.prepare)
-		self.prepare(&self.ring);
-	hello.p = self.ring.p;
-	EXPECT_EQ(OK(write(self.hello, &hello, sizeof(hello))), sizeof(hello));
-	EXPECT_EQ(OK(read(self.welcome, &byte, 1)), 1);
-	self.submit(&self.ring);
-}
-
-void scene_become_victim(void)
-{
-	execv(self.argv[0], (char **)self.argv);
-	FAIL("%s: %s", self.argv[0], strerror(errno));
-}
-
-static void *exec_thread(void *unused)
-{
-	(void)unused;
-	scene_become_victim();
-	return NULL;
-}
-
-static void *submit_thread(void *done)
-{
-	make_ring_and_submit();
-	sem_post(done);
-	pause(); /* its end would end what it has submitted */
-	return NULL;
-}
-
-static int both(void *unused)
-{
-	(void)unused;
-	make_ring_and_submit();
-	scene_become_victim();
-	return 1;
-}
-
-/* A process that shares something with the submitter, and keeps it as it was. Ends with the victim. */
-static int sibling(void *closes)
-{
-	if (closes)
-		close(self.execed);
-	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	syscall(SYS_write, self.settled[1], ".", 1);
-	while (pause() < 0) {
-	}
-	return 1;
-}
-
-static pid_t clone_with(int (*fn)(void *), int flags, void *arg)
-{
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return (pid_t)OK(clone(fn, stack + STACK_SIZE, flags | SIGCHLD, arg));
-}
-
-static void keep_sibling(int flags, void *closes)
-{
-	char byte;
-
-	OK(pipe2(self.settled, O_CLOEXEC));
-	clone_with(sibling, flags, closes);
-	EXPECT_EQ(OK(read(self.settled[0], &byte, 1)), 1);
-}
-
-static void submit_and_exec(void)
-{
-	const char *how = choice("HOW", "exec");
-	pthread_t thread;
-	pid_t child;
-	sem_t done;
-
-	if (strcmp(how, "clone_vm") == 0)
-		keep_sibling(CLONE_VM, &self);
-	if (strcmp(how, "clone_files") == 0)
-		keep_sibling(CLONE_FILES, NULL);
-	if (strcmp(how, "vfork") == 0) {
-		self.indirect = true;
-		child = clone_with(both, CLONE_VM | CLONE_VFORK, NULL);
-		close(self.execed);
-		_exit(WEXITSTATUS(wait_child(child)));
-	}
-	if (strcmp(how, "by_another_thread") == 0) {
-		make_ring_and_submit();
-		EXPECT_EQ(pthread_create(&thread, NULL, exec_thread, NULL), 0);
-		for (;;)
-			pause();
-	}
-	if (strcmp(how, "of_another_thread") == 0) {
-		sem_init(&done, 0, 0);
-		EXPECT_EQ(pthread_create(&thread, NULL, submit_thread, &done), 0);
-		while (sem_wait(&done) < 0) {
-		}
-		scene_become_victim();
-	}
-	both(NULL);
-}
-
-/* Harmless things where the victim will have its secrets. */
-static void hold_harmless(void)
-{
-	int harmless = (int)OK(memfd_create("harmless", 0));
-
-	EXPECT_EQ(OK(write(harmless, "harmless", 8)), 8);
-	OK(dup2(harmless, VICTIM_FD));
-	strcpy(held_page(at("secret")) + SECRET_AT, "harmless");
-	put_message(MESSAGE);
-}
-
-/* ---- the attacker ---- */
 
 void scene_keep(submit_fn *prepare)
 {
@@ -430,10 +108,8 @@ static void be_attacker(struct scene *s, int pipes[PIPES][2])
 	close(pipes[BAIT][0]);
 }
 
-static void start(struct scene *s, unsigned flags, submit_fn *submit)
+static void furnish(struct scene *s, int pipes[PIPES][2], int pair[2])
 {
-	int pipes[PIPES][2], pair[2];
-
 	memset(s, 0, sizeof(*s));
 	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
 	strcpy(stolen, "injected");
@@ -441,6 +117,13 @@ static void start(struct scene *s, unsigned flags, submit_fn *submit)
 		OK(pipe2(pipes[i], O_CLOEXEC));
 	OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	EXPECT_EQ(OK(write(pipes[BAIT][1], "injected", 8)), 8);
+}
+
+static void start(struct scene *s, unsigned flags, submit_fn *submit)
+{
+	int pipes[PIPES][2], pair[2];
+
+	furnish(s, pipes, pair);
 	self.flags = flags;
 	self.submit = submit;
 	fflush(stdout);
@@ -497,104 +180,19 @@ void scene_collect(struct scene *s, unsigned n)
 		struct cqe cqe = ring_wait(&s->ring);
 
 		fprintf(stderr, "request %llu: %d\n", (unsigned long long)cqe.user_data, cqe.res);
-
 		EXPECT(cqe.user_data >= HEAD && cqe.user_data <= LATER);
 		s->cqes[cqe.user_data] = cqe;
 	}
-}
-
-/* ---- what has been gained ---- */
-
-static bool is_secret(const char *data, ssize_t n)
-{
-	return n > 0 && memmem(data, (size_t)n, SECRET_TEXT, strlen(SECRET_TEXT)) != NULL;
-}
-
-static bool comes_out(int fd)
-{
-	char data[PAGE_SIZE];
-
-	OK(fcntl(fd, F_SETFL, O_NONBLOCK));
-	return is_secret(data, read(fd, data, sizeof(data)));
-}
-
-bool reads_secret(int fd)
-{
-	char data[SECRET_SIZE];
-
-	return is_secret(data, pread(fd, data, sizeof(data), 0));
-}
-
-/* What a message says, and what it brings. */
-bool message_tells(int sock)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	char data[PAGE_SIZE];
-	struct iovec iov = {data, sizeof(data)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT);
-	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
-	int fd = -1;
-
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return is_secret(data, n) || reads_secret(fd);
-}
-
-/* The direct descriptor that an open has left. */
-static bool is_open(struct scene *s)
-{
-	struct io_uring_sqe *sqe = queue(&s->ring, IORING_OP_READ_FIXED, 0, s->stolen, SECRET_SIZE, 0);
-	struct cqe cqe;
-
-	sqe->flags = IOSQE_FIXED_FILE;
-	ring_submit_wait(&s->ring, 1);
-	return ring_reap(&s->ring, &cqe) && is_secret(s->stolen, cqe.res);
-}
-
-bool leaves_file(void)
-{
-	const char *tail = choice("TAIL", "splice");
-
-	return strcmp(tail, "openat") == 0 || strcmp(tail, "files_update") == 0;
-}
-
-static const char *gained(struct scene *s)
-{
-	const char *tail = choice("TAIL", "splice");
-
-	if (is_secret(s->stolen, PAGE_SIZE))
-		return "the secret, in memory";
-	if (comes_out(s->loot))
-		return "the secret, by a pipe";
-	if (message_tells(s->socket))
-		return "the secret, by a socket";
-	if (strcmp(tail, "socket") == 0 && s->cqes[TAIL].user_data && s->cqes[TAIL].res >= 0)
-		return "a raw socket";
-	if (leaves_file() && !(s->ring.p.flags & IORING_SETUP_SQPOLL) && is_open(s))
-		return "the secret, by a direct descriptor";
-	if (access(at("secret.made"), F_OK) == 0)
-		return "a directory of root's";
-	return NULL;
 }
 
 const char *scene_of_who_may(struct scene *s)
 {
 	int pipes[PIPES][2], pair[2];
 
-	memset(s, 0, sizeof(*s));
-	s->stolen = stolen = map_pages(1, PROT_READ | PROT_WRITE);
-	strcpy(stolen, "injected");
-	for (int i = 0; i < PIPES; i++)
-		OK(pipe2(pipes[i], O_CLOEXEC));
-	OK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
-	EXPECT_EQ(OK(write(pipes[BAIT][1], "injected", 8)), 8);
+	furnish(s, pipes, pair);
 	place(pipes, pair[1]);
 	hold(at("secret"));
-	put_message(MESSAGE);
+	put_message();
 	s->loot = pipes[LOOT][0];
 	s->socket = pair[0];
 	ring_init(&s->ring, 16, 0);
