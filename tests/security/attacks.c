@@ -45,6 +45,13 @@ static void inject(struct io_uring_sqe *sqe)
 	sqe->off = (uint64_t)-1;
 }
 
+/* What is there is gone */
+static void forget_memory(struct io_uring_sqe *sqe)
+{
+	set(sqe, IORING_OP_MADVISE, -1, 0, PAGE_SIZE);
+	sqe->fadvise_advice = MADV_DONTNEED;
+}
+
 static void write_memory(struct io_uring_sqe *sqe)
 {
 	set(sqe, IORING_OP_WRITE, LOOT_FD, SECRET_AT, SECRET_SIZE);
@@ -149,6 +156,7 @@ static const struct attack {
 	{"read_fixed", read_fixed},
 	{"read", read_own},
 	{"inject", inject},
+	{"madvise", forget_memory},
 	{"write", write_memory},
 	{"send", send_memory},
 	{"splice", splice_file},

@@ -2,7 +2,7 @@
 of what was asked for may happen with these rights, to that program's descriptors, or in its memory."""
 
 import pytest
-from attack import CHANNELS, CONTROL, Arena
+from attack import CHANNELS, CONTROL, NOTIFY, Arena
 
 MEMORY = ("read", "inject", "write", "send")
 FILES = ("read_fixed", "splice", "write_file", "ftruncate", "sendmsg", "files_update")
@@ -69,6 +69,18 @@ def test_an_enter_that_waits(arena: Arena, oracle: bool, channel: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_an_exec_ends_what_pends(arena: Arena, oracle: bool, head: str, how: str) -> None:
     arena.compare(CONTROL, oracle, "later", "an_exec_ends_what_pends", HEAD=head, HOW=how, TAIL="write")
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_advice_is_real(arena: Arena, oracle: bool, channel: str) -> None:
+    arena.compare(channel, oracle, "later", "the_same_request_of_who_may", user=0, TAIL="madvise")
+
+
+@pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
+def test_advice_about_memory(arena: Arena, oracle: bool, how: str) -> None:
+    """Which the daemon itself performs for supervised programs alone."""
+    arena.compare(NOTIFY, oracle, "later", LATER, TAIL="madvise", HOW=how)
+    arena.compare(NOTIFY, oracle, "poller", POLLED, TAIL="madvise", HOW=how)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
