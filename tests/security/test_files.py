@@ -99,7 +99,18 @@ def hides_addresses(before: Outcome, ours: Outcome, after: Outcome) -> bool:
 
 def addresses(stat: Outcome) -> list[bytes]:
     fields = stat.data.rpartition(b")")[2].split()
-    return [*fields[23:28], fields[32]] if len(fields) > 32 else []
+    if len(fields) <= 32:
+        return []
+    hidden = fields[23] == b"1"  # who sees the addresses may see that it waits, which it does by the ring
+    return [*fields[23:28], *fields[32:33][: 1 if hidden else 0]]
+
+
+def moves(before: Outcome, ours: Outcome, after: Outcome) -> bool:
+    """What counts open files and processes counts those that read it, too."""
+    return ours.code == after.code and (ours.data.strip() == b"") == (after.data.strip() == b"")
+
+
+MOVING = ("/file-nr", "/inode-nr", "/inode-state", "/dentry-state", "/ns_last_pid", "/loadavg", "/pty/nr")
 
 
 def difference(ring: Ring, path: str, judge: Judge) -> str | None:
@@ -120,12 +131,14 @@ def difference(ring: Ring, path: str, judge: Judge) -> str | None:
 
 def compare(mount: Mount, paths: Iterable[str], of_process: bool = False) -> None:
     become()
-    judge = no_more if of_process else equal
+
+    def judge_of(path: str) -> Judge:
+        if of_process and path.endswith("/stat"):
+            return hides_addresses
+        return no_more if of_process else equal
+
     with Ring(mount / "new", 8) as ring:
-        found = [
-            difference(ring, path, hides_addresses if of_process and path.endswith("/stat") else judge)
-            for path in paths
-        ]
+        found = [difference(ring, path, moves if path.endswith(MOVING) else judge_of(path)) for path in paths]
     assert not any(found), "\n".join(filter(None, found))
     assert "" in found, "nothing there opens: nothing was compared"
 

@@ -38,6 +38,9 @@ class Blind(NamedTuple):
     writes: bool
     installs: bool = False
     """A read makes descriptors, in the table of who reads: it is not for us to read this file."""
+    itself: bool = False
+    """The kernel hides nothing from a process that reads about itself (a procfs): so not one of ours may, and a
+    stranger does (host.helper.stranger)."""
 
 
 FdIdentity = tuple[int, int, int, int, int]
@@ -72,7 +75,8 @@ def _of_file(device: int, mount: int, fd: int, tid: int) -> Blind:
     another's one day."""
     found = _kept.get(mount)
     if found is None:
-        found = Blind(device == memory_device() or _mounted(fd, tid) in BLIND_READS, False)
+        kind = "tmpfs" if device == memory_device() else _mounted(fd, tid)
+        found = Blind(kind in BLIND_READS, False, itself=kind in ("proc", ""))
         if len(_kept) >= _MOST:
             _kept.clear()
         if mount:

@@ -150,6 +150,11 @@ class Credentials:
         """Nothing is put aside that they may change to (setresuid(2), setresgid(2), capset(2))."""
         return len(set(self.uid)) == len(set(self.gid)) == 1 and not self.permitted
 
+    @property
+    def becomes_others(self) -> bool:
+        """They may take any ids of their user namespace."""
+        return bool(self.effective >> CAP_SETUID & self.effective >> CAP_SETGID & 1)
+
     def can(self, capability: int) -> bool:
         """capable(), in our user namespace."""
         return not self.foreign and bool(self.effective >> capability & 1)
@@ -197,9 +202,10 @@ class Credentials:
         )
 
     def _has_groups_of(self, other: "Credentials") -> bool:
-        same = set(other.gid) <= {self.gid.fs, self.gid.real} and set(other.groups) == set(self.groups)
         ids = (*other.gid, *other.groups)
-        return same or (self._may_become(CAP_SETGID, other) and _all_in(ids, self.namespace.gids, self.foreign))
+        if set(ids) <= {self.gid.fs, self.gid.real, *self.groups}:
+            return True
+        return self._may_become(CAP_SETGID, other) and _all_in(ids, self.namespace.gids, self.foreign)
 
     def _may_become(self, capability: int, other: "Credentials") -> bool:
         """setuid(2), setgroups(2): to any id of its user namespace."""

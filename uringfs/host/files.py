@@ -27,9 +27,9 @@ import trio
 from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.errors import UringError
-from uringfs.host.base import INFINITY, Caller, Data, File, Iovec
+from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
 from uringfs.host.blind import Blind, blind
-from uringfs.host.calls import Splice
+from uringfs.host.calls import SPLICE_F_NONBLOCK, Splice
 from uringfs.host.filesystems import closes_promptly
 from uringfs.host.limits import within_fsize
 from uringfs.host.scm import NAMING, credentials, send_as
@@ -42,6 +42,8 @@ _NOWHERE = 4096
 _KCMP_FILE = 0
 _SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
 _libc = ctypes.CDLL(None, use_errno=True)
+STRANGERS = 1 << 16
+"""Bytes that one call of a helper moves."""
 _OWN = nullcontext()
 T = TypeVar("T")
 
@@ -110,6 +112,8 @@ class LocalFile:
         self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
     ) -> Data:
         try:
+            if self._kind().itself:
+                raise OSError(errno.EOPNOTSUPP, "a procfs knows no RWF_NOWAIT")
             with self._reading(caller):
                 return self._preadv2(size, offset, flags | RWF_NOWAIT, iovecs)
         except OSError as error:
@@ -125,6 +129,8 @@ class LocalFile:
     async def read(
         self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
     ) -> Data:
+        if self._kind().itself:
+            return (await self._by_stranger(caller, "preadv2", self, offset, flags, Out(min(size, STRANGERS))))[1]
         if not self.regular:
             await self.wait()
             if self.nowait:
@@ -139,6 +145,8 @@ class LocalFile:
         self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
     ) -> int:
         try:
+            if self._kind().itself:
+                raise OSError(errno.EOPNOTSUPP, "a procfs knows no RWF_NOWAIT")
             with self._writing(caller):
                 return self._pwritev2(data, offset, flags | RWF_NOWAIT, caller, iovecs)
         except OSError as error:
@@ -196,6 +204,9 @@ class LocalFile:
         caller: Caller,
         iovecs: Sequence[Iovec] = (),
     ) -> int:
+        if self._kind().itself:
+            data = bytes(source()[:STRANGERS])
+            return (await self._by_stranger(caller, "pwritev2", self, offset, flags, data))[0]
         limit = caller.limit_fsize() if self._limited else INFINITY
 
         def run() -> int:
@@ -209,6 +220,8 @@ class LocalFile:
         return await self._in_thread(run, serial=self.regular)
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
+        if isinstance(system_call, Splice) and (self._kind().itself or _on_procfs(system_call.source)):
+            return await self._spliced(system_call, caller)
         keeping = 0
         if self._is_unix() and isinstance(system_call, Splice):
             system_call, keeping = replace(system_call, sender=credentials(caller)), NAMING
@@ -224,6 +237,14 @@ class LocalFile:
                     raise UringError.of(error) from error
 
         return await self._in_thread(run, abandon=False)
+
+    async def _by_stranger(self, caller: Caller, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
+        return await caller.actor().call(name, *args)
+
+    async def _spliced(self, call: Splice, caller: Caller) -> int:
+        offsets = call.offset_in, self, call.offset_out
+        flags = call.flags | SPLICE_F_NONBLOCK
+        return (await self._by_stranger(caller, "splice", call.source, *offsets, call.length, flags))[0]
 
     def available(self) -> int:
         """FIONREAD; 0 where the file does not say."""
@@ -390,6 +411,10 @@ class LocalFile:
                 continue
             except OSError as error:
                 raise UringError.of(error) from error
+
+
+def _on_procfs(file: File) -> bool:
+    return isinstance(file, LocalFile) and file._kind().itself
 
 
 def _send_nothing(fd: int) -> int:

@@ -280,8 +280,8 @@ class LocalAdmission:
         self._opener: Credentials | None = None
         self._program: Program | None = None
         self._admitted: Writer | None = None
-        """The last one. A program gets no other groups without a change of these: that takes CAP_SETGID, which an
-        opener either has, or its writers have not."""
+        """The last one, if it stays admitted as long as these are what they are: there is nothing put aside that
+        it might take other groups with, or the opener might have taken any, too."""
         with suppress(UringError, OSError, StopIteration):  # one that is gone, or not to be seen, admits nobody
             self._opener = Credentials.of(tid)
             if not self._opener.unlimited:
@@ -312,11 +312,12 @@ class LocalAdmission:
     def _admit(self, caller: "LocalCaller") -> bool:
         try:
             writer = Writer(caller.program, (caller.uid, caller.gid), native.capabilities(caller.tid))
-            admitted = self._opener is not None and self._opener.admits(Credentials.of(caller.tid))
-            admitted = admitted and self._same_image(caller)
+            opener, credentials = self._opener, Credentials.of(caller.tid)
+            admitted = opener is not None and opener.admits(credentials) and self._same_image(caller)
+            lasts = credentials.settled or (opener is not None and opener.becomes_others)
         except (OSError, UringError):  # gone
             return False
-        self._admitted = writer if admitted else None
+        self._admitted = writer if admitted and lasts else None
         return admitted
 
     def _same_image(self, caller: LocalCaller) -> bool:

@@ -17,6 +17,7 @@ from uringfs.host.local import LocalHost
 _libc = ctypes.CDLL(None, use_errno=True)
 SYS_USERFAULTFD, O_CLOEXEC = 323, os.O_CLOEXEC
 BOTH, READS, NEITHER = Blind(True, True), Blind(True, False), Blind(False, False)
+ITSELF = Blind(False, False, itself=True)
 
 
 def opened(path: str, flags: int = os.O_RDONLY) -> Callable[[], int]:
@@ -52,9 +53,9 @@ def temporary() -> int:
         pytest.param(opened("/dev/zero"), BOTH, id="zero"),
         pytest.param(opened("/dev/ptmx", os.O_RDWR | os.O_NOCTTY), BOTH, id="terminal"),
         pytest.param(opened("/dev/fuse", os.O_RDWR), NEITHER, id="an unknown device"),
-        pytest.param(opened("/proc/self/status"), NEITHER, id="procfs"),
+        pytest.param(opened("/proc/self/status"), ITSELF, id="procfs"),
         pytest.param(opened("/sys/kernel/uevent_seqnum"), NEITHER, id="sysfs"),
-        pytest.param(opened("/proc"), NEITHER, id="a directory of procfs"),
+        pytest.param(opened("/proc"), ITSELF, id="a directory of procfs"),
         pytest.param(lambda: os.pidfd_open(os.getpid()), NEITHER, id="pidfd"),
     ],
 )

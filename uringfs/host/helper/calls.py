@@ -1,10 +1,11 @@
-"""The system calls about paths, made in a caller's name: each takes what the call of that name takes, and
-returns its result and what it has written.
+"""The system calls about paths, and about open files of a procfs, made in a caller's name: each takes what the
+call of that name takes, and returns its result and what it has written.
 
 A path without links, and not on a procfs, means the same to everybody: its directory is looked up by the
 kernel in one go (RESOLVE_NO_SYMLINKS). Only of others the walk is asked.
 """
 
+import ctypes
 import errno
 import os
 import socket
@@ -15,12 +16,15 @@ from uringfs.host.helper.caller import Caller, act, on_places
 from uringfs.host.helper.kernel import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
+    checked,
     failure,
     found,
+    libc,
     on_procfs,
     syscall,
 )
 from uringfs.host.helper.opens import openat, openat2_
+from uringfs.host.helper.stranger import by_stranger
 from uringfs.host.helper.walk import Place
 
 UNIX_PATH_MAX = 108
@@ -151,6 +155,38 @@ def _at_place(place: Place, call: str, sock: int, address: bytes) -> Result:
     return act((place,), run)
 
 
+def preadv2(_: Caller, file: int, offset: int, flags: int, out: Any) -> Result:
+    """Of a file on a procfs: the kernel hides nothing from a process that reads about itself."""
+
+    def run() -> Result:
+        iovec = (ctypes.c_size_t * 2)(ctypes.addressof(out), len(out))
+        count = checked(libc.preadv2(file, iovec, 1, ctypes.c_long(offset), flags))
+        return count, out.raw[:count]
+
+    return by_stranger(run)
+
+
+def pwritev2(_: Caller, file: int, offset: int, flags: int, data: bytes) -> Result:
+    def run() -> Result:
+        buffer = ctypes.create_string_buffer(data, len(data))
+        iovec = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), len(data))
+        return checked(libc.pwritev2(file, iovec, 1, ctypes.c_long(offset), flags)), b""
+
+    return by_stranger(run)
+
+
+def splice(_: Caller, source: int, start: int, out: int, to: int, length: int, flags: int) -> Result:
+    """start, to: offsets, -1 for none."""
+
+    def run() -> Result:
+        at, end = ctypes.c_int64(start), ctypes.c_int64(to)
+        offsets = None if start == -1 else ctypes.byref(at), None if to == -1 else ctypes.byref(end)
+        count = libc.splice(source, offsets[0], out, offsets[1], ctypes.c_size_t(length), flags)
+        return checked(count), b""
+
+    return by_stranger(run)
+
+
 def _unix_path(address: bytes, size: int) -> bytes | None:
     """Of an AF_UNIX address that has one, neither abstract nor empty."""
     address = address[:size]
@@ -176,4 +212,7 @@ CALLS: dict[str, Callable[..., Result]] = {
     "fsetxattr": _plain("fsetxattr"),
     "fgetxattr": _plain("fgetxattr"),
     "listen": _plain("listen"),
+    "preadv2": preadv2,
+    "pwritev2": pwritev2,
+    "splice": splice,
 }

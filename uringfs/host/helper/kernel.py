@@ -45,7 +45,7 @@ OPEN_HOW = Struct("<QQQ")  # struct open_how: flags, mode, resolve
 _STATX = Struct("<28xH2xQ96xIIQ")  # struct statx: mode, ino, dev_major, dev_minor, mnt_id
 _STATFS = Struct("<q72xq")  # struct statfs: f_type, f_flags
 libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
+libc.syscall.restype = libc.preadv2.restype = libc.pwritev2.restype = libc.splice.restype = ctypes.c_long
 
 
 class Found(NamedTuple):
