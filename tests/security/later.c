@@ -195,17 +195,6 @@ TEST(an_enter_that_waits)
 	scene_end(&s);
 }
 
-/* As io_uring_task_cancel() in begin_new_exec(): all that pends, whatever is executed. */
-TEST(an_exec_ends_what_pends)
-{
-	struct scene s;
-
-	scene_begin(&s, 0, submit_both);
-	scene_collect(&s, 2 + pull_the_trigger(&s));
-	note("head res=%d tail res=%d", s.cqes[HEAD].res, s.cqes[TAIL].res);
-	scene_end(&s);
-}
-
 /* As root: else the attacks might fail for their own fault. */
 TEST(the_same_request_of_who_may)
 {

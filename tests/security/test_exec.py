@@ -65,12 +65,6 @@ def test_an_enter_that_waits(arena: Arena, oracle: bool, channel: str) -> None:
     arena.compare(channel, oracle, "later", "an_enter_that_waits")
 
 
-@pytest.mark.parametrize("how", ["exec", *MANNERS])
-@pytest.mark.parametrize("head", HEADS)
-def test_an_exec_ends_what_pends(arena: Arena, oracle: bool, head: str, how: str) -> None:
-    arena.compare(CONTROL, oracle, "later", "an_exec_ends_what_pends", HEAD=head, HOW=how, TAIL="write")
-
-
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_advice_is_real(arena: Arena, oracle: bool, channel: str) -> None:
     arena.compare(channel, oracle, "later", "the_same_request_of_who_may", user=0, TAIL="madvise")
