@@ -25,7 +25,8 @@ from uringfs.host.credentials import Credentials
 AT_FDCWD = -100
 USER, GROUP, OTHER = 12340, 12350, 12341
 PR_SET_KEEPCAPS, PR_SET_DUMPABLE = 8, 4
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 CAP_CHOWN, CAP_KILL = 0, 5
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -208,6 +209,47 @@ async def test_self_is_the_caller(pool: ActorPool, tree: Path) -> None:
         assert await read(actor, "/proc/self/cwd/file") == b"file"
 
 
+async def test_self_by_the_number_that_a_procfs_has_for_it(pool: ActorPool, tree: Path) -> None:
+    (tree / "outer").mkdir()
+    (tree / "inner").mkdir()
+
+    def child(parent: Child) -> None:
+        assert libc.unshare(CLONE_NEWNS | CLONE_NEWPID) == 0
+        assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        assert libc.mount(b"/proc", os.fsencode(tree / "outer"), None, MS_BIND, None) == 0
+        if not (pid := os.fork()):
+            assert libc.mount(b"none", os.fsencode(tree / "inner"), b"proc", 0, None) == 0
+            parent.tell()
+            parent.expect()
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    with in_child(child) as process:
+        process.expect()
+        (pid,) = children(process.pid)
+        actor = LocalActor(pool, pid, Credentials.of(pid))
+        for name, number in (("inner", 1), ("outer", pid), ("outer/thread-self/../../..", pid)):
+            for path in (f"{name}/self/status", f"{name}/thread-self/status"):
+                assert f"\nPid:\t{number}\n".encode() in await read(actor, tree / path), path
+        process.tell()
+
+
+async def test_a_root_that_may_not_be_searched(pool: ActorPool, tree: Path) -> None:
+    """There is no way home for the helper: it ends, and each call has one of its own."""
+
+    def become() -> None:
+        os.chroot(tree / "closed")
+        user()
+
+    (tree / "closed").mkdir(mode=0o700)
+    with caller(pool, become) as actor:
+        for _ in range(3):
+            with pytest.raises(UringError) as error:
+                await read(actor, "/file")
+            assert error.value.errno == errno.EACCES
+        await until(lambda: not helpers())
+
+
 async def test_namespaces_are_joined(pool: ActorPool) -> None:
     """What looks at them: /proc/sys/net."""
 
@@ -227,7 +269,7 @@ async def test_what_a_mount_namespace_has_mounted_is_busy(pool: ActorPool, tree:
 
     def become() -> None:
         assert libc.unshare(CLONE_NEWNS) == 0
-        assert libc.mount(b"none", b"/", None, 0x44000, None) == 0
+        assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
         assert libc.mount(b"none", os.fsencode(tree / "mounted"), b"tmpfs", 0, None) == 0
 
     with caller(pool, become) as actor:
