@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.support.paths import (
     AT_FDCWD,
     GROUP,
     OTHER_GROUP,
+    REGISTER_FILES,
     USER,
     Paths,
     actors,
@@ -27,6 +29,7 @@ from tests.support.paths import (
 )
 from uringfs.abi.constants import IOSQE_ASYNC, OPCODES
 from uringfs.abi.structs import Sqe
+from uringfs.client import Ring
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
@@ -138,6 +141,37 @@ def test_a_pending_open_ends_with_its_caller(mount: Mount, tree: Path) -> None:
         until(lambda: any(blocked(pid) for pid in actors(mount)), "the open to block")
         process.kill()
     until(lambda: not any(blocked(pid) for pid in actors(mount)), "nobody to wait for the FIFO")
+
+
+def test_what_one_user_lets_wait_keeps_nobody_else_waiting(mount: Mount, tree: Path) -> None:
+    os.mkfifo(tree / "fifo", 0o666)
+    (tree / "fifo").chmod(0o666)
+
+    def child(parent: Child) -> None:
+        ring = Ring(mount / "new", 128)
+        user()()
+        slots = (ctypes.c_int * 80)(*[-1] * 80)
+        ring.register(REGISTER_FILES, ctypes.addressof(slots), 80)
+        name = ctypes.create_string_buffer(os.fsencode(tree / "fifo"))
+        for slot in range(80):
+            at = {"fd": AT_FDCWD, "addr": ctypes.addressof(name), "file_index": slot + 1}
+            ring.queue(Sqe(OPCODES.index("OPENAT"), IOSQE_ASYNC, **at))
+        ring.submit()
+        parent.tell()
+        parent.expect(b"never")
+
+    with in_child(child, ends_by=(-9,)) as process:
+        process.expect()
+        until(lambda: sum(blocked(pid) for pid in actors(mount)) == 16, "the opens to block")
+        for become in (lambda: None, user_of(USER + 1)):
+            check(mount, become, lambda paths: same([paths.exists(tree / "public") for _ in range(20)], [0] * 20))
+        assert sum(blocked(pid) for pid in actors(mount)) == 16
+        process.kill()
+    until(lambda: not any(blocked(pid) for pid in actors(mount)), "nobody to wait for the FIFO")
+
+
+def user_of(uid: int) -> Callable[[], None]:
+    return lambda: os.setresuid(uid, uid, uid)
 
 
 def test_nothing_is_left_open(mount: Mount, tree: Path) -> None:
