@@ -191,7 +191,7 @@ def _entries(path: Path) -> Iterator[tuple[str, int, int, int]]:
             yield from _entries(Path(entry.path))
 
 
-def build(path: Path) -> None:
+def build(path: Path, links: int) -> None:
     path.chmod(0o777)
     (path / "dir").mkdir()
     (path / "dir/inner").write_text("inner")
@@ -200,18 +200,18 @@ def build(path: Path) -> None:
     for name, target in LINKS.items():
         (path / name).symlink_to(target.format(tree=path.name, root=path))
     (path / "link1").symlink_to("file")
-    for n in range(2, 42):
+    for n in range(2, links + 1):
         (path / f"link{n}").symlink_to(f"link{n - 1}")
     for name in ("file", "dir", "dir/inner"):
         os.chown(path / name, USER, USER)
 
 
 @contextmanager
-def a_tree() -> Iterator[Tree]:
-    """The working directory, too."""
+def a_tree(links: int = 41) -> Iterator[Tree]:
+    """The working directory, too. links: the length of a chain of them, link1 to link41."""
     before = os.getcwd()
     with tempfile.TemporaryDirectory(prefix="uringfs-") as name:
-        build(Path(name))
+        build(Path(name), links)
         os.chdir(name)
         tree = Tree(Path(name))
         try:
@@ -366,7 +366,7 @@ def create_both(path: str, flags: int) -> None:
         lambda name: natively(lambda: _openat(AT_FDCWD, name, flags, 0o640)),
         lambda name: ours("openat", AT_FDCWD, name, flags, 0o640)[0],
     ):
-        with a_tree() as tree:
+        with a_tree(41 if path.startswith("link") else 1) as tree:
             result = opened(call(tree.named(path)), created=True)
             seen.append((result, tree.listing()))
     assert seen[1] == seen[0]
@@ -480,7 +480,7 @@ def test_changes(path: str, change: str) -> None:
     for second in SECOND if call in ("renameat2", "linkat") else SECOND[:1]:
         seen = []
         for make in (lambda *args: (natively(lambda: syscall(*args)), b""), ours):
-            with a_tree() as tree:
+            with a_tree(1) as tree:
                 result, _ = make(call, *CHANGES[change](tree.named(path), tree.named(second)))
                 seen.append((result, tree.listing()))
         assert seen[1] == seen[0], second

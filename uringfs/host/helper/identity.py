@@ -74,10 +74,12 @@ def assume(identity: Identity, root: int, namespaces: list[int], parent: int) ->
     prctl(PR_SET_KEEPCAPS, 1)
     syscall("setresgid", *[identity.gid] * 3)
     syscall("setresuid", *[identity.uid] * 3)
+    prctl(PR_SET_DUMPABLE, 0)  # changed credentials make it what fs.suid_dumpable says
     set_capabilities(ALL)  # a new user has no effective ones
     if users is not None:
         # The ids stay what they are, the capabilities become all there are within the namespace
         checked(libc.setns(users, CLONE_NEWUSER))
+        prctl(PR_SET_DUMPABLE, 0)
     bound(identity.capabilities)
     set_capabilities(identity.capabilities)
     prctl(PR_SET_KEEPCAPS, 0)

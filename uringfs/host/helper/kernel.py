@@ -1,7 +1,6 @@
 """System calls, by number and without libc's ideas of them. Every failure is an OSError; EINTR is tried again."""
 
 import ctypes
-import errno
 import os
 from struct import Struct
 from typing import Any, NamedTuple
@@ -107,6 +106,3 @@ def on_procfs(fd: int) -> bool:
 
 def failure(code: int) -> OSError:
     return OSError(code, os.strerror(code))
-
-
-LOOP = errno.ELOOP

@@ -161,7 +161,8 @@ class Walk:
         return on_procfs(self._at) and found(self._at).ino == PROC_ROOT_INO
 
     def _is_magic(self, name: bytes, fd: int) -> bool:
-        """Whether a link is nd_jump_link()'s. Those in a procfs' root are not."""
+        """Whether a link is nd_jump_link()'s. Those in a procfs' root are not. One that is mounted elsewhere,
+        where another may be mounted by the time it is followed, is refused: ELOOP."""
         if not on_procfs(fd) or self._at_proc_root():
             return False
         try:
@@ -170,6 +171,8 @@ class Walk:
         except OSError as error:
             if error.errno == errno.ELOOP and self._resolve & RESOLVE_NO_MAGICLINKS:
                 raise
+            if not on_procfs(self._at):
+                raise failure(errno.ELOOP) from None
             return True  # or there is no right to follow it, which a stranger will find, too
 
     def _readlink(self, name: bytes, fd: int) -> bytes:
