@@ -373,7 +373,7 @@ def create_both(path: str, flags: int) -> None:
 
 
 @pytest.mark.parametrize("flags", [name for name in FLAGS if name not in READS])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if "/proc/" not in path or "{" in path or "cwd" in path])
 def test_create(path: str, flags: str) -> None:
     create_both(path, FLAGS[flags])
 
@@ -477,7 +477,8 @@ SECOND = ("new", "file", "to_none", "none/x", "to_dir/new", "/proc/self/cwd/new"
 @pytest.mark.parametrize("path", NAMES)
 def test_changes(path: str, change: str) -> None:
     call = change.split()[0]
-    for second in SECOND if call in ("renameat2", "linkat") else SECOND[:1]:
+    count = (len(SECOND) if path in ("file", "dir") else 2) if call in ("renameat2", "linkat") else 1
+    for second in SECOND[:count]:
         seen = []
         for make in (lambda *args: (natively(lambda: syscall(*args)), b""), ours):
             with a_tree(1) as tree:
