@@ -41,21 +41,26 @@ class Zygote:
     def __init__(self) -> None:
         self._sock: socket.socket | None = None
         self._popen: subprocess.Popen[bytes] | None = None
+        self._turn = trio.Lock()
 
     async def fork(self, identity: Identity, sock: socket.socket) -> None:
         """Ask for a helper with that socket. OSError: no zygote can be started."""
         message = marshal.dumps((*identity.key.ids, tuple(identity.namespaces)))
         fds = [sock.fileno(), identity.root, *identity.namespaces.values()]
-        while True:
-            ours = self._sock or self._start()
-            try:
-                socket.send_fds(ours, [message], fds)
-                return
-            except BlockingIOError:
+        async with self._turn:
+            while not await self._send(self._sock or self._start(), message, fds):
+                pass
+
+    async def _send(self, ours: socket.socket, message: bytes, fds: list[int]) -> bool:
+        try:
+            socket.send_fds(ours, [message], fds)
+            return True
+        except BlockingIOError:
+            with suppress(trio.ClosedResourceError):
                 await trio.lowlevel.wait_writable(ours)
-            except (BrokenPipeError, ConnectionError):
-                if ours is self._sock:
-                    self.close()
+        except (BrokenPipeError, ConnectionError):
+            self.close()
+        return False
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -157,7 +162,7 @@ class Helper:
                 self._pidfd, *_ = socket.recv_fds(self._sock, ROOM, 1)[1] or [-1]
         self._sock.close()
         if self._pidfd >= 0:
-            with suppress(ProcessLookupError):
+            with suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def silent(self) -> bool:

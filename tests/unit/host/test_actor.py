@@ -394,6 +394,25 @@ async def test_a_zygote_that_has_died_is_started_anew(pool: ActorPool, tree: Pat
         assert zygotes() != [zygote]
 
 
+async def test_a_zygote_that_lags_behind_is_waited_for(pool: ActorPool, tree: Path) -> None:
+    with caller(pool) as actor, caller(pool, lambda: user(OTHER)) as other, caller(pool, lambda: None) as root:
+        await statx(actor, tree / "file")
+        (zygote,) = zygotes()
+        assert pool._zygote._sock is not None
+        pool._zygote._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # room for a few messages
+        os.kill(zygote, signal.SIGSTOP)
+        try:
+            async with trio.open_nursery() as nursery:
+                for who in (actor, other, root):
+                    for _ in range(5):
+                        nursery.start_soon(statx, who, tree / "file")
+                await trio.testing.wait_all_tasks_blocked()
+                assert pool._zygote._turn.statistics().tasks_waiting
+                os.kill(zygote, signal.SIGCONT)
+        finally:
+            os.kill(zygote, signal.SIGCONT)
+
+
 async def test_helpers_of_other_roots_do_not_linger(pool: ActorPool, tree: Path) -> None:
     """They would keep a file system busy."""
     with caller(pool, lambda: os.chroot(tree)) as actor:
