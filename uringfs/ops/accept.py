@@ -121,7 +121,7 @@ class Accept:
                 raise UringError(errno.EAGAIN)
 
     async def _run(self, first: Delivery | None) -> int:
-        with first or nullcontext(), Readiness(self._request, self._file, EPOLLIN) as ready:
+        with first or nullcontext(), Readiness(self._request, self._file, EPOLLIN, False) as ready:
             while True:
                 await ready.wait()
                 try:

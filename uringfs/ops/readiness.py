@@ -10,16 +10,22 @@ from uringfs.host.base import File, Watch
 from uringfs.ops.request import Request
 
 
+APOLL_MAX_RETRY = 128
+
+
 class Readiness:
     """Events of a file, edge by edge: one is remembered until it is waited for. What is ready at the
-    beginning is the first."""
+    beginning is the first. rearms: so is what is ready at each wait(), for a request that is armed anew
+    each time; a multishot stays armed."""
 
-    def __init__(self, request: Request, file: File, events: int) -> None:
+    def __init__(self, request: Request, file: File, events: int, rearms: bool = True) -> None:
         self._poller = request.context.host.poller
         self._file = file
         self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
         self._event = trio.Event()
         self._watch: Watch | None = None
+        self._armed = False
+        self._retries = APOLL_MAX_RETRY if rearms else 0
 
     def __enter__(self) -> Self:
         self._watch = self._poller.watch(self._file, self._events, self._fire)
@@ -39,5 +45,12 @@ class Readiness:
         self._event.set()
 
     async def wait(self) -> None:
+        if self._armed and self._retries and not self._event.is_set() and self._ready():
+            self._retries -= 1
+            self.again()
+        self._armed = True
         await self._event.wait()
         self._event = trio.Event()
+
+    def _ready(self) -> bool:
+        return bool((self._poller.mask(self._file, self._events) or 0) & self._events)

@@ -163,7 +163,7 @@ class Receive:
         flags = self._message.msg_flags
         events = 0 if flags & MSG_ERRQUEUE else EPOLLPRI if flags & MSG_OOB else EPOLLIN | EPOLLRDHUP
         try:
-            with Readiness(self._request, self._file, events) as ready:
+            with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
                 while True:
                     await ready.wait()
                     try:
@@ -198,7 +198,8 @@ class Receive:
 
     def _finish(self, res: int, got: Received) -> bool:
         """io_recv_finish(). EAGAIN if a multishot has to wait for its next."""
-        inq = queued(self._file, self._kind, self._hung_up())
+        hung_up = self._hung_up()
+        inq = queued(self._file, self._kind, hung_up)
         flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
         selection, self._selection = self._selection, None
         empty = goes_on = False
@@ -218,7 +219,8 @@ class Receive:
         self._done = self._more = 0
         if self._message.header is not None:
             self._message.length = 0  # io_mshot_prep_retry(): the iovec was about the first
-        if inq == 0 or self._shots >= MULTISHOT_MAX_RETRY:
+        # an end that came with the data has no edge of its own any more (io_poll_check_events())
+        if (inq == 0 and not hung_up) or self._shots >= MULTISHOT_MAX_RETRY:
             self._shots += 1
             raise UringError(errno.EAGAIN)
         self._shots += 1
