@@ -50,7 +50,8 @@ class RequestLife(RingContext):
         """Issued and not complete, or held back (links, drain), in their order."""
         self._nursery = nursery
         self._owners = owners
-        self._closed = False
+        self.closed = False
+        self._busy = False  # somebody submits
         self._deferred: deque[Request] = deque()
         self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
         self._task_work: deque[Callable[[], None]] = deque()
@@ -144,6 +145,20 @@ class RequestLife(RingContext):
         else:
             self.post(request, -errno.ECANCELED)
 
+    def _start(self, request: Request) -> None:
+        """io_req_task_submit(): what has waited for others. Not of a ring that may be closed."""
+        if self._busy or not self.host.unsettled():
+            self._issue_later(request)
+        else:
+            self._nursery.start_soon(self._start_settled, request)
+
+    async def _start_settled(self, request: Request) -> None:
+        await self.host.settled()
+        if request in self.pending and not self.closed:
+            self._issue_later(request)
+            self.publish()
+            self._go_on()
+
     def _perform(self, request: Request) -> Outcome:
         if request.attachment is not None:
             return request.attachment.issue(request)
@@ -169,7 +184,7 @@ class RequestLife(RingContext):
         self.task_work(partial(self.post, request, res, failed))
 
     def task_work(self, work: Callable[[], None]) -> None:
-        if self._defers and not (self._closed or self.ring.waiters or self._going_on):
+        if self._defers and not (self.closed or self.ring.waiters or self._going_on):
             self._task_work.append(work)
             if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
                 self.ring.sq.set_flags(IORING_SQ_TASKRUN)
@@ -200,7 +215,7 @@ class RequestLife(RingContext):
             if failed and not request.flags & IOSQE_IO_HARDLINK:
                 self._next.append(partial(self._fail_links, link, bool(skipping)))
             else:
-                self._next.append(partial(self._issue_later, link))
+                self._next.append(partial(self._start, link))
         if self._next or self._deferred:
             self._go_on()
 
@@ -218,7 +233,7 @@ class RequestLife(RingContext):
                 del self._issued[request.sqe.user_data]
 
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
-        if self._closed:
+        if self.closed:
             return
         self.ring.counters.completed += 1
         cq = self.ring.cq
@@ -234,7 +249,7 @@ class RequestLife(RingContext):
         return True
 
     def publish(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.ring.publish()
             self.flushed = self.ring.cq.tail
             if self.timeouts.counted:
@@ -296,7 +311,7 @@ class RequestLife(RingContext):
         request = self._deferred.popleft()
         self._unfinished += _length(request)
         self._draining = drain
-        self._next.append(partial(self._issue_later, request))
+        self._next.append(partial(self._start, request))
         return True
 
     def cancel(self, request: Request) -> None:
@@ -328,7 +343,7 @@ class RequestLife(RingContext):
 
     def close(self) -> None:
         """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""
-        self._closed = True
+        self.closed = True
         self._deferred.clear()
         for request in tuple(self.pending):
             if request.link_timeout is not None:

@@ -21,7 +21,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
-from uringfs.host.base import Caller
+from uringfs.host.base import Caller, Host
 from uringfs.ops.context import RingContext
 from uringfs.ring.ring import Ring
 
@@ -38,6 +38,7 @@ class Polled(Protocol):
     """What a poller needs of a ring's worker."""
 
     ring: Ring
+    host: Host
     disabled: bool
 
     def submit(self, caller: Caller, to_submit: int) -> Awaitable[int]: ...
@@ -95,6 +96,8 @@ class SqPoller:
         while True:
             count = self._pending()
             if count:
+                await self._worker.host.settled()
+                await trio.lowlevel.checkpoint_if_cancelled()
                 await self._worker.submit(caller, min(count, BATCH))
                 self._room.set()
                 last, spins = trio.current_time(), 0

@@ -77,7 +77,6 @@ class Worker(RequestLife):
         self.submitter = issuer if single else None
         """Of the one thread that may submit; None: any may."""
         self.poller: SqPoller | None = None
-        self._busy = False  # somebody submits
         self._turns = ParkingLot()  # those who wait for it
         self._batch_of = 0  # the thread whose batch is being submitted, if it is more than one request
         self._files: dict[int, File] = {}  # what that batch has asked for

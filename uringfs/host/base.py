@@ -454,3 +454,9 @@ class Host(Protocol):
 
     async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
         """Wake those who sleep in futex(2) on a shared word of the caller's: how many. ECANCELED."""
+
+    def unsettled(self) -> bool:
+        """Rings may have been closed that are still served."""
+
+    async def settled(self) -> None:
+        """Wait until what had been closed when this was called is closed here, too. Not cancelled."""

@@ -341,3 +341,9 @@ class FakeHost:
 
     async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
         raise AssertionError("nothing is shared")
+
+    def unsettled(self) -> bool:
+        return False
+
+    async def settled(self) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from uringfs import native
 from uringfs.errors import UringError
-from uringfs.host import advise, limits, sharedmem
+from uringfs.host import advise, closings, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import INFINITY, Caller, Memory, Name
 from uringfs.host.channel import LocalChannel, own_end, send_message
@@ -412,3 +412,9 @@ class LocalHost:
     async def futex_wake(self, caller: Caller, address: int, most: int, mask: int) -> int:
         wake = partial(sharedmem.wake, caller.tid, address, most, mask, _local(caller).still)
         return await in_thread(wake, abandon_on_cancel=True, limiter=self.threads(caller.uid).limiter)
+
+    def unsettled(self) -> bool:
+        return closings.unsettled()
+
+    async def settled(self) -> None:
+        await closings.settled()

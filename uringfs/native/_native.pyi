@@ -187,6 +187,12 @@ def lane_set(handler: Callable[[int, bytes, int, int, int], int | None] | None, 
     hook: the task is that which pyfuse3 would dispatch it in, current() tells of it. It answers the number of
     bytes written or -errno; None: pyfuse3's Operations.write() gets it, next of all. Must not raise, nor wait."""
 
+def emptied() -> int:
+    """How often a read of the session's descriptor has found no message."""
+
+def unread(since: int, /) -> bool:
+    """Whether messages wait to be read, and emptied() still is what it was. False without a session."""
+
 def session_fd() -> int:
     """The mounted session's /dev/fuse descriptor, set O_NONBLOCK. ENOTCONN: none is mounted."""
 

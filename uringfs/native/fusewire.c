@@ -100,9 +100,19 @@ static bool message_seen(const char *buf, size_t size)
 	return true;
 }
 
-static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdata))
+/* read(2) of a message, if there is one */
+ssize_t wire_next(int fd, void *buf, size_t size)
 {
 	ssize_t n = read(fd, buf, size);
+
+	if (n < 0 && errno == EAGAIN)
+		wire.emptied++;
+	return n;
+}
+
+static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdata))
+{
+	ssize_t n = wire_next(fd, buf, size);
 
 	lane_enter();
 	for (;;) {

@@ -16,9 +16,12 @@ extern struct wire {
 	/* the message read last; pyfuse3 dispatches it before it reads the next */
 	uint64_t unique;
 	uint32_t opcode, uid, gid, tid, events;
+	unsigned long emptied; /* how often a read has found no message */
 } wire;
 
 extern bool passthrough_wanted;
+
+ssize_t wire_next(int fd, void *buf, size_t size);
 
 /* wirecalls.c: the uniques of interrupted requests, until Python takes them */
 void interrupts_add(uint64_t unique);

@@ -92,7 +92,7 @@ ssize_t lane_read(int fd, void *buf, size_t size)
 		return -1;
 	}
 	Py_BEGIN_ALLOW_THREADS
-	while ((n = read(fd, buf, size)) < 0 && errno == EAGAIN && now() < until)
+	while ((n = wire_next(fd, buf, size)) < 0 && errno == EAGAIN && now() < until)
 		sched_yield();
 	Py_END_ALLOW_THREADS
 	return n;

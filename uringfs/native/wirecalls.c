@@ -2,6 +2,7 @@
 /* What Python asks of the FUSE wire: the message being dispatched, interrupts, backing files. */
 #include "fusewire.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -119,6 +120,22 @@ static PyObject *session_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
 	return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
 
+/* Whether messages wait to be read, and none has been missing since emptied() was this. */
+static PyObject *unread(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	struct pollfd wait = {.fd = wire.session ? fuse_session_fd(wire.session) : -1, .events = POLLIN};
+	unsigned long since = PyLong_AsUnsignedLongMask(arg);
+
+	if (PyErr_Occurred())
+		return NULL;
+	return PyBool_FromLong(since == wire.emptied && poll(&wait, 1, 0) > 0 && (wait.revents & POLLIN));
+}
+
+static PyObject *emptied(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	return PyLong_FromUnsignedLong(wire.emptied);
+}
+
 static PyObject *backing_open(PyObject *Py_UNUSED(m), PyObject *arg)
 {
 	struct wire_backing_map map = {0};
@@ -150,6 +167,8 @@ PyMethodDef wire_methods[] = {
 	{"want_passthrough", want_passthrough, METH_O, "want_passthrough(wanted)"},
 	{"passthrough_granted", passthrough_granted, METH_NOARGS, "passthrough_granted() -> bool"},
 	{"hooks_taken", hooks_taken, METH_NOARGS, "hooks_taken() -> bool"},
+	{"unread", unread, METH_O, "unread(since) -> bool"},
+	{"emptied", emptied, METH_NOARGS, "emptied() -> int"},
 	{"session_fd", session_fd, METH_NOARGS, "session_fd() -> int"},
 	{"backing_open", backing_open, METH_O, "backing_open(fd) -> int"},
 	{"backing_close", backing_close, METH_O, "backing_close(backing_id)"},

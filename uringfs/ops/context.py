@@ -38,6 +38,8 @@ class RingContext(Protocol):
     positions: Turns
     """Whose turn it is at the current position of a file. One for all rings."""
     disabled: bool
+    closed: bool
+    """The ring is gone, and what its client's memory holds is none of its business any more."""
     timeouts: "Timeouts"
     flushed: int
     """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""

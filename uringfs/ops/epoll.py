@@ -68,6 +68,7 @@ def issue_wait(request: Request) -> Outcome:
             # Events that are taken out and cannot be stored are lost: ask for what has room.
             room = memory.writable([(request.sqe.addr, min(most, 4096) * EPOLL_EVENT_SIZE)])
             events = await poller.epoll_wait(file, max(1, room // EPOLL_EVENT_SIZE))
+            await request.settle(taken=bool(events))
             if events:
                 memory.write(request.sqe.addr, events)
                 return len(events) // EPOLL_EVENT_SIZE

@@ -9,7 +9,6 @@ from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP
 from uringfs.host.base import File, Watch
 from uringfs.ops.request import Request
 
-
 APOLL_MAX_RETRY = 128
 
 
@@ -19,6 +18,7 @@ class Readiness:
     each time; a multishot stays armed."""
 
     def __init__(self, request: Request, file: File, events: int, rearms: bool = True) -> None:
+        self._request = request
         self._poller = request.context.host.poller
         self._file = file
         self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
@@ -36,6 +36,7 @@ class Readiness:
     ) -> None:
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None  # it refers to us
 
     def _fire(self, mask: int) -> None:
         self._event.set()
@@ -50,6 +51,7 @@ class Readiness:
             self.again()
         self._armed = True
         await self._event.wait()
+        await self._request.settle()
         self._event = trio.Event()
 
     def _ready(self) -> bool:

@@ -33,6 +33,10 @@ MSGHDR_FLAGS = 48
 DESCRIPTORS = (SCM_RIGHTS, SCM_PIDFD)
 
 
+class Unsettled(UringError):
+    """Nothing was received: the ring may have been closed meanwhile."""
+
+
 @dataclass(slots=True)
 class Received:
     res: int
@@ -120,6 +124,8 @@ def receive(
         out, iovecs = iovecs, [(iovecs[0][0] + head, iovecs[0][1] - head)]
     size = _room(file, of, memory, iovecs, flags)
     buffer = bytearray(size)
+    if request.scope is not None and request.context.host.unsettled():
+        raise Unsettled(errno.EAGAIN)
     room = header.controllen if header is not None else 0
     wants_name = header is not None and bool(header.namelen if multishot else header.name)
     res, namelen, name, control, msg_flags = attempt(

@@ -31,7 +31,7 @@ from uringfs.ops.buffers import Selection, select, select_bundle, usable
 from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
 from uringfs.ops.msghdr import Msghdr
 from uringfs.ops.readiness import Readiness
-from uringfs.ops.received import Answer, Received, receive
+from uringfs.ops.received import Answer, Received, Unsettled, receive
 from uringfs.ops.request import Outcome, Request
 
 RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
@@ -171,7 +171,7 @@ class Receive:
                     except UringError as error:
                         if error.errno != errno.EAGAIN:
                             return self._gone_or_failed(error)
-                        if self._shots > MULTISHOT_MAX_RETRY:
+                        if isinstance(error, Unsettled) or self._shots > MULTISHOT_MAX_RETRY:
                             ready.again()
                         self._shots = 0
                         continue

@@ -6,6 +6,7 @@ ring and may be cancelled at every await. What needs no task of its own (a timer
 returns IOU_ISSUE_SKIP_COMPLETE, and calls context.complete() once.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,7 @@ import trio
 from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.events import IORING_OP_POLL_ADD
 from uringfs.abi.structs import Sqe
+from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
 from uringfs.ops.resources import Buffer
@@ -129,6 +131,15 @@ class Request:
         """Of the two, which are the same, this one counts, and the other is closed already."""
         self.held[self.held.index(instead_of)] = file
         self.target = file
+
+    async def settle(self, taken: bool = False) -> None:
+        """Behind every wait of a task, before it touches the caller's memory or files: ECANCELED if the ring has
+        been closed, Cancelled if the request has been cancelled, unless data is taken already."""
+        await self.context.host.settled()
+        if self.context.closed:
+            raise UringError(errno.ECANCELED)
+        if not taken:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""

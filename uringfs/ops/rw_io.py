@@ -225,7 +225,9 @@ class Reading(Transfer):
         return self._store(self._file.try_read(*where, self._caller, self._alignment()))
 
     async def _wait(self) -> int | None:
-        return self._store(await (self._stream() if self._file.streaming else self._read()))
+        data = await (self._stream() if self._file.streaming else self._read())
+        await self._request.settle(taken=True)
+        return self._store(data)
 
     async def _read(self) -> Data:
         return await self._file.read(
@@ -237,6 +239,7 @@ class Reading(Transfer):
         still lives, and then it is read at once."""
         while True:
             await self._file.wait()
+            await self._request.settle()
             if self._unwritable():
                 raise UringError(errno.EFAULT)
             if not self._file.nowait:
@@ -304,6 +307,7 @@ class Writing(Transfer):
             return self._sent(await self._write())
         while True:
             await file.wait_writable()
+            await self._request.settle()
             if not file.nowait:
                 return self._sent(await self._write())
             try:

@@ -66,6 +66,7 @@ class _Reader:
         """Wait for data, take a buffer, read."""
         while True:
             await self._file.wait()
+            await self._request.settle()
             outcome, selection = self.attempt()
             if isinstance(outcome, int):
                 self._request.cqe_flags = selection.put(outcome)
@@ -127,6 +128,7 @@ def _posted(request: Request, res: int, selection: Selection) -> int | None:
 async def _multishot(request: Request, file: File, reader: _Reader) -> int:
     while True:
         await file.wait()
+        await request.settle()
         done = _shots(request, file, reader) if file.nowait else await _waited_for(request, reader)
         if done is not None:
             return done

@@ -73,6 +73,7 @@ async def _move(request: Request, source: File, out: File, call: Splice | Tee) -
     if not (source.pipe or source.regular):
         await source.wait()
     while True:
+        await request.settle()
         try:
             moved = await out.call(call, request.caller)
         except UringError as error:

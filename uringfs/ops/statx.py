@@ -41,5 +41,6 @@ def issue(request: Request) -> Outcome:
 async def _statx(request: Request, actor: Actor, at: int | File, name: Name, memory: Memory) -> int:
     sqe = request.sqe
     _, found = await actor.call("statx", at, name, sqe.rw_flags, sqe.len, Out(STATX_SIZE))
+    await request.settle(taken=True)
     memory.write(sqe.off, found)  # cp_statx()
     return 0

@@ -140,7 +140,7 @@ def _store(request: Request, res: int, report: Report = NOTHING) -> int:
     infop, memory = request.data.infop, request.caller.memory
     signo = SIGCHLD if report.pid else 0
     try:
-        if infop:
+        if infop and not request.context.closed:
             _store_siginfo(memory, infop, signo, report)
     except UringError as error:
         return -error.errno

@@ -90,6 +90,7 @@ async def _getxattr(request: Request, name: str, what: Name | File, memory: Memo
     room = min(sqe.len, XATTR_SIZE_MAX)
     size, value = await data.actor.call(name, what, data.name, Out(room), room)
     if room:
+        await request.settle(taken=True)
         memory.write(sqe.off, value[:size])
     return size
 

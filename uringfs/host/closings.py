@@ -1,0 +1,23 @@
+"""What clients have closed. close(2) of a ring does not wait for us: its RELEASE is on the wire when it returns,
+behind whatever else has not been read yet."""
+
+import trio
+
+from uringfs import native
+
+MOST_TURNS = 1000
+"""Of the loop, each of which reads messages: after so many they are of clients that came later."""
+
+
+def unsettled() -> bool:
+    """Messages wait to be read, and among them may be a RELEASE."""
+    return native.unread(native.emptied())
+
+
+async def settled() -> None:
+    """Let the loop read all messages that are there. Not cancelled."""
+    since = native.emptied()
+    for _ in range(MOST_TURNS):
+        if not native.unread(since):
+            return
+        await trio.lowlevel.cancel_shielded_checkpoint()
