@@ -25,6 +25,7 @@ from uringfs.abi.constants import (
     IOSQE_IO_HARDLINK,
 )
 from uringfs.errors import UringError
+from uringfs.held import Held
 from uringfs.host.base import Caller, File
 from uringfs.ops import timeout
 from uringfs.ops.context import RegisteredRing, RingContext
@@ -45,6 +46,7 @@ class RequestLife(RingContext):
         self.resources = Resources()
         self.host = owners.host
         self.positions = owners.positions
+        self.late = owners.late
         self.setup_flags = ring.geometry.flags
         self.pending: dict[Request, None] = {}
         """Issued and not complete, or held back (links, drain), in their order."""
@@ -56,6 +58,7 @@ class RequestLife(RingContext):
         self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
         self._task_work: deque[Callable[[], None]] = deque()
         self._unfinished = 0  # requests that are neither complete nor in _deferred
+        self._held = Held(nursery, self._start_held)
         self._draining = False  # one of them is a drain
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
@@ -89,8 +92,29 @@ class RequestLife(RingContext):
             self._unfinished -= _length(request)
             self._deferred.append(request)
             self._go_on()
+        elif self._held.must_wait(request):
+            self._hold_back(request)
         else:
             self._issue(request)
+
+    def _hold_back(self, request: Request) -> None:
+        try:
+            self._keep(request)
+        except UringError as error:  # its caller is gone already
+            self.post(request, -error.errno)
+        else:
+            self._held.wait(request)
+
+    def _start_held(self) -> None:
+        self._next.append(self._next_held)
+        self._go_on()
+
+    def _next_held(self) -> None:
+        while (request := self._held.next()) is not None:
+            self._issue_later(request)
+
+    def let_go(self, request: Request) -> None:
+        self._held.let_go(request)
 
     def _keep(self, request: Request | None) -> None:
         """A chain that outlives the control write: its caller must, too."""
@@ -134,6 +158,8 @@ class RequestLife(RingContext):
                 return
             request.scope = trio.CancelScope()
             self._nursery.start_soon(self._run, request, outcome)
+            if not request.flags & IOSQE_ASYNC:
+                self._held.hold(request)
         self._issued.setdefault(request.sqe.user_data, {})[request] = None
         if request.link_timeout is not None:
             timeout.queue_linked_timeout(request, waits=True)
@@ -220,6 +246,8 @@ class RequestLife(RingContext):
             self._go_on()
 
     def _let_go(self, request: Request) -> None:
+        if request.holds is not None:
+            self._held.let_go(request)
         if request in self.pending:
             del self.pending[request]
             self._owners.remove(request.caller.program, request)
@@ -328,6 +356,10 @@ class RequestLife(RingContext):
             request.flags &= ~IOSQE_IO_HARDLINK
             self.post(request, -errno.ECANCELED)
             self.publish()
+        elif request in self._held.waiting:
+            self._held.waiting.remove(request)
+            self.post(request, -errno.ECANCELED)
+            self.publish()
         # a request linked behind another goes when that one does
 
     def orphan(self, request: Request) -> None:
@@ -345,6 +377,7 @@ class RequestLife(RingContext):
         """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all, post nothing any more."""
         self.closed = True
         self._deferred.clear()
+        self._held.waiting.clear()
         for request in tuple(self.pending):
             if request.link_timeout is not None:
                 timeout.disarm_linked_timeout(request)

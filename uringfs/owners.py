@@ -9,7 +9,7 @@ import trio
 from uringfs.host.base import Host, Program
 from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.request import Request
-from uringfs.ops.turns import Turns
+from uringfs.ops.turns import LastFirst, Turns
 
 
 class Pends(Protocol):
@@ -35,6 +35,7 @@ class Owners:
         self.find_ring = find_ring
         """The ring behind an inode of the mount."""
         self.positions = Turns()
+        self.late = LastFirst()
         self._nursery = nursery
         self._pending: dict[Program, dict[Request, Pends]] = {}
         self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}

@@ -19,7 +19,7 @@ FLOORS = (
     ("host",),
     ("ops",),
     ("register",),
-    ("wait", "sqpoll", "owners"),
+    ("wait", "sqpoll", "owners", "held"),
     ("life",),
     ("worker",),
     ("fs", "client"),

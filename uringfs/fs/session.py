@@ -15,6 +15,7 @@ from uringfs import native  # before pyfuse3: see uringfs.native
 from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.operations import Operations
+from uringfs.host import scheduling
 from uringfs.host.local import LocalHost
 from uringfs.memory.passthrough import PassthroughBackend, require_passthrough
 
@@ -64,6 +65,7 @@ async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
 
 
 async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncIterator[int]) -> None:
+    scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
         fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings)

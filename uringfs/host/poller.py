@@ -165,7 +165,7 @@ class Poller:
         if self._epoll is None or self._epoll.closed:
             return
         new, self._new = self._new, []
-        for watch, mask in new:
+        for watch, mask in reversed(new):
             self._fire(watch, mask)
         woken = set()
         for fd, mask in self._epoll.poll(0, MOST):
@@ -176,7 +176,7 @@ class Poller:
             # (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge.
             if registration.exclusive is None or registration.exclusive not in woken:
                 woken.add(registration.exclusive)
-                for watch in tuple(registration.watches):
+                for watch in reversed(tuple(registration.watches)):  # add_wait_queue(): the last comes first
                     self._fire(watch, mask)
 
     def _fire(self, watch: Watch, mask: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops.resources import Resources
-from uringfs.ops.turns import Turns
+from uringfs.ops.turns import LastFirst, Turns
 from uringfs.ring.ring import Ring
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class RingContext(Protocol):
     deliveries: "Deliveries"
     ring: Ring
     positions: Turns
-    """Whose turn it is at the current position of a file. One for all rings."""
+    """Whose turn it is at the current position of a file, at a process's descriptors. One for all rings."""
+    late: LastFirst
     disabled: bool
     closed: bool
     """The ring is gone, and what its client's memory holds is none of its business any more."""
@@ -95,6 +96,9 @@ class RingContext(Protocol):
 
     def check_registered(self, caller: Caller) -> None:
         """EBADF unless this ring is among them."""
+
+    def let_go(self, request: "Request") -> None:
+        """What was held back behind a request that Holds may start."""
 
     def cancel(self, request: "Request") -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it is quicker."""

@@ -17,6 +17,7 @@ from uringfs.abi.control import (
     DESCRIPTOR,
     ENTRY,
     URINGFS_DESCRIPTOR_ADVISE,
+    URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_WAIT,
     URINGFS_ENTER_FETCHES,
@@ -200,7 +201,7 @@ class Deliveries:
         if not self.ready(process):
             self.left(process)
             return []
-        taken = list(itertools.islice(self._ready[process], min(room, MAX_BATCH)))
+        taken = list(_in_one_go(itertools.islice(self._ready[process], min(room, MAX_BATCH))))
         for delivery in taken:
             _drop(self._ready, delivery)
         self._need_no_enter()
@@ -270,6 +271,17 @@ class Deliveries:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
             self._reporting -= processes
+
+
+def _in_one_go(ready: Iterable[Delivery]) -> Iterator[Delivery]:
+    """New descriptors come before the first is closed, as they are received with the entries: none behind that."""
+    closes = False
+    for delivery in ready:
+        what = delivery.wanted.what if delivery.wanted else 0
+        if closes and what & URINGFS_DESCRIPTOR_NEW:
+            return
+        closes = closes or bool(what & URINGFS_DESCRIPTOR_CLOSE)
+        yield delivery
 
 
 def entry_size(caller: Caller) -> int:

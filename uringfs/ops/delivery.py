@@ -14,6 +14,10 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
 )
+from uringfs.ops.turns import Turn
+
+PATIENCE = 0.1
+"""Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
 
 if TYPE_CHECKING:
     from uringfs.ops.deliveries import Deliveries
@@ -64,30 +68,35 @@ class Delivery:
     def __exit__(self, *_: object) -> None:
         self.forget()
 
-    async def new(self, fd: int, cloexec: bool) -> int:
-        """Put our descriptor into the caller's table: its number there, -errno. Ours is closed."""
+    async def new(self, fd: int, cloexec: bool, turn: Turn | None = None) -> int:
+        """Put our descriptor into the caller's table, when it is its turn: its number there, -errno. Ours is
+        closed."""
         try:
             flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
-            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd))
+            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd), turn)
         finally:
             os.close(fd)
 
-    async def close(self, fd: int) -> int:
-        """Let the caller close its descriptor."""
-        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd))
+    async def close(self, fd: int, turn: Turn | None = None) -> int:
+        """Let the caller close its descriptor, when it is its turn."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd), turn)
 
     async def advise(self, address: int, length: int, advice: int) -> int:
         """Let the caller call madvise(2): 0 or -errno."""
         return await self._ask(Wanted(URINGFS_DESCRIPTOR_ADVISE, advice, address=address, length=length))
 
-    async def _ask(self, wanted: Wanted) -> int:
+    async def _ask(self, wanted: Wanted, turn: Turn | None = None) -> int:
         done, results = trio.Event(), list[int]()
 
         def then(report: Report) -> None:
             results.append(report.res)
             done.set()
 
+        if turn is not None:
+            await turn.reached(PATIENCE)
         self.ask(wanted, then)
+        if turn is not None:
+            turn.leave()  # the caller does what it is asked in that order
         await done.wait()
         return results[0]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLIN
 from uringfs.errors import UringError
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Holds, Outcome, Request
 
 EPOLL_CTL_DEL = 2
 EP_MAX_EVENTS = 0x7FFFFFFF // EPOLL_EVENT_SIZE
@@ -45,6 +45,7 @@ def issue_ctl(request: Request) -> Outcome:
         await poller.epoll_ctl(epoll, control.operation, target, control.fd, control.event)
         return 0
 
+    request.holds = Holds.ALL
     return ctl
 
 

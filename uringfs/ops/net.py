@@ -13,9 +13,10 @@ from uringfs.host.base import File
 from uringfs.host.sockets import INET, Creator, Identity, attempt, attempt_in_thread, kind, unix_path
 from uringfs.ops.delivery import Delivery
 from uringfs.ops.msghdr import address, signed
-from uringfs.ops.newfile import deliver
+from uringfs.ops.newfile import deliver, table_turn
 from uringfs.ops.readiness import Readiness
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Holds, Outcome, Request
+from uringfs.ops.turns import Turn
 
 
 def prep_shutdown(request: Request) -> None:
@@ -54,22 +55,23 @@ def prep_socket(request: Request) -> None:
 def issue_socket(request: Request) -> Outcome:
     """io_socket()"""
     delivery = None if request.sqe.file_index else request.context.deliveries.begin(request.caller)
+    turn = table_turn(request)
 
     async def create() -> int:
         if delivery is None:
-            return await _create(request, None)
+            return await _create(request, None, turn)
         with delivery:
-            return await _create(request, delivery)
+            return await _create(request, delivery, turn)
 
     return create
 
 
-async def _create(request: Request, delivery: Delivery | None) -> int:
+async def _create(request: Request, delivery: Delivery | None, turn: Turn) -> int:
     sqe, creator = request.sqe, request.data
     type_ = signed(sqe.off)
     fd = await creator.socket(sqe.fd, type_ & ~SOCK_CLOEXEC, signed(sqe.len))
     request.lenient = delivery is None  # io_socket() ignores what io_fixed_fd_install() says
-    return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery)
+    return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery, turn)
 
 
 def _prep_address(request: Request) -> None:
@@ -92,6 +94,8 @@ def issue_bind(request: Request) -> Outcome:
     identity = Identity(request.caller)
     if identity.foreign:  # with its capabilities there, which an actor can have
         return _acting(request, "bind", file, name, len(name))
+
+    request.holds = Holds.ALL
 
     async def bind() -> int:
         await identity.call(native.sock_bind, file.fileno(), name)
@@ -118,6 +122,7 @@ def issue_listen(request: Request) -> Outcome:
 
 def _acting(request: Request, name: str, *args: int | bytes | File) -> Outcome:
     actor = request.caller.actor()
+    request.holds = Holds.ALL
 
     async def call() -> int:
         result, _ = await actor.call(name, *args)
@@ -141,6 +146,8 @@ def issue_connect(request: Request) -> Outcome:
         else:
             await attempt_in_thread(call, file.fileno(), name)
 
+    request.holds = Holds.ALL
+
     async def connect() -> int:
         with Readiness(request, file, EPOLLOUT) as ready:
             try:
@@ -149,6 +156,7 @@ def issue_connect(request: Request) -> Outcome:
             except UringError as error:
                 if error.errno != errno.EINPROGRESS:
                     raise
+            request.taken_effect()
             while True:
                 await ready.wait()
                 try:

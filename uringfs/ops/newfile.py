@@ -12,14 +12,30 @@ import os
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops.context import RingContext
-from uringfs.ops.delivery import Delivery
-from uringfs.ops.request import Request
+from uringfs.ops.delivery import PATIENCE, Delivery
+from uringfs.ops.request import Holds, Request
 from uringfs.ops.resources import Node
+from uringfs.ops.turns import Turn
 
 IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
 
 
-async def deliver(request: Request, fd: int, cloexec: bool = False, delivery: Delivery | None = None) -> int:
+def table_turn(request: Request) -> Turn:
+    """Its turn at what new descriptors go into, as the kernel performs it inline: taken when it is issued."""
+    context = request.context
+    if request.sqe.file_index:
+        request.holds = Holds.SLOTS
+        return context.positions.take(("slots", id(context)))
+    return context.positions.take(("descriptors", request.caller.group))
+
+
+async def deliver(
+    request: Request,
+    fd: int,
+    cloexec: bool = False,
+    delivery: Delivery | None = None,
+    turn: Turn | None = None,
+) -> int:
     """The CQE's res of a request that has made fd, which is ours and is taken over: its slot's number or 0
     (direct), its number in the caller's table, or -errno. cloexec is for the latter.
 
@@ -27,7 +43,7 @@ async def deliver(request: Request, fd: int, cloexec: bool = False, delivery: De
     and for its enter to know that there will be something to fetch.
     """
     if request.sqe.file_index:
-        return install_fixed(request.context, fd, request.sqe.file_index)
+        return await _deliver_fixed(request, fd, turn)
     if delivery is None:
         try:
             delivery = request.context.deliveries.begin(request.caller)
@@ -35,7 +51,21 @@ async def deliver(request: Request, fd: int, cloexec: bool = False, delivery: De
             os.close(fd)
             raise
     with delivery:
-        return await delivery.new(fd, cloexec)
+        return await delivery.new(fd, cloexec, turn)
+
+
+async def _deliver_fixed(request: Request, fd: int, turn: Turn | None) -> int:
+    if turn is None:
+        return install_fixed(request.context, fd, request.sqe.file_index)
+    try:
+        await turn.reached(PATIENCE)
+    except BaseException:
+        os.close(fd)
+        raise
+    try:
+        return install_fixed(request.context, fd, request.sqe.file_index)
+    finally:
+        turn.leave()
 
 
 def install_fixed(context: RingContext, fd: int, file_slot: int) -> int:

@@ -11,8 +11,9 @@ from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name
 from uringfs.ops.delivery import Delivery
 from uringfs.ops.names import PAGE, acting, directory, getname, refuse_fixed_file
-from uringfs.ops.newfile import deliver, remove_fixed
+from uringfs.ops.newfile import deliver, remove_fixed, table_turn
 from uringfs.ops.request import Outcome, Request
+from uringfs.ops.turns import Turn
 
 OPEN_HOW = Struct("<QQQ")  # struct open_how: flags, mode, resolve
 IORING_FIXED_FD_NO_CLOEXEC = 1
@@ -93,32 +94,40 @@ def issue_open(request: Request) -> Outcome:
     """io_openat2()"""
     data: Open = request.data
     at = directory(request, request.sqe.fd, data.name)
-    if request.sqe.file_index:
-        return lambda: _open(request, data, at, None)
-    delivery = request.context.deliveries.begin(request.caller)
-    return lambda: _open_plain(request, data, at, delivery)
+    delivery = None if request.sqe.file_index else request.context.deliveries.begin(request.caller)
+    turn = None if request.flags & IOSQE_ASYNC or _force_async(data) else table_turn(request)
+    if delivery is None:
+        return lambda: _open(request, data, at, None, turn)
+    return lambda: _open_plain(request, data, at, delivery, turn)
 
 
-async def _open_plain(request: Request, data: Open, at: int | File, delivery: Delivery) -> int:
+def _force_async(data: Open) -> bool:
+    """io_openat_force_async()"""
+    return bool((OPEN_HOW.unpack(data.how)[0] if data.how else data.flags) & FORCE_ASYNC)
+
+
+async def _open_plain(request: Request, data: Open, at: int | File, delivery: Delivery, turn: Turn | None) -> int:
     with delivery:
-        return await _open(request, data, at, delivery)
+        return await _open(request, data, at, delivery, turn)
 
 
-async def _open(request: Request, data: Open, at: int | File, delivery: Delivery | None) -> int:
-    fd = None if request.flags & IOSQE_ASYNC else await _open_cached(data, at)
+async def _open(request: Request, data: Open, at: int | File, delivery: Delivery | None, turn: Turn | None) -> int:
+    fd = None if turn is None else await _open_cached(data, at)
     if fd is None:
+        if turn is not None:
+            turn.leave()
+            turn = None
+        request.taken_effect()
         if data.how:
             fd, _ = await data.actor.call("openat2", at, data.name, data.how, OPEN_HOW.size)
         else:
             fd, _ = await data.actor.call("openat", at, data.name, data.flags, data.mode)
-    return await deliver(request, fd, bool(data.flags & os.O_CLOEXEC), delivery)
+    return await deliver(request, fd, bool(data.flags & os.O_CLOEXEC), delivery, turn)
 
 
 async def _open_cached(data: Open, at: int | File) -> int | None:
     """The kernel's first try, which shows: O_NONBLOCK opens a FIFO without its other end, or does not
     (ENXIO). None if it would have to wait."""
-    if data.flags & FORCE_ASYNC:  # io_openat_force_async()
-        return None
     flags, mode, resolve = data.flags & VALID_OPEN_FLAGS, 0, 0
     if data.how:
         flags, mode, resolve = OPEN_HOW.unpack(data.how)
@@ -159,10 +168,11 @@ def issue_close(request: Request) -> Outcome:
     finally:
         file.close()
     delivery = request.context.deliveries.begin(request.caller)
+    turn = table_turn(request)
 
     async def close() -> int:
         with delivery:
-            return await delivery.close(sqe.fd)
+            return await delivery.close(sqe.fd, turn)
 
     return close
 
@@ -185,9 +195,10 @@ def issue_fixed_fd_install(request: Request) -> Outcome:
     file = request.file()
     cloexec = not request.sqe.rw_flags & IORING_FIXED_FD_NO_CLOEXEC
     delivery = request.context.deliveries.begin(request.caller)
+    turn = table_turn(request)
 
     async def install() -> int:
         with delivery:
-            return await delivery.new(os.dup(file.fileno()), cloexec)
+            return await delivery.new(os.dup(file.fileno()), cloexec, turn)
 
     return install

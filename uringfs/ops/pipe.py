@@ -5,7 +5,8 @@ import os
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.ops.newfile import IORING_FILE_INDEX_ALLOC, install_fixed, remove_fixed
+from uringfs.ops.delivery import PATIENCE
+from uringfs.ops.newfile import IORING_FILE_INDEX_ALLOC, install_fixed, remove_fixed, table_turn
 from uringfs.ops.request import Outcome, Request
 
 FDS = Struct("<ii")
@@ -29,8 +30,10 @@ def issue(request: Request) -> Outcome:
         return _fixed(request)
     memory = request.caller.memory
     delivery = request.context.deliveries.begin(request.caller)
+    turn = table_turn(request)
 
     async def deliver() -> int:
+        await turn.reached(PATIENCE)
         reader, writer = _pipe(request)
         cloexec = bool(sqe.rw_flags & os.O_CLOEXEC)
         with delivery:
@@ -42,7 +45,7 @@ def issue(request: Request) -> Outcome:
             if first < 0:
                 os.close(writer)
                 return first
-            second = await delivery.new(writer, cloexec)
+            second = await delivery.new(writer, cloexec, turn)
             try:
                 if second >= 0:
                     memory.write(sqe.addr, FDS.pack(first, second))

@@ -24,11 +24,13 @@ class Readiness:
         self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
         self._event = trio.Event()
         self._watch: Watch | None = None
-        self._armed = False
+        self._armed = request.context.late.arm(file.identity)
+        self._waited = False
         self._retries = APOLL_MAX_RETRY if rearms else 0
 
     def __enter__(self) -> Self:
         self._watch = self._poller.watch(self._file, self._events, self._fire)
+        self._armed.__enter__()
         return self
 
     def __exit__(
@@ -37,6 +39,7 @@ class Readiness:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None  # it refers to us
+            self._armed.__exit__()
 
     def _fire(self, mask: int) -> None:
         self._event.set()
@@ -46,13 +49,25 @@ class Readiness:
         self._event.set()
 
     async def wait(self) -> None:
-        if self._armed and self._retries and not self._event.is_set() and self._ready():
+        if self._waited and self._retries and not self._event.is_set() and self._ready():
             self._retries -= 1
             self.again()
-        self._armed = True
+        self._waited = True
         await self._event.wait()
+        await self._armed.go_on()
         await self._request.settle()
         self._event = trio.Event()
 
     def _ready(self) -> bool:
         return bool((self._poller.mask(self._file, self._events) or 0) & self._events)
+
+
+async def until_readable(request: Request, file: File) -> None:
+    """Wait until a read would not block; what settle() raises."""
+    if not file.bytestream():
+        await file.wait()
+    else:
+        with request.context.late.arm(file.identity) as armed:
+            await file.wait()
+            await armed.go_on()
+    await request.settle()

@@ -21,6 +21,15 @@ from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
 from uringfs.ops.resources import Buffer
 
+
+class Holds(Enum):
+    """What has to wait behind a request that runs as a task, and that the kernel performs inline."""
+
+    ALL = auto()
+    SLOTS = auto()
+    """It fills a slot: all but those that do the same."""
+
+
 Pending = Callable[[], Awaitable[int]]
 
 
@@ -28,6 +37,8 @@ class Issue(Enum):
     SKIP_COMPLETE = auto()
 
 
+FILLS = frozenset((18, 28, 45))
+"""OPENAT, OPENAT2, SOCKET: with sqe->file_index they make direct descriptors."""
 IOU_ISSUE_SKIP_COMPLETE = Issue.SKIP_COMPLETE
 Outcome = int | Pending | Issue
 
@@ -51,6 +62,7 @@ class Request:
         "failed",
         "flags",
         "held",
+        "holds",
         "lenient",
         "link",
         "link_timeout",
@@ -103,6 +115,8 @@ class Request:
         """The LINK_TIMEOUT behind it in its chain (REQ_F_ARM_LTIMEOUT, REQ_F_LINK_TIMEOUT)."""
         self.target: File | None = None
         """The file of sqe->fd, once it has been asked for (req->file)."""
+        self.holds: Holds | None = None
+        """Set by issue."""
         self.held: list[Closable] = []
         """Closed when the request is complete."""
 
@@ -140,6 +154,15 @@ class Request:
             raise UringError(errno.ECANCELED)
         if not taken:
             await trio.lowlevel.checkpoint_if_cancelled()
+
+    @property
+    def fills_slot(self) -> bool:
+        """io_alloc_file_tables(): a new direct descriptor is all that comes of it."""
+        return bool(self.sqe.file_index) and self.sqe.opcode in FILLS
+
+    def taken_effect(self) -> None:
+        """What is behind it may go on, though it is not complete."""
+        self.context.let_go(self)
 
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""

@@ -20,6 +20,7 @@ from uringfs.abi.constants import (
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Data, File, Iovec, Memory
 from uringfs.ops.iovec import advanced, total, truncated
+from uringfs.ops.readiness import until_readable
 from uringfs.ops.request import Pending, Request
 
 CHUNK = 1 << 20
@@ -238,8 +239,7 @@ class Reading(Transfer):
         """What is read is gone: only when there is data is it asked whether the caller can take it, or
         still lives, and then it is read at once."""
         while True:
-            await self._file.wait()
-            await self._request.settle()
+            await until_readable(self._request, self._file)
             if self._unwritable():
                 raise UringError(errno.EFAULT)
             if not self._file.nowait:

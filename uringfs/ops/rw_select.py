@@ -11,6 +11,7 @@ import trio
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.ops.buffers import Selection, select, usable
+from uringfs.ops.readiness import until_readable
 from uringfs.ops.request import Pending, Request
 from uringfs.ops.rw_io import Reading
 
@@ -65,8 +66,7 @@ class _Reader:
     async def rest(self) -> int:
         """Wait for data, take a buffer, read."""
         while True:
-            await self._file.wait()
-            await self._request.settle()
+            await until_readable(self._request, self._file)
             outcome, selection = self.attempt()
             if isinstance(outcome, int):
                 self._request.cqe_flags = selection.put(outcome)
@@ -127,8 +127,7 @@ def _posted(request: Request, res: int, selection: Selection) -> int | None:
 
 async def _multishot(request: Request, file: File, reader: _Reader) -> int:
     while True:
-        await file.wait()
-        await request.settle()
+        await until_readable(request, file)
         done = _shots(request, file, reader) if file.nowait else await _waited_for(request, reader)
         if done is not None:
             return done

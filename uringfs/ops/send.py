@@ -34,7 +34,7 @@ from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, trunca
 from uringfs.ops.kbuf import BufferRing
 from uringfs.ops.msghdr import Msghdr, address, copy_control, outgoing
 from uringfs.ops.readiness import Readiness
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Holds, Outcome, Request
 
 SEND_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_BUNDLE | IORING_SEND_VECTORIZED
 ZC_FLAGS = (
@@ -215,10 +215,12 @@ class Send:
         self._copy_control()
         unix = domain == socket.AF_UNIX
         if unix and unix_path(message.name or b"") is not None:
+            self._request.holds = Holds.ALL
             return lambda: self._to_path()
         if not unix and (self._control or domain not in INET):
             # what is asked for may take a capability
             self._identity, self._bundle = Identity(self._request.caller), False
+            self._request.holds = Holds.ALL
             return self._run
         try:
             return self._send()
@@ -275,6 +277,7 @@ class Send:
                     except UringError as error:
                         if error.errno != errno.EAGAIN or self._message.msg_flags & MSG_DONTWAIT:
                             return self._failed(error)
+                        self._request.taken_effect()
         except trio.Cancelled:
             if not self._done:
                 raise

@@ -18,7 +18,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.sockets import INET, Identity, attempt, kind
 from uringfs.ops.msghdr import signed
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Holds, Outcome, Request
 
 MAX_OPTION = 1 << 16
 
@@ -83,6 +83,8 @@ def _setsockopt(request: Request, file: File, option: Option) -> Outcome:
     size = max(0, min(option.length, MAX_OPTION))
     value = request.caller.memory.read(option.value, size) if size else b""
     identity = Identity(request.caller)
+
+    request.holds = Holds.ALL
 
     async def setsockopt() -> int:
         await identity.call(native.sock_setsockopt, file.fileno(), option.level, option.name, value, option.length)

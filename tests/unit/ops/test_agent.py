@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.unit.support import Bench
-from uringfs.abi.constants import OPCODES
+from uringfs.abi.constants import IOSQE_ASYNC, OPCODES
 from uringfs.abi.control import (
     ENTRY,
     URINGFS_DESCRIPTOR_CLOEXEC,
@@ -21,7 +21,7 @@ from uringfs.host.fake import FakeChannel
 from uringfs.host.fake_files import RegularFile
 
 NAME = 0x10000
-OPEN = Sqe(OPCODES.index("OPENAT"), fd=-100, addr=NAME, rw_flags=os.O_CLOEXEC, user_data=1)
+OPEN = Sqe(OPCODES.index("OPENAT"), IOSQE_ASYNC, fd=-100, addr=NAME, rw_flags=os.O_CLOEXEC, user_data=1)
 CLOSE = Sqe(OPCODES.index("CLOSE"), fd=5, user_data=2)
 NEW = URINGFS_DESCRIPTOR_NEW | URINGFS_DESCRIPTOR_CLOEXEC
 
@@ -34,7 +34,7 @@ async def a_bench() -> AsyncIterator[tuple[Bench, FakeChannel]]:
         bench.thread.memory.put(NAME, b"/some/name\0")
         bench.thread.fds[5] = RegularFile(b"")
         bench.thread.acting = trio.Event()
-        bench.thread.answers["openat2"] = (os.open("/dev/null", os.O_RDONLY), b"")
+        bench.thread.answers["openat"] = (os.open("/dev/null", os.O_RDONLY), b"")
         await bench.submit(OPEN)
         bench.worker.deliveries.left(bench.thread.tid)
         assert bench.worker.deliveries.later(bench.thread.tid)

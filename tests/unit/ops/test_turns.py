@@ -1,4 +1,5 @@
 import trio
+import trio.testing
 
 from uringfs.ops.turns import Turn, Turns
 
@@ -38,3 +39,25 @@ async def test_who_is_cancelled_or_dropped_holds_up_nobody(nursery: trio.Nursery
     go.set()
     await trio.testing.wait_all_tasks_blocked()
     assert seen == ["first", "last"]
+
+
+async def test_who_leaves_early_lets_nobody_past_those_before(nursery: trio.Nursery) -> None:
+    turns, seen, go = Turns(), list[str](), trio.Event()
+    nursery.start_soon(use, turns.take("file"), "first", seen, go)
+    turns.take("file").leave()
+    nursery.start_soon(use, turns.take("file"), "last", seen)
+    await trio.testing.wait_all_tasks_blocked()
+    assert seen == ["first"]
+    go.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert seen == ["first", "last"]
+
+
+async def test_patience_ends(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    turns, go = Turns(), trio.Event()
+    nursery.start_soon(use, turns.take("file"), "first", [], go)
+    turn = turns.take("file")
+    await turn.reached(1)
+    assert trio.current_time() == 1
+    turn.leave()
+    go.set()
