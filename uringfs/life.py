@@ -16,8 +16,6 @@ from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SQPOLL,
-    IORING_SETUP_TASKRUN_FLAG,
-    IORING_SQ_TASKRUN,
     IOSQE_ASYNC,
     IOSQE_CQE_SKIP_SUCCESS,
     IOSQE_FIXED_FILE,
@@ -27,6 +25,7 @@ from uringfs.abi.constants import (
 from uringfs.errors import UringError
 from uringfs.held import Held
 from uringfs.host.base import Caller, File
+from uringfs.localwork import LocalWork
 from uringfs.ops import timeout
 from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.deliveries import Deliveries
@@ -55,10 +54,11 @@ class RequestLife(RingContext):
         self.closed = False
         self._busy = False  # somebody submits
         self._deferred: deque[Request] = deque()
-        self._defers = bool(self.setup_flags & IORING_SETUP_DEFER_TASKRUN)
-        self._task_work: deque[Callable[[], None]] = deque()
+        self.local_work = (
+            LocalWork(ring, self._after_work) if self.setup_flags & IORING_SETUP_DEFER_TASKRUN else None
+        )
         self._unfinished = 0  # requests that are neither complete nor in _deferred
-        self._held = Held(nursery, self._start_held)
+        self._held = Held(nursery, partial(self._soon, self._next_held))
         self._draining = False  # one of them is a drain
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
@@ -67,14 +67,9 @@ class RequestLife(RingContext):
         self.deliveries = Deliveries(self)
         self.flushed = 0
 
-    def _run_task_work(self) -> None:
-        """io_run_local_work(): with DEFER_TASKRUN completions of tasks are posted in an enter that waits."""
-        if self._task_work:
-            self.ring.sq.clear_flags(IORING_SQ_TASKRUN)
-            while self._task_work:
-                self._task_work.popleft()()
-            self.publish()
-            self._go_on()
+    def _after_work(self) -> None:
+        self.publish()
+        self._go_on()
 
     def _queue(self, request: Request) -> None:
         """io_queue_sqe(), io_drain_req()"""
@@ -104,10 +99,6 @@ class RequestLife(RingContext):
             self.post(request, -error.errno)
         else:
             self._held.wait(request)
-
-    def _start_held(self) -> None:
-        self._next.append(self._next_held)
-        self._go_on()
 
     def _next_held(self) -> None:
         while (request := self._held.next()) is not None:
@@ -146,7 +137,10 @@ class RequestLife(RingContext):
         if isinstance(outcome, int):
             if request.link_timeout is not None:
                 timeout.queue_linked_timeout(request, waits=False)
-            self.post(request, outcome)
+            if self.local_work is not None and request.flags & IOSQE_ASYNC:
+                self.complete(request, outcome)  # io_req_complete_post()
+            else:
+                self.post(request, outcome)
             return
         if isinstance(outcome, Issue):
             self._pend(request)
@@ -173,7 +167,8 @@ class RequestLife(RingContext):
 
     def _start(self, request: Request) -> None:
         """io_req_task_submit(): what has waited for others. Not of a ring that may be closed."""
-        if self._busy or not self.host.unsettled():
+        in_call = self._busy or (self.local_work is not None and self.local_work.in_call)
+        if in_call or not self.host.unsettled():
             self._issue_later(request)
         else:
             self._nursery.start_soon(self._start_settled, request)
@@ -207,18 +202,28 @@ class RequestLife(RingContext):
         self.complete(request, res)
 
     def complete(self, request: Request, res: int, failed: bool | None = None) -> None:
-        self.task_work(partial(self.post, request, res, failed))
+        work = partial(self.post, request, res, failed)
+        if self.local_work is not None and not self.closed:
+            self.local_work.complete(request, work)
+        else:
+            self.task_work(work)
 
     def task_work(self, work: Callable[[], None]) -> None:
-        if self._defers and not (self.closed or self.ring.waiters or self._going_on):
-            self._task_work.append(work)
-            if self.setup_flags & IORING_SETUP_TASKRUN_FLAG:
-                self.ring.sq.set_flags(IORING_SQ_TASKRUN)
-            if self.ring.eventfd is not None:
-                self.ring.eventfd.task_work()
-            return
+        if self.local_work is not None and not self.closed:
+            self.local_work.add(work)
+        else:
+            self._soon(work)
+
+    def _soon(self, work: Callable[[], None]) -> None:
         self._next.append(work)
         self._go_on()
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """What a completion lets go (io_req_task_work_add()): behind the batch."""
+        if self.local_work is not None:
+            self.task_work(work)
+        else:
+            self._next.append(work)
 
     def post(self, request: Request, res: int, failed: bool | None = None) -> None:
         """The one way out: the CQE, then what was linked behind, then what was held back for it."""
@@ -226,7 +231,7 @@ class RequestLife(RingContext):
         self._let_go(request)
         if request.link_timeout is not None:
             linked, linked_res = timeout.disarm_linked_timeout(request)
-            self._next.append(partial(self.post, linked, linked_res, False))
+            self._later(partial(self.post, linked, linked_res, False))
         link, request.link = request.link, None
         if failed is None:
             failed = request.failed or (res < 0 and not (request.lenient and res != -errno.ECANCELED))
@@ -239,9 +244,9 @@ class RequestLife(RingContext):
         request.end()  # behind its CQE: this may post the tag of what it was the last to use
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
-                self._next.append(partial(self._fail_links, link, bool(skipping)))
+                self._later(partial(self._fail_links, link, bool(skipping)))
             else:
-                self._next.append(partial(self._start, link))
+                self._later(partial(self._start, link))
         if self._next or self._deferred:
             self._go_on()
 
@@ -339,13 +344,15 @@ class RequestLife(RingContext):
         request = self._deferred.popleft()
         self._unfinished += _length(request)
         self._draining = drain
-        self._next.append(partial(self._start, request))
+        self._later(partial(self._start, request))
         return True
 
     def cancel(self, request: Request) -> None:
         """Ask a pending request to end; it completes with ECANCELED unless it was quicker."""
         if request.scope is not None:
             request.scope.cancel()
+            if self.local_work is not None:
+                self.local_work.expect(request)
         elif request.disarm is not None:
             if request.disarm():
                 self.ring.counters.cancelled += 1
@@ -382,8 +389,8 @@ class RequestLife(RingContext):
             if request.link_timeout is not None:
                 timeout.disarm_linked_timeout(request)
             request.link = None
-        while self._task_work:  # what is complete has only to be let go
-            self._task_work.popleft()()
+        if self.local_work is not None:
+            self.local_work.close()
         for request in tuple(self.pending):
             self._owners.remove(request.caller.program, request)
             if request.scope is not None:

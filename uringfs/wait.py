@@ -28,6 +28,7 @@ class CqWait:
         self._ring = ring
         self.begin: Callable[[], None] = lambda: None
         """What the waiting thread does first: its task work."""
+        self.end: Callable[[], None] = lambda: None
         self._target = (ring.cq.head() + min_events) & U32
         self._seen = ring.cq.tail
         self._timeouts: int | None = None  # run out before the wait has begun
@@ -77,6 +78,7 @@ class CqWait:
                     await self._done.wait()
         finally:
             self._ring.waiters.remove(self)
+            self.end()
         if self._closed:
             return -errno.EBADF
         return 0 if self._done.is_set() else self._result(-errno.ETIME)
@@ -100,6 +102,9 @@ class CqWait:
         ran_out = self._timeouts not in (None, self._ring.cq_timeouts)
         if ran_out or distance(self._ring.cq.tail, self._target) >= 0:
             self._done.set()
+
+    def satisfied(self) -> bool:
+        return self._done.is_set()
 
     def leave(self) -> None:
         """Let run() end, the wait undone."""

@@ -105,20 +105,20 @@ class Worker(RequestLife):
         if submitted != to_submit or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)
         try:
-            if self._defers:
+            self.host.poller.dispatch()  # what is ready already needs no wait
+            if self.local_work is not None:
                 self.check_submitter(caller)
-                self._run_task_work()
+                await self.local_work.run(min_complete)
             if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
                 self.ring.flush()
                 return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
-            self.host.poller.dispatch()  # what is ready already needs no wait
             wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
         except UringError:
             if submitted:
                 return Entered(submitted)
             raise
-        if wait is not None and self._defers:
-            wait.begin = self._run_task_work
+        if wait is not None and self.local_work is not None:
+            wait.begin, wait.end = partial(self.local_work.begin, wait), self.local_work.end
         return Entered(submitted, wait)
 
     def check_submitter(self, caller: Caller) -> None:

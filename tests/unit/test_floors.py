@@ -19,7 +19,7 @@ FLOORS = (
     ("host",),
     ("ops",),
     ("register",),
-    ("wait", "sqpoll", "owners", "held"),
+    ("wait", "sqpoll", "owners", "held", "localwork"),
     ("life",),
     ("worker",),
     ("fs", "client"),

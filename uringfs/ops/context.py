@@ -29,6 +29,14 @@ class RegisteredRing(NamedTuple):
             self.file.close()
 
 
+class LocalTurns(Protocol):
+    async def turn(self, request: "Request") -> None:
+        """Wait until the task of this request may take data, and complete: an enter with GETEVENTS."""
+
+    def waits(self, request: "Request") -> None:
+        """It waits again."""
+
+
 class RingContext(Protocol):
     resources: Resources
     host: Host
@@ -38,6 +46,8 @@ class RingContext(Protocol):
     positions: Turns
     """Whose turn it is at the current position of a file, at a process's descriptors. One for all rings."""
     late: LastFirst
+    local_work: "LocalTurns | None"
+    """With IORING_SETUP_DEFER_TASKRUN."""
     disabled: bool
     closed: bool
     """The ring is gone, and what its client's memory holds is none of its business any more."""

@@ -26,7 +26,7 @@ def table_turn(request: Request) -> Turn:
     if request.sqe.file_index:
         request.holds = Holds.SLOTS
         return context.positions.take(("slots", id(context)))
-    return context.positions.take(("descriptors", request.caller.group))
+    return context.positions.take(("descriptors", request.caller.process))
 
 
 async def deliver(

@@ -53,6 +53,7 @@ class Readiness:
             self._retries -= 1
             self.again()
         self._waited = True
+        self._request.waits_again()
         await self._event.wait()
         await self._armed.go_on()
         await self._request.settle()
@@ -64,6 +65,7 @@ class Readiness:
 
 async def until_readable(request: Request, file: File) -> None:
     """Wait until a read would not block; what settle() raises."""
+    request.waits_again()
     if not file.bytestream():
         await file.wait()
     else:

@@ -149,6 +149,8 @@ class Request:
     async def settle(self, taken: bool = False) -> None:
         """Behind every wait of a task, before it touches the caller's memory or files: ECANCELED if the ring has
         been closed, Cancelled if the request has been cancelled, unless data is taken already."""
+        if self.context.local_work is not None and not taken:
+            await self.context.local_work.turn(self)
         await self.context.host.settled()
         if self.context.closed:
             raise UringError(errno.ECANCELED)
@@ -163,6 +165,11 @@ class Request:
     def taken_effect(self) -> None:
         """What is behind it may go on, though it is not complete."""
         self.context.let_go(self)
+
+    def waits_again(self) -> None:
+        """settle() comes before its task does anything further."""
+        if self.context.local_work is not None:
+            self.context.local_work.waits(self)
 
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""

@@ -306,6 +306,7 @@ class Writing(Transfer):
         if file.regular:
             return self._sent(await self._write())
         while True:
+            self._request.waits_again()
             await file.wait_writable()
             await self._request.settle()
             if not file.nowait:

@@ -60,6 +60,8 @@ class Ring:
         self.wait_region: tuple[Region, int] | None = None
         """Registered arguments of waits (IORING_ENTER_EXT_ARG_REG), and their size."""
         self._enter_wanted = False
+        self.has_work = False
+        """Work waits for an enter with GETEVENTS (IORING_SETUP_DEFER_TASKRUN)."""
         self.clock = time.CLOCK_MONOTONIC
         """Of waits (IORING_REGISTER_CLOCK)."""
 
@@ -82,7 +84,7 @@ class Ring:
 
     def readable(self) -> bool:
         """What POLLIN says (io_uring_poll()): completions, or io_has_work()."""
-        return bool(self.cq.ready() or self.cq.backlog or self._enter_wanted)
+        return bool(self.cq.ready() or self.cq.backlog or self._enter_wanted or self.has_work)
 
     def flush(self) -> None:
         """Move what fits out of the backlog; tells the waiters only if something did."""
