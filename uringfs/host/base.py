@@ -97,6 +97,10 @@ class File(Protocol):
         """pwritev2(2) with RWF_NOWAIT, with the caller's rights and, to a Unix socket, in its name; EAGAIN when it
         would block."""
 
+    @property
+    def can_poll(self) -> bool:
+        """file_can_poll()"""
+
     def knows_nowait(self) -> bool:
         """FMODE_NOWAIT: without it RWF_NOWAIT is EOPNOTSUPP (kiocb_set_rw_flags())."""
 

@@ -200,6 +200,7 @@ class FakeFile:
         self.nowait = True
         self.refused = description.refused
         self.regular = not description.streaming
+        self.can_poll = description.streaming
         self.identity = id(description)
         self.pipe = description.streaming
         self.direct = False

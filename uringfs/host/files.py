@@ -48,6 +48,10 @@ _OWN = nullcontext()
 T = TypeVar("T")
 
 
+UNPOLLED = frozenset(os.makedev(1, minor) for minor in (1, 3, 4, 5, 7))
+"""/dev/mem, null, port, zero, full (drivers/char/mem.c)."""
+
+
 class LocalFile:
     """A duplicate descriptor, closed by close() or, if a thread still uses it, when that thread ends."""
 
@@ -86,6 +90,11 @@ class LocalFile:
 
     def _is_unix(self) -> bool:
         return self._socket and native.sock_kind(self._fd)[0] == socket.AF_UNIX
+
+    @property
+    def can_poll(self) -> bool:
+        """Nothing on a disk, nor memory as a device."""
+        return not self.regular and self._stat[3] not in UNPOLLED
 
     def _reading(self, caller: Caller) -> AbstractContextManager[None]:
         kind = self._kind()

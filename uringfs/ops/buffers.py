@@ -29,6 +29,8 @@ class Selection:
         self._committed = False
         self.partial = False
         """The last was, or would have been, used up in part (buf_sel_arg.partial_map)."""
+        self.empty = False
+        """REQ_F_BL_EMPTY: no buffer is left behind these."""
         self._more = False  # committed, and the last is not used up
         self.bid = buffers[0].bid
         self.iovecs: list[Iovec] = [(buffer.addr, buffer.len) for buffer in buffers]
@@ -67,13 +69,6 @@ class Selection:
             count += 1
         return count
 
-    def last(self) -> bool:
-        """REQ_F_BL_EMPTY: no buffer is left behind these, which are put."""
-        if self._ring is not None:
-            return not self._ring.available()
-        group = self._resources.buffer_groups.get(self._bgid)
-        return not (isinstance(group, ProvidedBuffers) and group.buffers)
-
     def recycle(self) -> bool:
         """io_kbuf_recycle(): nothing was stored, give it back: select() again later. False if it cannot
         be given back any more: it stays the request's."""
@@ -97,6 +92,7 @@ def select(
         buffer = _first(group)
         clipped = buffer._replace(len=min(length, buffer.len) if length else buffer.len)
         selection = Selection(resources, bgid, [clipped], group)
+        selection.empty = group.available() == 1
         if not pollable or (request.flags & IOSQE_ASYNC and not multishot):
             selection.commit()
         return selection
@@ -104,6 +100,7 @@ def select(
         raise UringError(errno.ENOBUFS, f"buffer group {bgid} is empty")
     buffer = group.buffers.popleft()
     selection = Selection(resources, bgid, [buffer], None)
+    selection.empty = not group.buffers
     if not buffer.addr:  # it is taken, and yet NULL says that there is none
         if names:
             request.cqe_flags = selection.put(-errno.ENOBUFS)
@@ -135,7 +132,7 @@ def select_bundle(request: Request, max_len: int, names: bool = True) -> Selecti
         if not first.len:
             raise UringError(errno.ENOBUFS)
         most = min(group.available(), UIO_MAXIOV, PEEK_MAX_IMPORT, -(-max_len // first.len))
-    left, partial = max_len or 0x7FFFFFFF, False
+    left, partial, empty = max_len or 0x7FFFFFFF, False, False
     found: list[Buffer] = []
     for ahead in range(most):
         buffer = group.at(ahead)
@@ -144,14 +141,15 @@ def select_bundle(request: Request, max_len: int, names: bool = True) -> Selecti
                 partial = True
                 if found:
                     break  # a part of a buffer would use it up: it is only ever the first
-                group.shorten(ahead, left)
             buffer = buffer._replace(len=left)
         found.append(buffer)
         left -= buffer.len
         if not left:
             break
+    else:
+        empty = most == group.available()  # not where what was asked for ends with the last
     selection = Selection(resources, bgid, found, group)
-    selection.partial = partial
+    selection.partial, selection.empty = partial, empty
     return selection
 
 

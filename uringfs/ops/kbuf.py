@@ -47,12 +47,6 @@ class BufferRing:
         data = self._memory.read((self.head + ahead & self._mask) * BUF.size, BUF.size)
         return Buffer(*BUF.unpack(data)[:3])
 
-    def shorten(self, ahead: int, length: int) -> None:
-        """The entry's last piece is used: its length says so, unless consumption is incremental."""
-        if not self.incremental:
-            offset = (self.head + ahead & self._mask) * BUF.size + 8
-            self._memory.write(offset, length.to_bytes(4, "little"))
-
     def commit(self, length: int, count: int) -> bool:
         """io_kbuf_commit(): length bytes in count buffers are used. False if the last is not used up."""
         if length < 0:
@@ -60,6 +54,8 @@ class BufferRing:
         if not self.incremental:
             self.head = self.head + count & USHRT_MAX
             return True
+        if not length:
+            return False
         while length:
             addr, size, _ = self.at()
             used = min(length, size)

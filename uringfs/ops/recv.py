@@ -134,7 +134,8 @@ class Receive:
         self._left = self._message.limit
         self._done = 0
         self._shots = 0
-        self._more = 0  # what a bundle goes on with
+        self._inq = -1  # behind the last receive
+        self._capped = False  # a bundle of a multishot had all it asks for at once
         self._retry_flags: int | None = None
 
     def issue(self) -> Outcome:
@@ -171,7 +172,8 @@ class Receive:
                     except UringError as error:
                         if error.errno != errno.EAGAIN:
                             return self._gone_or_failed(error)
-                        if isinstance(error, Unsettled) or self._shots > MULTISHOT_MAX_RETRY:
+                        capped, self._capped = self._capped and self._inq != 0, False
+                        if isinstance(error, Unsettled) or capped or self._shots > MULTISHOT_MAX_RETRY:
                             ready.again()
                         self._shots = 0
                         continue
@@ -200,34 +202,37 @@ class Receive:
         """io_recv_finish(). EAGAIN if a multishot has to wait for its next."""
         hung_up = self._hung_up()
         inq = queued(self._file, self._kind, hung_up)
+        self._inq = inq
         flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
+        limited = self._limit_reached(res)
         selection, self._selection = self._selection, None
         empty = goes_on = False
         if selection is not None:
             goes_on = self._bundle and not selection.partial and got.res == total(self._iovecs)
             flags |= selection.put(got.res if self._bundle else res)
-            empty = self._bundle and selection.last()
+            empty = self._bundle and selection.empty
+        self._capped = self._bundle and self._message.multishot and 0 < self._message.length <= res
         if self._retry_flags is not None:
             flags, self._retry_flags = self._retry_flags | flags & CQE_F_MASK, None
-        elif goes_on and not empty and inq > 1 and got.res > 0:
-            self._retry_flags, self._more, self._done = flags & ~CQE_F_MASK, inq, res
+        elif goes_on and not (empty or limited or self._capped) and inq > 1 and got.res > 0:
+            self._retry_flags, self._done = flags & ~CQE_F_MASK, res
             return False
-        finished = got.res <= 0 or got.last or empty or self._limit_reached(res)
+        finished = got.res <= 0 or got.last or empty or limited
         if not self._message.multishot or finished or not self._request.post_more(res, flags):
             self._request.cqe_flags |= flags
             return True
-        self._done = self._more = 0
+        self._done = 0
         if self._message.header is not None:
             self._message.length = 0  # io_mshot_prep_retry(): the iovec was about the first
         # an end that came with the data has no edge of its own any more (io_poll_check_events())
-        if (inq == 0 and not hung_up) or self._shots >= MULTISHOT_MAX_RETRY:
+        if (inq == 0 and not hung_up) or self._shots >= MULTISHOT_MAX_RETRY or self._capped:
             self._shots += 1
             raise UringError(errno.EAGAIN)
         self._shots += 1
         return False
 
     def _limit_reached(self, res: int) -> bool:
-        if not self._message.limit:
+        if not self._message.limit or res <= 0:
             return False
         self._left -= min(res, self._left)
         return not self._left
@@ -243,6 +248,8 @@ class Receive:
         try:
             got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot)
         except UringError as error:
+            if self._retry_flags is None:
+                self._inq, self._capped = -1, False
             if error.errno != errno.EAGAIN and self._retry_flags is not None:
                 got = Received(0)
             else:
@@ -282,10 +289,12 @@ class Receive:
             self._iovecs = truncated(self._iovecs, length)
 
     def _bundled(self, length: int) -> int:
-        """min_not_zero() of what is asked for, what is there, and what a multishot may still
-        receive. What goes on with a bundle asks for all that is there (io_recv_finish())."""
-        asked = 0 if self._retry_flags is not None else length
-        return min((limit for limit in (asked, self._more, self._left) if limit), default=0)
+        """min_not_zero() of what is asked for, or is there, and what a multishot may still receive. What goes on
+        with a bundle asks for all that is there (io_recv_finish())."""
+        asked = self._inq if self._retry_flags is not None else length
+        if not asked and self._inq > 1:
+            asked = self._inq
+        return min((limit for limit in (asked, self._left) if limit), default=0)
 
     def _recycle(self) -> None:
         if self._selection is not None and self._selection.recycle():

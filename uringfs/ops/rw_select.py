@@ -30,7 +30,7 @@ class _Reader:
         request = self._request
         kept, self._kept = self._kept, None
         selection = kept or usable(
-            select(request, self._length, not self._file.regular, multishot=self._multishot)
+            select(request, self._length, self._file.can_poll, multishot=self._multishot)
         )
         try:
             outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
@@ -84,7 +84,7 @@ def issue_selected(request: Request) -> int | Pending:
     if isinstance(outcome, int):
         request.cqe_flags = selection.put(outcome)
         return outcome
-    if file.regular or not file.nowait:
+    if not file.can_poll or not file.nowait:
         return lambda: reader.finish(outcome, selection)
     reader.give_back(selection)
     return reader.rest

@@ -329,7 +329,7 @@ class Send:
             return False
         selection, self._selection = self._selection, None
         flags = selection.put(result)
-        if self._bundle and result > 0 and not selection.last() and self._request.post_more(result, flags):
+        if self._bundle and result > 0 and not selection.empty and self._request.post_more(result, flags):
             self._done, self._request.cqe_flags = 0, self._flags
             self._length = 0  # io_mshot_prep_retry()
             return False
