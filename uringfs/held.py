@@ -23,7 +23,10 @@ class Held:
         self._watched = False
 
     def must_wait(self, request: Request) -> bool:
-        """Those that fill slots side by side have an order of their own (newfile.slots())."""
+        return bool(self.waiting) or self._is_held(request)
+
+    def _is_held(self, request: Request) -> bool:
+        """Those that fill slots side by side have an order of their own (newfile.table_turn())."""
         if not self._holders:
             return False
         return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self._holders.values()))
@@ -46,7 +49,7 @@ class Held:
 
     def next(self) -> Request | None:
         """One that may start now."""
-        return self.waiting.popleft() if self.waiting and not self.must_wait(self.waiting[0]) else None
+        return self.waiting.popleft() if self.waiting and not self._is_held(self.waiting[0]) else None
 
     async def _watch(self) -> None:
         while self.waiting:

@@ -32,11 +32,11 @@ static inline uint64_t address(const void *p)
 
 typedef bool generator(struct io_uring_sqe *s, struct making *m);
 /* gen_file.c */
-generator gen_file_rw, gen_file_misc, gen_xattr;
+generator gen_file_place, gen_file_rw, gen_file_misc, gen_xattr;
 /* gen_stream.c */
 generator gen_stream_write, gen_stream_read, gen_event, gen_poll, gen_buffers, gen_splice, gen_epoll, gen_socket;
 /* gen_name.c */
-generator gen_path, gen_slot, gen_slot_socket;
+generator gen_path, gen_slot, gen_slot_inline, gen_slot_socket;
 /* hostile.c */
 generator gen_noise;
 void spoil(struct io_uring_sqe *s, const struct making *m);

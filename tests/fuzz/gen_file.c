@@ -46,6 +46,24 @@ bool gen_file_rw(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* All to one place of one file: the last wins. */
+bool gen_file_place(struct io_uring_sqe *s, struct making *m)
+{
+	int obj = m->last >= 0 ? m->last : take(m, OBJ_FILE, FILES);
+
+	if (obj < 0)
+		return false;
+	m->last = obj;
+	s->opcode = (uint8_t)PICK(IORING_OP_WRITE, IORING_OP_WRITE, IORING_OP_WRITEV, IORING_OP_WRITE_FIXED);
+	set_file(s, obj, false);
+	s->off = rnd(64);
+	s->len = 1 + rnd(100);
+	s->addr = address(source + rnd((unsigned)(FIXED - s->len)));
+	if (s->opcode == IORING_OP_WRITEV)
+		set_buffers(s, from(s->len), s->len);
+	return true;
+}
+
 bool gen_file_misc(struct io_uring_sqe *s, struct making *m)
 {
 	int obj = take(m, OBJ_FILE, FILES);

@@ -92,6 +92,19 @@ bool gen_slot(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* What io-wq has no part in. */
+bool gen_slot_inline(struct io_uring_sqe *s, struct making *m)
+{
+	if (rnd(3))
+		return gen_slot(s, m);
+	if (!gen_slot_socket(s, m))
+		return false;
+	s->opcode = OP_LISTEN;
+	s->len = rnd(3);
+	s->addr = s->addr2 = 0;
+	return true;
+}
+
 /* Of whatever is in a slot: a socket, often. No path and no port that others know. */
 bool gen_slot_socket(struct io_uring_sqe *s, struct making *m)
 {

@@ -290,6 +290,25 @@ static bool batch(void)
 	return drains;
 }
 
+/* Requests to one thing, without links, that the kernel performs inline or serialises by inode: in their order. */
+static void ordered(void)
+{
+	static generator *const makers[] = {gen_file_place, gen_epoll, gen_slot_inline};
+	struct making m = {.taken = taken, .last = -1, .skip = true, .region_size = PAGE};
+	generator *make = makers[rnd(3)];
+	unsigned n = 2 + rnd(7);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct io_uring_sqe s;
+
+		memset(&s, 0, sizeof(s));
+		m.region = arena + (region++ % ARENA_REGIONS) * PAGE;
+		if (make(&s, &m))
+			run_add(&s, 1, true);
+	}
+	taken |= m.own;
+}
+
 /* A timeout that is over when so many others are; nothing else completes meanwhile. */
 static void count(void)
 {
@@ -343,6 +362,8 @@ void step(void)
 		register_noise();
 	else if (what == 6)
 		enter_noise();
+	else if (what == 7)
+		ordered();
 	else if (batch())
 		undrain();
 	run_quiesce();

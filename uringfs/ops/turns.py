@@ -5,6 +5,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Hashable
+from contextlib import suppress
 from operator import itemgetter
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,7 @@ class Turn:
         self._queues = queues
         self._key = key
         self._place = Place()
+        self._token = trio.lowlevel.current_trio_token()
         queues.setdefault(key, deque()).append(self._place)
 
     async def reached(self, patience: float = math.inf) -> None:
@@ -48,16 +50,7 @@ class Turn:
 
     def leave(self) -> None:
         """Whoever comes behind need not wait for this one any more."""
-        if self._place.left:
-            return
-        self._place.left = True
-        queue = self._queues[self._key]
-        while queue and queue[0].left:
-            queue.popleft()
-        if not queue:
-            del self._queues[self._key]
-        elif queue[0].reached is not None:
-            queue[0].reached.set()
+        _leave(self._queues, self._key, self._place)
 
     async def __aenter__(self) -> None:
         await self.reached()
@@ -68,7 +61,22 @@ class Turn:
         self.leave()
 
     def __del__(self) -> None:
-        self.leave()
+        if not self._place.left:  # and in whatever thread
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(_leave, self._queues, self._key, self._place)
+
+
+def _leave(queues: Queues, key: Hashable, place: Place) -> None:
+    if place.left:
+        return
+    place.left = True
+    queue = queues[key]
+    while queue and queue[0].left:
+        queue.popleft()
+    if not queue:
+        del queues[key]
+    elif queue[0].reached is not None:
+        queue[0].reached.set()
 
 
 class Turns:
