@@ -199,3 +199,32 @@ TEST(overflow_and_its_flush)
 	EXPECT_EQ(enter(r.fd, 0, 0, GETEVENTS), 0);
 	note("flushed: %llu, ready %u", (unsigned long long)signals(fd), ring_ready(&r));
 }
+
+/* EPOLL_URING_WAKE: what a completion of the ring triggers is the poll's last, for it is one itself. */
+TEST(a_multishot_poll_of_its_own)
+{
+	struct io_uring_sqe *sqe;
+	int fd = (int)OK(eventfd(0, EFD_NONBLOCK));
+	struct cqe cqe;
+	struct ring r;
+
+	ring_init(&r, 16, 0);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_EVENTFD, &fd, 1), 0);
+	sqe = ring_sqe(&r);
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = fd;
+	sqe->len = 1; /* IORING_POLL_ADD_MULTI */
+	sqe->poll32_events = POLLIN;
+	sqe->user_data = 1;
+	EXPECT_EQ(ring_submit(&r), 1);
+	ring_nop(&r, 2);
+	EXPECT_EQ(ring_submit(&r), 1);
+	for (int i = 0; i < 2; i++) {
+		cqe = ring_wait(&r);
+		note("%llu: %d 0x%x", (unsigned long long)cqe.user_data, cqe.res, cqe.flags);
+	}
+	ring_nop(&r, 3);
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(ring_wait(&r).user_data, 3);
+	EXPECT_EQ(ring_ready(&r), 0);
+}

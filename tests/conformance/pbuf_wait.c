@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads that wait for data with a provided buffer; in chains; multishot. */
+#include <pty.h>
 #include "pbuf.h"
 
 #include <linux/time_types.h>
@@ -304,4 +305,24 @@ TEST(multishot_that_is_refused)
 	sqe = multishot(p[0], 4);
 	EXPECT_EQ(run_sqe(&r, &sqe), -ENOBUFS);
 	EXPECT_EQ(remove_buffers(&r, 8, 3), 2);
+}
+
+TEST(multishot_of_a_terminal_that_does_not_block)
+{
+	struct io_uring_sqe sqe;
+	struct ring r;
+	int master, slave;
+
+	ring_init(&r, 8, 0);
+	OK(openpty(&master, &slave, NULL, NULL, NULL));
+	OK(fcntl(slave, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(provide(&r, 4, 3, 0), 0);
+	sqe = selecting(49, slave, 0, 3); /* IORING_OP_READ_MULTISHOT */
+	*ring_sqe(&r) = sqe;
+	EXPECT_EQ(ring_submit(&r), 1);
+	EXPECT_EQ(ring_ready(&r), 0);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(write(master, "abc\n", 4), 4);
+		note_cqe(&r);
+	}
 }

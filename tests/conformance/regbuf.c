@@ -305,3 +305,27 @@ TEST(clone_arguments)
 	clone_from(&other, &other, DST_REPLACE, 0, 2, 2);
 	EXPECT_EQ(fixed(&other, RF, make_file(100), a + 100, 100, 0, 3), 100);
 }
+
+/* writable_file_mapping_allowed(): of a file that is written back no page is pinned for long. */
+TEST(shared_memory_of_a_file)
+{
+	static const int files[] = {0, 1};
+
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = files[i] ? (int)OK(memfd_create("regbuf", 0)) : (int)OK(open("/var/tmp", O_TMPFILE | O_RDWR, 0600));
+
+		OK(ftruncate(fd, 4 * PAGE));
+		for (int shared = 0; shared < 2; shared++) {
+			struct ring r;
+			struct iovec iov = {NULL, 4 * PAGE};
+			int ret;
+
+			iov.iov_base = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+			EXPECT(iov.iov_base != MAP_FAILED);
+			ring_init(&r, 4, 0);
+			ret = sys_register(r.fd, IORING_REGISTER_BUFFERS, &iov, 1);
+			note("%s, %s: %d", files[i] ? "memfd" : "file", shared ? "shared" : "private", ret);
+			ring_close(&r);
+		}
+	}
+}

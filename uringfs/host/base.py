@@ -179,6 +179,9 @@ class EventFd(Protocol):
     def signal(self) -> None:
         """eventfd_signal(): add 1, or stay at the end. Never blocks."""
 
+    def same(self, file: File) -> bool:
+        """It is that file."""
+
     def close(self) -> None: ...
 
 
@@ -253,6 +256,9 @@ class Caller(Protocol):
     @property
     def group(self) -> int:
         """The process it is a thread of. ESRCH."""
+
+    def unpinnable(self) -> Sequence[tuple[int, int]]:
+        """(start, end) of memory that cannot be pinned for long."""
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         """The child whose pidfd that is, by its number in the caller's pid namespace (0: no child of the

@@ -11,6 +11,8 @@ import platform
 from struct import Struct
 
 from uringfs.errors import UringError
+from uringfs.host.base import File
+from uringfs.host.files import same_description
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ARM = platform.machine() == "aarch64"
@@ -62,6 +64,9 @@ class LocalEventFd:
 
     def signal(self) -> None:
         _aio[0].signal(self._fd)
+
+    def same(self, file: File) -> bool:
+        return same_description(self._fd, file.fileno())
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

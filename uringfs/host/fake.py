@@ -31,6 +31,9 @@ class FakeEventFd:
     def signal(self) -> None:
         self.count += 1
 
+    def same(self, file: File) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed = True
 
@@ -157,6 +160,9 @@ class FakeCaller:
         self.group = thread.tid
         self.process = thread.process
         self.foreign = False
+
+    def unpinnable(self) -> list[tuple[int, int]]:
+        return []
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         try:

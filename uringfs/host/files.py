@@ -48,6 +48,12 @@ _OWN = nullcontext()
 T = TypeVar("T")
 
 
+def same_description(fd: int, other: int) -> bool:
+    """Both descriptors of ours are of one open file description."""
+    pid = os.getpid()
+    return bool(_libc.syscall(_SYS_KCMP, pid, pid, _KCMP_FILE, fd, other) == 0)
+
+
 UNPOLLED = frozenset(os.makedev(1, minor) for minor in (1, 3, 4, 5, 7))
 """/dev/mem, null, port, zero, full (drivers/char/mem.c)."""
 
@@ -301,9 +307,7 @@ class LocalFile:
         return self._fd
 
     def same(self, other: File) -> bool:
-        pid = os.getpid()
-        fds = (self._fd, other.fd) if isinstance(other, LocalFile) else (-1, -1)
-        return bool(_libc.syscall(_SYS_KCMP, pid, pid, _KCMP_FILE, *fds) == 0)
+        return isinstance(other, LocalFile) and same_description(self._fd, other.fd)
 
     def hold(self) -> None:
         with self._lock:

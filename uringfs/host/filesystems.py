@@ -11,6 +11,15 @@ PROMPT = frozenset(
 )
 
 
+IN_MEMORY = frozenset("tmpfs ramfs devtmpfs hugetlbfs".split())
+
+
+@lru_cache(maxsize=256)
+def writes_back(device: int) -> bool:
+    """By st_dev: pages of its files are written to somewhere (mapping_can_writeback())."""
+    return bool(os.major(device)) or (device != _memory() and _type(device) not in (*IN_MEMORY, ""))
+
+
 @lru_cache(maxsize=256)
 def closes_promptly(device: int) -> bool:
     """By st_dev. A file system that is not mounted here is not known, and not trusted."""
@@ -18,13 +27,18 @@ def closes_promptly(device: int) -> bool:
         return True  # on a disk
     if device == memory_device():
         return True
+    return _type(device) in PROMPT
+
+
+def _type(device: int) -> str:
+    """Empty if it is not mounted here."""
     name = f"{os.major(device)}:{os.minor(device)}"
     with open("/proc/self/mountinfo") as mounts:
         for line in mounts:
             fields = line.split()
             if fields[2] == name:
-                return fields[fields.index("-") + 1] in PROMPT
-    return False
+                return fields[fields.index("-") + 1]
+    return ""
 
 
 @lru_cache(maxsize=1)

@@ -196,6 +196,9 @@ class LocalCaller:
             raise
         return ours
 
+    def unpinnable(self) -> list[tuple[int, int]]:
+        return sharedmem.written_back(self.tid, self._host.own_device)
+
     def pidfd(self, fd: int) -> tuple[int, bool]:
         ours = self._getfd(fd)
         try:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from uringfs.host.filesystems import writes_back
+
 FUTEX_WAKE_BITSET = 10
 _SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -37,6 +39,26 @@ def find(tid: int, address: int) -> tuple[SharedWord, str] | None:
     except OSError:
         pass
     return None
+
+
+def written_back(tid: int, own_device: int) -> list[tuple[int, int]]:
+    """(start, end) of what a thread shares with files that are written back, and can write to: such pages cannot
+    be pinned for long (writable_file_mapping_allowed()). Rings lie in memory, whatever their file says."""
+    found = []
+    try:
+        with open(f"/proc/{tid}/maps") as maps:
+            for line in maps:
+                if line.split(None, 2)[1][1:4:2] != "ws":
+                    continue
+                span, _, _, device, _ = line.split(None, 5)[:5]
+                major, minor = (int(number, 16) for number in device.split(":"))
+                number = os.makedev(major, minor)
+                if number != own_device and writes_back(number):
+                    start, end = (int(number, 16) for number in span.split("-"))
+                    found.append((start, end))
+    except OSError:
+        pass
+    return found
 
 
 def wake(tid: int, address: int, most: int, mask: int, still: Callable[[], None]) -> int:

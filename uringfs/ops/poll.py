@@ -35,12 +35,14 @@ EDGE = EPOLLET | EPOLLONESHOT
 class Poll:
     """struct io_poll: the events, with EPOLLONESHOT and EPOLLET among them, and what watches for them."""
 
-    __slots__ = ("events", "file", "watch")
+    __slots__ = ("events", "file", "signals", "watch")
 
     def __init__(self, events: int) -> None:
         self.events = events
         self.file: File | None = None
         self.watch: Watch | None = None
+        self.signals = 0
+        """By completions of this ring, if it is a multishot poll of the ring's own eventfd."""
 
 
 def prep_add(request: Request) -> None:
@@ -91,6 +93,7 @@ def _arm(request: Request) -> Outcome:
     if file in request.held and (same := poller.same(file)) is not file:
         request.hold_instead(same, file)
         poll.file = file = same
+    poll.signals = _own_signals(request, file)
     try:
         poll.watch = poller.watch(file, poll.events & ~EPOLLONESHOT, partial(_ready, request))
     except UringError as error:
@@ -102,6 +105,14 @@ def _arm(request: Request) -> Outcome:
     if mask:
         poller.dispatch()
     return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _own_signals(request: Request, file: File) -> int:
+    """Of a multishot alone: completions that it brings about would trigger it for ever."""
+    eventfd = request.context.ring.eventfd
+    if eventfd is None or request.data.events & EPOLLONESHOT:
+        return 0
+    return eventfd.signals(file)
 
 
 def _disarm(poll: Poll) -> bool:
@@ -118,11 +129,17 @@ def _ready(request: Request, mask: int) -> None:
     if request.orphaned:  # io_poll_check_events(): tw.cancel
         _disarm(poll)
         request.context.complete(request, -errno.ECANCELED)
-    elif poll.events & EPOLLONESHOT:
+    elif poll.events & EPOLLONESHOT or _by_completion(request, poll):
         _disarm(poll)
         request.context.complete(request, mask, False)
     else:
         request.context.task_work(partial(_more, request, mask))
+
+
+def _by_completion(request: Request, poll: Poll) -> bool:
+    """io_poll_wake() of EPOLL_URING_WAKE: a multishot that completions trigger ends."""
+    assert poll.file is not None
+    return _own_signals(request, poll.file) > poll.signals
 
 
 def _more(request: Request, mask: int) -> None:

@@ -103,7 +103,13 @@ def issue_multishot(request: Request) -> int | Pending:
 def _shots(request: Request, file: File, reader: _Reader) -> int | None:
     """Read while there is data: the result that ends it, or None to wait."""
     while True:
-        outcome, selection = reader.attempt()
+        try:
+            outcome, selection = reader.attempt()
+        except UringError as error:
+            if error.errno != errno.EAGAIN or not file.nonblock:
+                raise
+            request.cqe_flags = 0
+            return None  # O_NONBLOCK is about one read (io_read_mshot())
         if not isinstance(outcome, int):
             reader.give_back(selection)
             return None

@@ -2,6 +2,7 @@
 registering process's memory, which has to stay mapped until it is used."""
 
 import errno
+from collections.abc import Sequence
 from struct import Struct
 
 from uringfs.abi.structs import IOVEC
@@ -44,9 +45,10 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> int:
     if not 0 < nr <= IORING_MAX_REG_BUFFERS:
         raise UringError(errno.EINVAL, f"{nr} buffers; at most {IORING_MAX_REG_BUFFERS}")
     nodes: list[Node[Buffer] | None] = []
+    unpinnable = call.caller.unpinnable()
     for index in range(nr):
         base, length = _iovec(call, data + index * IOVEC.size) if data else (0, 0)
-        nodes.append(_node(call, base, length, _tag(call, tags, index)))
+        nodes.append(_node(call, base, length, _tag(call, tags, index), unpinnable))
     table.nodes = nodes
     return 0
 
@@ -63,7 +65,9 @@ def _tag(call: Registration, tags: int, index: int) -> int:
     return int(TAG.unpack(call.caller.memory.read(tags + TAG.size * index, TAG.size))[0]) if tags else 0
 
 
-def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] | None:
+def _node(
+    call: Registration, base: int, length: int, tag: int, unpinnable: Sequence[tuple[int, int]]
+) -> Node[Buffer] | None:
     """io_sqe_buffer_register(): None for an empty slot."""
     if not base:
         if length:
@@ -78,6 +82,8 @@ def _node(call: Registration, base: int, length: int, tag: int) -> Node[Buffer] 
     if call.caller.memory.writable([(base, length)]) < length:
         # pin_user_pages_fast(FOLL_WRITE)
         raise UringError(errno.EFAULT, "not all of the buffer can be written")
+    if any(start < base + length and base < end for start, end in unpinnable):
+        raise UringError(errno.EFAULT, "pages of a file on a disk are not pinned for long")
     buffer = Buffer(base, length, call.caller.space, call.caller.program)
     return Node(buffer, _release, tag, call.post_tag)
 
@@ -104,10 +110,11 @@ def update_buffers(call: Registration) -> int:
         raise UringError(errno.ENXIO, "no buffers are registered")
     if offset + nr > len(table.nodes):
         raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(table.nodes)}")
+    unpinnable = call.caller.unpinnable()
     for done in range(nr):
         try:
             base, length = _iovec(call, data + done * IOVEC.size)
-            table.put(offset + done, _node(call, base, length, _tag(call, tags, done)))
+            table.put(offset + done, _node(call, base, length, _tag(call, tags, done), unpinnable))
         except UringError:
             if not done:
                 raise

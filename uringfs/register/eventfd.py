@@ -6,7 +6,7 @@ from struct import Struct
 from uringfs.abi.constants import IORING_CQ_EVENTFD_DISABLED, IORING_OFF_CQ_RING
 from uringfs.abi.structs import CQ_FLAGS
 from uringfs.errors import UringError
-from uringfs.host.base import EventFd
+from uringfs.host.base import EventFd, File
 from uringfs.register.registration import Registration
 from uringfs.ring.ring import Ring
 
@@ -21,6 +21,7 @@ class RegisteredEventFd:
         self._eventfd = eventfd
         self._asynchronous = asynchronous
         self._last = ring.cq.tail
+        self._signals = 0
 
     def completions(self, from_worker: bool) -> None:
         """io_eventfd_signal(), once a batch and only if it posted something."""
@@ -28,12 +29,19 @@ class RegisteredEventFd:
             return
         if self._ring.cq.tail != self._last:
             self._last = self._ring.cq.tail
-            self._eventfd.signal()
+            self._signal()
 
     def task_work(self) -> None:
         """io_req_local_work_add(): work is there for an enter that waits."""
         if not self._asynchronous and not self._disabled():
-            self._eventfd.signal()
+            self._signal()
+
+    def _signal(self) -> None:
+        self._signals += 1
+        self._eventfd.signal()
+
+    def signals(self, file: File) -> int:
+        return self._signals if self._eventfd.same(file) else 0
 
     def _disabled(self) -> bool:
         """The client's flag, in either copy of the CQ ring's header."""

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from uringfs.abi.constants import IORING_SQ_CQ_OVERFLOW
 from uringfs.memory.base import Region, RingMemory
@@ -24,6 +24,9 @@ class EventFdSignal(Protocol):
     def completions(self, from_worker: bool) -> None: ...
 
     def task_work(self) -> None: ...
+
+    def signals(self, file: Any) -> int:
+        """How often it has been signalled, if it is that file; else 0."""
 
     def close(self) -> None: ...
 
