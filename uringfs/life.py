@@ -25,6 +25,7 @@ from uringfs.abi.constants import (
 from uringfs.errors import UringError
 from uringfs.held import Held
 from uringfs.host.base import Caller, File
+from uringfs.index import Index
 from uringfs.localwork import LocalWork
 from uringfs.ops import timeout
 from uringfs.ops.context import RegisteredRing, RingContext
@@ -37,18 +38,17 @@ from uringfs.ring.ring import Ring
 log = logging.getLogger(__name__)
 
 
-class RequestLife(RingContext):
+class RequestLife(Index):
     """The requests of one ring."""
 
     def __init__(self, ring: Ring, nursery: trio.Nursery, owners: Owners) -> None:
+        super().__init__()
         self.ring = ring
         self.resources = Resources()
         self.host = owners.host
         self.positions = owners.positions
         self.late = owners.late
         self.setup_flags = ring.geometry.flags
-        self.pending: dict[Request, None] = {}
-        """Issued and not complete, or held back (links, drain), in their order."""
         self._nursery = nursery
         self._owners = owners
         self.closed = False
@@ -62,7 +62,6 @@ class RequestLife(RingContext):
         self._draining = False  # one of them is a drain
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
-        self._issued: dict[int, dict[Request, None]] = {}  # by user_data
         self.timeouts = timeout.Timeouts(ring)
         self.deliveries = Deliveries(self)
         self.flushed = 0
@@ -154,7 +153,7 @@ class RequestLife(RingContext):
             self._nursery.start_soon(self._run, request, outcome)
             if not request.flags & IOSQE_ASYNC:
                 self._held.hold(request)
-        self._issued.setdefault(request.sqe.user_data, {})[request] = None
+        self._index(request)
         if request.link_timeout is not None:
             timeout.queue_linked_timeout(request, waits=True)
 
@@ -258,13 +257,6 @@ class RequestLife(RingContext):
             self._owners.remove(request.caller.program, request)
             self._unindex(request)
 
-    def _unindex(self, request: Request) -> None:
-        same = self._issued.get(request.sqe.user_data)
-        if same is not None and request in same:
-            del same[request]
-            if not same:
-                del self._issued[request.sqe.user_data]
-
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         if self.closed:
             return
@@ -287,19 +279,6 @@ class RequestLife(RingContext):
             self.flushed = self.ring.cq.tail
             if self.timeouts.counted:
                 self.timeouts.flush(self)
-
-    def pending_requests(self) -> list[Request]:
-        return list(self.pending)
-
-    def issued(self, user_data: int | None = None) -> list[Request]:
-        if user_data is not None:
-            return list(self._issued.get(user_data, ()))
-        return [request for same in self._issued.values() for request in same]
-
-    def set_user_data(self, request: Request, user_data: int) -> None:
-        self._unindex(request)
-        request.sqe = request.sqe._replace(user_data=user_data)
-        self._issued.setdefault(user_data, {})[request] = None
 
     def registered_rings(self, caller: Caller) -> dict[int, RegisteredRing]:
         return self._owners.registered_rings(caller.program)

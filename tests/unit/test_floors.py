@@ -19,7 +19,7 @@ FLOORS = (
     ("host",),
     ("ops",),
     ("register",),
-    ("wait", "sqpoll", "owners", "held", "localwork"),
+    ("wait", "sqpoll", "owners", "held", "index", "localwork"),
     ("life",),
     ("worker",),
     ("fs", "client"),

@@ -197,7 +197,9 @@ class LocalCaller:
         return ours
 
     def unpinnable(self) -> list[tuple[int, int]]:
-        return sharedmem.written_back(self.tid, self._host.own_device)
+        found = sharedmem.written_back(self.tid, self._host.own_device)
+        self.still()
+        return found
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         ours = self._getfd(fd)
