@@ -7,6 +7,7 @@ to wait, synchronous. What becomes of a request once it is queued is in life.
 import errno
 import logging
 from collections.abc import Hashable
+from functools import partial
 from typing import NamedTuple
 
 import trio

@@ -9,15 +9,13 @@ PROMPT = frozenset(
     "overlay tmpfs ramfs devtmpfs proc sysfs btrfs ext4 ext3 ext2 xfs f2fs hugetlbfs cgroup cgroup2 debugfs "
     "tracefs securityfs configfs mqueue bpf bcachefs zfs squashfs iso9660 vfat".split()
 )
-
-
 IN_MEMORY = frozenset("tmpfs ramfs devtmpfs hugetlbfs".split())
 
 
 @lru_cache(maxsize=256)
 def writes_back(device: int) -> bool:
     """By st_dev: pages of its files are written to somewhere (mapping_can_writeback())."""
-    return bool(os.major(device)) or (device != _memory() and _type(device) not in (*IN_MEMORY, ""))
+    return bool(os.major(device)) or (device != memory_device() and _type(device) not in (*IN_MEMORY, ""))
 
 
 @lru_cache(maxsize=256)
