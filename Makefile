@@ -1,5 +1,5 @@
 # What people run. Each target installs what it needs first; see contrib/provision.
-.PHONY: demo test bench fuzz lint clean base
+.PHONY: demo test bench fuzz record lint clean base
 
 demo: base
 	contrib/demo.sh
@@ -15,6 +15,10 @@ bench: base
 # An hour of random programs, on the kernel and on a mount
 fuzz: base
 	.venv/bin/python -m tests.fuzz.run $(FUZZ_ARGS)
+
+# What this machine's kernel does in the conformance suite's behaviours, anew; says which changed
+record: base
+	.venv/bin/python -m tests.conformance.recorder $(RECORD_ARGS)
 
 lint: base
 	.venv/bin/ruff check .

@@ -1,7 +1,6 @@
 """Builds the programs once; one daemon and, where the kernel has io_uring, one oracle for the session."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,17 +10,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from checking import Checker
+
+from tests.support.conformance import build
 from tests.support.mounting import Mount
 from tests.support.oracle import kernel_has_io_uring
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
 def programs() -> Path:
-    done = subprocess.run(["make", "-C", str(HERE), "-j2"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return HERE / "out"
+    return build()
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +44,8 @@ def uringfs(daemon: Mount) -> Iterator[Mount]:
 @pytest.fixture(scope="session")
 def oracle() -> bool:
     return kernel_has_io_uring()
+
+
+@pytest.fixture(scope="session")
+def checker(oracle: bool) -> Checker:
+    return Checker(oracle=oracle)

@@ -53,13 +53,14 @@ static int some_file(int *kind, const struct ring *r, int file)
 
 static void fuzz(unsigned seed)
 {
-	static struct sockaddr_in nobody;
+	/* Above 4 GiB, however the program is linked: the width of an address shows */
+	struct sockaddr_in *nobody = (void *)map_pages(1, PROT_READ | PROT_WRITE);
 	int file = make_file(100), kind, fd;
 	char *hole = map_then_hole(1) + PAGE;
 	struct ring r;
 
-	nobody = loopback();
-	nobody.sin_port = htons(1);
+	*nobody = loopback();
+	nobody->sin_port = htons(1);
 	ring_init(&r, 8, 0);
 	state = seed;
 	for (int i = 0; i < 150; i++) {
@@ -76,8 +77,8 @@ static void fuzz(unsigned seed)
 		sqe.fd = next(12) ? fd : -1;
 		if (sqe.opcode == IORING_OP_SOCKET)
 			sqe.fd = (int)PICK(AF_INET, AF_UNIX, (uint64_t)-1, 99);
-		sqe.off = next(3) ? (wants_length(sqe.opcode) ? 16 : sqe.opcode == IORING_OP_SOCKET) : PICK(0, 1, 2, 16, (uintptr_t)&nobody, 1ULL << 32, (uint64_t)-1);
-		sqe.addr = PICK(0, (uintptr_t)data, (uintptr_t)&msg, (uintptr_t)&msg, (uintptr_t)&nobody,
+		sqe.off = next(3) ? (wants_length(sqe.opcode) ? 16 : sqe.opcode == IORING_OP_SOCKET) : PICK(0, 1, 2, 16, (uintptr_t)nobody, 1ULL << 32, (uint64_t)-1);
+		sqe.addr = PICK(0, (uintptr_t)data, (uintptr_t)&msg, (uintptr_t)&msg, (uintptr_t)nobody,
 				(uintptr_t)hole, (uint64_t)-4096);
 		sqe.len = (uint32_t)(takes_data(sqe.opcode) ? PICK(0, 1, 16, 0xffffffff) : SELDOM(1, 16, 0xffffffff));
 		sqe.rw_flags = (int)SELDOM(MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, SOCK_CLOEXEC, SOCK_NONBLOCK);

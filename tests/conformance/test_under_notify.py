@@ -1,12 +1,12 @@
 """The same programs, linked statically: the kernel's own system calls, answered by the daemon
 (`uringfs run --mode notify`)."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
-from test_conformance import BEHAVIOURS, FAILED, HERE, PASSED, TIMEOUT, compare, report, run
+from checking import Checker
 
+from tests.support.conformance import BEHAVIOURS, FAILED, PASSED, build, report, run
 from tests.support.mounting import Mount
 from uringfs.cli import notify
 
@@ -41,25 +41,19 @@ SUPERVISED = [one for one in BEHAVIOURS if one in DIFFERS or one[0] not in ABSEN
 
 @pytest.fixture(scope="session")
 def static_programs() -> Path:
-    make = ["make", "-C", str(HERE), "-j2", "OUT=out/static", "LDFLAGS=-static"]
-    done = subprocess.run(make, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return HERE / "out/static"
+    return build("OUT=out/static", "LDFLAGS=-static")
 
 
 @pytest.mark.parametrize(("family", "behaviour"), SUPERVISED, ids=lambda part: part)
-def test_behaviour(static_programs: Path, uringfs: Mount, oracle: bool, family: str, behaviour: str) -> None:
-    ours = subprocess.run(
-        [static_programs / family, behaviour],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        preexec_fn=lambda: notify.supervise(str(uringfs.path), trace=False),
-    )
-    kernel = run(static_programs / family, behaviour, None) if oracle else None
+def test_behaviour(
+    static_programs: Path, uringfs: Mount, checker: Checker, family: str, behaviour: str
+) -> None:
+    def supervise() -> None:
+        notify.supervise(str(uringfs.path), trace=False)
+
+    done = run(static_programs / family, behaviour, None, preexec=supervise)
     if (family, behaviour) in DIFFERS:
-        assert ours.returncode in (PASSED, FAILED), report("uringfs run", ours)  # no hang, no death by a signal
-        assert kernel is None or (ours.returncode, ours.stdout) != (PASSED, kernel.stdout), "take it off the list"
+        assert done.returncode in (PASSED, FAILED), report("uringfs run", done)  # no hang, no death by a signal
+        assert not checker.is_right(family, behaviour, done), "take it off the list"
         return
-    compare("uringfs run", ours, kernel)
+    checker.ours(static_programs, family, behaviour, "uringfs run", done)

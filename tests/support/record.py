@@ -1,0 +1,182 @@
+"""The record: what the kernel did in each behaviour of the conformance suite (tests/conformance/record).
+
+One file a family. `== NAME` begins a behaviour, a line that begins with `-- ` says something about the trace
+after it, and every other line is a line of the trace:
+
+    == one                          one trace
+    == another
+    -- or, REASON                   a further trace that is as right: the kernel does now this, now that
+    -- on tmpfs                     a trace that holds instead where /tmp lies on such a filesystem
+    -- absent: REASON               the kernel recorded has not got it: what follows is uringfs's own trace
+"""
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.conformance import FAMILIES, PASSED, SKIPPED, SOURCES, Done, report
+
+DIRECTORY = SOURCES / "record"
+MADE_OF = DIRECTORY / "KERNEL"
+"""Which kernel and which filesystems it was made of."""
+ABSENT = "this kernel has no "
+"""Begins the reason of a skip that is about the kernel. Others are about the surroundings: no root, say."""
+BEHAVIOUR, REMARK = "== ", "-- "
+OR, ON, NOT_THERE = REMARK + "or, ", REMARK + "on ", REMARK + "absent: "
+
+
+class Surroundings(NamedTuple):
+    """What traces depend on, beside the behaviour."""
+
+    kernel: str
+    """MAJOR.MINOR"""
+    machine: str
+    filesystem: str
+    """Of /tmp, where behaviours have their files."""
+    seed: str = ""
+    """Of the random requests of netfuzz, if not their own."""
+
+    @classmethod
+    def here(cls) -> "Surroundings":
+        version = re.match(r"\d+\.\d+", os.uname().release)
+        assert version is not None, os.uname().release
+        return cls(version[0], os.uname().machine, _filesystem("/tmp"), os.environ.get("SEED", ""))
+
+    def __str__(self) -> str:
+        seed = f", SEED={self.seed}" if self.seed else ""
+        return f"Linux {self.kernel} on {self.machine}, /tmp on {self.filesystem}{seed}"
+
+
+def _filesystem(path: str) -> str:
+    """The type of the one that lies there, by mountinfo."""
+    best = ("", "?")
+    with open("/proc/self/mountinfo") as lines:
+        for line in lines:
+            words = line.split()
+            point, kind = words[4], words[words.index("-") + 1]
+            if (os.path.realpath(path) + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+                best = (point, kind)
+    return best[1]
+
+
+@dataclass
+class Recorded:
+    """One behaviour."""
+
+    traces: list[str]
+    """Each is right."""
+    on: dict[str, list[str]] = field(default_factory=dict)
+    """filesystem -> the traces that are right there instead."""
+    reason: str = ""
+    """Why there are several."""
+    absent: str = ""
+    """Why the traces are not the kernel's but uringfs's."""
+
+    def right(self, filesystem: str) -> list[str]:
+        return self.on.get(filesystem, self.traces)
+
+    def difference(self, done: Done, filesystem: str) -> str:
+        """How a run's trace differs from the record, as a diff with the nearest; empty if it does not."""
+        right = self.right(filesystem)
+        if done.stdout in right:
+            return ""
+        diffs = ["\n".join(diff(trace, done.stdout)) for trace in right]
+        return min(diffs, key=len) + ("" if len(diffs) == 1 else f"\nnor one of {len(diffs) - 1} others")
+
+
+def diff(recorded: str, seen: str) -> list[str]:
+    lines = difflib.unified_diff(recorded.splitlines(), seen.splitlines(), "the record", "seen", lineterm="", n=1)
+    return list(lines)
+
+
+Family = dict[str, Recorded]
+
+
+def fault(recorded: Recorded, where: str, ours: Done, filesystem: str) -> str:
+    """What is wrong with a run on uringfs; empty if nothing is."""
+    if ours.returncode != PASSED:
+        return report(where, ours)
+    difference = recorded.difference(ours, filesystem)
+    return f"on {where}, not what the kernel does:\n{difference}" if difference else ""
+
+
+def changed(recorded: Recorded, kernel: Done, filesystem: str) -> str:
+    """What a run of the kernel says otherwise than the record; empty if nothing."""
+    if kernel.returncode == SKIPPED:
+        return "" if recorded.absent else kernel.stderr
+    if kernel.returncode != PASSED:
+        return report("the kernel", kernel)
+    return "not absent any more" if recorded.absent else recorded.difference(kernel, filesystem)
+
+
+def skipped(done: Done) -> str:
+    """Why the surroundings do not allow this behaviour; empty if they do. What the kernel has not got is none
+    of them: uringfs has it."""
+    reason = done.stderr.removeprefix("skipped: ").strip()
+    return reason if done.returncode == SKIPPED and not reason.startswith(ABSENT) else ""
+
+
+# ---- files ----
+
+
+def path(family: str) -> Path:
+    return DIRECTORY / f"{family}.txt"
+
+
+def write(family: str, behaviours: Family) -> str:
+    """The text of a family's file."""
+    lines = [
+        f"# What Linux does in the behaviours of ../{family}.c, each trace behind its name. `make record` made",
+        "# this, of the kernel that the file KERNEL names; how to read it: ../README.md.",
+    ]
+    for name, recorded in behaviours.items():
+        lines.append(BEHAVIOUR + name)
+        if recorded.absent:
+            lines.append(NOT_THERE + recorded.absent)
+        _alternatives(lines, recorded.traces, recorded.reason)
+        for filesystem, traces in recorded.on.items():
+            lines.append(ON + filesystem)
+            _alternatives(lines, traces, recorded.reason)
+    return "\n".join(lines) + "\n"
+
+
+def _alternatives(lines: list[str], traces: list[str], reason: str) -> None:
+    for number, trace in enumerate(traces):
+        if number:
+            lines.append(OR + reason)
+        for line in trace.splitlines():
+            assert not line.startswith((BEHAVIOUR, REMARK)), f"a trace that looks like a mark: {line}"
+            lines.append(line)
+
+
+def parse(text: str) -> Family:
+    behaviours: Family = {}
+    lines = iter(text.split("\n")[:-1])
+    for line in lines:
+        if line.startswith(BEHAVIOUR):
+            recorded = behaviours[line.removeprefix(BEHAVIOUR)] = Recorded([""])
+            traces = recorded.traces
+        elif line.startswith(OR):
+            recorded.reason = line.removeprefix(OR)
+            traces.append("")
+        elif line.startswith(ON):
+            traces = recorded.on[line.removeprefix(ON)] = [""]
+        elif line.startswith(NOT_THERE):
+            recorded.absent = line.removeprefix(NOT_THERE)
+        elif behaviours:
+            traces[-1] += line + "\n"
+    return behaviours
+
+
+def read() -> dict[str, Family]:
+    """Of every family; of one that has no file, nothing."""
+    return {family: parse(path(family).read_text()) if path(family).exists() else {} for family in FAMILIES}
+
+
+def made_of() -> tuple[Surroundings, ...]:
+    """The surroundings recorded, the first of them the rule."""
+    kernel, machine, *filesystems = MADE_OF.read_text().split()
+    return tuple(Surroundings(kernel, machine, filesystem) for filesystem in filesystems)
