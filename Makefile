@@ -1,5 +1,5 @@
 # What people run. Each target installs what it needs first; see contrib/provision.
-.PHONY: demo test bench fuzz record lint clean base
+.PHONY: demo test bench fuzz record mutants lint clean base
 
 demo: base
 	contrib/demo.sh
@@ -19,6 +19,10 @@ fuzz: base
 # What this machine's kernel does in the conformance suite's behaviours, anew; says which changed
 record: base
 	.venv/bin/python -m tests.conformance.recorder $(RECORD_ARGS)
+
+# Daemons with one fault each, which the conformance suite has to find without the kernel
+mutants: base
+	.venv/bin/python -m tests.mutants.run $(MUTANTS_ARGS)
 
 lint: base
 	.venv/bin/ruff check .

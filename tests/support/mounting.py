@@ -44,15 +44,17 @@ def is_mounted(path: Path) -> bool:
 class Mount:
     """Serving once constructed. `with` ends it, and always leaves neither mount nor process."""
 
-    def __init__(self, path: Path, *args: str, command: tuple[str, ...] = ()) -> None:
-        """args: to mount.py behind the directory. command: what to run it by (setpriv ...)."""
+    def __init__(
+        self, path: Path, *args: str, command: tuple[str, ...] = (), script: Path = ROOT / "mount.py"
+    ) -> None:
+        """args: to the script behind the directory. command: what to run it by (setpriv ...)."""
         self.path = path.resolve()
         with contextlib.suppress(FileExistsError):  # asking what it is would ask a dead daemon's mount
             self.path.mkdir()
         self.log_path = self.path.with_name(self.path.name + ".log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, sys.executable, str(ROOT / "mount.py"), str(self.path), *args],
+                [*command, sys.executable, str(script), str(self.path), *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
