@@ -15,8 +15,10 @@ from uringfs.host.limits import check_newsize, within_fsize
 _libc = ctypes.CDLL(None, use_errno=True)
 _OFF = ctypes.c_int64
 SPLICE_F_NONBLOCK = 2
-FALLOC_FL_RESIZES = 0x01 | 0x02 | 0x08 | 0x20
+FALLOC_FL_KEEP_SIZE = 0x01
+FALLOC_FL_RESIZES = FALLOC_FL_KEEP_SIZE | 0x02 | 0x08 | 0x20
 """KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, INSERT_RANGE: the end is not where offset + length says."""
+TMPFS_MAGIC = 0x01021994
 _RANGE_TYPES = (ctypes.c_int, ctypes.c_int, _OFF, _OFF)
 _libc.fallocate.argtypes = _RANGE_TYPES
 _libc.sync_file_range.argtypes = (ctypes.c_int, _OFF, _OFF, ctypes.c_uint)
@@ -64,10 +66,15 @@ class Fallocate:
     """RLIMIT_FSIZE"""
 
     def __call__(self, fd: int) -> int:
-        grows = not self.mode & FALLOC_FL_RESIZES and self.offset >= 0 and self.length > 0
-        if grows and self.limit != INFINITY and _writable_file(fd):
+        somewhere = self.offset >= 0 and self.length > 0
+        if somewhere and self.limit != INFINITY and _writable_file(fd) and self._checks_newsize(fd):
             check_newsize(fd, self.offset + self.length, self.limit)
         return _checked(_libc.fallocate(fd, self.mode, self.offset, self.length))
+
+    def _checks_newsize(self, fd: int) -> bool:
+        """ext4_fallocate() and others: where the file grows. shmem_fallocate(): with KEEP_SIZE, too."""
+        resizes = self.mode & FALLOC_FL_RESIZES
+        return not resizes or (resizes == FALLOC_FL_KEEP_SIZE and _magic(fd) == TMPFS_MAGIC)
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,13 @@ class Tee:
 
     def __call__(self, fd: int) -> int:
         return _checked(_libc.tee(self.source.fileno(), fd, self.length, self.flags | SPLICE_F_NONBLOCK))
+
+
+def _magic(fd: int) -> int:
+    """statfs.f_type"""
+    found = (ctypes.c_long * 15)()  # struct statfs
+    _checked(_libc.fstatfs(fd, found))
+    return int(found[0])
 
 
 def _writable_file(fd: int) -> bool:

@@ -160,6 +160,17 @@ async def test_calls_report_errno(host: LocalHost, me: LocalCaller, tmp_path: Pa
                 await file.call(call, me)
 
 
+async def test_a_tmpfs_counts_what_keeps_the_size_too(host: LocalHost, me: LocalCaller) -> None:
+    """shmem_fallocate(), which is a memfd's as well; a hole in it grows nothing."""
+    file = host.adopt(os.memfd_create("tmpfs"))
+    keep, hole = 0x01, 0x01 | 0x02
+    with pytest.raises(UringError, match="EFBIG"):
+        await file.call(Fallocate(keep, 0, 100, 50), me)
+    assert await file.call(Fallocate(keep, 0, 50, 50), me) == 0
+    assert await file.call(Fallocate(hole, 0, 100, 50), me) == 0
+    file.close()
+
+
 async def test_splice_and_tee_never_wait(host: LocalHost, me: LocalCaller) -> None:
     (a, b), (c, d) = os.pipe(), os.pipe()
     source, out = host.adopt(a), host.adopt(d)
