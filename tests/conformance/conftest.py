@@ -10,9 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from checking import Checker
+from checking import Checker, Kernel
 
-from tests.support.conformance import build
+from tests.support import record
+from tests.support.conformance import build, run
 from tests.support.mounting import Mount
 from tests.support.oracle import kernel_has_io_uring
 
@@ -47,5 +48,12 @@ def oracle() -> bool:
 
 
 @pytest.fixture(scope="session")
-def checker(oracle: bool) -> Checker:
-    return Checker(oracle=oracle)
+def checker() -> Checker:
+    return Checker(record.read(), record.made_of(), record.Surroundings.here())
+
+
+@pytest.fixture
+def kernel(programs: Path, oracle: bool, request: pytest.FixtureRequest) -> Kernel:
+    """Runs the test's behaviour there."""
+    family, behaviour = (request.node.callspec.params[name] for name in ("family", "behaviour"))
+    return (lambda: run(programs / family, behaviour, None)) if oracle else None

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from checking import Checker
+from checking import Checker, Kernel
 
 from tests.support import record
 from tests.support.conformance import BEHAVIOURS, FAILED, FAMILIES, report, run
@@ -15,9 +15,11 @@ from tests.support.mounting import Mount
 
 
 @pytest.mark.parametrize(("family", "behaviour"), BEHAVIOURS, ids=lambda part: part)
-def test_behaviour(programs: Path, uringfs: Mount, checker: Checker, family: str, behaviour: str) -> None:
+def test_behaviour(
+    programs: Path, uringfs: Mount, checker: Checker, kernel: Kernel, family: str, behaviour: str
+) -> None:
     done = run(programs / family, behaviour, uringfs.path)
-    checker.ours(programs, family, behaviour, "uringfs", done)
+    checker.ours(family, behaviour, "uringfs", done, kernel)
 
 
 @pytest.mark.parametrize(("family", "behaviour"), BEHAVIOURS, ids=lambda part: part)

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import pytest
-from checking import Checker
+from checking import Checker, Kernel
 
 from tests.support.conformance import BEHAVIOURS, FAILED, PASSED, build, report, run
 from tests.support.mounting import Mount
@@ -46,7 +46,7 @@ def static_programs() -> Path:
 
 @pytest.mark.parametrize(("family", "behaviour"), SUPERVISED, ids=lambda part: part)
 def test_behaviour(
-    static_programs: Path, uringfs: Mount, checker: Checker, family: str, behaviour: str
+    static_programs: Path, uringfs: Mount, checker: Checker, kernel: Kernel, family: str, behaviour: str
 ) -> None:
     def supervise() -> None:
         notify.supervise(str(uringfs.path), trace=False)
@@ -56,4 +56,4 @@ def test_behaviour(
         assert done.returncode in (PASSED, FAILED), report("uringfs run", done)  # no hang, no death by a signal
         assert not checker.is_right(family, behaviour, done), "take it off the list"
         return
-    checker.ours(static_programs, family, behaviour, "uringfs run", done)
+    checker.ours(family, behaviour, "uringfs run", done, kernel)

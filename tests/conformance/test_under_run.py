@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from checking import Checker
+from checking import Checker, Kernel
 
 from tests.support.conformance import BEHAVIOURS, run
 from tests.support.mounting import Mount
@@ -11,7 +11,9 @@ from uringfs.cli.run import environment, library
 
 
 @pytest.mark.parametrize(("family", "behaviour"), BEHAVIOURS, ids=lambda part: part)
-def test_behaviour(programs: Path, uringfs: Mount, checker: Checker, family: str, behaviour: str) -> None:
+def test_behaviour(
+    programs: Path, uringfs: Mount, checker: Checker, kernel: Kernel, family: str, behaviour: str
+) -> None:
     env = environment(str(uringfs.path), library(), trace=False)
     done = run(programs / family, behaviour, None, env=env)
-    checker.ours(programs, family, behaviour, "uringfs run", done)
+    checker.ours(family, behaviour, "uringfs run", done, kernel)

@@ -1,12 +1,11 @@
 """The record: what the kernel did in each behaviour of the conformance suite (tests/conformance/record).
 
-One file a family. `== NAME` begins a behaviour, a line that begins with `-- ` says something about the trace
-after it, and every other line is a line of the trace:
+One file a family. `== NAME` begins a behaviour, a line that begins with `-- ` says what the trace after it is, and
+every other line is a line of a trace:
 
-    == one                          one trace
+    == one                          the kernel's trace
+    -- on tmpfs                     the one that holds instead where /tmp lies on such a file system
     == another
-    -- or, REASON                   a further trace that is as right: the kernel does now this, now that
-    -- on tmpfs                     a trace that holds instead where /tmp lies on such a filesystem
     -- absent: REASON               the kernel recorded has not got it: what follows is uringfs's own trace
 """
 
@@ -25,7 +24,7 @@ MADE_OF = DIRECTORY / "KERNEL"
 ABSENT = "this kernel has no "
 """Begins the reason of a skip that is about the kernel. Others are about the surroundings: no root, say."""
 BEHAVIOUR, REMARK = "== ", "-- "
-OR, ON, NOT_THERE = REMARK + "or, ", REMARK + "on ", REMARK + "absent: "
+ON, NOT_THERE = REMARK + "on ", REMARK + "absent: "
 
 
 class Surroundings(NamedTuple):
@@ -43,14 +42,14 @@ class Surroundings(NamedTuple):
     def here(cls) -> "Surroundings":
         version = re.match(r"\d+\.\d+", os.uname().release)
         assert version is not None, os.uname().release
-        return cls(version[0], os.uname().machine, _filesystem("/tmp"), os.environ.get("SEED", ""))
+        return cls(version[0], os.uname().machine, filesystem("/tmp"), os.environ.get("SEED", ""))
 
     def __str__(self) -> str:
         seed = f", SEED={self.seed}" if self.seed else ""
         return f"Linux {self.kernel} on {self.machine}, /tmp on {self.filesystem}{seed}"
 
 
-def _filesystem(path: str) -> str:
+def filesystem(path: str) -> str:
     """The type of the one that lies there, by mountinfo."""
     best = ("", "?")
     with open("/proc/self/mountinfo") as lines:
@@ -66,25 +65,15 @@ def _filesystem(path: str) -> str:
 class Recorded:
     """One behaviour."""
 
-    traces: list[str]
-    """Each is right."""
-    on: dict[str, list[str]] = field(default_factory=dict)
-    """filesystem -> the traces that are right there instead."""
-    reason: str = ""
-    """Why there are several."""
+    trace: str
+    on: dict[str, str] = field(default_factory=dict)
+    """filesystem -> the trace that is right there instead."""
     absent: str = ""
-    """Why the traces are not the kernel's but uringfs's."""
-
-    def right(self, filesystem: str) -> list[str]:
-        return self.on.get(filesystem, self.traces)
+    """Why the trace is not the kernel's but uringfs's."""
 
     def difference(self, done: Done, filesystem: str) -> str:
-        """How a run's trace differs from the record, as a diff with the nearest; empty if it does not."""
-        right = self.right(filesystem)
-        if done.stdout in right:
-            return ""
-        diffs = ["\n".join(diff(trace, done.stdout)) for trace in right]
-        return min(diffs, key=len) + ("" if len(diffs) == 1 else f"\nnor one of {len(diffs) - 1} others")
+        """How a run's trace differs from the record, as a diff; empty if it does not."""
+        return "\n".join(diff(self.on.get(filesystem, self.trace), done.stdout))
 
 
 def diff(recorded: str, seen: str) -> list[str]:
@@ -133,41 +122,45 @@ def write(family: str, behaviours: Family) -> str:
         "# this, of the kernel that the file KERNEL names; how to read it: ../README.md.",
     ]
     for name, recorded in behaviours.items():
-        lines.append(BEHAVIOUR + name)
-        if recorded.absent:
-            lines.append(NOT_THERE + recorded.absent)
-        _alternatives(lines, recorded.traces, recorded.reason)
-        for filesystem, traces in recorded.on.items():
-            lines.append(ON + filesystem)
-            _alternatives(lines, traces, recorded.reason)
+        lines += body(name, recorded)
     return "\n".join(lines) + "\n"
 
 
-def _alternatives(lines: list[str], traces: list[str], reason: str) -> None:
-    for number, trace in enumerate(traces):
-        if number:
-            lines.append(OR + reason)
-        for line in trace.splitlines():
-            assert not line.startswith((BEHAVIOUR, REMARK)), f"a trace that looks like a mark: {line}"
-            lines.append(line)
+def body(name: str, recorded: Recorded) -> list[str]:
+    """The lines of one behaviour."""
+    lines = [BEHAVIOUR + name]
+    if recorded.absent:
+        lines.append(NOT_THERE + recorded.absent)
+    lines += _unmarked(recorded.trace)
+    for filesystem, trace in recorded.on.items():
+        lines += [ON + filesystem, *_unmarked(trace)]
+    return lines
+
+
+def _unmarked(trace: str) -> list[str]:
+    lines = trace.splitlines()
+    for line in lines:
+        assert not line.startswith((BEHAVIOUR, REMARK)), f"a trace that looks like a mark: {line}"
+    return lines
 
 
 def parse(text: str) -> Family:
+    """What write() wrote."""
     behaviours: Family = {}
-    lines = iter(text.split("\n")[:-1])
-    for line in lines:
+    filesystem = ""
+    for line in text.splitlines():
         if line.startswith(BEHAVIOUR):
-            recorded = behaviours[line.removeprefix(BEHAVIOUR)] = Recorded([""])
-            traces = recorded.traces
-        elif line.startswith(OR):
-            recorded.reason = line.removeprefix(OR)
-            traces.append("")
+            recorded = behaviours[line.removeprefix(BEHAVIOUR)] = Recorded("")
+            filesystem = ""
         elif line.startswith(ON):
-            traces = recorded.on[line.removeprefix(ON)] = [""]
+            filesystem = line.removeprefix(ON)
+            recorded.on[filesystem] = ""
         elif line.startswith(NOT_THERE):
             recorded.absent = line.removeprefix(NOT_THERE)
+        elif filesystem:
+            recorded.on[filesystem] += line + "\n"
         elif behaviours:
-            traces[-1] += line + "\n"
+            recorded.trace += line + "\n"
     return behaviours
 
 
