@@ -89,7 +89,7 @@ def fault(recorded: Recorded, where: str, ours: Done, filesystem: str) -> str:
     if ours.returncode != PASSED:
         return report(where, ours)
     difference = recorded.difference(ours, filesystem)
-    return f"on {where}, not what the kernel does:\n{difference}" if difference else ""
+    return f"on {where}, not as recorded:\n{difference}" if difference else ""
 
 
 def changed(recorded: Recorded, kernel: Done, filesystem: str) -> str:
