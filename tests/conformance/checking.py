@@ -14,7 +14,7 @@ Kernel = Callable[[], Done] | None
 
 
 class Checker:
-    """Of one session."""
+    """Compares the runs of one session with the record."""
 
     def __init__(
         self, families: Mapping[str, Family], made_of: Sequence[Surroundings], here: Surroundings

@@ -30,7 +30,7 @@ Behaviour = tuple[str, str]
 
 
 class NoTraceError(Exception):
-    """It fails, or does now this, now that: then it must not note what varies, but expect what is right."""
+    """A behaviour fails, or shows now this trace, now that: it must expect what is right, not note what varies."""
 
 
 def on_tmpfs() -> None:
@@ -45,7 +45,7 @@ Run = Callable[[Behaviour], Done]
 
 
 def observe(once: Run, wanted: list[Behaviour]) -> dict[Behaviour, list[Done]]:
-    """The different ends of each behaviour."""
+    """Run behaviours repeatedly: the different ends of each."""
     seen: dict[Behaviour, dict[tuple[int, str], Done]] = {behaviour: {} for behaviour in wanted}
 
     def add(behaviour: Behaviour) -> None:
@@ -59,7 +59,7 @@ def observe(once: Run, wanted: list[Behaviour]) -> dict[Behaviour, list[Done]]:
 
 
 def trace(behaviour: Behaviour, ends: list[Done], where: str) -> str:
-    """NoTraceError if it may not be recorded."""
+    """The one trace that a behaviour has shown. NoTraceError if it failed, or has shown several."""
     if len(ends) > 1 or ends[0].returncode != PASSED:
         raise NoTraceError("\n".join([" ".join(behaviour), *(report(where, done) for done in ends)]))
     return ends[0].stdout
@@ -71,7 +71,7 @@ def is_absent(ends: list[Done]) -> bool:
 
 
 class Recorder:
-    """Of some behaviours."""
+    """Runs behaviours on the kernel, /tmp as it is and on a tmpfs. What the kernel has not got, on uringfs."""
 
     def __init__(self, out: Path, wanted: list[Behaviour]) -> None:
         def on_the_kernel(behaviour: Behaviour) -> Done:
@@ -87,6 +87,7 @@ class Recorder:
             self._ours = observe(lambda one: run(out / one[0], one[1], mount.path), absent)
 
     def recorded(self, behaviour: Behaviour) -> Recorded:
+        """What the record is to say. NoTraceError."""
         here = self._here[behaviour]
         if behaviour in self._ours:
             absent = here[0].stderr.removeprefix("skipped: ").strip()

@@ -21,11 +21,11 @@ Method = Callable[..., Any]
 
 
 class Fault(NamedTuple):
-    """One."""
+    """A mistake for a daemon to make."""
 
     put_in: Callable[[], None]
     families: tuple[str, ...]
-    """In which it shows."""
+    """The families of the conformance suite in which it shows."""
 
     @property
     def what(self) -> str:

@@ -24,13 +24,13 @@ from tests.support.mounting import Mount, open_directory
 DAEMON = Path(__file__).parent / "daemon.py"
 AT_A_TIME = 6
 PATIENCE = 240.0
-"""Seconds, a behaviour of all families: then a daemon that hangs is killed, and so lets its clients go."""
+"""Seconds. After them a daemon that hangs is killed, which lets its clients go."""
 
 Behaviour = tuple[str, str]
 
 
 class Found(NamedTuple):
-    """By the families asked."""
+    """How a fault fared in the families that were asked."""
 
     by: list[Behaviour]
     of: int
@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def serving(fault: str) -> Iterator[Mount]:
-    """A daemon with that fault, "" for none. It is ended, however it took it."""
+    """A daemon with that fault, "" for none. It is always ended, by SIGKILL if it has to be."""
     with open_directory() as directory:
         command = ("env", f"URINGFS_FAULT={fault}")
         mount = Mount(directory / "mnt", "-o", "allow_other", command=command, script=DAEMON)
@@ -55,7 +55,7 @@ def serving(fault: str) -> Iterator[Mount]:
 
 
 class Suite:
-    """The programs and the record."""
+    """Runs behaviours on a mount and compares them with the record."""
 
     def __init__(self) -> None:
         self._out = build()
@@ -63,7 +63,7 @@ class Suite:
         self._filesystem = record.Surroundings.here().filesystem
 
     def fault(self, mount: Mount, behaviour: Behaviour) -> str:
-        """What is wrong with it on that mount; empty if nothing is."""
+        """What a behaviour does wrong on a mount; empty if nothing."""
         family, name = behaviour
         try:
             done = run(self._out / family, name, mount.path)
@@ -74,7 +74,7 @@ class Suite:
         return record.fault(self._record[family][name], "the mutant", done, self._filesystem)
 
     def twice(self, mount: Mount, behaviours: list[Behaviour]) -> dict[Behaviour, str]:
-        """Those that fail among others and once more, with how."""
+        """The behaviours that fail both times of two, with how."""
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             first = dict(zip(behaviours, pool.map(lambda one: self.fault(mount, one), behaviours), strict=True))
             failed = [behaviour for behaviour, fault in first.items() if fault]

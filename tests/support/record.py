@@ -50,7 +50,7 @@ class Surroundings(NamedTuple):
 
 
 def filesystem(path: str) -> str:
-    """The type of the one that lies there, by mountinfo."""
+    """The type of the file system that a path is on, by mountinfo."""
     best = ("", "?")
     with open("/proc/self/mountinfo") as lines:
         for line in lines:
@@ -63,7 +63,7 @@ def filesystem(path: str) -> str:
 
 @dataclass
 class Recorded:
-    """One behaviour."""
+    """What the record says of one behaviour."""
 
     trace: str
     on: dict[str, str] = field(default_factory=dict)
@@ -82,6 +82,7 @@ def diff(recorded: str, seen: str) -> list[str]:
 
 
 Family = dict[str, Recorded]
+"""behaviour -> what is recorded."""
 
 
 def fault(recorded: Recorded, where: str, ours: Done, filesystem: str) -> str:
@@ -165,7 +166,7 @@ def parse(text: str) -> Family:
 
 
 def read() -> dict[str, Family]:
-    """Of every family; of one that has no file, nothing."""
+    """The record of every family; a family without a file has an empty one."""
     return {family: parse(path(family).read_text()) if path(family).exists() else {} for family in FAMILIES}
 
 
