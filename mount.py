@@ -3,7 +3,7 @@
 
 import sys
 
-from uringfs.cli import main
+from uringfs.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(["mount", *sys.argv[1:]]))

@@ -191,12 +191,21 @@ def test_allow_other_and_without_it(directory: Path) -> None:
         assert "PermissionError" in done.stderr
 
 
-def test_read_only(directory: Path) -> None:
-    with Mount(directory, "-o", "ro"):
-        with pytest.raises(OSError, match="Read-only file system"):
-            os.open(directory / "name", os.O_RDWR | os.O_CREAT)
-        with pytest.raises(OSError, match="Read-only file system"):
-            os.open(directory / "new", os.O_RDWR)
+@pytest.mark.parametrize("option", ["ro", "max_read=131072", "subtype=other"])
+def test_options_that_cannot_work(directory: Path, option: str) -> None:
+    assert_refused(refused(str(directory), "-o", f"rw,{option}"), Exit.BAD_OPTION, option)
+    assert not is_mounted(directory)
+
+
+def test_options_for_others_are_passed_over(directory: Path) -> None:
+    """What fstab(5) has for mount(8), systemd and init scripts."""
+    generic = "defaults,rw,noauto,user,_netdev,nofail,x-systemd.automount,x-systemd.requires=a.service,comment=x"
+    with Mount(directory, "-o", generic, "-o", "noexec,fsname=rings") as mount:
+        with open("/proc/self/mounts") as mounts:
+            (line,) = [line for line in mounts if f" {directory} " in line]
+        assert line.startswith(f"rings {directory} fuse.uringfs rw,")
+        assert "noexec" in line
+        assert Ring(mount / "new").submit() == 0
 
 
 # -- the end

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 URINGFS = (  # the command, of this tree
     sys.executable,
     "-c",
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.cli import main; sys.exit(main())",
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from uringfs.__main__ import main; sys.exit(main())",
 )
 AS_NOBODY = (  # runs a command; the checkout may lie in root's home
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
@@ -45,10 +45,17 @@ class Mount:
     """Serving once constructed. `with` ends it, and always leaves neither mount nor process."""
 
     def __init__(
-        self, path: Path, *args: str, command: tuple[str, ...] = (), script: Path = ROOT / "mount.py"
+        self,
+        path: Path,
+        *args: str,
+        command: tuple[str, ...] = (),
+        script: Path = ROOT / "mount.py",
+        ready: Callable[[], bool] | None = None,
     ) -> None:
-        """args: to the script behind the directory. command: what to run it by (setpriv ...)."""
+        """args: to the script behind the directory. command: what to run it by (setpriv ...). ready: that it
+        serves, where that is not in its log."""
         self.path = path.resolve()
+        self._ready = ready or (lambda: "serving rings" in self.log())
         with contextlib.suppress(FileExistsError):  # asking what it is would ask a dead daemon's mount
             self.path.mkdir()
         self.log_path = self.path.with_name(self.path.name + ".log")
@@ -68,7 +75,7 @@ class Mount:
             raise
 
     def _serving_or_ended(self) -> bool:
-        return self.process.poll() is not None or "serving rings" in self.log()
+        return self.process.poll() is not None or self._ready()
 
     @property
     def pid(self) -> int:

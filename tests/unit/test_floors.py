@@ -24,6 +24,7 @@ FLOORS = (
     ("worker",),
     ("fs", "client"),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 

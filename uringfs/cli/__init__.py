@@ -5,21 +5,32 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import listen, mount, opcodes, run
+from uringfs.cli import listen, mount, opcodes, run, standard
+
+COMMANDS = (
+    ("mount", mount, "mount a ring filesystem"),
+    ("run", run, "run a program whose io_uring is uringfs"),
+    ("listen", listen, "serve containers whose seccomp profile has a listenerPath"),
+    ("opcodes", opcodes, "print what is supported, as Markdown"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: that of the subcommand; 2 for usage."""
+    return standard.run(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="uringfs", description="io_uring as a filesystem: every ring is a file.")
     parser.add_argument("--version", action="version", version=f"uringfs {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    mount.add_arguments(commands.add_parser("mount", help="mount a ring filesystem"))
-    run.add_arguments(commands.add_parser("run", help="run a program whose io_uring is uringfs"))
-    listen.add_arguments(
-        commands.add_parser("listen", help="serve containers whose seccomp profile has a listenerPath")
-    )
-    opcodes.add_arguments(commands.add_parser("opcodes", help="print what is supported, as Markdown"))
-    args = parser.parse_args(argv)
+    for name, module, about in COMMANDS:
+        command = commands.add_parser(name, help=about)
+        module.add_arguments(command)
+        command.set_defaults(error=command.error)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        args.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the subcommand's usage
     return int(args.run(args))
 
 

@@ -39,22 +39,22 @@ def mounted(directory: str | None) -> str:
 
 def start() -> str:
     """The mountpoint, in service for as long as this process lives, whatever it executes."""
-    directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))
     receive, send = os.pipe()
     me = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        _detach_and(lambda: _mind(directory, me, send))
+        _detach_and(lambda: _mind(me, send))
     os.close(send)
     os.close(me)
     os.waitpid(child, 0)
-    with open(receive, "rb") as pipe:
-        said = pipe.read(1)
-        said += b"" if said == READY else pipe.read()  # the minder's end stays open as long as it serves
-    if said != READY:
+    with open(receive, "rb", buffering=0) as pipe:
+        said = b""
+        while not said.endswith(READY) and (piece := pipe.read(4096)):  # the other end stays open as it serves
+            said += piece
+    if not said.endswith(READY):
         lines = said.decode(errors="replace").strip() or "it ended without a word"
         raise RunError(FAILED, f"cannot mount a ring filesystem: {lines.removeprefix('uringfs: ')}")
-    return str(directory / "mnt")
+    return os.fsdecode(said.removesuffix(READY))
 
 
 def reachable(mount: str, library: str) -> str:
@@ -90,14 +90,20 @@ def _keep_only(*fds: int, output: int) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def _mind(directory: Path, program: int, send: int) -> None:
-    """The minder. What the daemon says until it serves goes to `send`, else READY."""
+def _mind(program: int, send: int) -> None:
+    """The minder. What the daemon says until it serves goes to `send`, else the mountpoint and READY. It makes the
+    directory itself: whatever ends the program, somebody is there to remove it."""
     os.chdir("/")
     os.umask(0o022)
-    os.chmod(directory, 0o755)  # the program may become another user
-    mountpoint, log = directory / "mnt", directory / "log"
-    mountpoint.mkdir()
-    output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))
+        os.chmod(directory, 0o755)  # the program may become another user
+        mountpoint, log = directory / "mnt", directory / "log"
+        mountpoint.mkdir()
+        output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        os.write(send, f"{error.filename or tempfile.tempdir}: {error.strerror}".encode())
+        return
     daemon = os.fork()
     if daemon == 0:
         try:
@@ -128,12 +134,13 @@ def _take_down(daemon: int, ended: int) -> None:
 def _serve(mountpoint: str, send: int) -> int:
     """The daemon. allow_other: for a program that becomes another user."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    os.environ.pop("NOTIFY_SOCKET", None)  # what is ready is the program's to say
     parser = argparse.ArgumentParser()
     mount.add_arguments(parser)
     args = parser.parse_args([mountpoint, "-o", "allow_other", "--log-level", "warning"])
 
     def ready() -> None:
-        os.write(send, READY)
+        os.write(send, os.fsencode(mountpoint) + READY)
         os.close(send)
 
     return mount.run(args, ready)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from uringfs.cli import instance
+from uringfs.cli import instance, logs, systemd
 from uringfs.cli.program import FAILED, RunError
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until SIGINT or SIGTERM: 0; 125 if it cannot."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Until SIGINT, SIGQUIT or SIGTERM: 0; 125 if it cannot."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logs.begin("info", None)
     try:
         with _bound(args.socket) as listening:
             _serve(listening, instance.mounted(args.mount), 2 if args.trace else -1)
@@ -97,12 +98,13 @@ def _serve(listening: socket.socket, mount: str, trace: int) -> None:
     async def accept(nursery: trio.Nursery) -> None:
         sock = trio.socket.from_stdlib_socket(listening)
         log.info("%s: listening; rings are of %s", listening.getsockname(), mount)
+        systemd.notify("READY=1", f"STATUS=listening at {listening.getsockname()}")
         while True:
             connection, _ = await sock.accept()
             nursery.start_soon(one, connection)
 
     async def main() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(accept, nursery)
                 async for _ in signals:

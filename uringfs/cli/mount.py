@@ -4,14 +4,18 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
+from uringfs.cli import logs, options, pidfile, systemd
 from uringfs.cli import mountpoint as points
 from uringfs.cli.mountpoint import MountError
+
+log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=BaseException)
 
@@ -26,16 +30,19 @@ class Exit(IntEnum):
     NO_MOUNTPOINT = 12
     NOT_A_DIRECTORY = 13
     NOT_EMPTY = 14
-    ALREADY_MOUNTED = 15
+    ALREADY_MOUNTED = points.ALREADY_MOUNTED
     NO_LIBFUSE = 16
     KERNEL_TOO_OLD = 17
     NOT_BUILT = 18
+    BAD_OPTION = options.BAD_OPTION
 
 
 DEV_FUSE = "/dev/fuse"
 PASSTHROUGH_KERNEL = (6, 9)
 CAP_SYS_ADMIN = 21
 DEFAULT_MAX_RINGS = 1 << 16
+DESCRIPTORS_PER_RING = 2  # its memory and the mapping of that
+MANY_RINGS = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OPT[,OPT...]",
-        help="as for mount(8): allow_other, ...",
+        help="as for mount(8): allow_other (other users may use it, else they get EACCES), auto_unmount "
+        "(a daemon that is killed leaves no mount behind), ...",
     )
     parser.add_argument(
         "--backend",
@@ -61,32 +69,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default %(default)s"
     )
-    parser.add_argument("--log-file", type=Path, metavar="FILE", help="instead of the standard error output")
+    parser.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="instead of the standard error output, or, with --daemon, syslog; SIGHUP opens it anew",
+    )
+    parser.add_argument("--pid-file", type=Path, metavar="FILE", help="has the daemon's process id while it runs")
     parser.set_defaults(run=run)
 
 
 def _positive(word: str) -> int:
     number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    if not 1 <= number < 1 << 32:
+        raise argparse.ArgumentTypeError("must be at least 1, and below 2^32")
     return number
 
 
 def run(args: argparse.Namespace, ready: Callable[[], None] = lambda: None) -> int:
     """ready() is called once clients are answered."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it never ends a daemon; once that serves it reopens the log
     try:
-        mountpoint = _checked(args)
-        return _serve(args, mountpoint, _to_background() if args.daemon else ready)
+        wanted = options.for_libfuse(args.options)
+        mountpoint = os.path.realpath(args.mountpoint)
+        with points.claimed(mountpoint) as release:
+            _check(args, mountpoint)
+            announce = _to_background() if args.daemon else ready
+
+            def serving() -> None:
+                release()
+                systemd.notify("READY=1", f"MAINPID={os.getpid()}", f"STATUS=serving rings at {mountpoint}")
+                announce()
+
+            with pidfile.of_this_process(args.pid_file):
+                return _serve(args, mountpoint, wanted, serving)
     except MountError as error:
         print(f"uringfs: {error}", file=sys.stderr)
         return error.status
 
 
-def _checked(args: argparse.Namespace) -> str:
-    """The absolute mountpoint; every reason not to mount there, each with its own exit status."""
+def check(args: argparse.Namespace) -> int:
+    """All but the mount itself; the exit status that this would have."""
+    try:
+        options.for_libfuse(args.options)
+        _check(args, os.path.realpath(args.mountpoint))
+    except MountError as error:
+        print(f"uringfs: {error}", file=sys.stderr)
+        return error.status
+    return Exit.OK
+
+
+def _check(args: argparse.Namespace, mountpoint: str) -> None:
+    """Every reason not to mount there, each with its own exit status."""
     if args.backend == "pagecache":
         raise MountError(Exit.NOT_BUILT, "the pagecache backend is not built yet: use --backend passthrough")
-    mountpoint: str = os.path.abspath(args.mountpoint)
+    if not args.mountpoint:
+        raise MountError(Exit.NO_MOUNTPOINT, "the mountpoint is an empty word")
     if points.clean_stale(mountpoint):
         print(f"uringfs: {mountpoint}: cleaned the mount of a daemon that is gone", file=sys.stderr)
     if points.mounted_here(mountpoint):
@@ -101,7 +139,6 @@ def _checked(args: argparse.Namespace) -> str:
     except PermissionError as error:
         raise MountError(Exit.NO_PERMISSION, f"{mountpoint}: {error.strerror}") from error
     _check_machine()
-    return mountpoint
 
 
 def _check_machine() -> None:
@@ -126,13 +163,9 @@ def _has_capability(bit: int) -> bool:
     return bool(effective >> bit & 1)
 
 
-def _serve(args: argparse.Namespace, mountpoint: str, ready: Callable[[], None]) -> int:
+def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], serving: Callable[[], None]) -> int:
     try:
-        logging.basicConfig(
-            level=args.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            filename=args.log_file,
-        )
+        logs.begin(args.log_level, args.log_file, background=args.daemon)
     except OSError as error:
         raise MountError(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
     # Late, and not at the head: everything above must be able to speak where libfuse is missing.
@@ -145,17 +178,32 @@ def _serve(args: argparse.Namespace, mountpoint: str, ready: Callable[[], None])
         if (error.name or "").startswith("uringfs."):
             raise  # a mistake of ours, not a machine that lacks something
         raise MountError(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
-    options = frozenset(option for words in args.options for option in words.split(",") if option)
-    session.raise_descriptor_limit()
+    _say_if_few(session.raise_descriptor_limit(), args.max_rings)
     failures: list[UringError] = []
     try:
-        trio.run(session.serve, session.MountOptions(mountpoint, options, args.max_rings), ready)
+        trio.run(session.serve, session.MountOptions(mountpoint, wanted, args.max_rings), serving, _hangup)
     except* UringError as group:
         failures += _leaves(group)
+    finally:
+        systemd.notify("STOPPING=1")
     if failures:
         status = Exit.KERNEL_TOO_OLD if failures[0].errno == errno.ENOSYS else Exit.FAILED
         raise MountError(status, failures[0].message)
     return Exit.OK
+
+
+def _say_if_few(descriptors: int, max_rings: int) -> None:
+    rings = descriptors // DESCRIPTORS_PER_RING
+    if rings < min(max_rings, MANY_RINGS):
+        limit = f"RLIMIT_NOFILE allows {descriptors} descriptors, enough for {rings} rings of {max_rings}"
+        log.warning("%s: raise the hard limit (LimitNOFILE=, ulimit -Hn) or lower --max-rings", limit)
+
+
+def _hangup() -> None:
+    systemd.reloading()
+    logs.reopen()
+    log.info("SIGHUP: the log file has been opened anew")
+    systemd.notify("READY=1")
 
 
 def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
@@ -172,9 +220,7 @@ def _to_background() -> Callable[[], None]:
     child = os.fork()
     if child:
         os.close(send)
-        if os.read(receive, 1):
-            os._exit(Exit.OK)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os._exit(Exit.OK if os.read(receive, 1) else _status_of(child))
     os.close(receive)
     os.setsid()
 
@@ -182,8 +228,16 @@ def _to_background() -> Callable[[], None]:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
+        os.close(null)
         os.chdir("/")
         os.write(send, b"1")
         os.close(send)
 
     return ready
+
+
+def _status_of(child: int) -> int:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        print(f"uringfs: the daemon was killed by {signal.Signals(-status).name}", file=sys.stderr, flush=True)
+    return status if status >= 0 else Exit.FAILED

@@ -2,11 +2,17 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 FSTYPE = "fuse.uringfs"
 MNT_DETACH = 2
+ALREADY_MOUNTED = 15
+PATIENCE = 30.0  # seconds for another who mounts in the same directory
 
 
 class MountError(Exception):
@@ -15,6 +21,36 @@ class MountError(Exception):
     def __init__(self, status: int, line: str) -> None:
         super().__init__(line)
         self.status = status
+
+
+@contextmanager
+def claimed(mountpoint: str) -> Iterator[Callable[[], None]]:
+    """Nobody else mounts there until the block ends, or calls what it is given: of several at once one mounts,
+    the others then find its mount. By a lock on the directory above, which no mount covers meanwhile; without
+    the right to read that there is none. MountError if somebody keeps it locked."""
+    try:
+        fd = os.open(os.path.dirname(mountpoint), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield lambda: None
+        return
+    try:
+        _lock(fd, mountpoint)
+        yield lambda: fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, mountpoint: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                line = f"{mountpoint}: somebody has had a lock on the directory above for {PATIENCE:.0f} s"
+                raise MountError(ALREADY_MOUNTED, line) from None
+        time.sleep(0.01)
 
 
 def _types_at(mountpoint: str) -> list[str]:

@@ -25,6 +25,11 @@ import pyfuse3
 log = logging.getLogger(__name__)
 
 MAX_TASKS = 1 << 20  # every waiting enter is a request being served
+ENDING = tuple(
+    signal.Signals[f"SIG{name}"]
+    for name in "INT TERM QUIT USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU".split()
+)
+"""By default they end a process (signal(7)); a daemon unmounts first. Not those of its own faults."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,24 @@ def worth_a_line(record: logging.LogRecord) -> bool:
     return False
 
 
-async def serve(mount: MountOptions, ready: Callable[[], None]) -> None:
-    """Mount and serve until SIGINT, SIGTERM or umount(8). ready() is called once clients are answered.
+async def serve(
+    mount: MountOptions, ready: Callable[[], None], hangup: Callable[[], None] = lambda: None
+) -> None:
+    """Mount and serve until umount(8) or a signal that would end the process. ready() is called once clients are
+    answered, hangup() for each SIGHUP.
 
     UringError: the mount failed, or the kernel does not grant what the backend needs.
     """
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        await _serve(mount, ready, signals)
+    with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+        await _serve(mount, ready, hangup, signals)
 
 
-async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncIterator[int]) -> None:
+async def _serve(
+    mount: MountOptions,
+    ready: Callable[[], None],
+    hangup: Callable[[], None],
+    signals: AsyncIterator[int],
+) -> None:
     scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
@@ -73,7 +86,9 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
         native.want_passthrough(True)
         native.lane_set(operations.lane)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
-        options = {"fsname=uringfs", "subtype=uringfs", "default_permissions", *mount.options}
+        options = {"subtype=uringfs", "default_permissions", *mount.options}
+        if not any(option.startswith("fsname=") for option in options):
+            options.add("fsname=uringfs")
         try:
             pyfuse3.init(operations, mount.mountpoint, options)
         except RuntimeError as error:
@@ -84,7 +99,7 @@ async def _serve(mount: MountOptions, ready: Callable[[], None], signals: AsyncI
             gc.freeze()  # what has been loaded stays: no collection has to look at it again
             nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
-            nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+            nursery.start_soon(_take_signals, signals, nursery.cancel_scope, hangup)
             nursery.start_soon(_announce, mount, ready)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
@@ -111,8 +126,12 @@ async def _announce(mount: MountOptions, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _take_signals(
+    signals: AsyncIterator[int], scope: trio.CancelScope, hangup: Callable[[], None]
+) -> None:
     async for number in signals:
-        log.info("%s: unmounting", signal.Signals(number).name)
-        scope.cancel()
-        return
+        if number != signal.SIGHUP:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            scope.cancel()
+            return
+        hangup()
