@@ -1,5 +1,6 @@
 """The daemon as administrators expect it: how it starts, what it says to whom, what signals do."""
 
+import errno
 import itertools
 import os
 import re
@@ -178,6 +179,16 @@ def test_a_symlink_to_what_is_mounted(directory: Path, tmp_path: Path) -> None:
     assert_serves(link)
     unmount(directory)
     assert not is_mounted(directory)
+
+
+def test_auto_unmount(directory: Path) -> None:
+    """A daemon that is killed leaves no mount behind."""
+    with Mount(directory, "-o", "auto_unmount") as mount:
+        assert_serves(directory)
+    mount = Mount(directory, "-o", "auto_unmount")
+    mount.process.kill()
+    mount.process.wait(DEADLINE)
+    until(lambda: not is_mounted(directory), "the mount to go")
 
 
 # -- signals
@@ -425,3 +436,37 @@ def test_what_the_helper_answers(directory: Path, tmp_path: Path) -> None:
     assert said(*program, "none")[0] == 1
     assert said(*program, "none", str(directory), "-f", "-o", "rw")[0] == 0
     assert not is_mounted(directory)
+
+
+# -- users
+
+
+def as_user(uid: str) -> list[str]:
+    """A command prefix: as that user; the checkout may lie in root's home."""
+    identity = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    return [*identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+def test_a_user_has_no_more_than_its_share(directory: Path) -> None:
+    """Another user's and root's rings are none of it; what is closed is free again."""
+    words = ["-o", "allow_other", "--max-rings-per-user", "3", "--max-memory-per-user", "1M"]
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from uringfs.client import Ring\n"
+        f"def ring(entries):\n try: return Ring({str(directory / 'new')!r}, entries)\n"
+        " except OSError as error: return error.errno\n"
+        "def free():\n while isinstance(found := ring(8), int): pass\n return found\n"  # RELEASE comes late
+        "for _ in range(3):\n rings = [free() for _ in range(3)]\n"
+        " print(ring(8))\n for one in rings: one.close()\n"
+        "free().close()\n"
+        "while (found := ring(16384)) == 122: pass\n"
+        "print(found)\n"
+    )
+    with Mount(directory, *words) as mount:
+        rings = [Ring(mount / "new", 16384) for _ in range(5)]
+        for user in ("12340", "12341"):
+            command = [*as_user(user), sys.executable, "-c", code]
+            assert said(*command) == (0, f"{errno.EDQUOT}\n" * 3 + f"{errno.ENOMEM}\n")
+        assert mount.log().count("user 12340 has all 3 rings") == 1
+        for ring in rings:
+            ring.close()

@@ -14,7 +14,7 @@ from typing import NoReturn
 from uringfs.cli import mount, options
 
 USAGE, MOUNT_FAILED = 1, 32  # mount(8), EXIT STATUS
-OURS = frozenset("backend log_file log_level max_rings pid_file".split())
+OURS = frozenset("backend log_file log_level max_memory_per_user max_rings max_rings_per_user pid_file".split())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -41,6 +41,7 @@ DEV_FUSE = "/dev/fuse"
 PASSTHROUGH_KERNEL = (6, 9)
 CAP_SYS_ADMIN = 21
 DEFAULT_MAX_RINGS = 1 << 16
+DEFAULT_USER_MEMORY = 512 << 20
 DESCRIPTORS_PER_RING = 2  # its memory and the mapping of that
 MANY_RINGS = 4096
 
@@ -67,6 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-rings", type=_positive, default=DEFAULT_MAX_RINGS, metavar="N", help="default %(default)s"
     )
     parser.add_argument(
+        "--max-rings-per-user", type=_positive, metavar="N", help="but root; default: half of --max-rings"
+    )
+    parser.add_argument(
+        "--max-memory-per-user",
+        type=_size,
+        default=DEFAULT_USER_MEMORY,
+        metavar="SIZE",
+        help="of rings and their regions, but root's: bytes, or with K, M, G; default 512M",
+    )
+    parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default %(default)s"
     )
     parser.add_argument(
@@ -83,6 +94,15 @@ def _positive(word: str) -> int:
     number = int(word)
     if not 1 <= number < 1 << 32:
         raise argparse.ArgumentTypeError("must be at least 1, and below 2^32")
+    return number
+
+
+def _size(word: str) -> int:
+    """ValueError"""
+    shift = {"K": 10, "M": 20, "G": 30}.get(word[-1:].upper(), 0)
+    number = int(word[:-1] if shift else word) << shift
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
@@ -174,14 +194,17 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
 
         from uringfs.errors import UringError
         from uringfs.fs import session
+        from uringfs.fs.quota import Quota
     except ImportError as error:
         if (error.name or "").startswith("uringfs."):
             raise  # a mistake of ours, not a machine that lacks something
         raise MountError(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
     _say_if_few(session.raise_descriptor_limit(), args.max_rings)
+    per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
+    quota = Quota(per_user, args.max_memory_per_user)
     failures: list[UringError] = []
     try:
-        trio.run(session.serve, session.MountOptions(mountpoint, wanted, args.max_rings), serving, _hangup)
+        trio.run(session.serve, session.MountOptions(mountpoint, wanted, args.max_rings, quota), serving, _hangup)
     except* UringError as group:
         failures += _leaves(group)
     finally:

@@ -16,6 +16,7 @@ from uringfs.abi.control import RESULT
 from uringfs.errors import UringError
 from uringfs.fs import control, status, text
 from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
+from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.supervisor import Supervision
 from uringfs.host.base import Caller, Host, Opener, Program
@@ -65,7 +66,14 @@ class OpenFile:
 class RingFs:
     """One mount. backing ids: what the kernel needs to map a file's memory, see memory.base."""
 
-    def __init__(self, backend: Backend, host: Host, nursery: trio.Nursery, max_rings: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        host: Host,
+        nursery: trio.Nursery,
+        max_rings: int,
+        quota: Quota | None = None,
+    ) -> None:
         self._backend = backend
         self._host = host
         self._nursery = nursery
@@ -74,11 +82,12 @@ class RingFs:
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
         self._closings = trio.Event()
+        self._quota = quota or Quota()
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
-    def _make_file(self) -> RingFile:
-        return RingFile(self._backend, self._nursery, self._owners)
+    def _make_file(self, uid: int) -> RingFile:
+        return RingFile(self._backend, self._nursery, self._owners, self._quota.account(uid))
 
     def _find_inode(self, number: int) -> RingInode:
         return self.inodes[number]
@@ -89,7 +98,7 @@ class RingFs:
     # -- names
 
     def lookup(self, name: bytes, uid: int, gid: int) -> RingInode:
-        """Counts as a kernel lookup. `new` is another inode each time. ENOENT, ENAMETOOLONG, ENOSPC."""
+        """Counts as a kernel lookup. `new` is another inode each time. ENOENT, ENAMETOOLONG, ENOSPC, EDQUOT."""
         inode = self.inodes.allocate(NEW_MODE, uid, gid) if name == NEW else self.inodes.find(name)
         inode.lookups += 1
         return inode

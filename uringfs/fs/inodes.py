@@ -44,9 +44,10 @@ class Inode(Generic[T]):
 
 
 class InodeTable(Generic[T]):
-    """All inodes of a mount and the one directory. dropped is called when the last reference has gone."""
+    """All inodes of a mount and the one directory. make is given the user, and may refuse; dropped is called
+    when the last reference has gone."""
 
-    def __init__(self, most: int, make: Callable[[], T], dropped: Callable[[T], None]) -> None:
+    def __init__(self, most: int, make: Callable[[int], T], dropped: Callable[[T], None]) -> None:
         self._most = most
         self._make = make
         self._dropped = dropped
@@ -72,10 +73,10 @@ class InodeTable(Generic[T]):
         return sorted(names, key=lambda named: named[1].number)
 
     def allocate(self, mode: int, uid: int, gid: int) -> Inode[T]:
-        """A fresh regular file without a name. ENOSPC at the limit."""
+        """A fresh regular file without a name. ENOSPC at the limit, and what make refuses with."""
         if len(self._inodes) >= self._most:
             raise UringError(errno.ENOSPC, f"all {self._most} rings of this mount are in use (--max-rings)")
-        inode = Inode(next(self._numbers), stat.S_IFREG | stat.S_IMODE(mode), uid, gid, self._make())
+        inode = Inode(next(self._numbers), stat.S_IFREG | stat.S_IMODE(mode), uid, gid, self._make(uid))
         self._inodes[inode.number] = inode
         return inode
 

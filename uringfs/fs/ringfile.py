@@ -21,6 +21,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.fs import text
+from uringfs.fs.quota import Account
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.context import RegisteredRing
@@ -48,10 +49,11 @@ def read_params(caller: Caller, address: int) -> Params:
 class RingFile:
     """Memory comes with the first open, the ring with setup; both go with the inode."""
 
-    def __init__(self, backend: Backend, nursery: trio.Nursery, owners: Owners) -> None:
+    def __init__(self, backend: Backend, nursery: trio.Nursery, owners: Owners, account: Account) -> None:
         self._backend = backend
         self._nursery = nursery
         self._owners = owners
+        self._account = account
         self._memory: RingMemory | None = None
         self.worker: Worker | None = None
         self.opaque = False
@@ -81,6 +83,7 @@ class RingFile:
         if self._memory is not None:
             self._memory.close()
             self._memory = None
+        self._account.close()
 
     def last_close(self) -> None:
         """No descriptor is open any more (io_uring_release(), but for the name that keeps the ring)."""
@@ -109,7 +112,12 @@ class RingFile:
         return slot
 
     def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Worker:
-        ring = Ring(self.memory(), geometry, (caller.tid, caller.uid))
+        self._account.charge(geometry.memory_size)
+        try:
+            ring = Ring(self.memory(), geometry, (caller.tid, caller.uid), self._account.charge)
+        except UringError:
+            self._account.charge(-geometry.memory_size)
+            raise
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
         self.worker = Worker(ring, self._nursery, self._owners, issuer)

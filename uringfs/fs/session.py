@@ -15,6 +15,7 @@ from uringfs import native  # before pyfuse3: see uringfs.native
 from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.operations import Operations
+from uringfs.fs.quota import Quota
 from uringfs.host import scheduling
 from uringfs.host.local import LocalHost
 from uringfs.memory.passthrough import PassthroughBackend, require_passthrough
@@ -38,6 +39,7 @@ class MountOptions:
     options: frozenset[str]
     """As mount(8) takes them after -o."""
     max_rings: int
+    quota: Quota
 
 
 def raise_descriptor_limit() -> int:
@@ -81,7 +83,7 @@ async def _serve(
     scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
-        fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings)
+        fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings, mount.quota)
         operations = Operations(fs)
         native.want_passthrough(True)
         native.lane_set(operations.lane)

@@ -35,7 +35,7 @@ def register_pbuf_ring(call: Registration) -> int:
     if flags & IOU_PBUF_RING_MMAP:
         # No sum in the kernel, but groups where that makes a difference cannot be mapped there.
         offset = IORING_OFF_PBUF_RING + (bgid << IORING_OFF_PBUF_SHIFT)
-        memory = call.ring.ring.memory.region(offset, size)
+        memory = call.ring.ring.region(offset, size)
     else:
         memory = caller_region(call.caller, ring_addr, size)
     groups[bgid] = BufferRing(memory, entries, bool(flags & IOU_PBUF_RING_INC))

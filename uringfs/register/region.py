@@ -85,7 +85,7 @@ def _create(call: Registration, descriptor: bytes) -> tuple[Region, int, int]:
         return caller_region(call.caller, user_addr, size), size, 0
     if size > IORING_OFF_PBUF_RING - IORING_MAP_OFF_PARAM_REGION:
         raise UringError(errno.ENOMEM, "a region of the ring's has no more room than that")
-    return call.ring.ring.memory.region(IORING_MAP_OFF_PARAM_REGION, size), size, IORING_MAP_OFF_PARAM_REGION
+    return call.ring.ring.region(IORING_MAP_OFF_PARAM_REGION, size), size, IORING_MAP_OFF_PARAM_REGION
 
 
 def caller_region(caller: Caller, address: int, size: int) -> CallerRegion:

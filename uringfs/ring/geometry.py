@@ -54,6 +54,8 @@ from uringfs.ring import support
 SUPPORTED_SETUP_FLAGS = support.mask(support.SETUP_FLAGS)
 FEATURES = support.mask(support.FEATURES)
 
+PAGE = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
@@ -72,6 +74,11 @@ class Geometry:
         """Bytes the ring's memory must cover: the highest mmap offset in use, now or resized."""
         resizable = self.flags & IORING_SETUP_DEFER_TASKRUN
         return IORING_OFF_SQES + (IORING_MAX_ENTRIES if resizable else self.sq_entries) * self.sqe_size
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes that the queues take, whole pages; the CQ ring has a mirror at its own offset."""
+        return 2 * _pages(self.rings_size) + _pages(self.sqes_size)
 
     @property
     def sqes_size(self) -> int:
@@ -118,6 +125,11 @@ class Geometry:
         sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, sq_user)
         cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, cq_user)
         return PARAMS.pack(*head)[:SQ_OFF] + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
+
+
+def _pages(size: int) -> int:
+    """PAGE_ALIGN()"""
+    return -(-size // PAGE) * PAGE
 
 
 def rings_size(flags: int, sq_entries: int, cq_entries: int) -> tuple[int, int]:

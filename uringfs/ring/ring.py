@@ -1,10 +1,12 @@
 """The state of one ring: its queues, who waits for completions, and its counters."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from uringfs.abi.constants import IORING_SQ_CQ_OVERFLOW
+from uringfs.errors import UringError
 from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.queues import CompletionQueue, SubmissionQueue
@@ -42,11 +44,34 @@ class Counters:
     cancelled: int = 0
 
 
-class Ring:
-    """A ring that has been set up. owner: (thread id, uid) of who did."""
+class ChargedRegion:
+    """A region of a ring's, on somebody's account until it is closed."""
 
-    def __init__(self, memory: RingMemory, geometry: Geometry, owner: tuple[int, int]) -> None:
+    def __init__(self, region: Region, size: int, charge: Callable[[int], None]) -> None:
+        self._region = region
+        self._size = size
+        self._charge = charge
+        self.read = region.read
+        self.write = region.write
+
+    def close(self) -> None:
+        self._region.close()
+        self._charge(-self._size)
+
+
+class Ring:
+    """A ring that has been set up. owner: (thread id, uid) of who did. charge: takes bytes, less than 0 to give
+    them back, on the account of the ring's maker; ENOMEM."""
+
+    def __init__(
+        self,
+        memory: RingMemory,
+        geometry: Geometry,
+        owner: tuple[int, int],
+        charge: Callable[[int], None] = lambda size: None,
+    ) -> None:
         memory.grow(geometry.file_size)
+        self.charge = charge
         self.memory = memory
         self.geometry = geometry
         self.owner = owner
@@ -67,6 +92,15 @@ class Ring:
         """Work waits for an enter with GETEVENTS (IORING_SETUP_DEFER_TASKRUN)."""
         self.clock = time.CLOCK_MONOTONIC
         """Of waits (IORING_REGISTER_CLOCK)."""
+
+    def region(self, offset: int, size: int) -> Region:
+        """Memory for the client to map at that offset: RingMemory.region(). ENOMEM."""
+        self.charge(size)
+        try:
+            return ChargedRegion(self.memory.region(offset, size), size, self.charge)
+        except UringError:
+            self.charge(-size)
+            raise
 
     def publish(self) -> None:
         """Show the client what was posted, and tell who waits for it. Once a batch, not once a CQE."""
