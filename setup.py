@@ -41,7 +41,7 @@ setup(
         # No module: a plain library beside it. The flags are those of contrib/launcher/Makefile.
         Extension(
             "uringfs.native._trap",
-            sources=[f"contrib/launcher/{name}.c" for name in "trap calls agent rings signals exec".split()],
+            sources=[f"contrib/launcher/{name}.c" for name in "trap calls agent rings signals exec say".split()],
             depends=["contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],

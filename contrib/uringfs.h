@@ -202,11 +202,58 @@ URINGFS_ASSERT(sizeof(struct io_uring_params) == 120, "io_uring_params");
 URINGFS_ASSERT(sizeof(struct io_uring_cqe) == 16, "io_uring_cqe");
 URINGFS_ASSERT(sizeof(struct io_uring_sqe) == 64, "io_uring_sqe");
 
+/* Every file of a mount has it, its directory too: the daemon's version. */
+#define URINGFS_XATTR "system.uringfs"
+
+/* 0 for a descriptor of a mount; -1: EOPNOTSUPP for any other file, ENOTCONN, ECONNABORTED without a daemon. */
+static inline int uringfs_check(int fd)
+{
+	if (syscall(SYS_fgetxattr, fd, URINGFS_XATTR, NULL, 0) >= 0)
+		return 0;
+	if (errno != EBADF && errno != ENOTCONN && errno != ECONNABORTED)
+		errno = EOPNOTSUPP;
+	return -1;
+}
+
+/* A name that does not exist: made if its directory is a mount, and only then. */
+static inline int uringfs_create(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t length = slash ? (size_t)(name - path) : 1;
+	char directory[4096];
+	int at, fd = -1, saved;
+
+	if (length >= sizeof(directory)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(directory, slash ? path : ".", length);
+	directory[length] = 0;
+	at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return -1;
+	if (uringfs_check(at) == 0)
+		fd = openat(at, name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	saved = errno;
+	close(at);
+	errno = saved;
+	return fd;
+}
+
 /* Open a ring file: MOUNT/new for a ring of your own, any other name for one shared by name (made if
- * absent, 0666 & ~umask). Returns a descriptor (close-on-exec) or -1. */
+ * absent, 0666 & ~umask). Returns a descriptor (close-on-exec) or -1: EOPNOTSUPP where nothing is mounted. */
 static inline int uringfs_open(const char *path)
 {
-	return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC), saved;
+
+	if (fd < 0)
+		return errno == ENOENT ? uringfs_create(path) : -1;
+	if (uringfs_check(fd) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
 }
 
 /* One control write; result is filled by the daemon while the write lasts. */
@@ -270,7 +317,8 @@ static inline int uringfs_map_rings(int fd, const struct io_uring_params *p, int
 	return uringfs_map_over(fd, sqes, sqes_size, IORING_OFF_SQES, fresh ? 0 : SIZE_MAX);
 }
 
-/* io_uring_setup(2) on an open ring file; 0, or -1: EINVAL, EFAULT, ENOMEM, EBUSY (has been set up). With
+/* io_uring_setup(2) on an open ring file; 0, or -1: EINVAL, EFAULT, ENOMEM, EBUSY (has been set up), EOPNOTSUPP
+ * (no ring file: nothing is written to it). With
  * IORING_SETUP_REGISTERED_FD_ONLY the index in this thread's table; it is fd that names the ring nevertheless. */
 static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params *p)
 {
@@ -278,6 +326,8 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	struct uringfs_setup m;
 	int ret;
 
+	if (uringfs_check(fd) < 0)
+		return -1;
 	memset(&m, 0, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_SETUP;
 	m.hdr.size = sizeof(m);

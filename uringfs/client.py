@@ -41,6 +41,7 @@ from uringfs.abi.control import (
     URINGFS_CMD_SUPERVISE,
     URINGFS_OFF_CTL,
     URINGFS_POLL_WAIT,
+    URINGFS_XATTR,
 )
 from uringfs.abi.structs import (
     CQ_OFF,
@@ -84,8 +85,49 @@ def _control(fd: int, cmd: int, body: bytes, result: ctypes.c_int64) -> int:
     return result.value
 
 
+def check(file: int | str) -> None:
+    """A descriptor, or a path, of a mount: nothing else may be written to. OSError EOPNOTSUPP for any other file,
+    ENOTCONN or ECONNABORTED without a daemon."""
+    try:
+        os.getxattr(file, URINGFS_XATTR)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EBADF, errno.ENOTCONN, errno.ECONNABORTED):
+            raise
+        what = "not a ring of a mount (is a uringfs mounted there?)"
+        raise OSError(errno.EOPNOTSUPP, what, file if isinstance(file, str) else None) from None
+
+
+def open_ring(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a ring file, made if its directory is a mount. OSError: EOPNOTSUPP where none is mounted."""
+    name = os.fspath(path)
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _create(name)
+    try:
+        check(fd)
+    except OSError as error:
+        os.close(fd)
+        raise OSError(error.errno, error.strerror, name) from None
+    return fd
+
+
+def _create(path: str) -> int:
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check(directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        return os.open(os.path.basename(path), flags, 0o666, dir_fd=directory)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(directory)
+
+
 def setup(fd: int, entries: int, params: "ctypes.Array[ctypes.c_char]") -> int:
-    """io_uring_setup(2) on an open ring file. params: struct io_uring_params, read and written."""
+    """io_uring_setup(2) on an open ring file. params: struct io_uring_params, read and written. EOPNOTSUPP for
+    another file: nothing is written to it."""
+    check(fd)
     result = ctypes.c_int64(-errno.EIO)
     body = SETUP.pack(ctypes.addressof(result), entries, 0, ctypes.addressof(params))
     return _control(fd, URINGFS_CMD_SETUP, body, result)
@@ -110,7 +152,7 @@ def hand_over(mount: str, listener: int, trace: int = -1) -> None:
     listener: the filter's, which may be closed then; trace: a descriptor for a line a call."""
     result = ctypes.c_int64(-errno.EIO)
     body = SUPERVISE.pack(ctypes.addressof(result), listener, trace)
-    ring = os.open(os.path.join(mount, "new"), os.O_RDWR | os.O_CLOEXEC)
+    ring = open_ring(os.path.join(mount, "new"))
     try:
         _control(ring, URINGFS_CMD_SUPERVISE, body, result)
     finally:
@@ -184,7 +226,7 @@ class Ring:
         separate_cq: bool = False,
     ) -> None:
         """separate_cq: map the CQ at its own offset, as clients do that ignore IORING_FEAT_SINGLE_MMAP."""
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.fd = open_ring(path)
         self._held: dict[int, list[object]] = {}
         self._unreaped: Counter[int] = Counter()
         self._maps: list[mmap.mmap] = []

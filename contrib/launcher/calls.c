@@ -44,16 +44,21 @@ long trap_copy_out(uintptr_t to, const void *from, size_t size)
 	return RAW(SYS_process_vm_writev, RAW(SYS_gettid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
 }
 
-int trap_mount_device(const char *mount)
+static void rings_are_like(int fd, const char *path, int flags)
 {
 	struct statx st;
-	long ret = RAW(SYS_statx, AT_FDCWD, mount, AT_STATX_DONT_SYNC_, STATX_TYPE, &st);
 
-	if (ret == 0) {
+	if (RAW(SYS_statx, fd, path, AT_STATX_DONT_SYNC_ | flags, STATX_TYPE, &st) == 0) {
 		trap_state.dev_major = st.stx_dev_major;
 		trap_state.dev_minor = st.stx_dev_minor;
 	}
-	return (int)ret;
+}
+
+/* A directory that is no mount has no rings, but files: 0, 0 is no file system's. */
+void trap_mount_device(const char *mount)
+{
+	if (RAW(SYS_getxattr, mount, URINGFS_XATTR, NULL, 0) >= 0)
+		rings_are_like(AT_FDCWD, mount, 0);
 }
 
 /* A control write into anything else would be just that: a write. The daemon is not asked. */
@@ -107,6 +112,12 @@ TRAP_EXPORT int chroot(const char *path)
 	return (int)raw_errno(RAW(SYS_chroot, path));
 }
 
+static long no_mount(void)
+{
+	trap_say_no_mount();
+	return -ENOSYS;
+}
+
 /* A ring file. Where there is no mount (any more) there is no io_uring: ENOSYS. */
 static long open_new(void)
 {
@@ -118,7 +129,13 @@ static long open_new(void)
 		fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_RDWR | O_CLOEXEC, 0);
 
 	if (fd == -ENOENT || fd == -ENOTCONN || fd == -ECONNABORTED || fd == -ENOTDIR)
-		return -ENOSYS;
+		return no_mount();
+	if (fd >= 0 && uringfs_check((int)fd) < 0) { /* a file of that name, in a plain directory */
+		RAW(SYS_close, fd);
+		return no_mount();
+	}
+	if (fd >= 0 && trap_check_ring((int)fd) < 0) /* mounted since the program began */
+		rings_are_like((int)fd, "", AT_EMPTY_PATH_);
 	return fd;
 }
 

@@ -262,8 +262,13 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 
 	(void)argc;
 	(void)argv;
-	if (!mount || trap_state.active)
+	if (trap_state.active)
 		return;
+	if (!mount) {
+		trap_say_no_variable(preload);
+		return;
+	}
+	trap_remember_stderr();
 	trap_state.mount_entry = keep(mount);
 	trap_state.trace_entry = trace_entry ? keep(trace_entry) : NULL;
 	trap_state.trace = trace_entry != NULL;

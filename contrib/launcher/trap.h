@@ -92,7 +92,7 @@ extern struct trap_state trap_state;
 long trap_setup(uint32_t entries, uintptr_t params);
 long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, uintptr_t arg, size_t argsz);
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args);
-int trap_mount_device(const char *mount);
+void trap_mount_device(const char *mount);
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
 struct io_uring_params;
@@ -111,6 +111,11 @@ long trap_check_ring(int fd);
 /* Memory that may not be there: 0 or -EFAULT */
 long trap_copy_in(void *to, uintptr_t from, size_t size);
 long trap_copy_out(uintptr_t to, const void *from, size_t size);
+
+/* say.c: once, on the standard error output that the process began with */
+void trap_remember_stderr(void);
+void trap_say_no_variable(const char *preload);
+void trap_say_no_mount(void);
 
 /* signals.c: a SIGSYS that is not ours goes where the program wants it */
 void trap_forward(int sig, void *info, void *context);

@@ -6,6 +6,8 @@ A message is {u32 cmd, u32 size} and one system call's arguments, little-endian,
 from struct import Struct
 from typing import NamedTuple
 
+URINGFS_XATTR = "system.uringfs"
+"""Every file of a mount has it, its directory too: the daemon's version."""
 URINGFS_OFF_CTL = 0x20000000
 # What a ring file reports as its size: a write past it would take the inode's lock, so it covers every
 # control write; and every offset there is to map, for clients that compare.
