@@ -1,41 +1,58 @@
 # What people run. Each target installs what it needs first; see contrib/provision.
-.PHONY: demo test bench fuzz record mutants lint clean base
+.PHONY: help demo test bench fuzz record mutants lint wheel install uninstall clean base
 
-demo: base
+PREFIX ?= /usr/local
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 11
+
+demo: ## mount, copy a file through a ring, use one from the shell, unmount
+	@contrib/provision/ready.sh
+	@contrib/provision/packages.sh base
+	@contrib/provision/venv.sh run
 	contrib/demo.sh
 
-test: base
+test: base ## every test there is (PYTEST_ARGS=...)
 	contrib/provision/packages.sh containers programs security
 	.venv/bin/pytest tests $(PYTEST_ARGS)
 
-bench: base
+bench: base ## measure (BENCH_ARGS=...)
 	contrib/provision/packages.sh bench
 	.venv/bin/python contrib/bench/run.py $(BENCH_ARGS)
 
-# An hour of random programs, on the kernel and on a mount
-fuzz: base
+fuzz: base ## an hour of random programs, on the kernel and on a mount (FUZZ_ARGS=...)
 	.venv/bin/python -m tests.fuzz.run $(FUZZ_ARGS)
 
-# What this machine's kernel does in the conformance suite's behaviours, anew; says which changed
-record: base
+record: base ## what this machine's kernel does in the conformance suite, anew (RECORD_ARGS=...)
 	.venv/bin/python -m tests.conformance.recorder $(RECORD_ARGS)
 
-# Daemons with one fault each, which the conformance suite has to find without the kernel
-mutants: base
+mutants: base ## daemons with a fault each, to be found without the kernel (MUTANTS_ARGS=...)
 	.venv/bin/python -m tests.mutants.run $(MUTANTS_ARGS)
 
-lint: base
+lint: base ## ruff, mypy
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+wheel: base ## a wheel and an sdist, in out/dist
+	.venv/bin/python -W ignore setup.py -q sdist --dist-dir out/dist
+	.venv/bin/python -m pip wheel -q --no-deps --no-build-isolation --wheel-dir out/dist .
+	@ls out/dist
+
+install: ## the command, the header and the mount helper, below PREFIX (/usr/local)
+	@contrib/provision/packages.sh base
+	@contrib/provision/install.sh "$(PREFIX)"
+
+uninstall: ## what `make install` has put there
+	@contrib/provision/install.sh --remove "$(PREFIX)"
 
 # Packages, .venv, extension module: a moment when nothing changed
 base:
 	@contrib/provision/packages.sh base
 	@contrib/provision/venv.sh
 
-clean:
+clean: ## what all of these have made here
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f uringfs/native/*.so
+	rm -f uringfs/*.so uringfs/native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	for d in contrib/examples contrib/bench contrib/launcher tests/conformance tests/fuzz tests/security; do \
 		if [ -e $$d/Makefile ]; then $(MAKE) -s -C $$d clean; fi; \

@@ -1,10 +1,22 @@
-"""Builds the extension module and the library that `uringfs run` preloads; all else is in pyproject.toml."""
+"""Builds the extension modules and the library that `uringfs run` preloads, and puts what is no Python beside the
+modules; all else is in pyproject.toml."""
 
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+SHARED = (  # of contrib/, in the same places below uringfs/share: `uringfs config` names them
+    "uringfs.h",
+    "uringfs.pc",
+    *(f"examples/{name}" for name in ("Makefile", "nop.c", "uring-cp.c", "watch.c")),
+    *("oci/profile.py", "oci/seccomp.json"),
+    "systemd/uringfs.service",
+)
 
 
 def pkg_config(*args: str) -> list[str]:
@@ -14,7 +26,20 @@ def pkg_config(*args: str) -> list[str]:
         sys.exit("uringfs: libfuse3's headers are missing: apt-get install libfuse3-dev pkg-config gcc")
 
 
+class BuildPy(build_py):
+    """An editable package finds them in contrib/."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for name in SHARED:
+                target = Path(self.build_lib, "uringfs", "share", name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path("contrib", name), target)
+
+
 setup(
+    cmdclass={"build_py": BuildPy},
     ext_modules=[
         Extension(
             "uringfs.native._native",
@@ -23,7 +48,6 @@ setup(
                 "uringfs/native/fusewire.c",
                 "uringfs/native/wirecalls.c",
                 "uringfs/native/lane.c",
-                "uringfs/native/atomics.c",
                 "uringfs/native/process.c",
                 "uringfs/native/socket.c",
                 "uringfs/native/epoll.c",
@@ -38,6 +62,13 @@ setup(
             # -z nodelete: pyfuse3 keeps pointers into the hooks until the process ends
             extra_link_args=[*pkg_config("--libs"), "-Wl,-z,nodelete"],
         ),
+        # Without libfuse: clients import no more than this
+        Extension(
+            "uringfs._words",
+            sources=["uringfs/native/atomics.c"],
+            depends=["uringfs/native/native.h"],
+            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
+        ),
         # No module: a plain library beside it. The flags are those of contrib/launcher/Makefile.
         Extension(
             "uringfs.native._trap",
@@ -50,5 +81,5 @@ setup(
             ],
             extra_link_args=["-nostdlib", "-fno-lto", "-Wl,-z,now", "-Wl,-z,initfirst", "-Wl,-z,nodelete"],
         ),
-    ]
+    ],
 )

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from uringfs._words import Words
 from uringfs.abi.constants import (
     IORING_ENTER_EXT_ARG,
     IORING_ENTER_GETEVENTS,
@@ -57,7 +58,6 @@ from uringfs.abi.structs import (
     Params,
     Sqe,
 )
-from uringfs.native import Words
 
 U32 = 0xFFFFFFFF
 CURRENT_POSITION = (1 << 64) - 1

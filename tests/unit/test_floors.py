@@ -13,6 +13,7 @@ FLOORS = (
     ("uringfs",),  # __init__: the version
     ("abi",),
     ("errors",),
+    ("_words",),
     ("native",),
     ("memory",),
     ("ring",),

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import listen, mount, opcodes, run, standard
+from uringfs.cli import config, listen, mount, opcodes, run, standard
 
 COMMANDS = (
     ("mount", mount, "mount a ring filesystem"),
     ("run", run, "run a program whose io_uring is uringfs"),
     ("listen", listen, "serve containers whose seccomp profile has a listenerPath"),
+    ("config", config, "print where the header, the library, the profile are"),
     ("opcodes", opcodes, "print what is supported, as Markdown"),
 )
 

@@ -8,6 +8,8 @@ the mount whether that worked. Nothing but C code lives here: `_native.pyi` docu
 import os
 import sys
 
+from uringfs._words import Words
+
 _EXTENSION = f"{__name__}._native"
 
 if _EXTENSION not in sys.modules and "pyfuse3" in sys.modules:
@@ -21,7 +23,6 @@ sys.setdlopenflags(_flags | os.RTLD_GLOBAL)
 try:
     from uringfs.native._native import (
         ExecWatch,
-        Words,
         act_as,
         act_own,
         backing_close,

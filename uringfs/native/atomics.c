@@ -168,20 +168,26 @@ static PyType_Slot words_slots[] = {
 };
 
 static PyType_Spec words_spec = {
-	.name = "uringfs.native.Words",
+	.name = "uringfs._words.Words",
 	.basicsize = sizeof(Words),
 	.flags = Py_TPFLAGS_DEFAULT,
 	.slots = words_slots,
 };
 
-int atomics_add_types(PyObject *module)
-{
-	PyObject *type = PyType_FromSpec(&words_spec);
-	int ret;
+static struct PyModuleDef words_module = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "uringfs._words",
+	.m_doc = "Words of shared memory; see _words.pyi.",
+	.m_size = -1,
+};
 
-	if (!type)
-		return -1;
-	ret = PyModule_AddObjectRef(module, "Words", type);
-	Py_DECREF(type);
-	return ret;
+/* A module of its own, without libfuse: clients need no more than this. */
+PyMODINIT_FUNC PyInit__words(void)
+{
+	PyObject *module = PyModule_Create(&words_module), *type = PyType_FromSpec(&words_spec);
+
+	if (!module || !type || PyModule_AddObjectRef(module, "Words", type) < 0)
+		Py_CLEAR(module);
+	Py_XDECREF(type);
+	return module;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of uringfs.native._native share. Each file exports one array of methods (atomics.c and
- * identity.c a type); module.c joins them. Everything is built with hidden visibility: the module is loaded with
- * RTLD_GLOBAL, and only the hooks of fusewire.c may be seen by other libraries.
+ * What the files of uringfs.native._native share. Each file exports one array of methods (identity.c a
+ * type, too); module.c joins them. atomics.c is a module of its own, uringfs._words. Everything is built
+ * with hidden visibility: the module is loaded with RTLD_GLOBAL, and only the hooks of fusewire.c may be
+ * seen by other libraries.
  */
 #ifndef URINGFS_NATIVE_H
 #define URINGFS_NATIVE_H
@@ -22,7 +23,6 @@ extern PyMethodDef process_methods[];
 extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
-int atomics_add_types(PyObject *module);
 int identity_add_types(PyObject *module);
 
 /* raise OSError(err) */

@@ -46,7 +46,7 @@ def test_without_a_mount_the_wire_answers_enotconn() -> None:
 
 def test_everything_built_is_exported_and_declared() -> None:
     built = {name for name in vars(uringfs.native._native) if not name.startswith("_")}
-    assert built == set(native.__all__)
+    assert built == set(native.__all__) - {"Words"}  # uringfs._words
     stub = Path(native.__file__).with_name("_native.pyi").read_text()
     declared = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert declared == built

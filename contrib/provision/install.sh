@@ -1,0 +1,38 @@
+#!/bin/sh
+# make install: install.sh [--remove] PREFIX. The package in a venv of its own, PREFIX/lib/uringfs; of it the command,
+# the header, its pkg-config file and the mount helper (in /sbin, where mount(8) looks, if PREFIX is the system's).
+set -eu
+cd "$(dirname "$0")/../.."
+
+remove=
+if [ "$1" = --remove ]; then
+    remove=1
+    shift
+fi
+prefix=$1
+home=$prefix/lib/uringfs
+case $prefix in
+/usr | /usr/local) sbin=/sbin ;;
+*) sbin=$prefix/sbin ;;
+esac
+units=$prefix/lib/systemd/system
+
+if [ -n "$remove" ]; then
+    rm -rf "$home"
+    rm -f "$prefix/bin/uringfs" "$sbin/mount.fuse.uringfs" "$prefix/include/uringfs.h" \
+        "$prefix/lib/pkgconfig/uringfs.pc" "$units/uringfs.service"
+    exit 0
+fi
+
+python=$(contrib/provision/python.sh)
+mkdir -p "$prefix/bin" "$prefix/include" "$prefix/lib/pkgconfig" "$sbin" "$units"
+"$python" -m venv --clear "$home"
+"$home/bin/python" -m pip install -q --disable-pip-version-check 'setuptools>=77'
+"$home/bin/python" -m pip install -q --disable-pip-version-check .
+ln -sf "$home/bin/uringfs" "$prefix/bin/uringfs"
+ln -sf "$home/bin/mount.fuse.uringfs" "$sbin/mount.fuse.uringfs"
+install -m 644 contrib/uringfs.h "$prefix/include"
+sed "s|^includedir=.*|includedir=$prefix/include|" contrib/uringfs.pc >"$prefix/lib/pkgconfig/uringfs.pc"
+sed "s|/usr/local/bin|$prefix/bin|" contrib/systemd/uringfs.service >"$units/uringfs.service"
+"$prefix/bin/uringfs" --version
+echo "installed below $prefix; the mount helper is $sbin/mount.fuse.uringfs"

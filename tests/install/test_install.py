@@ -1,0 +1,199 @@
+"""What `pip install uringfs` brings, from a wheel and from an sdist, into a fresh venv: all of it works there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounting import DEADLINE, ROOT, is_mounted, open_directory
+from uringfs import __version__
+
+pytestmark = pytest.mark.timeout(600)  # pyfuse3 may have to be built
+ENV = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def run(*command: object, **options: object) -> str:
+    """The standard output of a command that must succeed, away from the checkout."""
+    given: dict[str, object] = {"cwd": "/", "env": ENV, "timeout": 500}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, **(given | options))  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return str(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sdist, and a wheel of what that sdist holds."""
+    home = tmp_path_factory.mktemp("dist")
+    built = shutil.ignore_patterns(".*", "build", "out", "out-*", "__pycache__", "*.so", "*.egg-info")
+    shutil.copytree(ROOT, home / "tree", ignore=built)
+    run(sys.executable, "-W", "ignore", "setup.py", "-q", "sdist", "--dist-dir", home, cwd=home / "tree")
+    run("tar", "-xzf", home / f"uringfs-{__version__}.tar.gz", "-C", home)
+    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
+    run(*pip, "--wheel-dir", home, home / f"uringfs-{__version__}")
+    return home
+
+
+@pytest.fixture(scope="session", params=["*.whl", "*.tar.gz"])
+def venv(request: pytest.FixtureRequest, dist: Path) -> Iterator[Path]:
+    """bin/ of a venv with that package and what it depends on, where all users reach it."""
+    (package,) = dist.glob(request.param)
+    with open_directory() as home:
+        run(sys.executable, "-m", "venv", home / "venv")
+        run(home / "venv/bin/pip", "install", "-q", package)
+        yield home / "venv/bin"
+
+
+@pytest.fixture
+def mounted(venv: Path) -> Iterator[Path]:
+    with open_directory() as home:
+        path = home / "mnt"
+        path.mkdir()
+        run(venv / "uringfs", "mount", path, "--daemon", "--log-file", home / "log", "-o", "allow_other")
+        yield path
+        run("umount", path)
+        assert not is_mounted(path)
+
+
+def config(venv: Path, name: str) -> Path:
+    return Path(run(venv / "uringfs", "config", f"--{name}").strip())
+
+
+def test_the_command(venv: Path) -> None:
+    assert run(venv / "uringfs", "--version") == f"uringfs {__version__}\n"
+    assert run(venv / "python", "-m", "uringfs", "--version") == f"uringfs {__version__}\n"
+    assert run(venv / "uringfs", "opcodes") == (ROOT / "docs/opcodes.md").read_text()
+    assert "SOURCE" in run(venv / "mount.fuse.uringfs", "--help").upper()
+
+
+def test_where_everything_is(venv: Path) -> None:
+    lines = run(venv / "uringfs", "config").splitlines()
+    places = dict(line.split(": ", 1) for line in lines)
+    assert {"include", "library", "profile", "pkgconfig", "examples", "units"} <= set(places)
+    for name, place in places.items():
+        assert Path(place).exists(), name
+        assert Path(place).is_relative_to(venv.parent)
+        assert config(venv, name) == Path(place)
+    shared = Path(places["include"])
+    for path in (path for path in shared.rglob("*") if path.suffix != ".pyc" and path.is_file()):
+        assert path.read_bytes() == (ROOT / "contrib" / path.relative_to(shared)).read_bytes()
+
+
+def test_c_programs(venv: Path, mounted: Path, tmp_path: Path) -> None:
+    """By the header's directory, by pkg-config, and the examples' own Makefile."""
+    examples = config(venv, "examples")
+    env = {**ENV, "PKG_CONFIG_PATH": str(config(venv, "pkgconfig"))}
+    flags = run("pkg-config", "--cflags", "uringfs", env=env).split()
+    assert run("pkg-config", "--modversion", "uringfs", env=env) == f"{__version__}\n"
+    for number, words in enumerate((flags, [f"-I{config(venv, 'include')}", "-D_GNU_SOURCE"])):
+        program = tmp_path / f"nop{number}"
+        run("cc", "-Wall", "-Werror", *words, "-o", program, examples / "nop.c")
+        run(program, mounted / "new")
+    shutil.copytree(config(venv, "include"), tmp_path / "share")
+    run("make", "-C", tmp_path / "share/examples")
+    run(tmp_path / "share/examples/uring-cp", "-r", mounted / "new", "/etc/passwd", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == Path("/etc/passwd").read_bytes()
+
+
+def test_programs_as_they_are(venv: Path, mounted: Path) -> None:
+    code = "import ctypes; print(ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)))"
+    for mode in ("trap", "notify"):
+        words = ("run", "--mode", mode, "--trace", "--mount", mounted, "--", "python3", "-c", code)
+        done = subprocess.run(
+            [venv / "uringfs", *words], capture_output=True, text=True, timeout=DEADLINE, env=ENV
+        )
+        assert re.fullmatch(r"\d+\n", done.stdout), done.stderr
+        assert "io_uring_setup" in done.stderr
+    run(venv / "uringfs", "run", "--", "true")
+
+
+def test_the_profile(venv: Path, tmp_path: Path) -> None:
+    """profile.py makes of a profile without io_uring what is in the one that comes along."""
+    made = run(venv / "python", config(venv, "make-profile"), config(venv, "profile"))
+    assert made == config(venv, "profile").read_text()
+
+
+def test_the_client_needs_neither_pyfuse3_nor_libfuse(dist: Path, mounted: Path) -> None:
+    """The package alone, with libfuse3 hidden under an empty file; what needs it says so."""
+    (wheel,) = dist.glob("*.whl")
+    libraries = {line.split()[-1] for line in run("ldconfig", "-p").splitlines() if "libfuse3.so.3 " in line}
+    hidden = "; ".join(f"mount --bind /dev/null $(readlink -f {library})" for library in libraries)
+    code = (
+        "from uringfs.client import Ring, nop\n"
+        f"with Ring({str(mounted / 'new')!r}, 8) as ring:\n"
+        " ring.queue(nop(5)); ring.submit(wait=1); print(ring.reap()[0].user_data)\n"
+        "import uringfs.native\n"
+    )
+    with open_directory() as home:
+        run(sys.executable, "-m", "venv", home / "venv")
+        run(home / "venv/bin/pip", "install", "-q", "--no-deps", wheel)
+        python = home / "venv/bin/python"
+        script = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{hidden}; exec "$@"', "sh"]
+        done = subprocess.run([*script, python, "-c", code], capture_output=True, text=True, cwd="/", env=ENV)
+        assert done.stdout == "5\n", done.stderr
+        assert "libfuse3" in done.stderr
+        run(*script, home / "venv/bin/uringfs", "run", "--mount", mounted, "--", "true")
+
+
+def test_versions_agree() -> None:
+    assert f"\nVersion: {__version__}\n" in (ROOT / "contrib/uringfs.pc").read_text()
+
+
+def test_make_help_names_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)
+    assert phony is not None
+    listed = {line.split()[0] for line in run("make", "-s", "help", cwd=ROOT).splitlines()}
+    assert listed == set(phony[1].split()) - {"base"}
+
+
+AS_USER = ["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+WITHOUT_FUSE = 'mount -t tmpfs none /dev; mknod /dev/null c 1 3; exec "$@"'
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (["setarch", "--uname-2.6"], ["6.9"]),
+        (AS_USER, ["root"]),
+        (["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"], ["CAP_SYS_ADMIN"]),
+        (["unshare", "--mount", "sh", "-ec", WITHOUT_FUSE, "sh"], ["/dev/fuse", "modprobe"]),
+    ],
+    ids=["kernel", "user", "capability", "device"],
+)
+def test_what_make_demo_checks_first(before: list[str], words: list[str]) -> None:
+    done = subprocess.run([*before, ROOT / "contrib/provision/ready.sh"], capture_output=True, text=True)
+    assert done.returncode == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_make_install(tmp_path: Path) -> None:
+    """Below a prefix; `make uninstall` leaves nothing of it."""
+    prefix = tmp_path / "prefix"
+    run(
+        "make",
+        "install",
+        f"PREFIX={prefix}",
+        cwd=ROOT,
+        env={**ENV, "PIP_CONFIG_FILE": ENV.get("PIP_CONFIG_FILE", "")},
+    )
+    assert run(prefix / "bin/uringfs", "--version") == f"uringfs {__version__}\n"
+    assert "usage" in run(prefix / "sbin/mount.fuse.uringfs", "--help")
+    env = {**ENV, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    run(
+        "cc",
+        *run("pkg-config", "--cflags", "uringfs", env=env).split(),
+        "-fsyntax-only",
+        "-x",
+        "c",
+        prefix / "include/uringfs.h",
+    )
+    assert f"ExecStart={prefix}/bin/uringfs mount" in (prefix / "lib/systemd/system/uringfs.service").read_text()
+    run("make", "uninstall", f"PREFIX={prefix}", cwd=ROOT)
+    assert [path for path in prefix.rglob("*") if not path.is_dir()] == []
