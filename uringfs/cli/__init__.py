@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import config, listen, mount, opcodes, run, standard
+from uringfs.cli import config, doctor, listen, mount, opcodes, run, standard, status, umount
 
 COMMANDS = (
     ("mount", mount, "mount a ring filesystem"),
+    ("umount", umount, "unmount one, and wait for its daemon to end"),
+    ("status", status, "which are mounted, and whether they serve"),
+    ("doctor", doctor, "what works on this machine, and what to do about the rest"),
     ("run", run, "run a program whose io_uring is uringfs"),
     ("listen", listen, "serve containers whose seccomp profile has a listenerPath"),
     ("config", config, "print where the header, the library, the profile are"),

@@ -63,15 +63,23 @@ def _handler(file: Path | None, background: bool) -> tuple[logging.Handler, str]
     return stderr, WITH_TIME
 
 
-def _syslog() -> logging.Handler:
-    """By the process that is to log: its id is in each line. Each line tries anew where nobody listens."""
+def syslog_problem() -> str:
+    """Why nobody takes lines there, or nothing."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(DEV_LOG)
     except OSError as error:
         if error.errno != errno.EPROTOTYPE:  # it takes streams
-            line = f"{DEV_LOG}: {error.strerror}: in the background nothing is logged (--log-file FILE)"
-            print(f"uringfs: {line}", file=sys.stderr)
+            return f"{DEV_LOG}: {error.strerror}"
+    return ""
+
+
+def _syslog() -> logging.Handler:
+    """By the process that is to log: its id is in each line. Each line tries anew where nobody listens."""
+    problem = syslog_problem()
+    if problem:
+        line = f"{problem}: in the background nothing is logged (--log-file FILE)"
+        print(f"uringfs: {line}", file=sys.stderr)
     handler = logging.handlers.SysLogHandler(DEV_LOG, logging.handlers.SysLogHandler.LOG_DAEMON)
     handler.ident = f"uringfs[{os.getpid()}]: "
     handler.append_nul = False

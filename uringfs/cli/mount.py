@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, ready: Callable[[], None] = lambda: None) -> i
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it never ends a daemon; once that serves it reopens the log
     try:
         wanted = options.for_libfuse(args.options)
-        mountpoint = os.path.realpath(args.mountpoint)
+        mountpoint = points.place(args.mountpoint)
         with points.claimed(mountpoint) as release:
             _check(args, mountpoint)
             announce = _to_background() if args.daemon else ready
@@ -132,7 +132,7 @@ def check(args: argparse.Namespace) -> int:
     """All but the mount itself; the exit status that this would have."""
     try:
         options.for_libfuse(args.options)
-        _check(args, os.path.realpath(args.mountpoint))
+        _check(args, points.place(args.mountpoint))
     except MountError as error:
         print(f"uringfs: {error}", file=sys.stderr)
         return error.status
@@ -169,15 +169,21 @@ def _check_machine() -> None:
         os.close(os.open(DEV_FUSE, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise MountError(Exit.NO_PERMISSION, f"{DEV_FUSE}: {error.strerror}: run as root") from error
-    if not _has_capability(CAP_SYS_ADMIN):
+    if not has_capability(CAP_SYS_ADMIN):
         raise MountError(Exit.NO_PERMISSION, "the passthrough backend needs CAP_SYS_ADMIN: run as root")
     release = os.uname().release
-    if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < PASSTHROUGH_KERNEL:
+    if kernel_version(release) < PASSTHROUGH_KERNEL:
         wanted = ".".join(map(str, PASSTHROUGH_KERNEL))
         raise MountError(Exit.KERNEL_TOO_OLD, f"the passthrough backend needs Linux {wanted}, this is {release}")
 
 
-def _has_capability(bit: int) -> bool:
+def kernel_version(release: str) -> tuple[int, ...]:
+    """(6, 12) of 6.12.3-something."""
+    return tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+
+
+def has_capability(bit: int) -> bool:
+    """In force for this process."""
     with open("/proc/self/status") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     return bool(effective >> bit & 1)

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 
 FSTYPE = "fuse.uringfs"
 MNT_DETACH = 2
+MAX_LINKS = 40  # MAXSYMLINKS
+GONE = (errno.ENOTCONN, errno.ECONNABORTED)
+"""What a mount answers without its daemon."""
 ALREADY_MOUNTED = 15
 PATIENCE = 30.0  # seconds for another who mounts in the same directory
 
@@ -53,19 +56,39 @@ def _lock(fd: int, mountpoint: str) -> None:
         time.sleep(0.01)
 
 
-def _types_at(mountpoint: str) -> list[str]:
-    """The file system types of what is mounted exactly there, bottom first (proc(5), mountinfo)."""
-    found = []
-    parent, name = os.path.split(mountpoint)
-    wanted = os.path.join(os.path.realpath(parent), name)
+def _mounts() -> Iterator[tuple[str, str]]:
+    """(mountpoint, file system type), those below first (proc(5), mountinfo)."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             left, _, right = line.partition(" - ")
-            fields = left.split()
-            path = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-            if path == wanted:
-                found.append(right.split()[0])
-    return found
+            path = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), left.split()[4])
+            yield path, right.split()[0]
+
+
+def all_mounts() -> list[str]:
+    """The mountpoints of all uringfs that are uppermost where they are."""
+    return [path for path, kind in dict(_mounts()).items() if kind == FSTYPE]
+
+
+def _types_at(mountpoint: str) -> list[str]:
+    """The file system types of what is mounted exactly there, bottom first."""
+    parent, name = os.path.split(mountpoint)
+    wanted = os.path.join(os.path.realpath(parent), name)
+    return [kind for path, kind in _mounts() if path == wanted]
+
+
+def place(path: str) -> str:
+    """The absolute path without symlinks, as realpath(3), but that it asks nothing of what is mounted there: a
+    daemon that does not answer would not let go of us."""
+    for _ in range(MAX_LINKS):
+        parent, name = os.path.split(path.rstrip("/") or "/")
+        if name in ("", ".", ".."):
+            return os.path.realpath(path)
+        path = os.path.join(os.path.realpath(parent or "."), name)
+        if _types_at(path) or not os.path.islink(path):
+            return path
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return path
 
 
 def mounted_here(mountpoint: str) -> bool:
@@ -91,5 +114,5 @@ def alive(mountpoint: str) -> bool:
     try:
         os.statvfs(mountpoint)
     except OSError as error:
-        return error.errno not in (errno.ENOTCONN, errno.ECONNABORTED)
+        return error.errno not in GONE
     return True

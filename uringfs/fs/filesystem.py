@@ -6,11 +6,13 @@ import gc
 import itertools
 import logging
 import os
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import trio
 
+from uringfs import __version__
 from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
 from uringfs.errors import UringError
@@ -83,6 +85,7 @@ class RingFs:
         self._open: dict[int, OpenFile] = {}
         self._closings = trio.Event()
         self._quota = quota or Quota()
+        self._begun = time.monotonic()
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
@@ -94,6 +97,17 @@ class RingFs:
 
     def _find_ring(self, inode: int) -> Worker | None:
         return None if inode == ROOT else self.inodes[inode].payload.worker
+
+    def facts(self) -> dict[str, int | str]:
+        """What the mount is: for its directory's xattrs. uptime in seconds."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "backend": self._backend.name,
+            "rings": len(self.inodes),
+            "max_rings": self.max_rings,
+            "uptime": int(time.monotonic() - self._begun),
+        }
 
     # -- names
 

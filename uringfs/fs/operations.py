@@ -322,7 +322,7 @@ class Operations(pyfuse3.Operations):
 
     def _xattrs(self, inode: int) -> dict[bytes, bytes]:
         if inode == ROOT:
-            return {}
+            return {name.encode(): value for name, value in status.mount_xattrs(self._fs.facts()).items()}
         payload = self._fs.inodes[inode].payload
         return {name.encode(): value for name, value in status.xattrs(payload).items()}
 

@@ -130,6 +130,11 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
     return {f"{XATTR_PREFIX}{name}": value for name, value in {"state": b"ready", **texts}.items()}
 
 
+def mount_xattrs(facts: dict[str, int | str]) -> dict[str, bytes]:
+    """user.uring.NAME of the directory: what the mount as a whole is."""
+    return {f"{XATTR_PREFIX}{name}": str(value).encode() for name, value in facts.items()}
+
+
 def _opcode(number: int) -> str:
     return OPCODES[number] if number < len(OPCODES) else "INVALID"
 
