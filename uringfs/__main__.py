@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 
-def _end_by_interrupt() -> None:
+def end_by_interrupt() -> None:
     """Ctrl-C ends the process, as any other command, while Python still imports: no KeyboardInterrupt. Who
     ignores SIGINT (nohup, a shell's `&`) goes on ignoring it; daemons take it themselves once they serve."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -14,7 +14,7 @@ def _end_by_interrupt() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; argv: without its name, by default that of the process. Its exit status."""
-    _end_by_interrupt()
+    end_by_interrupt()
     from uringfs import cli
 
     return cli.main(argv)
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def mount_helper(argv: Sequence[str] | None = None) -> int:
     """mount.fuse.uringfs, which mount(8) runs for `mount -t fuse.uringfs` and fstab. Its exit status."""
-    _end_by_interrupt()
+    end_by_interrupt()
     from uringfs.cli import helper, standard
 
     return standard.run(lambda: helper.main(sys.argv[1:] if argv is None else argv))
