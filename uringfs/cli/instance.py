@@ -140,7 +140,8 @@ def _serve(mountpoint: str, send: int) -> int:
     args = parser.parse_args([mountpoint, "-o", "allow_other", "--log-level", "warning"])
 
     def ready() -> None:
-        os.write(send, os.fsencode(mountpoint) + READY)
+        with suppress(BrokenPipeError):  # the program has ended: the minder sees to it
+            os.write(send, os.fsencode(mountpoint) + READY)
         os.close(send)
 
     return mount.run(args, ready)

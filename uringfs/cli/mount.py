@@ -259,7 +259,10 @@ def _to_background() -> Callable[[], None]:
             os.dup2(null, fd)
         os.close(null)
         os.chdir("/")
-        os.write(send, b"1")
+        try:
+            os.write(send, b"1")
+        except BrokenPipeError:  # Ctrl-C: who wanted it does no longer
+            os.kill(os.getpid(), signal.SIGTERM)
         os.close(send)
 
     return ready
