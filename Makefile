@@ -34,6 +34,7 @@ lint: base ## ruff, mypy
 	.venv/bin/mypy
 
 wheel: base ## a wheel and an sdist, in out/dist
+	rm -rf build
 	.venv/bin/python -W ignore setup.py -q sdist --dist-dir out/dist
 	.venv/bin/python -m pip wheel -q --no-deps --no-build-isolation --wheel-dir out/dist .
 	@ls out/dist

@@ -24,6 +24,7 @@ if [ -n "$remove" ]; then
     exit 0
 fi
 
+rm -rf build # of other times, with modules that may be gone
 python=$(contrib/provision/python.sh)
 mkdir -p "$prefix/bin" "$prefix/include" "$prefix/lib/pkgconfig" "$sbin" "$units"
 "$python" -m venv --clear "$home"

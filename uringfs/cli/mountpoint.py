@@ -27,32 +27,35 @@ class MountError(Exception):
 
 
 @contextmanager
-def claimed(mountpoint: str) -> Iterator[Callable[[], None]]:
+def claimed(mountpoint: str, patience: float = PATIENCE) -> Iterator[Callable[[], None]]:
     """Nobody else mounts there until the block ends, or calls what it is given: of several at once one mounts,
     the others then find its mount. By a lock on the directory above, which no mount covers meanwhile; without
-    the right to read that there is none. MountError if somebody keeps it locked."""
+    the right to read that, or where its file system has no locks, there is none. MountError if somebody has had it
+    locked for `patience` seconds."""
     try:
         fd = os.open(os.path.dirname(mountpoint), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         yield lambda: None
         return
     try:
-        _lock(fd, mountpoint)
+        _lock(fd, mountpoint, patience)
         yield lambda: fcntl.flock(fd, fcntl.LOCK_UN)
     finally:
         os.close(fd)
 
 
-def _lock(fd: int, mountpoint: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _lock(fd: int, mountpoint: str, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                line = f"{mountpoint}: somebody has had a lock on the directory above for {PATIENCE:.0f} s"
+                line = f"{mountpoint}: somebody has had a lock on the directory above for {patience:g} s"
                 raise MountError(ALREADY_MOUNTED, line) from None
+        except OSError:  # a file system without locks
+            return
         time.sleep(0.01)
 
 
