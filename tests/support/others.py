@@ -72,11 +72,13 @@ def other(who: Other, act: Callable[[], None] = lambda: None) -> Iterator[int]:
 class Stepper:
     """A process of ours that goes on to execute another program when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
+        """act: what it does first."""
         self._ready, began = os.pipe()
         begin, self._go = os.pipe()
         self.pid = os.fork()
         if not self.pid:
+            act()
             os.write(began, b"r")
             os.read(begin, 1)
             os.dup2(begin, 0)

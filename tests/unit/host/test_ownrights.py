@@ -17,6 +17,7 @@ USES = re.compile(
 OF_ITSELF = {
     "memory.passthrough",  # its own memfds
     "cli.instance",
+    "cli.umount",  # whether a daemon of its own has ended
     "cli.mountpoint",
 }
 
