@@ -83,8 +83,10 @@ class Recorder:
         self._here = observe(on_the_kernel, wanted)
         absent = [behaviour for behaviour, ends in self._here.items() if is_absent(ends)]
         self._tmpfs = observe(with_tmpfs, [behaviour for behaviour in wanted if behaviour not in absent])
-        with open_directory() as directory, Mount(directory / "mnt", "-o", "allow_other") as mount:
-            self._ours = observe(lambda one: run(out / one[0], one[1], mount.path), absent)
+        self._ours: dict[Behaviour, list[Done]] = {}
+        if absent:
+            with open_directory() as directory, Mount(directory / "mnt", "-o", "allow_other") as mount:
+                self._ours = observe(lambda one: run(out / one[0], one[1], mount.path), absent)
 
     def recorded(self, behaviour: Behaviour) -> Recorded:
         """What the record is to say. NoTraceError."""
