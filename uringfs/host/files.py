@@ -73,7 +73,7 @@ class LocalFile:
         self._tid = tid
         device, inode, mode, _, _ = self._stat
         self.identity = device, inode
-        self._prompt = not stat.S_ISREG(mode) or closes_promptly(device)
+        self._prompt = not stat.S_ISREG(mode) or device == own_device or closes_promptly(device)
         self.inode = inode if device == own_device else 0
         self._limited = stat.S_ISREG(mode)  # generic_write_checks(): by RLIMIT_FSIZE
         self.regular = self._limited or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
