@@ -33,8 +33,16 @@ MSGHDR_FLAGS = 48
 DESCRIPTORS = (SCM_RIGHTS, SCM_PIDFD)
 
 
+Found = tuple[bytearray, int, int, bytes, bytes, int]
+"""Of a receive: the data, and what native.sock_recvmsg() says."""
+
+
 class Unsettled(UringError):
-    """Nothing was received: the ring may have been closed meanwhile."""
+    """Nothing was stored: the ring may have been closed meanwhile. found: what was received, if anything was."""
+
+    def __init__(self, found: Found | None = None) -> None:
+        super().__init__(errno.EAGAIN)
+        self.found = found
 
 
 @dataclass(slots=True)
@@ -111,9 +119,16 @@ def _store_control(
 
 
 def receive(
-    request: Request, file: File, of: Kind, header: Msghdr | None, iovecs: list[Iovec], multishot: bool
+    request: Request,
+    file: File,
+    of: Kind,
+    header: Msghdr | None,
+    iovecs: list[Iovec],
+    multishot: bool,
+    before: Found | None = None,
 ) -> Received:
-    """io_recvmsg_multishot(), ____sys_recvmsg(), sock_recvmsg(). EAGAIN, EFAULT."""
+    """io_recvmsg_multishot(), ____sys_recvmsg(), sock_recvmsg(). before: found, and not stored yet. EAGAIN,
+    EFAULT, Unsettled."""
     memory, flags = request.caller.memory, request.sqe.rw_flags
     out: list[Iovec] = []
     head = 0
@@ -122,15 +137,17 @@ def receive(
         if total(iovecs) < head:
             raise UringError(errno.EFAULT, "the buffer has no room for what comes before the data")
         out, iovecs = iovecs, [(iovecs[0][0] + head, iovecs[0][1] - head)]
-    size = _room(file, of, memory, iovecs, flags)
-    buffer = bytearray(size)
-    if request.scope is not None and request.context.host.unsettled():
-        raise Unsettled(errno.EAGAIN)
-    room = header.controllen if header is not None else 0
-    wants_name = header is not None and bool(header.namelen if multishot else header.name)
-    res, namelen, name, control, msg_flags = attempt(
-        native.sock_recvmsg, file.fileno(), buffer, wants_name, room, flags
-    )
+    if before is None:
+        buffer = bytearray(_room(file, of, memory, iovecs, flags))
+        if request.scope is not None and request.context.host.unsettled():
+            raise Unsettled
+        room = header.controllen if header is not None else 0
+        wants_name = header is not None and bool(header.namelen if multishot else header.name)
+        before = buffer, *attempt(native.sock_recvmsg, file.fileno(), buffer, wants_name, room, flags)
+        if header is None and request.scope is not None and request.context.host.unsettled():
+            raise Unsettled(before)
+    buffer, res, namelen, name, control, msg_flags = before
+    size = len(buffer)
     found = list(messages(control))
     fds = _descriptors(found)
     try:

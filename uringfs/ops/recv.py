@@ -31,7 +31,7 @@ from uringfs.ops.buffers import Selection, select, select_bundle, usable
 from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
 from uringfs.ops.msghdr import Msghdr
 from uringfs.ops.readiness import Readiness
-from uringfs.ops.received import Answer, Received, Unsettled, receive
+from uringfs.ops.received import Answer, Found, Received, Unsettled, receive
 from uringfs.ops.request import Outcome, Request
 
 RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
@@ -134,6 +134,7 @@ class Receive:
         self._left = self._message.limit
         self._done = 0
         self._shots = 0
+        self._before: Found | None = None
         self._inq = -1  # behind the last receive
         self._capped = False  # a bundle of a multishot had all it asks for at once
         self._retry_flags: int | None = None
@@ -166,7 +167,10 @@ class Receive:
         try:
             with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
                 while True:
-                    await ready.wait()
+                    if self._before is None:
+                        await ready.wait()
+                    else:
+                        await self._request.settle(taken=True)
                     try:
                         answer = self._receive()
                     except UringError as error:
@@ -246,7 +250,11 @@ class Receive:
         if self._selects and self._selection is None:
             self._select()
         try:
-            got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot)
+            before, self._before = self._before, None
+            got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot, before)
+        except Unsettled as unsettled:
+            self._before = unsettled.found
+            raise
         except UringError as error:
             if self._retry_flags is None:
                 self._inq, self._capped = -1, False
