@@ -17,6 +17,8 @@ ADVICE = "no other process can call madvise(2) for a program's memory: what proc
 CHILDREN = "no other process can reap a child: EOPNOTSUPP"
 ABSENT = {"nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
 """Families of which one behaviour is enough."""
+SELDOM = {"closed": "about once in 1,000 closes what pends is served a moment longer: docs/run.md"}
+"""Families that differ by chance, so rarely that neither verdict says anything."""
 DIFFERS = {
     ("nommap", "a_small_ring"): MEMORY,
     ("waitid", "a_child_that_has_ended"): CHILDREN,
@@ -36,7 +38,7 @@ DIFFERS = {
     ("openat", "truncates_tmpfile_path"): "SECCOMP_IOCTL_NOTIF_ADDFD takes no O_PATH descriptor",
 }
 """docs/run.md, "Trap and notify"."""
-SUPERVISED = [one for one in BEHAVIOURS if one in DIFFERS or one[0] not in ABSENT]
+SUPERVISED = [one for one in BEHAVIOURS if one in DIFFERS or one[0] not in {**ABSENT, **SELDOM}]
 
 
 @pytest.fixture(scope="session")
