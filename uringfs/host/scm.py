@@ -23,8 +23,16 @@ NAMING = 1 << CAP_SYS_ADMIN | 1 << 7 | 1 << 6
 
 @lru_cache(maxsize=1)
 def may_name_others() -> bool:
-    """scm_check_creds(): another's pid takes CAP_SYS_ADMIN. Without it the daemon serves its own user alone."""
-    return bool(native.capabilities(os.getpid()) >> CAP_SYS_ADMIN & 1)
+    """scm_check_creds(): another's pid takes CAP_SYS_ADMIN in the user namespace that owns ours of pids. It is
+    tried: a daemon in a user namespace of its own has it in that alone. It serves its own user without."""
+    data = UCRED.pack(os.getpid() + 1, os.geteuid(), os.getegid())
+    sender, receiver = socket.socketpair()
+    with sender, receiver:
+        try:
+            sender.sendmsg([b"?"], [(socket.SOL_SOCKET, SCM_CREDENTIALS, data)])
+        except OSError as error:
+            return error.errno == errno.ESRCH  # nobody has that pid, but that is asked last
+    return True
 
 
 def credentials(caller: Caller) -> bytes:

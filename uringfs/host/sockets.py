@@ -130,7 +130,8 @@ def _in_namespace(netns: int) -> Iterator[None]:
         return
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.setns(netns, CLONE_NEWNET):
+        # Where we are first: a daemon in a user namespace of its own could not come back to the network it has.
+        if _libc.setns(own, CLONE_NEWNET) or _libc.setns(netns, CLONE_NEWNET):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         try:

@@ -166,6 +166,8 @@ static PyObject *user_namespace(PyObject *Py_UNUSED(m), PyObject *arg)
 
 /* ---- act_as, act_own ---- */
 
+#define NGROUPS_HELD 1024 /* compared, at most */
+
 #define UNUSED_UID 0xFFFFFFFEu /* the largest: nobody's */
 #define SETUID_BIT (1ULL << CAP_SETUID)
 
@@ -189,6 +191,23 @@ static void remember_own(void)
 		       data[0].permitted & (1U << CAP_SETUID) && data[0].permitted & (1U << CAP_SETGID);
 }
 
+/* This thread's. Where a user namespace denies setgroups(2), or does not know them by number, they may be right
+ * already: nobody there has come by any others. */
+static int set_groups(int count, const gid_t *groups)
+{
+	gid_t has[NGROUPS_HELD];
+	int err;
+
+	if (syscall(SYS_setgroups, count, groups) == 0)
+		return 0;
+	err = errno;
+	if ((err == EPERM || err == EINVAL) && count <= NGROUPS_HELD && syscall(SYS_getgroups, count, has) == count &&
+	    syscall(SYS_getgroups, 0, NULL) == count && memcmp(has, groups, (size_t)count * sizeof(*has)) == 0)
+		return 0;
+	errno = err;
+	return -1;
+}
+
 /* Back. 0, or -1 with errno. */
 static int be_own(void)
 {
@@ -197,7 +216,7 @@ static int be_own(void)
 	/* An effective user that becomes root has all that is permitted (cap_task_fix_setuid()); one that
 	 * was root all the time has not. */
 	if (syscall(SYS_setresuid, -1, own.euid, -1) < 0 || set_effective(~0ULL) < 0 ||
-	    syscall(SYS_setresgid, -1, own.egid, -1) < 0 || syscall(SYS_setgroups, own.ngroups, own.groups) < 0)
+	    syscall(SYS_setresgid, -1, own.egid, -1) < 0 || set_groups(own.ngroups, own.groups) < 0)
 		return -1;
 	return 0;
 }
@@ -211,7 +230,7 @@ static int be_other(uid_t uid, gid_t gid, int ngroups, const gid_t *groups, uint
 {
 	if (!own.switches)
 		return set_effective(effective);
-	if (syscall(SYS_setgroups, ngroups, groups) < 0 || syscall(SYS_setresgid, -1, gid, -1) < 0)
+	if (set_groups(ngroups, groups) < 0 || syscall(SYS_setresgid, -1, gid, -1) < 0)
 		return -1;
 	if (uid != own.euid || foreign) {
 		if (syscall(SYS_setresuid, -1, UNUSED_UID, -1) < 0 || set_effective(SETUID_BIT) < 0)

@@ -61,6 +61,16 @@ def bound(capabilities: int) -> None:
             raise
 
 
+def _set_groups(groups: tuple[int, ...]) -> None:
+    """Where a user namespace denies setgroups(2), or does not know them by number, they may be right already:
+    nobody there has come by any others."""
+    try:
+        syscall("setgroups", len(groups), (ctypes.c_uint32 * len(groups))(*groups))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL) or tuple(os.getgroups()) != groups:
+            raise
+
+
 def assume(identity: Identity, root: int, namespaces: list[int], parent: int) -> None:
     """root, namespaces: descriptors. OSError leaves this process neither one nor the other: it has to end."""
     joins = dict(zip(identity.namespaces, namespaces, strict=True))
@@ -69,8 +79,7 @@ def assume(identity: Identity, root: int, namespaces: list[int], parent: int) ->
         checked(libc.setns(fd, kind))
     os.fchdir(root)
     os.chroot(".")
-    count = len(identity.groups)
-    syscall("setgroups", count, (ctypes.c_uint32 * count)(*identity.groups))
+    _set_groups(identity.groups)
     prctl(PR_SET_KEEPCAPS, 1)
     syscall("setresgid", *[identity.gid] * 3)
     syscall("setresuid", *[identity.uid] * 3)
