@@ -48,6 +48,8 @@ setup(
                 "uringfs/native/fusewire.c",
                 "uringfs/native/wirecalls.c",
                 "uringfs/native/lane.c",
+                "uringfs/native/pager.c",
+                "uringfs/native/keeper.c",
                 "uringfs/native/process.c",
                 "uringfs/native/socket.c",
                 "uringfs/native/epoll.c",

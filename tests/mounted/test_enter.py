@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.calls import fails
 from tests.support.children import DEADLINE, Child, in_child
-from tests.support.mounting import Mount, until
+from tests.support.mounting import BACKEND, Mount, until
 from uringfs.client import Ring, nop
 
 
@@ -200,6 +200,10 @@ def test_eintr_from_the_python_client(ring: Ring) -> None:
     assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+parked = pytest.mark.skipif(BACKEND == "pagecache", reason="no text request waits long: docs/differences.md")
+
+
+@parked
 def test_a_text_enter_is_interrupted(mount: Mount, name: str) -> None:
     """Ctrl-C on `echo enter wait=1 > ring`: the write fails with EINTR, or the shell dies of it."""
     with Ring(mount / name, 4) as ring:
@@ -322,6 +326,7 @@ def test_concurrent_enters_lose_nothing(mount: Mount) -> None:
         assert sorted(found) == sorted(child.pid for child in children for _ in range(100))
 
 
+@parked
 def test_what_a_parked_text_enter_does_not_hold_up(mount: Mount, name: str) -> None:
     """It is a write, and holds the file's lock as a reader: other readers of it pass."""
     with Ring(mount / name, 4) as ring:

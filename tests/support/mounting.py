@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,14 @@ AS_NOBODY = (  # runs a command; the checkout may lie in root's home
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
+BACKEND = os.environ.get("URINGFS_BACKEND", "auto")  # of every mount that does not ask for one
 DEADLINE = 30.0  # seconds for anything that ought to take moments
+ORDINARY = (  # runs a command as nobody, without any capability, where /dev/fuse is everybody's, as udev makes it
+    *("unshare", "--mount", "--propagation", "private", "sh", "-ec"),
+    "mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse; umount -l /mnt; "
+    'exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all "$@"',
+    "sh",
+)
 MNT_DETACH = 2
 
 
@@ -61,7 +69,7 @@ class Mount:
         self.log_path = self.path.with_name(self.path.name + ".log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, sys.executable, str(script), str(self.path), *args],
+                [*command, sys.executable, str(script), str(self.path), "--backend", BACKEND, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -76,6 +84,11 @@ class Mount:
 
     def _serving_or_ended(self) -> bool:
         return self.process.poll() is not None or self._ready()
+
+    @property
+    def backend(self) -> str:
+        """passthrough or pagecache"""
+        return re.search(r"serving rings; backend (\w+)", self.log())[1]  # type: ignore[index]
 
     @property
     def pid(self) -> int:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from uringfs.abi import seccomp
 from uringfs.cli import instance, logs, run
-from uringfs.cli.mount import DEV_FUSE, MANY_RINGS, PASSTHROUGH_KERNEL, has_capability, kernel_version
+from uringfs.cli.backends import KERNEL, has_capability, kernel_version
+from uringfs.cli.mount import DEV_FUSE, MANY_RINGS
 from uringfs.cli.program import RunError
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -37,9 +38,10 @@ class Finding(NamedTuple):
 
 def kernel() -> Finding:
     release = os.uname().release
-    if kernel_version(release) < PASSTHROUGH_KERNEL:
-        wanted = ".".join(map(str, PASSTHROUGH_KERNEL))
-        return Finding("kernel", WRONG, f"Linux {release}", f"FUSE passthrough needs Linux {wanted} or newer")
+    for backend, state in (("pagecache", WRONG), ("passthrough", NOTE)):
+        if kernel_version(release) < KERNEL[backend]:
+            wanted = ".".join(map(str, KERNEL[backend]))
+            return Finding("kernel", state, f"Linux {release}", f"the {backend} backend needs {wanted} or newer")
     return Finding("kernel", OK, f"Linux {release}")
 
 
@@ -70,8 +72,8 @@ def user_namespace() -> Finding:
     """Passthrough asks for CAP_SYS_ADMIN in the initial one."""
     words = Path("/proc/self/uid_map").read_text().split()
     if words != ["0", "0", str(ALL_IDS)]:
-        hint = "a capability in here is none outside: start the daemon on the host, or in a container of root's"
-        return Finding("user namespace", WRONG, "not the initial one", hint)
+        hint = "a capability in here is none outside: mounts take the pagecache backend (docs/architecture.md)"
+        return Finding("user namespace", NOTE, "not the initial one", hint)
     return Finding("user namespace", OK, "the initial one")
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from uringfs.cli import mount
+from uringfs.cli import mount, namespaces
 from uringfs.cli import mountpoint as points
 from uringfs.cli.program import FAILED, RunError
 
@@ -38,7 +38,10 @@ def mounted(directory: str | None) -> str:
 
 
 def start() -> str:
-    """The mountpoint, in service for as long as this process lives, whatever it executes."""
+    """The mountpoint, in service for as long as this process lives, whatever it executes. Who may not mount does
+    so in namespaces of this process's own."""
+    if not namespaces.may_mount():
+        namespaces.enter()
     receive, send = os.pipe()
     me = os.pidfd_open(os.getpid())
     child = os.fork()

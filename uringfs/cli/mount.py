@@ -1,23 +1,19 @@
 """`uringfs mount` and mount.py: check what can be checked, mount, serve. Errors are one line each."""
 
 import argparse
-import errno
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import TypeVar
 
-from uringfs.cli import logs, options, pidfile, systemd
+from uringfs.cli import backends, logs, options, pidfile, systemd
 from uringfs.cli import mountpoint as points
 from uringfs.cli.mountpoint import MountError
 
 log = logging.getLogger(__name__)
-
-E = TypeVar("E", bound=BaseException)
 
 
 class Exit(IntEnum):
@@ -33,13 +29,10 @@ class Exit(IntEnum):
     ALREADY_MOUNTED = points.ALREADY_MOUNTED
     NO_LIBFUSE = 16
     KERNEL_TOO_OLD = 17
-    NOT_BUILT = 18
     BAD_OPTION = options.BAD_OPTION
 
 
 DEV_FUSE = "/dev/fuse"
-PASSTHROUGH_KERNEL = (6, 9)
-CAP_SYS_ADMIN = 21
 DEFAULT_MAX_RINGS = 1 << 16
 DEFAULT_USER_MEMORY = 512 << 20
 DESCRIPTORS_PER_RING = 2  # its memory and the mapping of that
@@ -62,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("auto", "passthrough", "pagecache"),
         default="auto",
-        help="how clients map ring memory; auto takes passthrough (Linux >= 6.9, root)",
+        help="how clients map ring memory; auto takes passthrough (Linux >= 6.9, root) or else pagecache "
+        "(Linux >= 6.6)",
     )
     parser.add_argument(
         "--max-rings", type=_positive, default=DEFAULT_MAX_RINGS, metavar="N", help="default %(default)s"
@@ -141,8 +135,6 @@ def check(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, mountpoint: str) -> None:
     """Every reason not to mount there, each with its own exit status."""
-    if args.backend == "pagecache":
-        raise MountError(Exit.NOT_BUILT, "the pagecache backend is not built yet: use --backend passthrough")
     if not args.mountpoint:
         raise MountError(Exit.NO_MOUNTPOINT, "the mountpoint is an empty word")
     if points.clean_stale(mountpoint):
@@ -159,6 +151,7 @@ def _check(args: argparse.Namespace, mountpoint: str) -> None:
     except PermissionError as error:
         raise MountError(Exit.NO_PERMISSION, f"{mountpoint}: {error.strerror}") from error
     _check_machine()
+    backends.possible(args.backend)
 
 
 def _check_machine() -> None:
@@ -169,24 +162,6 @@ def _check_machine() -> None:
         os.close(os.open(DEV_FUSE, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise MountError(Exit.NO_PERMISSION, f"{DEV_FUSE}: {error.strerror}: run as root") from error
-    if not has_capability(CAP_SYS_ADMIN):
-        raise MountError(Exit.NO_PERMISSION, "the passthrough backend needs CAP_SYS_ADMIN: run as root")
-    release = os.uname().release
-    if kernel_version(release) < PASSTHROUGH_KERNEL:
-        wanted = ".".join(map(str, PASSTHROUGH_KERNEL))
-        raise MountError(Exit.KERNEL_TOO_OLD, f"the passthrough backend needs Linux {wanted}, this is {release}")
-
-
-def kernel_version(release: str) -> tuple[int, ...]:
-    """(6, 12) of 6.12.3-something."""
-    return tuple(int(part) for part in release.split("-")[0].split(".")[:2])
-
-
-def has_capability(bit: int) -> bool:
-    """In force for this process."""
-    with open("/proc/self/status") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return bool(effective >> bit & 1)
 
 
 def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], serving: Callable[[], None]) -> int:
@@ -196,9 +171,6 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
         raise MountError(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
     # Late, and not at the head: everything above must be able to speak where libfuse is missing.
     try:
-        import trio
-
-        from uringfs.errors import UringError
         from uringfs.fs import session
         from uringfs.fs.quota import Quota
     except ImportError as error:
@@ -208,16 +180,12 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
     _say_if_few(session.raise_descriptor_limit(), args.max_rings)
     per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
     quota = Quota(per_user, args.max_memory_per_user)
-    failures: list[UringError] = []
+    check = backends.check_nothing if "ro" in wanted else backends.check_ring
+    offer = session.MountOptions(mountpoint, wanted, args.max_rings, quota, check)
     try:
-        trio.run(session.serve, session.MountOptions(mountpoint, wanted, args.max_rings, quota), serving, _hangup)
-    except* UringError as group:
-        failures += _leaves(group)
+        backends.serve(backends.possible(args.backend), offer, serving, _hangup)
     finally:
         systemd.notify("STOPPING=1")
-    if failures:
-        status = Exit.KERNEL_TOO_OLD if failures[0].errno == errno.ENOSYS else Exit.FAILED
-        raise MountError(status, failures[0].message)
     return Exit.OK
 
 
@@ -233,14 +201,6 @@ def _hangup() -> None:
     logs.reopen()
     log.info("SIGHUP: the log file has been opened anew")
     systemd.notify("READY=1")
-
-
-def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _to_background() -> Callable[[], None]:

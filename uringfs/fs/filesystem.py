@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 RingInode = Inode[RingFile]
 NEW_MODE = 0o666
+OUT_OF_REACH = (
+    "the daemon may not reach memory and files of this process of user {}: that takes its own user's, with "
+    "kernel.yama.ptrace_scope 0, or CAP_SYS_PTRACE: run it as root, or use `uringfs run`"
+)
 TIDY = 1.0
 """Seconds between two collections, at least."""
 
@@ -86,11 +90,12 @@ class RingFs:
         self._closings = trio.Event()
         self._quota = quota or Quota()
         self._begun = time.monotonic()
+        self._out_of_reach: set[int] = set()  # users whose processes we have found to be so
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
-    def _make_file(self, uid: int) -> RingFile:
-        return RingFile(self._backend, self._nursery, self._owners, self._quota.account(uid))
+    def _make_file(self, number: int, uid: int) -> RingFile:
+        return RingFile(number, self._backend, self._nursery, self._owners, self._quota.account(uid))
 
     def _find_inode(self, number: int) -> RingInode:
         return self.inodes[number]
@@ -113,7 +118,11 @@ class RingFs:
 
     def lookup(self, name: bytes, uid: int, gid: int) -> RingInode:
         """Counts as a kernel lookup. `new` is another inode each time. ENOENT, ENAMETOOLONG, ENOSPC, EDQUOT."""
-        inode = self.inodes.allocate(NEW_MODE, uid, gid) if name == NEW else self.inodes.find(name)
+        number = self._backend.looked_up(name)
+        if number is not None:
+            inode = self.inodes[number]
+        else:
+            inode = self.inodes.allocate(NEW_MODE, uid, gid) if name == NEW else self.inodes.find(name)
         inode.lookups += 1
         return inode
 
@@ -124,6 +133,19 @@ class RingFs:
         return inode
 
     # -- open files
+
+    async def prepare(self, inode: RingInode, tid: int) -> bool:
+        """Before open() of a file that is there. False for the memory backend's own, which has no OpenFile.
+        EACCES, EMFILE, ENFILE."""
+        if self._backend.opens(tid):
+            return False
+        await inode.payload.attach(opening=True)
+        return True
+
+    def attached(self, fh: int) -> bool:
+        """A control write need not attach the ring's memory first."""
+        file = self._open.get(fh)
+        return file is None or file.inode.payload.memory().attached
 
     def open(self, inode: RingInode, tid: int, flags: int = os.O_RDONLY) -> OpenFile:
         """tid, flags: of the open(2) that is answered. fh: serial << 32 | backing id, as the wire's reply needs it
@@ -172,6 +194,7 @@ class RingFs:
 
     def close(self) -> None:
         """Unmounted."""
+        self._backend.close()
         self._open.clear()
         self.inodes.clear()
 
@@ -194,6 +217,7 @@ class RingFs:
         ring_file = file.inode.payload
         caller = self._host.caller(tid, uid, gid)
         try:
+            await ring_file.attach()
             if not data:
                 return
             self._admit(file, caller)
@@ -207,6 +231,8 @@ class RingFs:
                     self._admit_owner(file, caller, "a binary message to what is open for writing only")
                 await self._message(file, caller, control.decode(data))
         except UringError as error:
+            if error.errno in (errno.EPERM, errno.EACCES):
+                self._explain(error, caller, uid)
             if error.errno != errno.EINPROGRESS:
                 ring_file.message = f"error {error}"
                 log.debug("control write of thread %d on inode %d: %s", tid, file.inode.number, error)
@@ -234,6 +260,17 @@ class RingFs:
         """EACCES"""
         if caller.uid != file.inode.uid:
             raise UringError(errno.EACCES, f"{what} is for the ring's owner, user {file.inode.uid}, alone")
+
+    def _explain(self, error: UringError, caller: Caller, uid: int) -> None:
+        """Say so, in the log once for each user, if it is the caller itself that is beyond our reach."""
+        try:
+            caller.memory.read(0, 1)
+        except UringError as refused:
+            if refused.errno == errno.EPERM:
+                error.message = OUT_OF_REACH.format(uid)
+                if uid not in self._out_of_reach:
+                    self._out_of_reach.add(uid)
+                    log.warning("%s", error.message)
 
     async def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> None:
         ring_file = file.inode.payload

@@ -6,6 +6,7 @@ lives as long as a name, a lookup or an open refers to it.
 
 import errno
 import itertools
+import os
 import stat
 import time
 from collections.abc import Callable
@@ -44,20 +45,23 @@ class Inode(Generic[T]):
 
 
 class InodeTable(Generic[T]):
-    """All inodes of a mount and the one directory. make is given the user, and may refuse; dropped is called
-    when the last reference has gone."""
+    """All inodes of a mount and the one directory. make is given a new one's number and user, and may refuse;
+    dropped is called when the last reference has gone."""
 
-    def __init__(self, most: int, make: Callable[[int], T], dropped: Callable[[T], None]) -> None:
+    def __init__(self, most: int, make: Callable[[int, int], T], dropped: Callable[[T], None]) -> None:
         self._most = most
         self._make = make
         self._dropped = dropped
         self._numbers = itertools.count(ROOT + 1)
         self._inodes: dict[int, Inode[T]] = {}
         self._names: dict[bytes, Inode[T]] = {}
-        self.root: Inode[None] = Inode(ROOT, ROOT_MODE, 0, 0, None, names=2)
+        self.root: Inode[None] = Inode(ROOT, ROOT_MODE, os.geteuid(), os.getegid(), None, names=2)
 
     def __len__(self) -> int:
         return len(self._inodes)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._names
 
     def __getitem__(self, number: int) -> Inode[T]:
         """ESTALE for a number that is not, or no longer, in use."""
@@ -76,7 +80,8 @@ class InodeTable(Generic[T]):
         """A fresh regular file without a name. ENOSPC at the limit, and what make refuses with."""
         if len(self._inodes) >= self._most:
             raise UringError(errno.ENOSPC, f"all {self._most} rings of this mount are in use (--max-rings)")
-        inode = Inode(next(self._numbers), stat.S_IFREG | stat.S_IMODE(mode), uid, gid, self._make(uid))
+        number = next(self._numbers)
+        inode = Inode(number, stat.S_IFREG | stat.S_IMODE(mode), uid, gid, self._make(number, uid))
         self._inodes[inode.number] = inode
         return inode
 

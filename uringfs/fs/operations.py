@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 POLLIN, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x4, 0x8, 0x40, 0x100
 ATTR_TIMEOUT = 1.0  # seconds; attributes change through this mount alone
+OURS = 0  # fh of files that the memory's backend opens
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
 P = ParamSpec("P")
@@ -147,7 +148,7 @@ class Operations(pyfuse3.Operations):
         if name == b"." or name == b"..":
             return self._attributes(self._fs.inodes.root)
         inode = self._fs.lookup(name, ctx.uid, ctx.gid)
-        return self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+        return self._attributes(inode, ATTR_TIMEOUT if name in self._fs.inodes else 0)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, lookups in inode_list:
@@ -215,15 +216,20 @@ class Operations(pyfuse3.Operations):
             if error.errno != errno.EEXIST:
                 raise
             inode = fs.lookup(name, ctx.uid, ctx.gid)  # `new`, or another's creation in between
-        return self._file_info(inode, flags, ctx), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
+            if inode.payload.worker is not None:
+                raise UringError(errno.ESTALE) from None  # the kernel looks again, and it is an open(2)
+        file = fs.open(inode, ctx.pid, flags)
+        return self._file_info(file.fh), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)
 
     @door
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        return self._file_info(self._fs.inodes[inode], flags, ctx)
+        node = self._fs.inodes[inode]
+        if not await self._fs.prepare(node, ctx.pid):
+            return self._file_info(OURS)
+        return self._file_info(self._fs.open(node, ctx.pid, flags).fh)
 
-    def _file_info(self, inode: RingInode, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        file = self._fs.open(inode, ctx.pid, flags)
-        return pyfuse3.FileInfo(fh=file.fh, direct_io=True, keep_cache=False)
+    def _file_info(self, fh: int) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=fh, direct_io=True, keep_cache=False)
 
     @door
     async def release(self, fh: int) -> None:
@@ -248,7 +254,7 @@ class Operations(pyfuse3.Operations):
         None: it has to wait, and goes on in write(), which comes next.
 
         It is in no cancel scope when it first waits: one costs as much as the rest of a control write."""
-        if control.may_wait(data):
+        if control.may_wait(data) or not self._fs.attached(fh):
             return None
         call = self._fs.write(fh, data, tid, uid, gid)
         try:

@@ -1,6 +1,7 @@
 """One ring file: its memory, its ring once set up, and what control writes and text commands do to it."""
 
 import errno
+import math
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 
@@ -37,6 +38,8 @@ from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
 from uringfs.worker import Entered, Worker
 
+TEXT_WAIT = 1.0
+"""Seconds, where the kernel lets one control write to a file in at a time (RingMemory.parallel)."""
 KEPT_RESULTS = 16
 """Texts of finished `readv path=` requests that `cat` shows."""
 
@@ -49,7 +52,10 @@ def read_params(caller: Caller, address: int) -> Params:
 class RingFile:
     """Memory comes with the first open, the ring with setup; both go with the inode."""
 
-    def __init__(self, backend: Backend, nursery: trio.Nursery, owners: Owners, account: Account) -> None:
+    def __init__(
+        self, number: int, backend: Backend, nursery: trio.Nursery, owners: Owners, account: Account
+    ) -> None:
+        self._number = number
         self._backend = backend
         self._nursery = nursery
         self._owners = owners
@@ -72,8 +78,13 @@ class RingFile:
     def memory(self) -> RingMemory:
         """Allocated on first use. ENOMEM, EMFILE."""
         if self._memory is None:
-            self._memory = self._backend.allocate()
+            self._memory = self._backend.allocate(self._number)
         return self._memory
+
+    async def attach(self, *, opening: bool = False) -> None:
+        """Share the memory with clients, if it is not; opening: if there is a ring. EACCES, EMFILE, ENFILE."""
+        if not self.memory().attached and (self.worker is not None or not opening):
+            await self.memory().attach()
 
     def close(self) -> None:
         """The inode is gone: nothing pends, nothing is held any more."""
@@ -89,6 +100,8 @@ class RingFile:
         """No descriptor is open any more (io_uring_release(), but for the name that keeps the ring)."""
         if self.worker is not None:
             self.worker.cancel_all()
+        if self._memory is not None:
+            self._memory.detach()
 
     # -- the three system calls
 
@@ -247,10 +260,19 @@ class RingFile:
         flags = IORING_ENTER_GETEVENTS if command.wait else 0
         entered = await worker.enter(caller, to_submit, command.wait, flags, 0, 0)
         if entered.wait is not None:
+            await self._text_wait(entered)
+        self.message = f"enter: {entered.result} submitted, {worker.ring.cq.ready()} CQEs ready"
+
+    async def _text_wait(self, entered: Entered) -> None:
+        """EAGAIN after TEXT_WAIT where others' control writes wait for this one."""
+        assert entered.wait is not None
+        with trio.move_on_after(math.inf if self.memory().parallel else TEXT_WAIT) as patience:
             result = await entered.wait.run()
             if result < 0:
                 raise UringError(-result)
-        self.message = f"enter: {entered.result} submitted, {worker.ring.cq.ready()} CQEs ready"
+        if patience.cancelled_caught:
+            limit = f"a text request waits for {TEXT_WAIT:g} s on the {self.backend} backend: ask again"
+            raise UringError(errno.EAGAIN, f"{entered.result} submitted; {limit}")
 
     def _text_reap(self, command: text.ReapCommand) -> None:
         cq = self._ready().ring.cq

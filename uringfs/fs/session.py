@@ -1,10 +1,12 @@
 """A mount from beginning to end: mounts, serves, and leaves no mount behind."""
 
+import ctypes
 import errno
 import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from uringfs.fs.operations import Operations
 from uringfs.fs.quota import Quota
 from uringfs.host import scheduling
 from uringfs.host.local import LocalHost
+from uringfs.memory.base import Backend
+from uringfs.memory.pagecache import PageCacheBackend, require_pagecache
 from uringfs.memory.passthrough import PassthroughBackend, require_passthrough
 
 # isort: split
@@ -25,6 +29,9 @@ import pyfuse3
 
 log = logging.getLogger(__name__)
 
+CHECKED = 20.0  # seconds for a first ring
+FORGOTTEN = 1.0  # and at most for the kernel to forget it
+MNT_DETACH = 2
 MAX_TASKS = 1 << 20  # every waiting enter is a request being served
 ENDING = tuple(
     signal.Signals[f"SIG{name}"]
@@ -40,6 +47,16 @@ class MountOptions:
     """As mount(8) takes them after -o."""
     max_rings: int
     quota: Quota
+    check: Callable[[str], None]
+    """Tries a ring by that path, and removes it; called in a thread before the mount is announced. OSError."""
+    backend: str = "passthrough"
+    """passthrough or pagecache"""
+    why: str = ""
+    """What the log says about that choice; "" for nothing."""
+
+
+class BackendError(UringError):
+    """This machine, or our rights on it, do not do for this backend; another may do."""
 
 
 def raise_descriptor_limit() -> int:
@@ -68,7 +85,7 @@ async def serve(
     """Mount and serve until umount(8) or a signal that would end the process. ready() is called once clients are
     answered, hangup() for each SIGHUP.
 
-    UringError: the mount failed, or the kernel does not grant what the backend needs.
+    UringError: the mount failed. BackendError: the kernel does not grant what the backend needs.
     """
     with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
         await _serve(mount, ready, hangup, signals)
@@ -83,9 +100,8 @@ async def _serve(
     scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
-        fs = RingFs(PassthroughBackend(), host, nursery, mount.max_rings, mount.quota)
+        fs = RingFs(_backend(mount), host, nursery, mount.max_rings, mount.quota)
         operations = Operations(fs)
-        native.want_passthrough(True)
         native.lane_set(operations.lane)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
         options = {"subtype=uringfs", "default_permissions", *mount.options}
@@ -102,7 +118,9 @@ async def _serve(
             nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
             nursery.start_soon(_take_signals, signals, nursery.cancel_scope, hangup)
-            nursery.start_soon(_announce, mount, ready)
+            nursery.start_soon(_announce, mount, fs, ready)
+            nursery.start_soon(_watch_helper, native.keeper_pid())
+            nursery.start_soon(_watch_helper, native.pager_pid(), mount.mountpoint)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
             native.lane_set(None)
@@ -120,12 +138,58 @@ def _device(mountpoint: str) -> int:
         os.close(fd)
 
 
-async def _announce(mount: MountOptions, ready: Callable[[], None]) -> None:
+def _backend(mount: MountOptions) -> Backend:
+    native.want_passthrough(mount.backend == "passthrough")
+    if mount.backend == "passthrough":
+        native.want_pagecache(-1)
+        return PassthroughBackend()
+    backend = PageCacheBackend(mount.mountpoint)
+    native.want_pagecache(backend.shadow)
+    return backend
+
+
+async def _announce(mount: MountOptions, fs: RingFs, ready: Callable[[], None]) -> None:
     """From a thread: a request of our own is answered once FUSE_INIT has been."""
-    await trio.to_thread.run_sync(os.statvfs, mount.mountpoint)
-    require_passthrough()
-    log.info("%s: serving rings; backend passthrough", mount.mountpoint)
+    await trio.to_thread.run_sync(os.statvfs, mount.mountpoint, abandon_on_cancel=True)
+    try:
+        require_passthrough() if mount.backend == "passthrough" else require_pagecache()
+        with trio.fail_after(CHECKED):
+            path = f"{mount.mountpoint}/.uringfs-{secrets.token_hex(16)}"
+            await trio.to_thread.run_sync(mount.check, path, abandon_on_cancel=True)
+        with trio.move_on_after(FORGOTTEN):
+            while len(fs.inodes):
+                await trio.sleep(0.001)
+    except UringError as error:
+        raise BackendError(error.errno, error.message) from error
+    except OSError as error:
+        raise BackendError(
+            error.errno or errno.EIO, f"a first ring could not be used: {error.strerror}"
+        ) from error
+    except trio.TooSlowError as error:
+        raise BackendError(errno.ETIME, f"a first ring did not come to life in {CHECKED:g} s") from error
+    log.info("%s: serving rings; backend %s%s", mount.mountpoint, mount.backend, mount.why and f": {mount.why}")
     ready()
+
+
+async def _watch_helper(pid: int, stale: str = "") -> None:
+    """A process of the page-cache backend (native/pager.c, native/keeper.c), without which nothing goes on. stale:
+    a mountpoint to leave at once, since without that process even the way out would wait for ourselves."""
+    if not pid:
+        return
+    ended = os.pidfd_open(pid)
+    try:
+        await trio.lowlevel.wait_readable(ended)
+        status = os.waitid(os.P_PIDFD, ended, os.WEXITED | os.WNOWAIT)
+    finally:
+        os.close(ended)
+    if status is None or status.si_status == 0:
+        return  # with the connection
+    lost = "a helper process that the pagecache backend needs has ended"
+    if not stale:
+        raise UringError(errno.EIO, lost)
+    log.critical("%s: %s; unmounting", stale, lost)
+    ctypes.CDLL(None).umount2(os.fsencode(stale), MNT_DETACH)
+    os._exit(1)
 
 
 async def _take_signals(

@@ -216,6 +216,7 @@ class Supervisor:
         try:
             inode = self._find_inode(file.inode)
             inode.uid, inode.gid = caller.uid, caller.gid
+            await inode.payload.attach()
             inode.payload.setup(caller, entries & U32, params)
             if inode.payload.worker is not None:
                 inode.payload.worker.deliveries.supervised = True

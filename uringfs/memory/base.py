@@ -1,5 +1,6 @@
 """The interface of ring memory. Nothing above this floor knows which backend is in use."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -28,8 +29,26 @@ class RingMemory(Protocol):
     def backing_id(self) -> int:
         """What the OPEN reply needs for the kernel to map this memory; 0 if nothing."""
 
+    @property
+    def parallel(self) -> bool:
+        """The kernel lets control writes to one file run beside each other. Else one that waits holds up the
+        others, whose processes cannot even be killed."""
+
+    @property
+    def attached(self) -> bool:
+        """Stores reach clients. Where it is False, attach() before a client uses the ring."""
+
+    async def attach(self) -> None:
+        """Share with clients. Not while a name in the mount's directory is being made. EACCES, EMFILE, ENFILE."""
+
+    def detach(self) -> None:
+        """No client has the file open, or mapped, any more; until the next attach() the daemon alone uses it."""
+
     def grow(self, size: int) -> None:
         """Make the first `size` bytes usable. Called once, before any access. ENOMEM, ENFILE."""
+
+    def hold(self, areas: Sequence[tuple[int, int]]) -> None:
+        """Of the bytes made usable, those (offset, size) are in use: what is stored there stays. ENOMEM."""
 
     def region(self, offset: int, size: int) -> Region:
         """Make size bytes at offset usable, whole pages both. ENOMEM, also where they overlap another region."""
@@ -61,5 +80,14 @@ class Backend(Protocol):
 
     name: str
 
-    def allocate(self) -> RingMemory:
-        """Fresh zeroed memory with nothing usable yet. ENOMEM, ENFILE, EMFILE."""
+    def allocate(self, inode: int) -> RingMemory:
+        """Fresh zeroed memory of the file with that inode number, nothing usable yet. ENOMEM, ENFILE, EMFILE."""
+
+    def looked_up(self, name: bytes) -> int | None:
+        """The number of the inode that the backend itself is about to open by that name; None for all others."""
+
+    def opens(self, tid: int) -> bool:
+        """That thread is one of the backend's own, opening a file: no client."""
+
+    def close(self) -> None:
+        """The mount ends: let go of all files on it. The memory stays the daemon's to use."""

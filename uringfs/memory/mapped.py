@@ -3,10 +3,11 @@
 import errno
 import mmap
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from uringfs.errors import UringError
+from uringfs.memory.base import Region
 from uringfs.native import Words
 
 
@@ -32,10 +33,25 @@ class MappedRegion:
         self._release()
 
 
+class Daemons:
+    """What backends have to say whose memory is nothing but the daemon's: there is nothing to open."""
+
+    def looked_up(self, name: bytes) -> int | None:
+        return None
+
+    def opens(self, tid: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
 class MappedMemory:
     """A writable shared mapping. Subclasses say what it maps."""
 
     backing_id = 0
+    parallel = True
+    attached = True
     load: Callable[[int], int]
     store: Callable[[int, int], None]
     fetch_or: Callable[[int, int], int]
@@ -54,18 +70,35 @@ class MappedMemory:
         """(offset, size) of the mapping in which a region lies: a client may have very many of them."""
         return offset, size
 
-    def region(self, offset: int, size: int) -> MappedRegion:
+    async def attach(self) -> None:
+        pass
+
+    def detach(self) -> None:
+        pass
+
+    def hold(self, areas: Sequence[tuple[int, int]]) -> None:
+        pass
+
+    def region(self, offset: int, size: int) -> Region:
+        release = self._claim(offset, size)
+        window = self._window(offset, size)
+        if window not in self._windows:
+            try:
+                self._windows[window] = self._map_pages(*window)
+            except UringError:
+                release()
+                raise
+        return MappedRegion(self._windows[window], offset - window[0], size, release)
+
+    def _claim(self, offset: int, size: int) -> Callable[[], None]:
+        """Take a place that no other region has; what gives it back. ENOMEM."""
         place = bisect(self._regions, (offset, size))
         if place and sum(self._regions[place - 1]) > offset:
             raise UringError(errno.ENOMEM, f"the ring's memory at {offset:#x} is in use")
         if place < len(self._regions) and self._regions[place][0] < offset + size:
             raise UringError(errno.ENOMEM, f"the ring's memory behind {offset:#x} is in use")
-        window = self._window(offset, size)
-        if window not in self._windows:
-            self._windows[window] = self._map_pages(*window)
         self._regions.insert(place, (offset, size))
-        release = partial(self._regions.remove, (offset, size))
-        return MappedRegion(self._windows[window], offset - window[0], size, release)
+        return partial(self._regions.remove, (offset, size))
 
     def grow(self, size: int) -> None:
         self._map = self._map_pages(0, size)
@@ -95,10 +128,10 @@ class MappedMemory:
             self._map = None
 
 
-class HeapBackend:
+class HeapBackend(Daemons):
     """Memory no client can map: for tests of what lies above this floor."""
 
     name = "heap"
 
-    def allocate(self) -> MappedMemory:
+    def allocate(self, inode: int) -> MappedMemory:
         return MappedMemory()

@@ -13,7 +13,7 @@ import os
 from uringfs import native
 from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
 from uringfs.errors import UringError
-from uringfs.memory.mapped import MappedMemory
+from uringfs.memory.mapped import Daemons, MappedMemory
 
 PBUF_RINGS = (IORING_OFF_PBUF_RING, (1 << 16 << IORING_OFF_PBUF_SHIFT) + (1 << 19))
 """Where buffer rings are: one for each group id, the last as large as any."""
@@ -57,14 +57,21 @@ class PassthroughMemory(MappedMemory):
             self.backing_id = 0
 
 
-class PassthroughBackend:
+class PassthroughBackend(Daemons):
     name = "passthrough"
 
-    def allocate(self) -> PassthroughMemory:
+    def allocate(self, inode: int) -> PassthroughMemory:
         return PassthroughMemory()
 
 
 def require_passthrough() -> None:
-    """ENOSYS if the session's kernel did not grant passthrough (needs Linux >= 6.9 and CAP_SYS_ADMIN)."""
+    """ENOSYS if the session's kernel did not grant passthrough (Linux >= 6.9), EPERM if we may not use it."""
     if not native.passthrough_granted():
         raise UringError(errno.ENOSYS, "the kernel grants no FUSE passthrough: Linux >= 6.9 is needed")
+    try:
+        PassthroughMemory().close()
+    except UringError as error:
+        if error.errno != errno.EPERM:
+            raise
+        wanted = "FUSE passthrough needs CAP_SYS_ADMIN in the initial user namespace"
+        raise UringError(errno.EPERM, wanted) from error

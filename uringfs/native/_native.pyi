@@ -139,6 +139,27 @@ def passthrough_granted() -> bool:
     """Whether the session got FUSE_PASSTHROUGH. Known once the kernel's INIT is answered, so ask in the
     first handler. Needs Linux 6.9, and no writeback cache."""
 
+def want_pagecache(shadow: int, /) -> None:
+    """A memfd: sessions mounted from now on ask for FUSE_DIRECT_IO_ALLOW_MMAP, and have a pager (pager.c), a
+    process that keeps in it, at (inode number mod 2^30) << 33, what stands in pages that leave the page cache:
+    where the memfd has pages, that is. -1, as by default: no such thing."""
+
+def pagecache_granted() -> bool:
+    """Whether the session got FUSE_DIRECT_IO_ALLOW_MMAP (Linux 6.6), like passthrough_granted()."""
+
+def pager_pid() -> int:
+    """The pager's process, a child; 0 without one. It ends with the connection, with status 0, or is killed by
+    the unmount."""
+
+def keeper_pid() -> int:
+    """The process that maps ring files for writing (keeper.c), a child; 0 without one. It ends as we do."""
+
+def keeper_map(fd: int, offset: int, size: int, /) -> int:
+    """mmap(2) by the keeper, shared, to read and write: the address there. ENOMEM, ENODEV; EIO if it is gone."""
+
+def keeper_unmap(address: int, size: int, /) -> None:
+    """munmap(2) by the keeper: what was stored is written back when it returns. EIO if it is gone."""
+
 def current() -> tuple[int, int, int, int, int, int]:
     """(unique, opcode, tid, uid, gid, events) of the request being dispatched. Ask before the handler's
     first await: then it is another's. events: those of the poll(2), 0 for any other request."""

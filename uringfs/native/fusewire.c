@@ -26,9 +26,8 @@
 
 #define HOOK __attribute__((visibility("default")))
 
-/* linux/fuse.h of 7.40 (Linux 6.9); older headers lack them */
+/* older headers lack them */
 #define WIRE_INIT_EXT (1u << 30)	 /* FUSE_INIT_EXT */
-#define WIRE_PASSTHROUGH (1u << 5)	 /* FUSE_PASSTHROUGH >> 32: a bit of flags2 */
 #define WIRE_FOPEN_PASSTHROUGH (1u << 7) /* FOPEN_PASSTHROUGH */
 #define WIRE_FOPEN_NOFLUSH (1u << 5)
 #define WIRE_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
@@ -94,25 +93,24 @@ static bool message_seen(const char *buf, size_t size)
 		const struct wire_init_in *init = (const void *)arg;
 
 		wire.init_unique = in->unique;
-		wire.offered = arg_size >= sizeof(*init) && (init->flags & WIRE_INIT_EXT) &&
-			       (init->flags2 & WIRE_PASSTHROUGH);
+		wire.offered = arg_size >= sizeof(*init) && (init->flags & WIRE_INIT_EXT) ? init->flags2 : 0;
 	}
 	return true;
 }
 
 /* read(2) of a message, if there is one */
-ssize_t wire_next(int fd, void *buf, size_t size)
+ssize_t wire_next(void *buf, size_t size)
 {
-	ssize_t n = read(fd, buf, size);
+	ssize_t n = wire.paged ? pager_take(wire.fd, buf, size) : read(wire.fd, buf, size);
 
 	if (n < 0 && errno == EAGAIN)
 		wire.emptied++;
 	return n;
 }
 
-static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdata))
+static ssize_t wire_read(int Py_UNUSED(fd), void *buf, size_t size, void *Py_UNUSED(userdata))
 {
-	ssize_t n = wire_next(fd, buf, size);
+	ssize_t n = wire_next(buf, size);
 
 	lane_enter();
 	for (;;) {
@@ -123,9 +121,9 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdat
 		}
 		if (!message_seen(buf, (size_t)n))
 			break;
-		if (!lane_answers(fd, buf, (size_t)n))
+		if (!lane_answers(wire.fd, buf, (size_t)n))
 			return n;
-		n = lane_read(fd, buf, size);
+		n = lane_read(buf, size);
 	}
 	errno = EINTR; /* nothing to dispatch; the descriptor stays readable if there is more */
 	return -1;
@@ -134,15 +132,22 @@ static ssize_t wire_read(int fd, void *buf, size_t size, void *Py_UNUSED(userdat
 static void init_reply_edit(struct wire_init_out *out, size_t size)
 {
 	out->flags &= ~(uint32_t)FUSE_ATOMIC_O_TRUNC; /* no open with O_TRUNC reaches the memfd */
-	if (!passthrough_wanted || !wire.offered || size < sizeof(*out) || (out->flags & FUSE_WRITEBACK_CACHE))
+	if (size < sizeof(*out) || (out->flags & FUSE_WRITEBACK_CACHE))
+		return;
+	wire.granted = wire.offered & (wire.paged ? WIRE_DIRECT_IO_ALLOW_MMAP : passthrough_wanted ? WIRE_PASSTHROUGH : 0);
+	if (!wire.granted)
 		return;
 	out->flags |= WIRE_INIT_EXT;
-	out->flags2 |= WIRE_PASSTHROUGH;
-	out->max_stack_depth = 1;
-	wire.granted = true;
+	out->flags2 |= wire.granted;
+	if (wire.granted & WIRE_PASSTHROUGH)
+		out->max_stack_depth = 1;
+	if (wire.paged && out->max_write > PAGER_MOST)
+		out->max_write = PAGER_MOST;
+	if (wire.paged && out->max_pages > PAGER_MOST / 4096)
+		out->max_pages = PAGER_MOST / 4096;
 }
 
-static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *Py_UNUSED(userdata))
+static ssize_t wire_writev(int Py_UNUSED(fd), struct iovec *iov, int count, void *Py_UNUSED(userdata))
 {
 	const struct fuse_out_header *head = iov[0].iov_base;
 
@@ -155,11 +160,13 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *Py_UNUSED
 
 			memcpy(&out, iov[1].iov_base, iov[1].iov_len);
 			init_reply_edit(&out, iov[1].iov_len);
-			return writev(fd, edited, 2);
+			return writev(wire.fd, edited, 2);
 		}
 	}
-	return writev(fd, iov, count);
+	return writev(wire.fd, iov, count);
 }
+
+static const struct fuse_custom_io wire_io = {.read = wire_read, .writev = wire_writev};
 
 /* ---- hooks ---- */
 
@@ -174,15 +181,31 @@ static void *real(const char *name)
 
 static void session_forget(struct fuse_session *se)
 {
-	if (wire.session == se)
-		memset(&wire, 0, sizeof(wire));
+	if (wire.session != se)
+		return;
+	if (wire.paged) {
+		fuse_session_custom_io(se, &wire_io, wire.fd); /* it is the descriptor that libfuse closes */
+		pager_stop();
+	}
+	memset(&wire, 0, sizeof(wire));
+}
+
+/* The descriptor that is readable when there is a message. -1 with the pager wanted and impossible. */
+static int session_begin(int fd)
+{
+	int ready = fd;
+
+	if (shadow_wanted >= 0)
+		ready = pager_start(fd);
+	wire.fd = fd;
+	wire.paged = ready >= 0 && ready != fd;
+	return ready;
 }
 
 HOOK int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
 {
-	static const struct fuse_custom_io io = {.read = wire_read, .writev = wire_writev};
 	int (*next)(struct fuse_session *, const char *) = real("fuse_session_mount");
-	int fd, flags, ret = next(se, mountpoint);
+	int fd, ready, flags, ret = next(se, mountpoint);
 
 	if (ret != 0)
 		return ret;
@@ -191,7 +214,10 @@ HOOK int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
 	fd = fuse_session_fd(se);
 	/* non-blocking: a request withdrawn between poll and read must not stop the whole daemon */
 	flags = fcntl(fd, F_GETFL);
-	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fuse_session_custom_io(se, &io, fd) == 0)
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+		return 0;
+	ready = session_begin(fd);
+	if (ready >= 0 && fuse_session_custom_io(se, &wire_io, ready) == 0)
 		wire.session = se;
 	return 0;
 }
@@ -224,10 +250,13 @@ static struct wire_open_out open_out(const struct fuse_file_info *fi)
 HOOK int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
 {
 	int (*next)(fuse_req_t, const struct fuse_file_info *) = real("fuse_reply_open");
+	struct fuse_file_info stock = *fi;
 	struct wire_open_out out;
 
-	if (!(uint32_t)fi->fh)
-		return next(req, fi);
+	if (!(uint32_t)fi->fh) {
+		stock.noflush = wire.paged;
+		return next(req, &stock);
+	}
 	out = open_out(fi);
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
@@ -269,13 +298,16 @@ HOOK int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e, con
 {
 	int (*next)(fuse_req_t, const struct fuse_entry_param *, const struct fuse_file_info *) =
 		real("fuse_reply_create");
+	struct fuse_file_info stock = *fi;
 	struct {
 		struct fuse_entry_out entry;
 		struct wire_open_out open;
 	} out;
 
-	if (!(uint32_t)fi->fh)
-		return next(req, e, fi);
+	if (!(uint32_t)fi->fh) {
+		stock.noflush = wire.paged;
+		return next(req, e, &stock);
+	}
 	memset(&out, 0, sizeof(out));
 	out.entry.nodeid = e->ino;
 	out.entry.generation = e->generation;

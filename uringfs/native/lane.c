@@ -82,7 +82,7 @@ bool lane_answers(int fd, const char *buf, size_t size)
 }
 
 /* read(2) of the next message, which is worth waiting for. EAGAIN: there is none. */
-ssize_t lane_read(int fd, void *buf, size_t size)
+ssize_t lane_read(void *buf, size_t size)
 {
 	int64_t until = lane.answered + (lane.soon ? AWAKE_NS : 0);
 	ssize_t n;
@@ -92,7 +92,7 @@ ssize_t lane_read(int fd, void *buf, size_t size)
 		return -1;
 	}
 	Py_BEGIN_ALLOW_THREADS
-	while ((n = wire_next(fd, buf, size)) < 0 && errno == EAGAIN && now() < until)
+	while ((n = wire_next(buf, size)) < 0 && errno == EAGAIN && now() < until)
 		sched_yield();
 	Py_END_ALLOW_THREADS
 	return n;

@@ -95,7 +95,19 @@ static PyObject *want_passthrough(PyObject *Py_UNUSED(m), PyObject *arg)
 
 static PyObject *passthrough_granted(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
 {
-	return PyBool_FromLong(wire.granted);
+	return PyBool_FromLong((wire.granted & WIRE_PASSTHROUGH) != 0);
+}
+
+static PyObject *want_pagecache(PyObject *Py_UNUSED(m), PyObject *arg)
+{
+	if (!get_int(arg, EBADF, &shadow_wanted))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *pagecache_granted(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
+{
+	return PyBool_FromLong((wire.granted & WIRE_DIRECT_IO_ALLOW_MMAP) != 0);
 }
 
 static PyObject *hooks_taken(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
@@ -106,7 +118,7 @@ static PyObject *hooks_taken(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
 /* The session's descriptor, or -1 with OSError(ENOTCONN) set. */
 static int wire_fd(void)
 {
-	int fd = wire.session ? fuse_session_fd(wire.session) : -1;
+	int fd = wire.session ? wire.fd : -1;
 
 	if (fd < 0)
 		raise_errno(ENOTCONN);
@@ -166,6 +178,12 @@ PyMethodDef wire_methods[] = {
 	{"take_interrupts", take_interrupts, METH_NOARGS, "take_interrupts() -> list[int]"},
 	{"want_passthrough", want_passthrough, METH_O, "want_passthrough(wanted)"},
 	{"passthrough_granted", passthrough_granted, METH_NOARGS, "passthrough_granted() -> bool"},
+	{"want_pagecache", want_pagecache, METH_O, "want_pagecache(shadow)"},
+	{"pagecache_granted", pagecache_granted, METH_NOARGS, "pagecache_granted() -> bool"},
+	{"pager_pid", pager_pid, METH_NOARGS, "pager_pid() -> int"},
+	{"keeper_map", keeper_map, METH_VARARGS, "keeper_map(fd, offset, size) -> int"},
+	{"keeper_unmap", keeper_unmap, METH_VARARGS, "keeper_unmap(address, size)"},
+	{"keeper_pid", keeper_pid, METH_NOARGS, "keeper_pid() -> int"},
 	{"hooks_taken", hooks_taken, METH_NOARGS, "hooks_taken() -> bool"},
 	{"unread", unread, METH_O, "unread(since) -> bool"},
 	{"emptied", emptied, METH_NOARGS, "emptied() -> int"},

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from uringfs.abi.constants import (
     IORING_MAX_CQ_ENTRIES,
     IORING_MAX_ENTRIES,
+    IORING_OFF_CQ_RING,
+    IORING_OFF_SQ_RING,
     IORING_OFF_SQES,
     IORING_SETUP_CLAMP,
     IORING_SETUP_COOP_TASKRUN,
@@ -79,6 +81,12 @@ class Geometry:
     def memory_size(self) -> int:
         """Bytes that the queues take, whole pages; the CQ ring has a mirror at its own offset."""
         return 2 * _pages(self.rings_size) + _pages(self.sqes_size)
+
+    @property
+    def areas(self) -> tuple[tuple[int, int], ...]:
+        """(offset, size) of what lies in the ring's memory: the rings, the CQ ring's mirror, the SQEs."""
+        rings = tuple((base, self.rings_size) for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING))
+        return *rings, (IORING_OFF_SQES, self.sqes_size)
 
     @property
     def sqes_size(self) -> int:

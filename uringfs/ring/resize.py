@@ -46,6 +46,7 @@ def resize(ring: Ring, new: Geometry) -> None:
     if (sq_tail - sq_head) & U32 > new.sq_entries or (cq_tail - cq_head) & U32 > new.cq_entries:
         raise UringError(errno.EOVERFLOW, "more is queued than the new rings hold")
     ring.charge(new.memory_size - old.memory_size)
+    memory.hold(new.areas)
     size = old.sqe_size
     sqes = _taken(memory, IORING_OFF_SQES, size, old.sq_entries, sq_head, sq_tail)
     cqes = _taken(memory, CQES, old.cqe_size, old.cq_entries, cq_head, cq_tail)

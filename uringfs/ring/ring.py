@@ -71,6 +71,7 @@ class Ring:
         charge: Callable[[int], None] = lambda size: None,
     ) -> None:
         memory.grow(geometry.file_size)
+        memory.hold(geometry.areas)
         self.charge = charge
         self.memory = memory
         self.geometry = geometry

@@ -22,13 +22,13 @@ from uringfs.fs import status
 from uringfs.fs.filesystem import TIDY, RingFs
 from uringfs.host.fake import FakeHost
 from uringfs.host.fake_files import RegularFile
-from uringfs.memory.mapped import MappedMemory
+from uringfs.memory.mapped import Daemons, MappedMemory
 from uringfs.native import Words
 
 TID, RESULT, PARAMS = 100, 0x10000, 0x11000
 
 
-class CountingBackend:
+class CountingBackend(Daemons):
     """Heap memory that knows what is held."""
 
     name = "counting"
@@ -37,7 +37,7 @@ class CountingBackend:
         self.allocated = 0
         self.closed = 0
 
-    def allocate(self) -> MappedMemory:
+    def allocate(self, inode: int) -> MappedMemory:
         backend = self
         backend.allocated += 1
 

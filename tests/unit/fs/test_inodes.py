@@ -28,7 +28,7 @@ def dropped() -> list[list[int]]:
 
 @pytest.fixture
 def table(dropped) -> InodeTable[list[int]]:
-    return InodeTable(4, lambda uid: [], dropped.append)
+    return InodeTable(4, lambda number, uid: [], dropped.append)
 
 
 def test_numbers_are_never_used_again(table) -> None:
@@ -110,7 +110,7 @@ class Walk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.dropped: list[object] = []
-        self.table: InodeTable[object] = InodeTable(5, lambda uid: object(), self.dropped.append)
+        self.table: InodeTable[object] = InodeTable(5, lambda number, uid: object(), self.dropped.append)
         self.names: dict[bytes, Inode[object]] = {}
         self.alive: list[Inode[object]] = []
 

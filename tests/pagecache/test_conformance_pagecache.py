@@ -1,0 +1,71 @@
+"""The conformance suite on the page-cache backend: as root, and as an ordinary user in `unshare -Urm`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.test_conformance import BEHAVIOURS, FAILED, TIMEOUT, compare
+from tests.support.mounting import Mount
+
+OTHERS = {  # behaviours that become another user, whom the namespace does not have
+    ("sendmsg_control", "another_ones_credentials"),
+    ("socket", "another_user_connects"),
+    ("sync", "truncation_takes_a_set_user_id_bit"),
+    ("write_limits", "a_set_user_id_bit_goes"),
+}
+DIFFERENT = {  # docs/differences.md, "Without root"
+    ("futex", "a_sleeper_in_shared_memory_is_woken"),
+    ("sendmsg_control", "who_sent_it"),
+    ("socket", "a_socket_of_another_network"),
+}
+ALLOWED = [behaviour for behaviour in BEHAVIOURS if behaviour not in OTHERS | DIFFERENT]
+
+
+def inside(mount: Mount) -> list[str]:
+    """A prefix that runs a command in the namespaces of a rootless daemon, as who it is."""
+    into = ["nsenter", f"--target={mount.pid}", "--user", "--mount", "--setuid=0", "--setgid=0"]
+    return ["setpriv", "--clear-groups", *into]
+
+
+def run(
+    program: Path, behaviour: str, prefix: list[str], mount: Mount | None
+) -> "subprocess.CompletedProcess[str]":
+    """mount None: the kernel."""
+    env = {key: value for key, value in os.environ.items() if key != "URINGFS_DIR"}
+    if mount is not None:
+        env["URINGFS_DIR"] = str(mount.path)
+    command = [*prefix, str(program), behaviour]
+    return subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, cwd="/tmp"
+    )
+
+
+@pytest.mark.parametrize(("family", "behaviour"), BEHAVIOURS, ids=lambda part: part)
+def test_as_root(programs: Path, roots: Mount, oracle: bool, family: str, behaviour: str) -> None:
+    ours = run(programs / family, behaviour, [], roots)
+    compare("pagecache", ours, run(programs / family, behaviour, [], None) if oracle else None)
+
+
+@pytest.mark.parametrize(("family", "behaviour"), ALLOWED, ids=lambda part: part)
+def test_as_an_ordinary_user(programs: Path, rootless: Mount, oracle: bool, family: str, behaviour: str) -> None:
+    """The kernel's side in the same namespaces: what they do not allow fails there, too. But for netfuzz, where it
+    counts what it pins against an ordinary user's RLIMIT_MEMLOCK, and fails."""
+    ours = run(programs / family, behaviour, inside(rootless), rootless)
+    where = [] if family == "netfuzz" else inside(rootless)
+    compare("pagecache, rootless", ours, run(programs / family, behaviour, where, None) if oracle else None)
+
+
+@pytest.mark.parametrize(("family", "behaviour"), sorted(OTHERS), ids=lambda part: part)
+def test_what_the_namespaces_do_not_allow_the_kernel(
+    programs: Path, rootless: Mount, oracle: bool, family: str, behaviour: str
+) -> None:
+    """Else they belong into the suite above."""
+    assert not oracle or run(programs / family, behaviour, inside(rootless), None).returncode == FAILED
+
+
+def test_the_daemons_have_nothing_to_complain_of(roots: Mount, rootless: Mount) -> None:
+    for mount in (roots, rootless):
+        assert mount.process.poll() is None, mount.log()
+        mount.assert_clean_log()
