@@ -156,9 +156,8 @@ def test_a_sound_machine() -> None:
 @pytest.mark.parametrize(
     ("by", "check", "advice"),
     [
-        (("setarch", "--uname-2.6"), "kernel", "6.9"),
+        (("setarch", "--uname-2.6"), "kernel", "6.6"),
         (("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"), "capabilities", "SYS_ADMIN"),
-        (("unshare", "--user", "--map-root-user"), "user namespace", "on the host"),
         (
             (
                 "unshare",
@@ -172,7 +171,7 @@ def test_a_sound_machine() -> None:
             "modprobe",
         ),
     ],
-    ids=["kernel", "capability", "namespace", "device"],
+    ids=["kernel", "capability", "device"],
 )
 def test_a_machine_that_lacks(by: tuple[str, ...], check: str, advice: str) -> None:
     code, checks = findings(*by)
@@ -183,6 +182,9 @@ def test_a_machine_that_lacks(by: tuple[str, ...], check: str, advice: str) -> N
 
 
 def test_notes_do_not_make_it_unsound() -> None:
+    code, checks = findings("unshare", "-Urm")
+    assert (code, checks["user namespace"]["state"]) == (0, "note")
+    assert "pagecache" in checks["user namespace"]["advice"]
     code, checks = findings("prlimit", "--nofile=1024:1024")
     assert code == 0
     assert (checks["descriptors"]["state"], checks["descriptors"]["found"]) == ("note", "at most 1024")
