@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from uringfs.host.pidfd import MOST as PIDFDS
+from uringfs.host.program import MOST as PROGRAMS
 
 from tests.programs.liburing import source
 from tests.programs.liburing.expected import EXPECTED, UNSTEADY, of_version
@@ -21,6 +21,7 @@ from tests.support.mounting import Mount, until
 
 MANY = 100  # fewer that pass on the kernel, and it is not io_uring that was tried
 GOAL = 0.95
+OF_A_PROGRAM = 4  # descriptors of each that is kept: pidfd, perf event, mem, maps
 HELPERS = 32  # descriptors: sockets of helper processes, epoll instances, timers
 
 
@@ -47,7 +48,7 @@ def nothing_left(mount: Mount, before: Held) -> bool:
         not of_clients
         and now.mappings == 0
         and now.free_inodes >= before.free_inodes - 1
-        and len(here) <= before.descriptors + PIDFDS + HELPERS
+        and len(here) <= before.descriptors + OF_A_PROGRAM * PROGRAMS + HELPERS
     )
 
 

@@ -81,6 +81,14 @@ class Zygote:
         """End it, and with it all its helpers."""
         if self._sock is not None:
             trio.lowlevel.notify_closing(self._sock)
+        self._end()
+
+    def __del__(self) -> None:
+        """Of a host that nobody has closed: no process, and no warning of one, is left."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._sock is not None:
             self._sock.close()
             self._sock = None
         if self._popen is not None:
