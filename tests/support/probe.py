@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,11 +28,14 @@ def build(program: Path, *link: str) -> Path:
     return program
 
 
+KEPT = re.compile(r"pidfd|^socket:|perf_event|^/proc/\d+/(?:mem|maps)$")
+
+
 def held(mount: Mount) -> tuple[int, int]:
-    """What a daemon holds for its clients: descriptors, but for the pidfds of the last callers and the sockets
-    of helpers, which are kept; ring memory that is mapped."""
+    """What a daemon holds for its clients: descriptors, but for what it keeps of the last callers' threads while
+    they live (uringfs/host/program.py), and the sockets of helpers; ring memory that is mapped."""
     kinds = _descriptors(mount)
-    kept = [kind for kind in kinds if "pidfd" in kind or kind.startswith("socket:")]
+    kept = [kind for kind in kinds if KEPT.search(kind)]
     return len(kinds) - len(kept), Path(f"/proc/{mount.pid}/maps").read_text().count("memfd:")
 
 
