@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import re
 import subprocess
 from pathlib import Path
 
