@@ -47,6 +47,7 @@ PyObject *lane_set(PyObject *module, PyObject *handler);
 #define PAGER_MESSAGE (PAGER_MOST + 8192) /* and of a message */
 int pager_start(int fd);
 void pager_stop(void);
+bool pager_holds(void);
 ssize_t pager_take(int fd, void *buf, size_t size);
 PyObject *pager_pid(PyObject *module, PyObject *arg);
 void helper_signals(void);

@@ -205,6 +205,12 @@ static ssize_t take_aside(void *buf, size_t size)
 	return n;
 }
 
+/* Whether the pager has a message that is the daemon's, or may just be reading one. */
+bool pager_holds(void)
+{
+	return atomic_load(&pager.aside->lock) || pager.aside->head != pager.aside->tail;
+}
+
 /* read(2) of the wire, for the daemon: never a message about a page. */
 ssize_t pager_take(int fd, void *buf, size_t size)
 {
