@@ -11,6 +11,7 @@ from typing import NamedTuple
 CLONE_NEWUSER = 0x10000000
 PR_SET_DUMPABLE = 4
 PARKED = "import os; os.write(1, b'r'); os.read(0, 1)"
+HIDING = f"import ctypes; ctypes.CDLL(None).prctl({PR_SET_DUMPABLE}, 0, 0, 0, 0); {PARKED}"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -72,8 +73,8 @@ def other(who: Other, act: Callable[[], None] = lambda: None) -> Iterator[int]:
 class Stepper:
     """A process of ours that goes on to execute another program when it is told to."""
 
-    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
-        """act: what it does first."""
+    def __init__(self, act: Callable[[], None] = lambda: None, then: str = PARKED) -> None:
+        """act: what it does first. then: what it executes, in Python."""
         self._ready, began = os.pipe()
         begin, self._go = os.pipe()
         self.pid = os.fork()
@@ -83,7 +84,8 @@ class Stepper:
             os.read(begin, 1)
             os.dup2(begin, 0)
             os.dup2(began, 1)
-            os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", PARKED])
+            python = os.path.realpath(sys.executable)  # for any user: a checkout may be root's alone
+            os.execv(python, [python, "-I", "-S", "-c", then])
         os.close(began)
         os.close(begin)
         os.read(self._ready, 1)

@@ -32,7 +32,7 @@ from uringfs.fs.inodes import ROOT, Inode
 from uringfs.fs.interrupts import Interrupts
 from uringfs.fs.placing import Placing
 from uringfs.fs.ringfile import RingFile, read_params
-from uringfs.host.base import Caller, File, Host, Listener, Notification
+from uringfs.host.base import Caller, File, Host, Listener, Notification, Program
 from uringfs.host.status import ThreadStatus
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
@@ -98,6 +98,8 @@ class Enter:
 
     call: Notification
     worker: Worker
+    program: Program
+    """That has made it."""
     submitted: int = 0
     wait: CqWait | None = None
     ended: float = 0.0
@@ -114,10 +116,11 @@ class Enter:
         self.ended = trio.current_time()
         self.tail = self.worker.ring.sq.words()[1]
 
-    def again(self, call: Notification) -> bool:
+    def again(self, call: Notification, program: Program) -> bool:
         """That call, on the same ring, is this one restarted: not one that finds new requests."""
         return (
             call[2:] == self.call[2:]
+            and program is self.program
             and self.wait is not None
             and self.worker.ring.sq.words()[1] == self.tail
             and trio.current_time() - self.ended < RESTARTS
@@ -241,9 +244,9 @@ class Supervisor:
         if flags & ~SUPPORTED_ENTER_FLAGS:
             raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
         with self._ring(caller, call.args[0] & U32, bool(flags & IORING_ENTER_REGISTERED_RING)) as worker:
-            if ended is not None and ended.worker is worker and ended.again(call):
+            if ended is not None and ended.worker is worker and ended.again(call, caller.program):
                 return ended.interrupted()
-            enter = self._enters[call.tid] = Enter(call, worker)
+            enter = self._enters[call.tid] = Enter(call, worker, caller.program)
             self._some.set()
             try:
                 done = await self._interrupts.quick(call.id, self._submit(enter, caller))
