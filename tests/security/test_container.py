@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from attack import HERE, Arena, declared
-from conftest import build, give_rights, put_secret
+from victims import build, give_rights, put_secret
 
 from tests.containers.container import INSIDE, Container, missing_tools
 from tests.support.mounting import open_directory
