@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from attack import USER, Arena
+from attack import SECRET, USER, Arena
 from victims import assert_armed, build, give_rights, put_secret
 
 from tests.support.mounting import Mount, open_directory
