@@ -109,3 +109,8 @@ def test_a_delivery(arena: Arena, oracle: bool, how: str) -> None:
 @pytest.mark.parametrize("tail", ["read_fixed", "files_update", "read"])
 def test_at_any_time(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
     arena.compare(channel, oracle, "race", "exec_while_it_enters", TAIL=tail)
+
+
+@pytest.mark.parametrize("tail", ["splice", "write"])
+def test_a_control_write_that_nobody_waits_for(arena: Arena, oracle: bool, tail: str) -> None:
+    arena.compare(CONTROL, oracle, "aio", "a_control_write_that_nobody_waits_for", TAIL=tail)

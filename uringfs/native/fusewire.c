@@ -27,6 +27,7 @@
 #define HOOK __attribute__((visibility("default")))
 
 /* older headers lack them */
+#define WIRE_ASYNC_DIO (1u << 15) /* FUSE_ASYNC_DIO */
 #define WIRE_INIT_EXT (1u << 30)	 /* FUSE_INIT_EXT */
 #define WIRE_FOPEN_PASSTHROUGH (1u << 7) /* FOPEN_PASSTHROUGH */
 #define WIRE_FOPEN_NOFLUSH (1u << 5)
@@ -132,6 +133,9 @@ static ssize_t wire_read(int Py_UNUSED(fd), void *buf, size_t size, void *Py_UNU
 static void init_reply_edit(struct wire_init_out *out, size_t size)
 {
 	out->flags &= ~(uint32_t)FUSE_ATOMIC_O_TRUNC; /* no open with O_TRUNC reaches the memfd */
+	/* Whoever writes waits for the answer, io_submit(2) too (fuse_direct_IO()): a control write is performed in the
+	 * name of its thread, which must not execute another program meanwhile. */
+	out->flags &= ~WIRE_ASYNC_DIO;
 	if (size < sizeof(*out) || (out->flags & FUSE_WRITEBACK_CACHE))
 		return;
 	wire.granted = wire.offered & (wire.paged ? WIRE_DIRECT_IO_ALLOW_MMAP : passthrough_wanted ? WIRE_PASSTHROUGH : 0);
