@@ -47,8 +47,6 @@ from uringfs.wait import CqWait
 
 log = logging.getLogger(__name__)
 
-IOPOLL_OPS = frozenset((0, 1, 2, 4, 5, 20, 22, 23, 31, 32, 40, 46, 60, 61, 63, 64))
-"""io_issue_def.iopoll: what a ring with IORING_SETUP_IOPOLL takes."""
 SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
 LINK_FLAGS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
 SQE_COMMON_FLAGS = IOSQE_FIXED_FILE | LINK_FLAGS | IOSQE_ASYNC
@@ -261,7 +259,7 @@ class Worker(RequestLife):
             raise UringError(errno.EACCES, f"{op.name} is restricted")
         if sqe.ioprio and not op.ioprio:
             raise UringError(errno.EINVAL, f"{op.name} takes no ioprio")
-        if self.setup_flags & IORING_SETUP_IOPOLL and sqe.opcode not in IOPOLL_OPS:
+        if self.setup_flags & IORING_SETUP_IOPOLL and not op.iopoll:
             raise UringError(errno.EINVAL, f"{op.name} cannot be polled")
         if sqe.personality:
             credentials = self.resources.personalities.get(sqe.personality)

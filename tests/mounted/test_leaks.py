@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.held import Held, maps
 from tests.support.mounting import Mount, until
-from uringfs.abi.events import EPOLLIN, IORING_OP_POLL_ADD
+from uringfs.abi.constants import IORING_OP_POLL_ADD
+from uringfs.abi.events import EPOLLIN
 from uringfs.client import Ring, nop
 
 CYCLES = 10_000

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from uringfs.abi import constants as abi
-from uringfs.abi.events import EPOLLHUP, IORING_OP_POLL_ADD
+from uringfs.abi.constants import IORING_OP_POLL_ADD
+from uringfs.abi.events import EPOLLHUP
 from uringfs.abi.structs import SQE, Cqe, Sqe
 from uringfs.life import RequestLife
 from uringfs.ops.buffers import IORING_CQE_BUFFER_SHIFT

@@ -17,6 +17,7 @@ from uringfs.abi.constants import (
     IOSQE_IO_LINK,
 )
 from uringfs.abi.structs import SQ_HEAD, SQE, Sqe
+from uringfs.ops.table import SQE128_OPCODES
 from uringfs.worker import BATCH
 
 EINVAL = -errno.EINVAL
@@ -96,7 +97,7 @@ async def test_batches_go_on_behind_a_pause(nursery: trio.Nursery) -> None:
 async def test_what_is_queued_is_shown_once(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, flags=MIXED)
     bench.client.push(wide(1), nop(0), nop(2))
-    assert [(index, sqe.user_data) for index, sqe in bench.ring.sq.peek()] == [(0, 1), (2, 2)]
+    assert [(index, sqe.user_data) for index, sqe in bench.ring.sq.peek(SQE128_OPCODES)] == [(0, 1), (2, 2)]
 
 
 REWIND = IORING_SETUP_SQ_REWIND | IORING_SETUP_NO_SQARRAY

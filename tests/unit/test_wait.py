@@ -9,8 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.unit.support import U32, Bench, iovecs, nop, readv, start_at
-from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG
-from uringfs.abi.events import IORING_OP_TIMEOUT
+from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_OP_TIMEOUT
 from uringfs.abi.structs import GETEVENTS_ARG, TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.fake_files import Stream

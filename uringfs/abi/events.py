@@ -52,12 +52,5 @@ IORING_MSG_SEND_FD = 1
 IORING_MSG_RING_CQE_SKIP = 1 << 0
 IORING_MSG_RING_FLAGS_PASS = 1 << 1
 
-# opcodes that others have to tell apart (io_uring/cancel.c keeps them in lists of their own)
-IORING_OP_POLL_ADD = 6
-IORING_OP_TIMEOUT = 11
-IORING_OP_LINK_TIMEOUT = 15
-IORING_OP_WAITID = 50
-IORING_OP_FUTEX_WAIT = 51
-IORING_OP_FUTEX_WAITV = 53
 EPOLL_EVENT_SIZE = 12 if os.uname().machine == "x86_64" else 16
 """struct epoll_event, packed on x86-64."""

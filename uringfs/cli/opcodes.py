@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable
 
-from uringfs.abi.constants import ENTER_FLAGS, FEATURES, SETUP_FLAGS, flag_names
+from uringfs.abi.constants import ENTER_FLAGS, FEATURES, REGISTER_OPCODES, SETUP_FLAGS, flag_names
 
 HEAD = """\
 # Opcodes and flags
@@ -11,7 +11,21 @@ HEAD = """\
 Made by `uringfs opcodes` from the tables in the code; a test keeps this file equal to them.
 full: as the kernel; partial: with the note's exceptions; refused: as a kernel built without it;
 none: not there, -EINVAL as a kernel before it. [What differs](differences.md) says more.
+
+Marks of an opcode: ioprio: it reads sqe->ioprio, others refuse one; iopoll: a ring with IORING_SETUP_IOPOLL takes
+it; 128: its SQE has 128 bytes; buffers: it takes provided buffers; async: the kernel always gives it to a worker;
+inline: the kernel performs it in one call that never waits; slot: it can fill a slot of the registered files.
 """
+MARKS = {
+    "ioprio": "ioprio",
+    "iopoll": "iopoll",
+    "is_128": "128",
+    "buffer_select": "buffers",
+    "force_async": "async",
+    "inline": "inline",
+    "fills_slot": "slot",
+}
+"""Field of Op -> how the document shows it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +44,14 @@ def document() -> str:
     from uringfs.ring import support
 
     lines = [HEAD]
-    lines += _table("number | opcode", ((f"{op.number} | {op.name}", op.support, op.note) for op in TABLE))
+    marks = {op.number: ", ".join(mark for field, mark in MARKS.items() if getattr(op, field)) for op in TABLE}
+    lines += _table(
+        "number | opcode | marks",
+        ((f"{op.number} | {op.name} | {marks[op.number]}", op.support, op.note) for op in TABLE),
+    )
     lines += ["", "## Register opcodes", ""]
-    rows = ((f"{code} | {row.name}", row.support, row.note) for code, row in sorted(REGISTER.items()))
+    register = sorted(REGISTER.items())
+    rows = ((f"{code} | {REGISTER_OPCODES[code]}", row.support, row.note) for code, row in register)
     lines += _table("number | opcode", rows)
     for title, names, flags in (
         ("Setup flags", SETUP_FLAGS, support.SETUP_FLAGS),

@@ -5,6 +5,7 @@ same numbers as xattrs, for scripts."""
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.resources import Buffer, Node
+from uringfs.ops.table import SQE128_OPCODES
 from uringfs.ring.ring import Ring
 from uringfs.wait import CqWait
 from uringfs.worker import Worker
@@ -29,7 +30,7 @@ def _fdinfo(worker: Worker) -> list[str]:
     ring = worker.ring
     sq, cq = ring.sq, ring.cq
     (sq_head, sq_tail), (cq_head, cq_tail) = sq.words(), cq.words()
-    sqes, cqes = sq.peek(), cq.peek()
+    sqes, cqes = sq.peek(SQE128_OPCODES), cq.peek()
     files, buffers = worker.resources.files.nodes or [], worker.resources.buffers.nodes or []
     return [
         f"SqMask:\t{sq.entries - 1:#x}",

@@ -17,7 +17,11 @@ from functools import partial
 
 import trio
 
-from uringfs.abi.constants import IORING_ENTER_REGISTERED_RING, IORING_SETUP_NO_MMAP
+from uringfs.abi.constants import (
+    IORING_ENTER_REGISTERED_RING,
+    IORING_REGISTER_USE_REGISTERED_RING,
+    IORING_SETUP_NO_MMAP,
+)
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.abi.seccomp import (
     AUDIT_ARCH,
@@ -36,7 +40,7 @@ from uringfs.host.base import Caller, File, Host, Listener, Notification, Progra
 from uringfs.host.status import ThreadStatus
 from uringfs.owners import Owners
 from uringfs.register.ringfds import registered_ring
-from uringfs.register.table import IORING_REGISTER_USE_REGISTERED_RING, check_opcode, register, register_blind
+from uringfs.register.table import check_opcode, register, register_blind
 from uringfs.wait import CqWait
 from uringfs.worker import SUPPORTED_ENTER_FLAGS, Worker
 

@@ -9,7 +9,14 @@ import errno
 import itertools
 from typing import NamedTuple
 
-from uringfs.abi.constants import IOSQE_BUFFER_SELECT, IOSQE_FIXED_FILE
+from uringfs.abi.constants import (
+    IORING_OP_FUTEX_WAIT,
+    IORING_OP_FUTEX_WAITV,
+    IORING_OP_TIMEOUT,
+    IORING_OP_WAITID,
+    IOSQE_BUFFER_SELECT,
+    IOSQE_FIXED_FILE,
+)
 from uringfs.abi.events import (
     IORING_ASYNC_CANCEL_ALL,
     IORING_ASYNC_CANCEL_ANY,
@@ -17,10 +24,6 @@ from uringfs.abi.events import (
     IORING_ASYNC_CANCEL_FD_FIXED,
     IORING_ASYNC_CANCEL_OP,
     IORING_ASYNC_CANCEL_USERDATA,
-    IORING_OP_FUTEX_WAIT,
-    IORING_OP_FUTEX_WAITV,
-    IORING_OP_TIMEOUT,
-    IORING_OP_WAITID,
 )
 from uringfs.errors import UringError
 from uringfs.host.base import File

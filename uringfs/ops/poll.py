@@ -3,7 +3,7 @@
 import errno
 from functools import partial
 
-from uringfs.abi.constants import IOSQE_CQE_SKIP_SUCCESS
+from uringfs.abi.constants import IORING_OP_POLL_ADD, IOSQE_CQE_SKIP_SUCCESS
 from uringfs.abi.events import (
     EPOLLERR,
     EPOLLET,
@@ -16,7 +16,6 @@ from uringfs.abi.events import (
     EPOLLRDHUP,
     EPOLLRDNORM,
     EPOLLWRNORM,
-    IORING_OP_POLL_ADD,
     IORING_POLL_ADD_LEVEL,
     IORING_POLL_ADD_MULTI,
     IORING_POLL_UPDATE_EVENTS,

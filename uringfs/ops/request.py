@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from uringfs.abi.constants import IOSQE_FIXED_FILE
-from uringfs.abi.events import IORING_OP_POLL_ADD
+from uringfs.abi.constants import IORING_OP_POLL_ADD, IOSQE_FIXED_FILE, OPCODES
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
@@ -37,8 +36,6 @@ class Issue(Enum):
     SKIP_COMPLETE = auto()
 
 
-FILLS = frozenset((18, 28, 45))
-"""OPENAT, OPENAT2, SOCKET: with sqe->file_index they make direct descriptors."""
 IOU_ISSUE_SKIP_COMPLETE = Issue.SKIP_COMPLETE
 Outcome = int | Pending | Issue
 
@@ -160,7 +157,7 @@ class Request:
     @property
     def fills_slot(self) -> bool:
         """io_alloc_file_tables(): a new direct descriptor is all that comes of it."""
-        return bool(self.sqe.file_index) and self.sqe.opcode in FILLS
+        return bool(self.sqe.file_index) and self.op.fills_slot
 
     def taken_effect(self) -> None:
         """What is behind it may go on, though it is not complete."""
@@ -198,10 +195,10 @@ class Attachment:
 
 
 class Op(NamedTuple):
-    """One row of the opcode table."""
+    """One row of the opcode table (io_issue_def and io_cold_def of io_uring/opdef.c)."""
 
     number: int
-    name: str
+    """IORING_OP_*"""
     prep: Callable[[Request], None]
     issue: Callable[[Request], Outcome]
     support: str
@@ -209,7 +206,20 @@ class Op(NamedTuple):
     note: str = ""
     ioprio: bool = False
     """The op reads sqe->ioprio (io_issue_def.ioprio)."""
+    iopoll: bool = False
+    """A ring with IORING_SETUP_IOPOLL takes it (io_issue_def.iopoll)."""
     is_128: bool = False
     """Its SQE has 128 bytes (io_issue_def.is_128)."""
     buffer_select: bool = False
     """The op takes provided buffers (io_issue_def.buffer_select)."""
+    force_async: bool = False
+    """The kernel's prep always gives it to a worker (REQ_F_FORCE_ASYNC); ours is a task."""
+    inline: bool = False
+    """The kernel's issue of it is one call that never waits, though ours is a task."""
+    fills_slot: bool = False
+    """With sqe->file_index it makes a direct descriptor, and that is all that comes of it."""
+
+    @property
+    def name(self) -> str:
+        """Without IORING_OP_; UNKNOWN for an opcode that is not in the table."""
+        return OPCODES[self.number] if self.number >= 0 else "UNKNOWN"

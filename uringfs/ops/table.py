@@ -1,4 +1,7 @@
-"""The opcode table, written out literally. docs/opcodes.md and IORING_REGISTER_PROBE are made from it.
+"""The opcode table, written out literally: what an opcode is stands in its row, and nowhere else.
+
+docs/opcodes.md, IORING_REGISTER_PROBE and IORING_REGISTER_QUERY are made from it, and so are the checks of
+io_init_req() (worker.py). The number and its name are abi/constants.py's.
 
 Dispatch is total: an opcode that is not here is handled by UNKNOWN, which answers what a kernel
 without it answers.
@@ -6,6 +9,7 @@ without it answers.
 
 import errno
 
+from uringfs.abi import constants as abi
 from uringfs.errors import UringError
 from uringfs.ops import (
     accept,
@@ -51,13 +55,12 @@ def _unknown_issue(request: Request) -> int | Pending:
     raise UringError(errno.EINVAL)
 
 
-def _none(number: int, name: str) -> Op:
-    """An opcode that is not there yet."""
-    return Op(number, name, _unknown_prep, _unknown_issue, "none")
+UNKNOWN = Op(-1, _unknown_prep, _unknown_issue, "none")
 
-
-UNKNOWN = _none(-1, "UNKNOWN")
-
+RANGE = "a range is widened to the file"
+MULTISHOT = "multishot ends after one of an epoll or FUSE file"
+PEERCRED = "SO_PEERCRED: the pid is not the caller's"
+NO_ZCRX = "there are no queues for it: zcrx"
 SCM = "SCM_RIGHTS for clients that fetch, not multishot (docs/descriptors.md)"
 SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"
 FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
@@ -69,73 +72,80 @@ WOKEN = "threads in futex(2) itself only where the futex is in shared memory and
 
 # fmt: off
 TABLE = (
-    Op(0, "NOP", nop.prep, nop.issue, "full"),
-    Op(1, "READV", rw.prep_vec, rw.issue_read, "full", ioprio=True, buffer_select=True),
-    Op(2, "WRITEV", rw.prep_vec, rw.issue_write, "full", ioprio=True),
-    Op(3, "FSYNC", sync.prep_fsync, sync.issue_fsync, "full", "a range is widened to the file"),
-    Op(4, "READ_FIXED", rw.prep_fixed, rw.issue_read_fixed, "full", ioprio=True),
-    Op(5, "WRITE_FIXED", rw.prep_fixed, rw.issue_write_fixed, "full", ioprio=True),
-    Op(6, "POLL_ADD", poll.prep_add, poll.issue_add, "full", "multishot ends after one of an epoll or FUSE file"),
-    Op(7, "POLL_REMOVE", poll.prep_remove, poll.issue_remove, "full"),
-    Op(8, "SYNC_FILE_RANGE", sync.prep_sync_file_range, sync.issue_sync_file_range, "full"),
-    Op(9, "SENDMSG", send.prep_sendmsg, send.issue, "full", ioprio=True),
-    Op(10, "RECVMSG", recv.prep_recvmsg, recv.issue, "partial", SCM, ioprio=True, buffer_select=True),
-    Op(11, "TIMEOUT", timeout.prep, timeout.issue, "full"),
-    Op(12, "TIMEOUT_REMOVE", timeout.prep_remove, timeout.issue_remove, "full"),
-    Op(13, "ACCEPT", accept.prep, accept.issue, "full", FETCHES, ioprio=True),
-    Op(14, "ASYNC_CANCEL", cancel.prep, cancel.issue, "full", "never EALREADY"),
-    Op(15, "LINK_TIMEOUT", timeout.prep_link, timeout.issue_link, "full"),
-    Op(16, "CONNECT", net.prep_connect, net.issue_connect, "full", "SO_PEERCRED: the pid is not the caller's"),
-    Op(17, "FALLOCATE", sync.prep_fallocate, sync.issue_fallocate, "full"),
-    Op(18, "OPENAT", openclose.prep_openat, openclose.issue_open, "full", FETCHES),
-    Op(19, "CLOSE", openclose.prep_close, openclose.issue_close, "full", FETCHES),
-    Op(20, "FILES_UPDATE", prep_files_update, issue_files_update, "full"),
-    Op(21, "STATX", statx.prep, statx.issue, "full"),
-    Op(22, "READ", rw.prep, rw.issue_read, "full", ioprio=True, buffer_select=True),
-    Op(23, "WRITE", rw.prep, rw.issue_write, "full", ioprio=True),
-    Op(24, "FADVISE", advise.prep_fadvise, advise.issue_fadvise, "full"),
-    Op(25, "MADVISE", advise.prep_madvise, advise.issue_madvise, "full", ADVISES),
-    Op(26, "SEND", send.prep_send, send.issue, "full", ioprio=True, buffer_select=True),
-    Op(27, "RECV", recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True),
-    Op(28, "OPENAT2", openclose.prep_openat2, openclose.issue_open, "full", FETCHES),
-    Op(29, "EPOLL_CTL", epoll.prep_ctl, epoll.issue_ctl, "full"),
-    Op(30, "SPLICE", splice.prep_splice, splice.issue_splice, "full"),
-    Op(31, "PROVIDE_BUFFERS", prep_provide, issue_provide, "full"),
-    Op(32, "REMOVE_BUFFERS", prep_remove, issue_remove, "full"),
-    Op(33, "TEE", splice.prep_tee, splice.issue_tee, "full"),
-    Op(34, "SHUTDOWN", net.prep_shutdown, net.issue_shutdown, "full"),
-    Op(35, "RENAMEAT", fs.prep_renameat, fs.issue_renameat, "full"),
-    Op(36, "UNLINKAT", fs.prep_unlinkat, fs.issue_unlinkat, "full"),
-    Op(37, "MKDIRAT", fs.prep_mkdirat, fs.issue_mkdirat, "full"),
-    Op(38, "SYMLINKAT", fs.prep_symlinkat, fs.issue_symlinkat, "full"),
-    Op(39, "LINKAT", fs.prep_linkat, fs.issue_linkat, "full"),
-    Op(40, "MSG_RING", msg_ring.prep, msg_ring.issue, "full"),
-    Op(41, "FSETXATTR", xattr.prep_fsetxattr, xattr.issue_fsetxattr, "full"),
-    Op(42, "SETXATTR", xattr.prep_setxattr, xattr.issue_setxattr, "full"),
-    Op(43, "FGETXATTR", xattr.prep_fgetxattr, xattr.issue_fgetxattr, "full"),
-    Op(44, "GETXATTR", xattr.prep_getxattr, xattr.issue_getxattr, "full"),
-    Op(45, "SOCKET", net.prep_socket, net.issue_socket, "full", FETCHES),
-    Op(46, "URING_CMD", socketcmd.prep, socketcmd.issue, "partial", SOCKETS, buffer_select=True),
-    Op(47, "SEND_ZC", send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
-    Op(48, "SENDMSG_ZC", send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
-    Op(49, "READ_MULTISHOT", rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
-    Op(50, "WAITID", waitid.prep, waitid.issue, "full", WAITS),
-    Op(51, "FUTEX_WAIT", futex.prep, futex.issue_wait, "partial", SEEN),
-    Op(52, "FUTEX_WAKE", futex.prep, futex.issue_wake, "partial", WOKEN),
-    Op(53, "FUTEX_WAITV", futex.prep_waitv, futex.issue_waitv, "partial", SEEN),
-    Op(54, "FIXED_FD_INSTALL", openclose.prep_fixed_fd_install, openclose.issue_fixed_fd_install, "full", FETCHES),
-    Op(55, "FTRUNCATE", sync.prep_ftruncate, sync.issue_ftruncate, "full"),
-    Op(56, "BIND", net.prep_bind, net.issue_bind, "full"),
-    Op(57, "LISTEN", net.prep_listen, net.issue_listen, "full", "SO_PEERCRED: the pid is not the caller's"),
-    Op(58, "RECV_ZC", _recv_zc_prep, _unknown_issue, "refused", "there are no queues for it: zcrx", ioprio=True),
-    Op(59, "EPOLL_WAIT", epoll.prep_wait, epoll.issue_wait, "full"),
-    Op(60, "READV_FIXED", rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True),
-    Op(61, "WRITEV_FIXED", rw.prep_vec_fixed, rw.issue_writev_fixed, "full", ioprio=True),
-    Op(62, "PIPE", pipe.prep, pipe.issue, "full"),
-    Op(63, "NOP128", nop.prep, nop.issue, "full", is_128=True),
-    Op(64, "URING_CMD128", socketcmd.prep, socketcmd.issue, "partial", SOCKETS, is_128=True, buffer_select=True),
+    Op(abi.IORING_OP_NOP, nop.prep, nop.issue, "full", iopoll=True),
+    Op(abi.IORING_OP_READV, rw.prep_vec, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True),
+    Op(abi.IORING_OP_WRITEV, rw.prep_vec, rw.issue_write, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_FSYNC, sync.prep_fsync, sync.issue_fsync, "full", RANGE, force_async=True),
+    Op(abi.IORING_OP_READ_FIXED, rw.prep_fixed, rw.issue_read_fixed, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_WRITE_FIXED, rw.prep_fixed, rw.issue_write_fixed, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_POLL_ADD, poll.prep_add, poll.issue_add, "full", MULTISHOT),
+    Op(abi.IORING_OP_POLL_REMOVE, poll.prep_remove, poll.issue_remove, "full"),
+    Op(abi.IORING_OP_SYNC_FILE_RANGE, sync.prep_sync_file_range, sync.issue_sync_file_range, "full",
+       force_async=True),
+    Op(abi.IORING_OP_SENDMSG, send.prep_sendmsg, send.issue, "full", ioprio=True),
+    Op(abi.IORING_OP_RECVMSG, recv.prep_recvmsg, recv.issue, "partial", SCM, ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_TIMEOUT, timeout.prep, timeout.issue, "full"),
+    Op(abi.IORING_OP_TIMEOUT_REMOVE, timeout.prep_remove, timeout.issue_remove, "full"),
+    Op(abi.IORING_OP_ACCEPT, accept.prep, accept.issue, "full", FETCHES, ioprio=True),
+    Op(abi.IORING_OP_ASYNC_CANCEL, cancel.prep, cancel.issue, "full", "never EALREADY"),
+    Op(abi.IORING_OP_LINK_TIMEOUT, timeout.prep_link, timeout.issue_link, "full"),
+    Op(abi.IORING_OP_CONNECT, net.prep_connect, net.issue_connect, "full", PEERCRED),
+    Op(abi.IORING_OP_FALLOCATE, sync.prep_fallocate, sync.issue_fallocate, "full", force_async=True),
+    Op(abi.IORING_OP_OPENAT, openclose.prep_openat, openclose.issue_open, "full", FETCHES,
+       inline=True, fills_slot=True),
+    Op(abi.IORING_OP_CLOSE, openclose.prep_close, openclose.issue_close, "full", FETCHES, inline=True),
+    Op(abi.IORING_OP_FILES_UPDATE, prep_files_update, issue_files_update, "full", iopoll=True),
+    Op(abi.IORING_OP_STATX, statx.prep, statx.issue, "full", force_async=True),
+    Op(abi.IORING_OP_READ, rw.prep, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True),
+    Op(abi.IORING_OP_WRITE, rw.prep, rw.issue_write, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_FADVISE, advise.prep_fadvise, advise.issue_fadvise, "full", inline=True),
+    Op(abi.IORING_OP_MADVISE, advise.prep_madvise, advise.issue_madvise, "full", ADVISES, force_async=True),
+    Op(abi.IORING_OP_SEND, send.prep_send, send.issue, "full", ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_RECV, recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_OPENAT2, openclose.prep_openat2, openclose.issue_open, "full", FETCHES,
+       inline=True, fills_slot=True),
+    Op(abi.IORING_OP_EPOLL_CTL, epoll.prep_ctl, epoll.issue_ctl, "full"),
+    Op(abi.IORING_OP_SPLICE, splice.prep_splice, splice.issue_splice, "full", force_async=True),
+    Op(abi.IORING_OP_PROVIDE_BUFFERS, prep_provide, issue_provide, "full", iopoll=True),
+    Op(abi.IORING_OP_REMOVE_BUFFERS, prep_remove, issue_remove, "full", iopoll=True),
+    Op(abi.IORING_OP_TEE, splice.prep_tee, splice.issue_tee, "full", force_async=True),
+    Op(abi.IORING_OP_SHUTDOWN, net.prep_shutdown, net.issue_shutdown, "full", force_async=True),
+    Op(abi.IORING_OP_RENAMEAT, fs.prep_renameat, fs.issue_renameat, "full", force_async=True),
+    Op(abi.IORING_OP_UNLINKAT, fs.prep_unlinkat, fs.issue_unlinkat, "full", force_async=True),
+    Op(abi.IORING_OP_MKDIRAT, fs.prep_mkdirat, fs.issue_mkdirat, "full", force_async=True),
+    Op(abi.IORING_OP_SYMLINKAT, fs.prep_symlinkat, fs.issue_symlinkat, "full", force_async=True),
+    Op(abi.IORING_OP_LINKAT, fs.prep_linkat, fs.issue_linkat, "full", force_async=True),
+    Op(abi.IORING_OP_MSG_RING, msg_ring.prep, msg_ring.issue, "full", iopoll=True),
+    Op(abi.IORING_OP_FSETXATTR, xattr.prep_fsetxattr, xattr.issue_fsetxattr, "full", force_async=True),
+    Op(abi.IORING_OP_SETXATTR, xattr.prep_setxattr, xattr.issue_setxattr, "full", force_async=True),
+    Op(abi.IORING_OP_FGETXATTR, xattr.prep_fgetxattr, xattr.issue_fgetxattr, "full", force_async=True),
+    Op(abi.IORING_OP_GETXATTR, xattr.prep_getxattr, xattr.issue_getxattr, "full", force_async=True),
+    Op(abi.IORING_OP_SOCKET, net.prep_socket, net.issue_socket, "full", FETCHES, fills_slot=True),
+    Op(abi.IORING_OP_URING_CMD, socketcmd.prep, socketcmd.issue, "partial", SOCKETS,
+       iopoll=True, buffer_select=True),
+    Op(abi.IORING_OP_SEND_ZC, send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
+    Op(abi.IORING_OP_SENDMSG_ZC, send.prep_sendmsg_zc, send.issue_zc, "full", "copies", ioprio=True),
+    Op(abi.IORING_OP_READ_MULTISHOT, rw.prep_multishot, issue_multishot, "full", ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_WAITID, waitid.prep, waitid.issue, "full", WAITS),
+    Op(abi.IORING_OP_FUTEX_WAIT, futex.prep, futex.issue_wait, "partial", SEEN),
+    Op(abi.IORING_OP_FUTEX_WAKE, futex.prep, futex.issue_wake, "partial", WOKEN),
+    Op(abi.IORING_OP_FUTEX_WAITV, futex.prep_waitv, futex.issue_waitv, "partial", SEEN),
+    Op(abi.IORING_OP_FIXED_FD_INSTALL, openclose.prep_fixed_fd_install, openclose.issue_fixed_fd_install,
+       "full", FETCHES),
+    Op(abi.IORING_OP_FTRUNCATE, sync.prep_ftruncate, sync.issue_ftruncate, "full", force_async=True),
+    Op(abi.IORING_OP_BIND, net.prep_bind, net.issue_bind, "full"),
+    Op(abi.IORING_OP_LISTEN, net.prep_listen, net.issue_listen, "full", PEERCRED),
+    Op(abi.IORING_OP_RECV_ZC, _recv_zc_prep, _unknown_issue, "refused", NO_ZCRX, ioprio=True),
+    Op(abi.IORING_OP_EPOLL_WAIT, epoll.prep_wait, epoll.issue_wait, "full"),
+    Op(abi.IORING_OP_READV_FIXED, rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_WRITEV_FIXED, rw.prep_vec_fixed, rw.issue_writev_fixed, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_PIPE, pipe.prep, pipe.issue, "full"),
+    Op(abi.IORING_OP_NOP128, nop.prep, nop.issue, "full", iopoll=True, is_128=True),
+    Op(abi.IORING_OP_URING_CMD128, socketcmd.prep, socketcmd.issue, "partial", SOCKETS,
+       iopoll=True, is_128=True, buffer_select=True),
 )
 # fmt: on
+SQE128_OPCODES = frozenset(op.number for op in TABLE if op.is_128)
 
 
 def lookup(opcode: int) -> Op:

@@ -5,11 +5,9 @@ import time
 from bisect import insort
 from functools import partial
 
-from uringfs.abi.constants import IOSQE_BUFFER_SELECT, IOSQE_FIXED_FILE
+from uringfs.abi.constants import IORING_OP_LINK_TIMEOUT, IORING_OP_TIMEOUT, IOSQE_BUFFER_SELECT, IOSQE_FIXED_FILE
 from uringfs.abi.events import (
     IORING_LINK_TIMEOUT_UPDATE,
-    IORING_OP_LINK_TIMEOUT,
-    IORING_OP_TIMEOUT,
     IORING_TIMEOUT_ABS,
     IORING_TIMEOUT_BOOTTIME,
     IORING_TIMEOUT_CLOCK_MASK,
@@ -35,8 +33,6 @@ TIMEOUT_FLAGS = (
 )
 MANY_DEAD = 64
 GRACE = 5_000_000  # ns
-ISSUED_WHOLE = frozenset((3, 8, 17, 18, 19, 21, 24, 25, 28, 30, 33, 34, 35, 36, 37, 38, 39, 41, 42, 43, 44, 55))
-"""Opcodes that are tasks of ours, and of the kernel's one call: REQ_F_FORCE_ASYNC, or without waiting at all."""
 
 
 class Timeout:
@@ -280,7 +276,7 @@ def queue_linked_timeout(head: Request, waits: bool) -> None:
     assert linked is not None
     timeout: Timeout = linked.data
     late = timeout.ts <= (_now(linked) if timeout.flags & IORING_TIMEOUT_ABS else 0)
-    if late and (not waits or head.op.number in ISSUED_WHOLE):
+    if late and (not waits or head.op.force_async or head.op.inline):
         timeout.deadline = 0
     elif waits:
         head.context.timeouts.links.setdefault(linked.sqe.user_data, {})[linked] = None

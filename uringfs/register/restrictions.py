@@ -14,21 +14,19 @@ IORING_RESTRICTION_SQE_OP = 1
 IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2
 IORING_RESTRICTION_SQE_FLAGS_REQUIRED = 3
 IORING_RESTRICTION_LAST = 4
-IORING_REGISTER_LAST = 36
-IORING_MAX_RESTRICTIONS = IORING_RESTRICTION_LAST + IORING_REGISTER_LAST + IORING_OP_LAST
 
 
-def register_restrictions(call: Registration) -> int:
-    """EBADFD once the ring is enabled; once only."""
+def register_restrictions(call: Registration, register_last: int) -> int:
+    """EBADFD once the ring is enabled; EBUSY the second time. register_last: IORING_REGISTER_LAST."""
     if not call.ring.disabled:
         raise UringError(errno.EBADFD, "restrictions are for a ring that is disabled")
     if call.resources.restrictions is not None:
         raise UringError(errno.EBUSY, "restrictions are registered")
-    if not call.arg or call.nr_args > IORING_MAX_RESTRICTIONS:
+    if not call.arg or call.nr_args > IORING_RESTRICTION_LAST + register_last + IORING_OP_LAST:
         raise UringError(errno.EINVAL)
     found = Restrictions()
     for opcode, value in RESTRICTION.iter_unpack(call.read(call.nr_args * RESTRICTION.size)):
-        if opcode == IORING_RESTRICTION_REGISTER_OP and value < IORING_REGISTER_LAST:
+        if opcode == IORING_RESTRICTION_REGISTER_OP and value < register_last:
             found.register_ops.add(value)
         elif opcode == IORING_RESTRICTION_SQE_OP and value < IORING_OP_LAST:
             found.sqe_ops.add(value)

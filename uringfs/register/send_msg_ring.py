@@ -4,7 +4,7 @@ takes -1 for the ring's descriptor; a control write goes to any ring file of the
 import errno
 from collections.abc import Callable
 
-from uringfs.abi.constants import OPCODES
+from uringfs.abi.constants import IORING_OP_MSG_RING
 from uringfs.abi.events import IORING_MSG_DATA, IORING_MSG_RING_CQE_SKIP, IORING_MSG_RING_FLAGS_PASS
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
@@ -12,8 +12,6 @@ from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
 from uringfs.ops.msg_ring import U32, Message, send_data
 from uringfs.register.registration import Registration
-
-IORING_OP_MSG_RING = OPCODES.index("MSG_RING")
 
 
 def send_msg_ring(call: Registration) -> int:

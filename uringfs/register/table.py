@@ -5,6 +5,7 @@ import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
+from uringfs.abi import constants as abi
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
 from uringfs.ops.context import RingContext
@@ -24,14 +25,12 @@ from uringfs.register.send_msg_ring import send_msg_ring, sync_msg_ring
 from uringfs.register.sync_cancel import sync_cancel
 from uringfs.ring.support import SUPPORTED
 
-IORING_REGISTER_USE_REGISTERED_RING = 1 << 31
 Handler = Callable[[Registration], int]
 
 
 class Row(NamedTuple):
     """One row of the table. support and note are as of an opcode (ops/request.py)."""
 
-    name: str
     handler: Handler
     support: str = "full"
     note: str = ""
@@ -64,8 +63,16 @@ def _query(call: Registration) -> int:
 
 def query_blind(caller: Caller, arg: int, nr_args: int) -> int:
     """IORING_REGISTER_QUERY, which needs no ring."""
-    last = max(code for code, row in REGISTER.items() if row.support in SUPPORTED)
-    return query(caller.memory, arg, nr_args, last + 1)
+    return query(caller.memory, arg, nr_args, _register_last())
+
+
+def _register_last() -> int:
+    """IORING_REGISTER_LAST of a kernel that has what we support."""
+    return 1 + max(code for code, row in REGISTER.items() if row.support in SUPPORTED)
+
+
+def _restrictions(call: Registration) -> int:
+    return register_restrictions(call, _register_last())
 
 
 def _enable_rings(call: Registration) -> int:
@@ -74,57 +81,59 @@ def _enable_rings(call: Registration) -> int:
 
 
 PINS = "nothing is pinned: the memory has to stay mapped"
+WHOLE = "with root, directory and namespaces"
+MAPPED = "with IOU_PBUF_RING_MMAP 64 KiB for each group"
 KEPT = "checked and kept; the daemon's threads serve all rings"
 
 # fmt: off
 REGISTER: dict[int, Row] = {
-    0: Row("REGISTER_BUFFERS", buffers.register_buffers, "partial", PINS),
-    1: Row("UNREGISTER_BUFFERS", _bare(buffers.unregister_buffers)),
-    2: Row("REGISTER_FILES", files.register_files),
-    3: Row("UNREGISTER_FILES", _bare(files.unregister_files)),
-    4: Row("REGISTER_EVENTFD", register_eventfd),
-    5: Row("UNREGISTER_EVENTFD", _bare(unregister_eventfd)),
-    6: Row("REGISTER_FILES_UPDATE", files.update_files),
-    7: Row("REGISTER_EVENTFD_ASYNC", register_eventfd_async),
-    8: Row("REGISTER_PROBE", probe.probe),
-    9: Row("REGISTER_PERSONALITY", _bare(register_personality), "full", "with root, directory and namespaces"),
-    10: Row("UNREGISTER_PERSONALITY", unregister_personality),
-    11: Row("REGISTER_RESTRICTIONS", register_restrictions),
-    12: Row("REGISTER_ENABLE_RINGS", _bare(_enable_rings)),
-    13: Row("REGISTER_FILES2", files.register_files2),
-    14: Row("REGISTER_FILES_UPDATE2", files.update_files2),
-    15: Row("REGISTER_BUFFERS2", buffers.register_buffers2, "partial", PINS),
-    16: Row("REGISTER_BUFFERS_UPDATE", buffers.update_buffers, "partial", PINS),
-    17: Row("REGISTER_IOWQ_AFF", register_iowq_aff, "partial", KEPT),
-    18: Row("UNREGISTER_IOWQ_AFF", _bare(unregister_iowq_aff), "partial", KEPT),
-    19: Row("REGISTER_IOWQ_MAX_WORKERS", register_iowq_max_workers, "partial", KEPT),
-    20: Row("REGISTER_RING_FDS", register_ring_fds, "full", "the ring is still named by its file"),
-    21: Row("UNREGISTER_RING_FDS", unregister_ring_fds),
-    22: Row("REGISTER_PBUF_RING", register_pbuf_ring, "full", "with IOU_PBUF_RING_MMAP 64 KiB for each group"),
-    23: Row("UNREGISTER_PBUF_RING", unregister_pbuf_ring),
-    24: Row("REGISTER_SYNC_CANCEL", sync_cancel, "full", "never EALREADY"),
-    25: Row("REGISTER_FILE_ALLOC_RANGE", files.file_alloc_range),
-    26: Row("REGISTER_PBUF_STATUS", pbuf_status),
-    27: Row("REGISTER_NAPI", _not_built, "refused", "no busy polling"),
-    28: Row("UNREGISTER_NAPI", _not_built, "refused", "no busy polling"),
-    29: Row("REGISTER_CLOCK", register_clock),
-    30: Row("REGISTER_CLONE_BUFFERS", buffers.clone_buffers),
-    31: Row("REGISTER_SEND_MSG_RING", send_msg_ring, "full", "on any ring file of the mount"),
-    32: Row("REGISTER_ZCRX_IFQ", _not_built, "refused", "no zcrx"),
-    33: Row("REGISTER_RESIZE_RINGS", resize_rings, "full", "the rings keep their pages"),
-    34: Row("REGISTER_MEM_REGION", register_mem_region, "full", "of the ring's own at most 1.5 GiB"),
-    35: Row("REGISTER_QUERY", _query),
-    36: Row("REGISTER_ZCRX_CTRL", _absent, "none", "no zcrx"),
-    37: Row("REGISTER_BPF_FILTER", _absent, "none", "no BPF"),
+    abi.IORING_REGISTER_BUFFERS: Row(buffers.register_buffers, "partial", PINS),
+    abi.IORING_UNREGISTER_BUFFERS: Row(_bare(buffers.unregister_buffers)),
+    abi.IORING_REGISTER_FILES: Row(files.register_files),
+    abi.IORING_UNREGISTER_FILES: Row(_bare(files.unregister_files)),
+    abi.IORING_REGISTER_EVENTFD: Row(register_eventfd),
+    abi.IORING_UNREGISTER_EVENTFD: Row(_bare(unregister_eventfd)),
+    abi.IORING_REGISTER_FILES_UPDATE: Row(files.update_files),
+    abi.IORING_REGISTER_EVENTFD_ASYNC: Row(register_eventfd_async),
+    abi.IORING_REGISTER_PROBE: Row(probe.probe),
+    abi.IORING_REGISTER_PERSONALITY: Row(_bare(register_personality), "full", WHOLE),
+    abi.IORING_UNREGISTER_PERSONALITY: Row(unregister_personality),
+    abi.IORING_REGISTER_RESTRICTIONS: Row(_restrictions),
+    abi.IORING_REGISTER_ENABLE_RINGS: Row(_bare(_enable_rings)),
+    abi.IORING_REGISTER_FILES2: Row(files.register_files2),
+    abi.IORING_REGISTER_FILES_UPDATE2: Row(files.update_files2),
+    abi.IORING_REGISTER_BUFFERS2: Row(buffers.register_buffers2, "partial", PINS),
+    abi.IORING_REGISTER_BUFFERS_UPDATE: Row(buffers.update_buffers, "partial", PINS),
+    abi.IORING_REGISTER_IOWQ_AFF: Row(register_iowq_aff, "partial", KEPT),
+    abi.IORING_UNREGISTER_IOWQ_AFF: Row(_bare(unregister_iowq_aff), "partial", KEPT),
+    abi.IORING_REGISTER_IOWQ_MAX_WORKERS: Row(register_iowq_max_workers, "partial", KEPT),
+    abi.IORING_REGISTER_RING_FDS: Row(register_ring_fds, "full", "the ring is still named by its file"),
+    abi.IORING_UNREGISTER_RING_FDS: Row(unregister_ring_fds),
+    abi.IORING_REGISTER_PBUF_RING: Row(register_pbuf_ring, "full", MAPPED),
+    abi.IORING_UNREGISTER_PBUF_RING: Row(unregister_pbuf_ring),
+    abi.IORING_REGISTER_SYNC_CANCEL: Row(sync_cancel, "full", "never EALREADY"),
+    abi.IORING_REGISTER_FILE_ALLOC_RANGE: Row(files.file_alloc_range),
+    abi.IORING_REGISTER_PBUF_STATUS: Row(pbuf_status),
+    abi.IORING_REGISTER_NAPI: Row(_not_built, "refused", "no busy polling"),
+    abi.IORING_UNREGISTER_NAPI: Row(_not_built, "refused", "no busy polling"),
+    abi.IORING_REGISTER_CLOCK: Row(register_clock),
+    abi.IORING_REGISTER_CLONE_BUFFERS: Row(buffers.clone_buffers),
+    abi.IORING_REGISTER_SEND_MSG_RING: Row(send_msg_ring, "full", "on any ring file of the mount"),
+    abi.IORING_REGISTER_ZCRX_IFQ: Row(_not_built, "refused", "no zcrx"),
+    abi.IORING_REGISTER_RESIZE_RINGS: Row(resize_rings, "full", "the rings keep their pages"),
+    abi.IORING_REGISTER_MEM_REGION: Row(register_mem_region, "full", "of the ring's own at most 1.5 GiB"),
+    abi.IORING_REGISTER_QUERY: Row(_query),
+    abi.IORING_REGISTER_ZCRX_CTRL: Row(_absent, "none", "no zcrx"),
+    abi.IORING_REGISTER_BPF_FILTER: Row(_absent, "none", "no BPF"),
 }
 # fmt: on
 
 
 def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: int) -> int:
     """io_uring_register(2) on a ring. EINVAL for an unknown opcode, and what its handler raises."""
-    if opcode & IORING_REGISTER_USE_REGISTERED_RING:
+    if opcode & abi.IORING_REGISTER_USE_REGISTERED_RING:
         ring.check_registered(caller)
-        opcode &= ~IORING_REGISTER_USE_REGISTERED_RING
+        opcode &= ~abi.IORING_REGISTER_USE_REGISTERED_RING
     row = _row(opcode)
     ring.check_submitter(caller)
     restrictions = ring.resources.restrictions
@@ -137,10 +146,11 @@ def register_blind(
     ring_of: Callable[[File], RingContext | None], caller: Caller, opcode: int, arg: int, nr_args: int
 ) -> int:
     """io_uring_register_blind(): io_uring_register(2) on descriptor -1."""
-    match _row(opcode).name:
-        case "REGISTER_SEND_MSG_RING":
+    check_opcode(opcode)
+    match opcode:
+        case abi.IORING_REGISTER_SEND_MSG_RING:
             return sync_msg_ring(caller, arg, nr_args, ring_of)
-        case "REGISTER_QUERY":
+        case abi.IORING_REGISTER_QUERY:
             return query_blind(caller, arg, nr_args)
     raise UringError(errno.EINVAL, f"register opcode {opcode} needs a ring")
 

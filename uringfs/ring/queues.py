@@ -6,6 +6,7 @@ flags, counters). Positions are u32 that wrap. Source: io_uring/io_uring.c.
 """
 
 from collections import deque
+from collections.abc import Container
 
 from uringfs.abi.constants import (
     IORING_CQE_F_32,
@@ -17,7 +18,6 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQ_REWIND,
     IORING_SETUP_SQE_MIXED,
     IORING_SQ_CQ_OVERFLOW,
-    SQE128_OPCODES,
 )
 from uringfs.abi.structs import (
     CQ_HEAD,
@@ -109,8 +109,9 @@ class SubmissionQueue:
         self.head = (self.head + 1) & U32
         return True
 
-    def peek(self) -> list[tuple[int, Sqe]]:
-        """(index, SQE) of those queued and not taken yet, for people to look at."""
+    def peek(self, sqe128_opcodes: Container[int]) -> list[tuple[int, Sqe]]:
+        """(index, SQE) of those queued and not taken yet, for people to look at. sqe128_opcodes: whose SQEs
+        take two entries of a ring with SQE_MIXED."""
         found = []
         positions = iter(range(self.head, self.head + self.pending()))
         for position in positions:
@@ -120,7 +121,7 @@ class SubmissionQueue:
             if index < self.entries:
                 data = self._memory.read(IORING_OFF_SQES + index * self._size, SQE.size)
                 found.append((index, Sqe._make(SQE.unpack(data))))
-                if self._mixed and data[0] in SQE128_OPCODES:
+                if self._mixed and data[0] in sqe128_opcodes:
                     next(positions, None)
         return found
 

@@ -164,7 +164,7 @@ def test_only_the_kernels_words_are_written() -> None:
 def test_peeking_takes_nothing() -> None:
     rig = Rig(start=U32 - 1)
     rig.client.push(nop(1), nop(2), nop(3), indices=[5, 99, 2])
-    assert [(index, sqe.user_data) for index, sqe in rig.sq.peek()] == [(5, 1), (2, 3)]
+    assert [(index, sqe.user_data) for index, sqe in rig.sq.peek(())] == [(5, 1), (2, 3)]
     assert rig.taken() == [1, None, 3]
 
 
