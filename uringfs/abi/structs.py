@@ -6,9 +6,11 @@ Sizes and offsets are the kernel's (include/uapi/linux/io_uring.h), tested again
 from struct import Struct
 from typing import NamedTuple
 
+from uringfs.abi.numbers import s32, u32
 
-class Sqe(NamedTuple):
-    """struct io_uring_sqe, 64 bytes. Unions carry the name of their first use (off = addr2, len = nr ...)."""
+
+class _Sqe(NamedTuple):
+    """The fields. Unions carry the name of their first member."""
 
     opcode: int = 0
     flags: int = 0
@@ -24,6 +26,77 @@ class Sqe(NamedTuple):
     file_index: int = 0
     addr3: int = 0
     pad2: int = 0
+
+
+class Sqe(_Sqe):
+    """struct io_uring_sqe, 64 bytes. Each member of a union has its name of the header, and costs what the first
+    of the union costs. Only those of another width or sign are computed."""
+
+    __slots__ = ()
+
+    addr2 = _Sqe.off
+
+    splice_off_in = _Sqe.addr
+
+    fsync_flags = _Sqe.rw_flags
+    poll32_events = _Sqe.rw_flags
+    sync_range_flags = _Sqe.rw_flags
+    msg_flags = _Sqe.rw_flags
+    timeout_flags = _Sqe.rw_flags
+    accept_flags = _Sqe.rw_flags
+    cancel_flags = _Sqe.rw_flags
+    open_flags = _Sqe.rw_flags
+    statx_flags = _Sqe.rw_flags
+    fadvise_advice = _Sqe.rw_flags
+    splice_flags = _Sqe.rw_flags
+    rename_flags = _Sqe.rw_flags
+    unlink_flags = _Sqe.rw_flags
+    hardlink_flags = _Sqe.rw_flags
+    xattr_flags = _Sqe.rw_flags
+    msg_ring_flags = _Sqe.rw_flags
+    uring_cmd_flags = _Sqe.rw_flags
+    waitid_flags = _Sqe.rw_flags
+    futex_flags = _Sqe.rw_flags
+    install_fd_flags = _Sqe.rw_flags
+    nop_flags = _Sqe.rw_flags
+    pipe_flags = _Sqe.rw_flags
+
+    buf_group = _Sqe.buf_index
+
+    optlen = _Sqe.file_index
+
+    attr_ptr = _Sqe.addr3
+    optval = _Sqe.addr3
+
+    attr_type_mask = _Sqe.pad2
+
+    @property
+    def cmd_op(self) -> int:
+        return u32(self.off)
+
+    @property
+    def pad1(self) -> int:
+        return self.off >> 32
+
+    @property
+    def level(self) -> int:
+        return u32(self.addr)
+
+    @property
+    def optname(self) -> int:
+        return self.addr >> 32
+
+    @property
+    def splice_fd_in(self) -> int:
+        return s32(self.file_index)
+
+    @property
+    def addr_len(self) -> int:
+        return self.file_index & 0xFFFF
+
+    @property
+    def pad3(self) -> int:
+        return self.file_index >> 16
 
 
 SQE = Struct("<BBHiQQIIQHHIQQ")

@@ -36,12 +36,12 @@ def prep(request: Request) -> None:
     if sqe.ioprio & ~ACCEPT_FLAGS:
         raise UringError(errno.EINVAL, f"accept flags {sqe.ioprio:#x}")
     if sqe.file_index:
-        if sqe.rw_flags & SOCK_CLOEXEC:
+        if sqe.accept_flags & SOCK_CLOEXEC:
             raise UringError(errno.EINVAL, "a registered file is not closed by exec")
         if sqe.ioprio & IORING_ACCEPT_MULTISHOT and sqe.file_index != IORING_FILE_INDEX_ALLOC:
             raise UringError(errno.EINVAL, "many sockets do not fit one slot")
-    if sqe.rw_flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK):
-        raise UringError(errno.EINVAL, f"socket flags {sqe.rw_flags:#x}")
+    if sqe.accept_flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK):
+        raise UringError(errno.EINVAL, f"socket flags {sqe.accept_flags:#x}")
 
 
 def issue(request: Request) -> Outcome:
@@ -90,10 +90,10 @@ class Accept:
         """do_accept(). The address is stored, or the connection is gone."""
         sqe, memory = self._request.sqe, self._request.caller.memory
         with self._request.caller.rights():  # whose socket it will be (sock_alloc())
-            fd, name = attempt(native.sock_accept, self._file.fileno(), sqe.rw_flags & SOCK_NONBLOCK)
+            fd, name = attempt(native.sock_accept, self._file.fileno(), sqe.accept_flags & SOCK_NONBLOCK)
         try:
             if sqe.addr:
-                store_address(memory, name, len(name), sqe.addr, sqe.off)
+                store_address(memory, name, len(name), sqe.addr, sqe.addr2)
         except UringError:
             os.close(fd)
             raise
@@ -142,4 +142,4 @@ class Accept:
     async def _plain_one(self, first: Delivery | None) -> int:
         fd, _ = self._accept()
         with first or self._request.context.deliveries.begin(self._request.caller) as delivery:
-            return await delivery.new(fd, bool(self._request.sqe.rw_flags & SOCK_CLOEXEC))
+            return await delivery.new(fd, bool(self._request.sqe.accept_flags & SOCK_CLOEXEC))

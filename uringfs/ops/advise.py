@@ -21,7 +21,7 @@ def prep_fadvise(request: Request) -> None:
 def issue_fadvise(request: Request) -> int | Pending:
     """io_fadvise(). A 64-bit length lies in addr, a 32-bit one in len."""
     sqe, file = request.sqe, request.file()
-    advice = signed(sqe.rw_flags, 32)
+    advice = signed(sqe.fadvise_advice, 32)
     offset, length = signed(sqe.off), signed(sqe.addr or sqe.len)
     if file.refused:
         # generic_fadvise() of what lies on no device: valid advice is taken, and ignored
@@ -40,7 +40,7 @@ def issue_madvise(request: Request) -> int | Pending:
     """io_madvise(). A 64-bit length lies in off, a 32-bit one in len. Done by the client where madvise(2) is for
     one's own memory, if it does its part, else as far as the host can."""
     sqe = request.sqe
-    length, advice = sqe.off or sqe.len, signed(sqe.rw_flags, 32)
+    length, advice = sqe.off or sqe.len, signed(sqe.fadvise_advice, 32)
     request.lenient = True
     if advice in REMOTE or not request.caller.can & URINGFS_ENTER_ADVISES:
         return lambda: request.caller.madvise(sqe.addr, length, advice)

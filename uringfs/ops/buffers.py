@@ -86,7 +86,7 @@ def select(
     """io_buffer_select(): one buffer, at most length bytes of it (0: all of it). A file that cannot be polled
     uses it up at once, and so does a worker, which leaves a multishot to the poll. ENOBUFS, also for one of
     PROVIDE_BUFFERS at NULL: it is gone and named in the CQE, or stays where it is."""
-    resources, bgid = request.context.resources, request.sqe.buf_index
+    resources, bgid = request.context.resources, request.sqe.buf_group
     group = resources.buffer_groups.get(bgid)
     if isinstance(group, BufferRing):
         buffer = _first(group)
@@ -122,7 +122,7 @@ def usable(selection: Selection) -> Selection:
 def select_bundle(request: Request, max_len: int, names: bool = True) -> Selection:
     """io_buffers_peek(), for IORING_RECVSEND_BUNDLE: as many buffers as max_len bytes need; 0 for one
     buffer, whatever its length. ENOBUFS."""
-    resources, bgid = request.context.resources, request.sqe.buf_index
+    resources, bgid = request.context.resources, request.sqe.buf_group
     group = resources.buffer_groups.get(bgid)
     if not isinstance(group, BufferRing):
         return select(request, max_len, True, names)
@@ -191,7 +191,7 @@ def prep_provide(request: Request) -> None:
         raise UringError(errno.E2BIG, f"bid {sqe.off}")
     if sqe.off + sqe.fd > MAX_BIDS_PER_BGID:
         raise UringError(errno.EINVAL, "bids beyond 16 bits")
-    request.data = Provide(sqe.addr, sqe.len, sqe.buf_index, sqe.fd, sqe.off)
+    request.data = Provide(sqe.addr, sqe.len, sqe.buf_group, sqe.fd, sqe.off)
 
 
 def issue_provide(request: Request) -> int | Pending:
@@ -220,7 +220,7 @@ def prep_remove(request: Request) -> None:
 
 def issue_remove(request: Request) -> int | Pending:
     """io_remove_buffers_legacy()"""
-    group = request.context.resources.buffer_groups.get(request.sqe.buf_index)
+    group = request.context.resources.buffer_groups.get(request.sqe.buf_group)
     if group is None:
         raise UringError(errno.ENOENT)
     if isinstance(group, BufferRing):

@@ -76,7 +76,7 @@ def _has_file(request: Request, file: File) -> bool:
 
 def prep(request: Request) -> None:
     """io_async_cancel_prep()"""
-    sqe, flags = request.sqe, request.sqe.rw_flags
+    sqe, flags = request.sqe, request.sqe.cancel_flags
     if request.flags & IOSQE_BUFFER_SELECT or sqe.off or sqe.file_index:
         raise UringError(errno.EINVAL)
     if flags & ~CANCEL_FLAGS:
@@ -87,7 +87,7 @@ def prep(request: Request) -> None:
 
 def issue(request: Request) -> Outcome:
     """io_async_cancel()"""
-    sqe, flags = request.sqe, request.sqe.rw_flags
+    sqe, flags = request.sqe, request.sqe.cancel_flags
     file = None
     if flags & IORING_ASYNC_CANCEL_FD:
         if flags & IORING_ASYNC_CANCEL_FD_FIXED:

@@ -34,7 +34,7 @@ def prep_renameat(request: Request) -> None:
     if sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     refuse_fixed_file(request)
-    request.data = Names(acting(request), getname(request, sqe.addr), getname(request, sqe.off))
+    request.data = Names(acting(request), getname(request, sqe.addr), getname(request, sqe.addr2))
 
 
 def issue_renameat(request: Request) -> Outcome:
@@ -43,7 +43,7 @@ def issue_renameat(request: Request) -> Outcome:
     without_set_fail(request)
     old = directory(request, sqe.fd, names.first)
     new = directory(request, s32(sqe.len), names.second)
-    return call(names.actor, "renameat2", old, names.first, new, names.second, sqe.rw_flags)
+    return call(names.actor, "renameat2", old, names.first, new, names.second, sqe.rename_flags)
 
 
 def prep_unlinkat(request: Request) -> None:
@@ -52,8 +52,8 @@ def prep_unlinkat(request: Request) -> None:
     if sqe.off or sqe.len or sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     refuse_fixed_file(request)
-    if sqe.rw_flags & ~AT_REMOVEDIR:
-        raise UringError(errno.EINVAL, f"unlink_flags {sqe.rw_flags:#x}")
+    if sqe.unlink_flags & ~AT_REMOVEDIR:
+        raise UringError(errno.EINVAL, f"unlink_flags {sqe.unlink_flags:#x}")
     request.data = Names(acting(request), getname(request, sqe.addr))
 
 
@@ -61,7 +61,7 @@ def issue_unlinkat(request: Request) -> Outcome:
     """io_unlinkat()"""
     sqe, names = request.sqe, request.data
     without_set_fail(request)
-    return call(names.actor, "unlinkat", directory(request, sqe.fd, names.first), names.first, sqe.rw_flags)
+    return call(names.actor, "unlinkat", directory(request, sqe.fd, names.first), names.first, sqe.unlink_flags)
 
 
 def prep_mkdirat(request: Request) -> None:
@@ -86,7 +86,7 @@ def prep_symlinkat(request: Request) -> None:
     if sqe.len or sqe.rw_flags or sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     refuse_fixed_file(request)
-    request.data = Names(acting(request), getname(request, sqe.addr), getname(request, sqe.off))
+    request.data = Names(acting(request), getname(request, sqe.addr), getname(request, sqe.addr2))
 
 
 def issue_symlinkat(request: Request) -> Outcome:
@@ -103,8 +103,8 @@ def prep_linkat(request: Request) -> None:
     if sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     refuse_fixed_file(request)
-    old = getname(request, sqe.addr, empty=bool(sqe.rw_flags & AT_EMPTY_PATH))
-    request.data = Names(acting(request), old, getname(request, sqe.off))
+    old = getname(request, sqe.addr, empty=bool(sqe.hardlink_flags & AT_EMPTY_PATH))
+    request.data = Names(acting(request), old, getname(request, sqe.addr2))
 
 
 def issue_linkat(request: Request) -> Outcome:
@@ -113,4 +113,4 @@ def issue_linkat(request: Request) -> Outcome:
     without_set_fail(request)
     old = directory(request, sqe.fd, names.first)
     new = directory(request, s32(sqe.len), names.second)
-    return call(names.actor, "linkat", old, names.first, new, names.second, sqe.rw_flags)
+    return call(names.actor, "linkat", old, names.first, new, names.second, sqe.hardlink_flags)

@@ -169,10 +169,10 @@ def _check_flags(flags: int) -> None:
 def prep(request: Request) -> None:
     """io_futex_prep()"""
     sqe, flags = request.sqe, request.sqe.fd & U32
-    if sqe.len or sqe.rw_flags or sqe.buf_index or sqe.file_index:
+    if sqe.len or sqe.futex_flags or sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     _check_flags(flags)
-    if sqe.off > U32 or sqe.addr3 > U32:
+    if sqe.addr2 > U32 or sqe.addr3 > U32:
         raise UringError(errno.EINVAL, "the word has 32 bits")
     request.data = flags
 
@@ -182,7 +182,7 @@ def issue_wait(request: Request) -> Outcome:
     sqe = request.sqe
     if not sqe.addr3:
         raise UringError(errno.EINVAL, "an empty mask")
-    return _wait(request, [Futex(request, sqe.addr, sqe.off, sqe.addr3, request.data)])
+    return _wait(request, [Futex(request, sqe.addr, sqe.addr2, sqe.addr3, request.data)])
 
 
 def _wait(request: Request, words: list[Futex]) -> Outcome:
@@ -203,7 +203,7 @@ def issue_wake(request: Request) -> Outcome:
     if not sqe.addr3:
         raise UringError(errno.EINVAL, "an empty mask")
     key, shared = _key(request, sqe.addr, request.data)
-    most = sqe.off - (sqe.off >> 31 << 32)
+    most = sqe.addr2 - (sqe.addr2 >> 31 << 32)
     woken = futexes(request.context.host).wake(key, most, sqe.addr3)
     if woken >= most or not shared:
         return woken
@@ -218,7 +218,7 @@ def issue_wake(request: Request) -> Outcome:
 def prep_waitv(request: Request) -> None:
     """io_futexv_prep(), futex_parse_waitv()"""
     sqe = request.sqe
-    if sqe.fd or sqe.buf_index or sqe.file_index or sqe.off or sqe.rw_flags or sqe.addr3:
+    if sqe.fd or sqe.buf_index or sqe.file_index or sqe.addr2 or sqe.futex_flags or sqe.addr3:
         raise UringError(errno.EINVAL)
     if not 0 < sqe.len <= FUTEX_WAITV_MAX:
         raise UringError(errno.EINVAL, f"{sqe.len} futexes")

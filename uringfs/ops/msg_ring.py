@@ -32,7 +32,7 @@ class Message(NamedTuple):
 
 def prep(request: Request) -> None:
     """io_msg_ring_prep()"""
-    sqe, flags = request.sqe, request.sqe.rw_flags
+    sqe, flags = request.sqe, request.sqe.msg_ring_flags
     if sqe.buf_index or sqe.personality:
         raise UringError(errno.EINVAL)
     if flags & ~(IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS):

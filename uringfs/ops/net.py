@@ -79,7 +79,7 @@ def _prep_address(request: Request) -> None:
     sqe = request.sqe
     if sqe.len or sqe.buf_index or sqe.rw_flags or sqe.file_index:
         raise UringError(errno.EINVAL)
-    request.data = address(request.caller.memory, sqe.addr, sqe.off)
+    request.data = address(request.caller.memory, sqe.addr, sqe.addr2)
 
 
 prep_bind = _prep_address

@@ -31,16 +31,16 @@ BIG = Struct("<QQ")
 
 
 def prep(request: Request) -> None:
-    if request.sqe.rw_flags & ~NOP_FLAGS:
-        raise UringError(errno.EINVAL, f"nop_flags {request.sqe.rw_flags:#x}")
+    if request.sqe.nop_flags & ~NOP_FLAGS:
+        raise UringError(errno.EINVAL, f"nop_flags {request.sqe.nop_flags:#x}")
     wide = request.context.setup_flags & (IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED)
-    if request.sqe.rw_flags & IORING_NOP_CQE32 and not wide:
+    if request.sqe.nop_flags & IORING_NOP_CQE32 and not wide:
         raise UringError(errno.EINVAL, "no CQE of this ring has 32 bytes")
 
 
 def issue(request: Request) -> int | Pending:
     """io_nop()"""
-    sqe, flags = request.sqe, request.sqe.rw_flags
+    sqe, flags = request.sqe, request.sqe.nop_flags
     if flags & IORING_NOP_FILE:
         if flags & IORING_NOP_FIXED_FILE:
             request.flags |= IOSQE_FIXED_FILE

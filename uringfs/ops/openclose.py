@@ -55,13 +55,13 @@ class Open(NamedTuple):
 
 def prep_openat(request: Request) -> None:
     """io_openat_prep()"""
-    flags = request.sqe.rw_flags
+    flags = request.sqe.open_flags
     _prep(request, flags, request.sqe.len, b"")
 
 
 def prep_openat2(request: Request) -> None:
     """io_openat2_prep()"""
-    how = _open_how(request.caller.memory, request.sqe.off, request.sqe.len)
+    how = _open_how(request.caller.memory, request.sqe.addr2, request.sqe.len)
     flags, mode, _ = OPEN_HOW.unpack(how)
     _prep(request, flags, mode, how)
 
@@ -184,8 +184,8 @@ def prep_fixed_fd_install(request: Request) -> None:
         raise UringError(errno.EINVAL)
     if not request.flags & IOSQE_FIXED_FILE:
         raise UringError(errno.EBADF)
-    if sqe.rw_flags & ~IORING_FIXED_FD_NO_CLOEXEC:
-        raise UringError(errno.EINVAL, f"install_fd_flags {sqe.rw_flags:#x}")
+    if sqe.install_fd_flags & ~IORING_FIXED_FD_NO_CLOEXEC:
+        raise UringError(errno.EINVAL, f"install_fd_flags {sqe.install_fd_flags:#x}")
     if sqe.personality:
         raise UringError(errno.EPERM, "the descriptor is the task's own, not the personality's")
 
@@ -193,7 +193,7 @@ def prep_fixed_fd_install(request: Request) -> None:
 def issue_fixed_fd_install(request: Request) -> Outcome:
     """io_install_fixed_fd()"""
     file = request.file()
-    cloexec = not request.sqe.rw_flags & IORING_FIXED_FD_NO_CLOEXEC
+    cloexec = not request.sqe.install_fd_flags & IORING_FIXED_FD_NO_CLOEXEC
     delivery = request.context.deliveries.begin(request.caller)
     turn = table_turn(request)
 

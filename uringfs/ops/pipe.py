@@ -19,8 +19,8 @@ def prep(request: Request) -> None:
     sqe = request.sqe
     if sqe.fd or sqe.off or sqe.addr3:
         raise UringError(errno.EINVAL)
-    if sqe.rw_flags & ~PIPE_FLAGS:
-        raise UringError(errno.EINVAL, f"pipe_flags {sqe.rw_flags:#x}")
+    if sqe.pipe_flags & ~PIPE_FLAGS:
+        raise UringError(errno.EINVAL, f"pipe_flags {sqe.pipe_flags:#x}")
 
 
 def issue(request: Request) -> Outcome:
@@ -35,7 +35,7 @@ def issue(request: Request) -> Outcome:
     async def deliver() -> int:
         await turn.reached(PATIENCE)
         reader, writer = _pipe(request)
-        cloexec = bool(sqe.rw_flags & os.O_CLOEXEC)
+        cloexec = bool(sqe.pipe_flags & os.O_CLOEXEC)
         with delivery:
             try:
                 first = await delivery.new(reader, cloexec)
@@ -63,7 +63,7 @@ def _pipe(request: Request) -> tuple[int, int]:
     """create_pipe_files(): of the caller's user and group, and without our share of all pipes' memory."""
     try:
         with request.caller.rights():
-            return os.pipe2(request.sqe.rw_flags | os.O_CLOEXEC)
+            return os.pipe2(request.sqe.pipe_flags | os.O_CLOEXEC)
     except OSError as error:
         raise UringError.of(error) from error
 
@@ -72,7 +72,7 @@ def _fixed(request: Request) -> int:
     """io_pipe_fixed(): two slots to be found, or the one given and the next."""
     sqe, context = request.sqe, request.context
     reader, writer = _pipe(request)
-    if sqe.rw_flags & os.O_CLOEXEC:
+    if sqe.pipe_flags & os.O_CLOEXEC:
         os.close(reader)
         os.close(writer)
         raise UringError(errno.EINVAL, "a registered file has no close-on-exec flag")

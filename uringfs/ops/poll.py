@@ -53,7 +53,7 @@ def prep_add(request: Request) -> None:
         raise UringError(errno.EINVAL, f"poll flags {flags:#x}")
     if flags & IORING_POLL_ADD_MULTI and request.flags & IOSQE_CQE_SKIP_SUCCESS:
         raise UringError(errno.EINVAL, "a multishot poll has CQEs to show")
-    request.data = Poll(_parse_events(sqe.rw_flags, flags))
+    request.data = Poll(_parse_events(sqe.poll32_events, flags))
 
 
 def _parse_events(events: int, flags: int) -> int:
@@ -227,9 +227,9 @@ def prep_remove(request: Request) -> None:
         raise UringError(errno.EINVAL, "IORING_POLL_ADD_MULTI without an update")
     if not flags & IORING_POLL_UPDATE_USER_DATA and sqe.off:
         raise UringError(errno.EINVAL)
-    if sqe.rw_flags and not update_events:
+    if sqe.poll32_events and not update_events:
         raise UringError(errno.EINVAL, "events without IORING_POLL_UPDATE_EVENTS")
-    request.data = _parse_events(sqe.rw_flags, flags) if update_events else 0
+    request.data = _parse_events(sqe.poll32_events, flags) if update_events else 0
 
 
 def issue_remove(request: Request) -> Outcome:

@@ -129,7 +129,7 @@ def receive(
 ) -> Received:
     """io_recvmsg_multishot(), ____sys_recvmsg(), sock_recvmsg(). before: found, and not stored yet. EAGAIN,
     EFAULT, Unsettled."""
-    memory, flags = request.caller.memory, request.sqe.rw_flags
+    memory, flags = request.caller.memory, request.sqe.msg_flags
     out: list[Iovec] = []
     head = 0
     if header is not None and multishot:

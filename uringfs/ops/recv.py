@@ -46,7 +46,7 @@ class Message:
     def __init__(self, request: Request) -> None:
         sqe = request.sqe
         self.flags = sqe.ioprio
-        self.msg_flags = sqe.rw_flags
+        self.msg_flags = sqe.msg_flags
         self.header: Msghdr | None = None
         self.iovecs: list[Iovec] = []
         self.length = 0
@@ -62,7 +62,7 @@ class Message:
 def _prep(request: Request, recv: bool) -> Message:
     """io_recvmsg_prep()"""
     sqe, selects = request.sqe, request.flags & IOSQE_BUFFER_SELECT
-    if sqe.off or sqe.len >> 31:
+    if sqe.addr2 or sqe.len >> 31:
         raise UringError(errno.EINVAL)
     if sqe.ioprio & ~RECV_FLAGS:
         raise UringError(errno.EINVAL, f"receive flags {sqe.ioprio:#x}")
@@ -73,7 +73,7 @@ def _prep(request: Request, recv: bool) -> Message:
         if message.msg_flags & MSG_WAITALL:
             raise UringError(errno.EINVAL, "each of many is as long as it is")
         if recv:
-            message.limit = sqe.file_index
+            message.limit = sqe.optlen
         elif sqe.file_index:
             raise UringError(errno.EINVAL)
     elif sqe.file_index:
@@ -282,7 +282,7 @@ class Receive:
         length = self._bundled(message.length) if self._bundle else message.length
         try:
             if self._bundle and not worker:
-                if self._request.sqe.buf_index not in self._request.context.resources.buffer_groups:
+                if self._request.sqe.buf_group not in self._request.context.resources.buffer_groups:
                     raise UringError(errno.ENOENT)
                 self._selection = select_bundle(self._request, length, names=False)
             else:

@@ -25,10 +25,10 @@ def _prep(request: Request) -> None:
     sqe = request.sqe
     if sqe.ioprio:
         _check_ioprio(sqe.ioprio)
-    if sqe.pad2:  # sqe->attr_type_mask
-        if sqe.pad2 != IORING_RW_ATTR_FLAG_PI:
-            raise UringError(errno.EINVAL, f"attr_type_mask {sqe.pad2:#x}")
-        fields = ATTR_PI.unpack(request.caller.memory.read(sqe.addr3, ATTR_PI.size))
+    if sqe.attr_type_mask:
+        if sqe.attr_type_mask != IORING_RW_ATTR_FLAG_PI:
+            raise UringError(errno.EINVAL, f"attr_type_mask {sqe.attr_type_mask:#x}")
+        fields = ATTR_PI.unpack(request.caller.memory.read(sqe.attr_ptr, ATTR_PI.size))
         _, _, length, address, _, rsvd = fields
         if rsvd:
             raise UringError(errno.EINVAL)
@@ -94,12 +94,12 @@ def issue_read(request: Request) -> int | Pending:
     """io_read()"""
     if request.flags & IOSQE_BUFFER_SELECT:
         return issue_selected(request)
-    return Reading(request, request.file(), request.data, attributes=bool(request.sqe.pad2)).issue()
+    return Reading(request, request.file(), request.data, attributes=bool(request.sqe.attr_type_mask)).issue()
 
 
 def issue_write(request: Request) -> int | Pending:
     """io_write()"""
-    return Writing(request, request.file(), request.data, attributes=bool(request.sqe.pad2)).issue()
+    return Writing(request, request.file(), request.data, attributes=bool(request.sqe.attr_type_mask)).issue()
 
 
 def issue_read_fixed(request: Request) -> int | Pending:
@@ -129,7 +129,7 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
     # what is the caller's own is quicker to reach as such, unless it has made itself another by exec
     own = buffer.program is request.caller.program and not buffer.memory.gone()
     memory = None if own else buffer.memory
-    return direction(request, file, request.data, memory, bool(request.sqe.pad2)).issue()
+    return direction(request, file, request.data, memory, bool(request.sqe.attr_type_mask)).issue()
 
 
 class TextRead(Attachment):

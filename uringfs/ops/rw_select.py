@@ -33,7 +33,8 @@ class _Reader:
             select(request, self._length, self._file.can_poll, multishot=self._multishot)
         )
         try:
-            outcome = Reading(request, self._file, selection.iovecs, attributes=bool(request.sqe.pad2)).issue()
+            attributes = bool(request.sqe.attr_type_mask)
+            outcome = Reading(request, self._file, selection.iovecs, attributes=attributes).issue()
         except UringError as error:
             self.spoilt(selection, error)
             raise

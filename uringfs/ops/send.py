@@ -77,7 +77,7 @@ def _prep(request: Request) -> Message:
         raise UringError(errno.EINVAL, "a negative length")
     if sqe.ioprio & ~SEND_FLAGS:
         raise UringError(errno.EINVAL, f"send flags {sqe.ioprio:#x}")
-    request.data = message = Message(sqe.ioprio, sqe.rw_flags)
+    request.data = message = Message(sqe.ioprio, sqe.msg_flags)
     return message
 
 
@@ -91,10 +91,10 @@ def prep_send(request: Request) -> None:
 def _setup_send(request: Request, message: Message) -> None:
     """io_send_setup()"""
     sqe, caller = request.sqe, request.caller
-    if sqe.file_index >> 16:
+    if sqe.pad3:
         raise UringError(errno.EINVAL)
-    if sqe.off:
-        message.name = address(caller.memory, sqe.off, sqe.file_index & 0xFFFF)
+    if sqe.addr2:
+        message.name = address(caller.memory, sqe.addr2, sqe.addr_len)
     if request.flags & IOSQE_BUFFER_SELECT or message.flags & IORING_RECVSEND_FIXED_BUF:
         return
     if message.flags & IORING_SEND_VECTORIZED:
@@ -104,7 +104,7 @@ def _setup_send(request: Request, message: Message) -> None:
 
 
 def prep_sendmsg(request: Request) -> None:
-    if request.sqe.off or request.sqe.file_index:
+    if request.sqe.addr2 or request.sqe.file_index:
         raise UringError(errno.EINVAL)
     message = _prep(request)
     if message.flags & IORING_RECVSEND_BUNDLE:
@@ -136,7 +136,7 @@ def _prep_zc(request: Request) -> Message:
         raise UringError(errno.EINVAL, f"send flags {sqe.ioprio:#x}")
     if sqe.ioprio & IORING_SEND_ZC_REPORT_USAGE:
         notification.res = IORING_NOTIF_USAGE_ZC_COPIED
-    request.data = message = Message(sqe.ioprio, sqe.rw_flags)
+    request.data = message = Message(sqe.ioprio, sqe.msg_flags)
     return message
 
 
@@ -146,7 +146,7 @@ def prep_send_zc(request: Request) -> None:
 
 def prep_sendmsg_zc(request: Request) -> None:
     message = _prep_zc(request)
-    if request.sqe.off or request.sqe.file_index:
+    if request.sqe.addr2 or request.sqe.file_index:
         raise UringError(errno.EINVAL)
     _setup_sendmsg(request, message)
 
@@ -305,7 +305,7 @@ class Send:
     def _select(self) -> None:
         """io_send_select_buffer()"""
         length = self._length
-        group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_index)
+        group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_group)
         if group is None:
             raise UringError(errno.ENOENT)
         if not isinstance(group, BufferRing):  # io_provided_buffers_select() is not told how much is asked for

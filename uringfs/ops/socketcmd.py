@@ -35,21 +35,21 @@ class Option(NamedTuple):
 def prep(request: Request) -> None:
     """io_uring_cmd_prep()"""
     sqe = request.sqe
-    if sqe.off >> 32:
+    if sqe.pad1:
         raise UringError(errno.EINVAL)
-    if sqe.rw_flags & ~(IORING_URING_CMD_FIXED | IORING_URING_CMD_MULTISHOT):
-        raise UringError(errno.EINVAL, f"uring_cmd_flags {sqe.rw_flags:#x}")
-    multishot = bool(sqe.rw_flags & IORING_URING_CMD_MULTISHOT)
-    if multishot and sqe.rw_flags & IORING_URING_CMD_FIXED:
+    if sqe.uring_cmd_flags & ~(IORING_URING_CMD_FIXED | IORING_URING_CMD_MULTISHOT):
+        raise UringError(errno.EINVAL, f"uring_cmd_flags {sqe.uring_cmd_flags:#x}")
+    multishot = bool(sqe.uring_cmd_flags & IORING_URING_CMD_MULTISHOT)
+    if multishot and sqe.uring_cmd_flags & IORING_URING_CMD_FIXED:
         raise UringError(errno.EINVAL)
     if multishot != bool(request.flags & IOSQE_BUFFER_SELECT):
         raise UringError(errno.EINVAL)
-    request.data = Option(signed(sqe.addr), signed(sqe.addr >> 32), signed(sqe.file_index), sqe.addr3)
+    request.data = Option(signed(sqe.level), signed(sqe.optname), signed(sqe.optlen), sqe.optval)
 
 
 def issue(request: Request) -> Outcome:
     """io_uring_cmd_sock()"""
-    file, command = request.file(), request.sqe.off
+    file, command = request.file(), request.sqe.cmd_op
     try:
         of = kind(file)
     except UringError as error:

@@ -5,6 +5,7 @@ import errno
 
 import trio
 
+from uringfs.abi.numbers import u32
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.calls import SPLICE_F_NONBLOCK, Splice, Tee
@@ -19,13 +20,13 @@ AGAIN = 0.01
 
 def prep_splice(request: Request) -> None:
     """__io_splice_prep()"""
-    if request.sqe.rw_flags & ~(SPLICE_F_ALL | SPLICE_F_FD_IN_FIXED):
-        raise UringError(errno.EINVAL, f"splice_flags {request.sqe.rw_flags:#x}")
+    if request.sqe.splice_flags & ~(SPLICE_F_ALL | SPLICE_F_FD_IN_FIXED):
+        raise UringError(errno.EINVAL, f"splice_flags {request.sqe.splice_flags:#x}")
 
 
 def prep_tee(request: Request) -> None:
     """io_tee_prep()"""
-    need_zero(request.sqe.addr, request.sqe.off)
+    need_zero(request.sqe.splice_off_in, request.sqe.off)
     prep_splice(request)
 
 
@@ -35,8 +36,8 @@ def issue_splice(request: Request) -> int | Pending:
     if not sqe.len:
         return 0
     _check(source, out)
-    flags, limit = sqe.rw_flags & SPLICE_F_ALL, request.caller.limit_fsize()
-    call = Splice(source, signed(sqe.addr), signed(sqe.off), sqe.len, flags, limit)
+    flags, limit = sqe.splice_flags & SPLICE_F_ALL, request.caller.limit_fsize()
+    call = Splice(source, signed(sqe.splice_off_in), signed(sqe.off), sqe.len, flags, limit)
     return lambda: _move(request, source, out, call)
 
 
@@ -46,15 +47,15 @@ def issue_tee(request: Request) -> int | Pending:
     if not sqe.len:
         return 0
     _check(source, out)
-    return lambda: _move(request, source, out, Tee(source, sqe.len, sqe.rw_flags & SPLICE_F_ALL))
+    return lambda: _move(request, source, out, Tee(source, sqe.len, sqe.splice_flags & SPLICE_F_ALL))
 
 
 def _source(request: Request) -> File:
     """io_splice_get_file()"""
     sqe = request.sqe
-    if not sqe.rw_flags & SPLICE_F_FD_IN_FIXED:
-        return request.hold(request.caller.file(signed(sqe.file_index, 32)))
-    node = request.context.resources.file(sqe.file_index)
+    if not sqe.splice_flags & SPLICE_F_FD_IN_FIXED:
+        return request.hold(request.caller.file(sqe.splice_fd_in))
+    node = request.context.resources.file(u32(sqe.splice_fd_in))
     request.held.append(node)
     return node.what
 

@@ -22,7 +22,7 @@ def prep(request: Request) -> None:
     if sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
     refuse_fixed_file(request)
-    name = getname(request, sqe.addr, empty=bool(sqe.rw_flags & AT_EMPTY_PATH))
+    name = getname(request, sqe.addr, empty=bool(sqe.statx_flags & AT_EMPTY_PATH))
     request.data = Statx(acting(request), name)
 
 
@@ -40,7 +40,7 @@ def issue(request: Request) -> Outcome:
 
 async def _statx(request: Request, actor: Actor, at: int | File, name: Name, memory: Memory) -> int:
     sqe = request.sqe
-    _, found = await actor.call("statx", at, name, sqe.rw_flags, sqe.len, Out(STATX_SIZE))
+    _, found = await actor.call("statx", at, name, sqe.statx_flags, sqe.len, Out(STATX_SIZE))
     await request.settle(taken=True)
-    memory.write(sqe.off, found)  # cp_statx()
+    memory.write(sqe.addr2, found)  # cp_statx()
     return 0

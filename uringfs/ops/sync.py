@@ -36,15 +36,15 @@ def prep_fsync(request: Request) -> None:
     """io_fsync_prep()"""
     sqe = request.sqe
     need_zero(sqe.addr, sqe.buf_index, sqe.file_index)
-    if sqe.rw_flags & ~IORING_FSYNC_DATASYNC:
-        raise UringError(errno.EINVAL, f"fsync_flags {sqe.rw_flags:#x}")
+    if sqe.fsync_flags & ~IORING_FSYNC_DATASYNC:
+        raise UringError(errno.EINVAL, f"fsync_flags {sqe.fsync_flags:#x}")
     if sqe.off >> 63:
         raise UringError(errno.EINVAL, "negative offset")
 
 
 def issue_fsync(request: Request) -> int | Pending:
     """io_fsync(). Of the whole file: a range is what a file system may make use of, and no call names it."""
-    call = Fsync(bool(request.sqe.rw_flags & IORING_FSYNC_DATASYNC))
+    call = Fsync(bool(request.sqe.fsync_flags & IORING_FSYNC_DATASYNC))
     return in_thread(request, request.file(), errno.EINVAL, call)
 
 
@@ -55,7 +55,7 @@ def prep_sync_file_range(request: Request) -> None:
 
 def issue_sync_file_range(request: Request) -> int | Pending:
     sqe = request.sqe
-    call = SyncFileRange(signed(sqe.off), sqe.len, sqe.rw_flags)
+    call = SyncFileRange(signed(sqe.off), sqe.len, sqe.sync_range_flags)
     return in_thread(request, request.file(), errno.ESPIPE, call)
 
 

@@ -133,7 +133,7 @@ def prep_link(request: Request) -> None:
 
 def _prep(request: Request, *, linked: bool) -> None:
     """__io_timeout_prep()"""
-    sqe, flags, off = request.sqe, request.sqe.rw_flags, request.sqe.off & U32
+    sqe, flags, off = request.sqe, request.sqe.timeout_flags, request.sqe.off & U32
     if sqe.addr3 or sqe.pad2 or sqe.buf_index or sqe.len != 1 or sqe.file_index:
         raise UringError(errno.EINVAL)
     if off and linked:
@@ -212,7 +212,7 @@ def _complete(request: Request) -> None:
 
 def prep_remove(request: Request) -> None:
     """io_timeout_remove_prep()"""
-    sqe, flags = request.sqe, request.sqe.rw_flags
+    sqe, flags = request.sqe, request.sqe.timeout_flags
     if request.flags & (IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT):
         raise UringError(errno.EINVAL)
     if sqe.addr3 or sqe.pad2 or sqe.buf_index or sqe.len or sqe.file_index:
@@ -223,22 +223,22 @@ def prep_remove(request: Request) -> None:
         return
     if flags & IORING_TIMEOUT_CLOCK_MASK or flags & ~(IORING_TIMEOUT_UPDATE_MASK | IORING_TIMEOUT_ABS):
         raise UringError(errno.EINVAL, f"timeout_flags {flags:#x}")
-    request.data = _timespec(request.caller, sqe.off)
+    request.data = _timespec(request.caller, sqe.addr2)
 
 
 def issue_remove(request: Request) -> Outcome:
     """io_timeout_remove()"""
     context, sqe = request.context, request.sqe
-    if sqe.rw_flags & IORING_LINK_TIMEOUT_UPDATE and sqe.rw_flags & IORING_TIMEOUT_UPDATE:
+    if sqe.timeout_flags & IORING_LINK_TIMEOUT_UPDATE and sqe.timeout_flags & IORING_TIMEOUT_UPDATE:
         _update_linked(request)
         return 0
     found = extract(context, sqe.addr)
-    if not sqe.rw_flags & IORING_TIMEOUT_UPDATE:
+    if not sqe.timeout_flags & IORING_TIMEOUT_UPDATE:
         context.complete(found, -errno.ECANCELED)
         return 0
     found.data.off, found.data.ts = 0, request.data
     context.set_user_data(found, found.sqe.user_data)
-    _start(found, sqe.rw_flags)
+    _start(found, sqe.timeout_flags)
     return 0
 
 
@@ -265,7 +265,7 @@ def _update_linked(request: Request) -> None:
         raise UringError(errno.ENOENT)
     found.data.timer.cancel()
     found.data.ts = request.data
-    found.data.timer = _timer(found, request.sqe.rw_flags, found.data.timer.fire)
+    found.data.timer = _timer(found, request.sqe.timeout_flags, found.data.timer.fire)
 
 
 def queue_linked_timeout(head: Request, waits: bool) -> None:

@@ -55,9 +55,9 @@ class Wait:
 def prep(request: Request) -> None:
     """io_waitid_prep()"""
     sqe = request.sqe
-    if sqe.addr or sqe.buf_index or sqe.addr3 or sqe.rw_flags:
+    if sqe.addr or sqe.buf_index or sqe.addr3 or sqe.waitid_flags:
         raise UringError(errno.EINVAL)
-    request.data = Wait(sqe.len, sqe.fd, sqe.file_index, sqe.off)
+    request.data = Wait(sqe.len, sqe.fd, sqe.file_index, sqe.addr2)
 
 
 def issue(request: Request) -> Outcome:

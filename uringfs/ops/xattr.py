@@ -32,7 +32,7 @@ def _import_name(request: Request) -> bytes:
 
 def prep_fgetxattr(request: Request) -> None:
     """__io_getxattr_prep()"""
-    if request.sqe.rw_flags:
+    if request.sqe.xattr_flags:
         raise UringError(errno.EINVAL)
     request.data = Xattr(acting(request), _import_name(request))
 
@@ -47,12 +47,12 @@ def prep_getxattr(request: Request) -> None:
 def prep_fsetxattr(request: Request) -> None:
     """__io_setxattr_prep(), setxattr_copy()"""
     sqe = request.sqe
-    if sqe.rw_flags & ~(XATTR_CREATE | XATTR_REPLACE):
-        raise UringError(errno.EINVAL, f"xattr_flags {sqe.rw_flags:#x}")
+    if sqe.xattr_flags & ~(XATTR_CREATE | XATTR_REPLACE):
+        raise UringError(errno.EINVAL, f"xattr_flags {sqe.xattr_flags:#x}")
     name = _import_name(request)
     if sqe.len > XATTR_SIZE_MAX:
         raise UringError(errno.E2BIG)
-    value = request.caller.memory.read(sqe.off, sqe.len) if sqe.len else b""
+    value = request.caller.memory.read(sqe.addr2, sqe.len) if sqe.len else b""
     request.data = Xattr(acting(request), name, value)
 
 
@@ -91,7 +91,7 @@ async def _getxattr(request: Request, name: str, what: Name | File, memory: Memo
     size, value = await data.actor.call(name, what, data.name, Out(room), room)
     if room:
         await request.settle(taken=True)
-        memory.write(sqe.off, value[:size])
+        memory.write(sqe.addr2, value[:size])
     return size
 
 
@@ -99,11 +99,11 @@ def issue_fsetxattr(request: Request) -> Outcome:
     """io_fsetxattr()"""
     data, file = request.data, request.file()
     without_set_fail(request)
-    return call(data.actor, "fsetxattr", file, data.name, data.value, len(data.value), request.sqe.rw_flags)
+    return call(data.actor, "fsetxattr", file, data.name, data.value, len(data.value), request.sqe.xattr_flags)
 
 
 def issue_setxattr(request: Request) -> Outcome:
     """io_setxattr()"""
     data = request.data
     without_set_fail(request)
-    return call(data.actor, "setxattr", data.path, data.name, data.value, len(data.value), request.sqe.rw_flags)
+    return call(data.actor, "setxattr", data.path, data.name, data.value, len(data.value), request.sqe.xattr_flags)

@@ -28,7 +28,7 @@ def sync_msg_ring(caller: Caller, arg: int, nr_args: int, ring_of: Callable[[Fil
         raise UringError(errno.EINVAL)
     if sqe.buf_index or sqe.personality:
         raise UringError(errno.EINVAL)
-    if sqe.rw_flags & ~(IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS):
+    if sqe.msg_ring_flags & ~(IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS):
         raise UringError(errno.EINVAL)
     if sqe.addr & U32 != IORING_MSG_DATA:
         raise UringError(errno.EINVAL, "only data")
@@ -39,5 +39,5 @@ def sync_msg_ring(caller: Caller, arg: int, nr_args: int, ring_of: Callable[[Fil
         file.close()
     if target is None:
         raise UringError(errno.EBADFD, "not a ring of this mount")
-    message = Message(IORING_MSG_DATA, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, sqe.rw_flags)
+    message = Message(IORING_MSG_DATA, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, sqe.msg_ring_flags)
     return send_data(message, target)

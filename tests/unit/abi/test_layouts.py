@@ -154,7 +154,25 @@ def test_every_byte_of_an_sqe_is_in_the_field_it_belongs_to() -> None:
     assert structs.SQE.pack(*sqe) == bytes(range(64))
 
 
+ALIASES = [name for name, value in vars(structs.Sqe).items() if not name.startswith("_") and not callable(value)]
+
+
+def test_the_other_members_of_the_unions_are_where_c_has_them(compiled) -> None:
+    """As far as the installed header goes: it may be older than this code."""
+    header = Path("/usr/include/linux/io_uring.h").read_text(encoding="utf-8")
+    words = set(header.replace(";", " ").replace("[", " ").split())
+    members = {name: name.replace("pad", "__pad") for name in ALIASES}
+    known = [name for name in ALIASES if members[name] in words]
+    assert len(known) >= 25
+    where = compiled([f"offsetof(struct io_uring_sqe, {members[name]})" for name in known])
+    sizes = compiled([f"sizeof(((struct io_uring_sqe *)0)->{members[name]})" for name in known])
+    sqe = structs.Sqe._make(structs.SQE.unpack(bytes(range(64))))
+    for name, offset, size in zip(known, where, sizes, strict=True):
+        assert getattr(sqe, name) == int.from_bytes(bytes(range(offset, offset + size)), "little"), name
+
+
 def test_signed_fields_are_signed() -> None:
+    assert structs.Sqe._make(structs.SQE.unpack(b"\xff" * 64)).splice_fd_in == -1
     assert structs.Sqe._make(structs.SQE.unpack(b"\xff" * 64)).fd == -1
     assert structs.Cqe._make(structs.CQE.unpack(b"\xff" * 16)).res == -1
 

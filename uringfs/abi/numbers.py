@@ -1,0 +1,19 @@
+"""Numbers of C in Python: a field as the signed or unsigned number of its width that it is."""
+
+U32 = 0xFFFFFFFF
+U64 = 0xFFFFFFFFFFFFFFFF
+
+
+def u32(value: int) -> int:
+    """The low 32 bits, as C's conversion to __u32."""
+    return value & U32
+
+
+def s32(value: int) -> int:
+    """The low 32 bits as an int, as C's conversion to __s32."""
+    return (value & U32 ^ 0x80000000) - 0x80000000
+
+
+def s64(value: int) -> int:
+    """A __u64 as the __s64 it is."""
+    return value - (value >> 63 << 64)
