@@ -44,6 +44,8 @@ from uringfs.abi.control import (
     URINGFS_POLL_WAIT,
     URINGFS_XATTR,
 )
+from uringfs.abi.libc import libc
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import (
     CQ_OFF,
     CQE,
@@ -59,11 +61,9 @@ from uringfs.abi.structs import (
     Sqe,
 )
 
-U32 = 0xFFFFFFFF
 CURRENT_POSITION = (1 << 64) - 1
 _UNSET = -(1 << 63)
 _SIGSET_BYTES = 128  # glibc's sigset_t
-_libc = ctypes.CDLL(None, use_errno=True)
 _abandoned: list[list[object]] = []
 """Buffers of reads that pended when their ring was closed. Nobody says when a cancelled read has ended, and
 until then it may store there."""
@@ -194,7 +194,7 @@ def _wait(fd: int, result: ctypes.c_int64, mask: bytes) -> int:
     poll = _PollFd(fd, URINGFS_POLL_WAIT, 0)
     sigset = ctypes.create_string_buffer(mask, _SIGSET_BYTES)
     while True:
-        ready = _libc.ppoll(ctypes.byref(poll), 1, None, sigset)
+        ready = libc.ppoll(ctypes.byref(poll), 1, None, sigset)
         # EINTR may come before the daemon has ended the wait: then the wait was not interrupted.
         if result.value != _UNSET or ready >= 0 or ctypes.get_errno() != errno.EINTR:
             break

@@ -19,6 +19,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQPOLL,
     IORING_SQ_NEED_WAKEUP,
 )
+from uringfs.abi.numbers import s32
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Host
@@ -144,7 +145,7 @@ def check(params: Params, caller: Caller, is_ring: Callable[[int], RingContext |
 
 def _check_attach(params: Params, caller: Caller, is_ring: Callable[[int], RingContext | None]) -> None:
     """io_attach_sq_data()"""
-    fd = params.wq_fd - (params.wq_fd >> 31 << 32)
+    fd = s32(params.wq_fd)
     try:
         file = caller.file(fd)
     except UringError as error:

@@ -8,10 +8,11 @@ from struct import Struct
 import trio
 
 from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_ENTER_EXT_ARG_REG
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import GETEVENTS_ARG, KERNEL_SIGSET_SIZE, TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.base import Caller
-from uringfs.ring.queues import U32, distance
+from uringfs.ring.queues import distance
 from uringfs.ring.ring import Ring
 
 NSEC = 1_000_000_000

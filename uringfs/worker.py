@@ -32,6 +32,7 @@ from uringfs.abi.constants import (
     IOSQE_IO_LINK,
     SQE_VALID_FLAGS,
 )
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Channel, File, Program
@@ -40,7 +41,6 @@ from uringfs.ops.request import Attachment, Op, Request
 from uringfs.ops.table import lookup
 from uringfs.owners import Owners
 from uringfs.ring import support
-from uringfs.ring.queues import U32
 from uringfs.ring.ring import Ring
 from uringfs.sqpoll import SqPoller
 from uringfs.wait import CqWait
@@ -231,7 +231,7 @@ class Worker(RequestLife):
         sqe = tuple.__new__(Sqe, SQE.unpack_from(data))  # _make(), without its check of the length
         attachment = None
         if self.attachments:
-            copy, attached = self.attachments.pop((self.ring.sq.head - 1) & 0xFFFFFFFF, (b"", None))
+            copy, attached = self.attachments.pop((self.ring.sq.head - 1) & U32, (b"", None))
             attachment = attached if copy == data else None
         request = Request(sqe, lookup(sqe.opcode), caller, self, attachment)
         self._unfinished += 1

@@ -14,7 +14,8 @@ from test_run import COMMAND, refused, run
 
 from tests.support.mounting import AS_NOBODY, DEADLINE, Mount, open_directory, until
 from tests.support.probe import BEHAVIOURS, build, held
-from uringfs.abi.seccomp import NR_IO_URING_REGISTER, NR_IO_URING_SETUP, NR_SECCOMP
+from uringfs.abi.machine import NR
+from uringfs.abi.seccomp import NR_IO_URING_REGISTER, NR_IO_URING_SETUP
 from uringfs.cli import notify
 
 NO_MMAP = "rings_in_the_programs_memory"
@@ -232,7 +233,7 @@ def test_where_a_stricter_filter_refuses_io_uring(mount: Mount, strict: Path) ->
 
 
 def test_where_seccomp_is_refused(mount: Mount, strict: Path) -> None:
-    number = NR_SECCOMP[os.uname().machine]
+    number = NR["seccomp"]
     assert refusal_below(strict, mount, number, number) == (
         "uringfs run: this machine refuses a seccomp filter with a listener: Operation not permitted\n"
     )

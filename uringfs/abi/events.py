@@ -3,8 +3,6 @@
 Sources: include/uapi/linux/io_uring.h, eventpoll.h, futex.h, wait.h.
 """
 
-import os
-
 # sqe->timeout_flags
 IORING_TIMEOUT_ABS = 1 << 0
 IORING_TIMEOUT_UPDATE = 1 << 1
@@ -51,6 +49,3 @@ IORING_MSG_DATA = 0
 IORING_MSG_SEND_FD = 1
 IORING_MSG_RING_CQE_SKIP = 1 << 0
 IORING_MSG_RING_FLAGS_PASS = 1 << 1
-
-EPOLL_EVENT_SIZE = 12 if os.uname().machine == "x86_64" else 16
-"""struct epoll_event, packed on x86-64."""

@@ -1,5 +1,9 @@
 """Numbers of C in Python: a field as the signed or unsigned number of its width that it is."""
 
+import mmap
+
+PAGE = mmap.PAGESIZE
+"""Bytes."""
 U32 = 0xFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
 
@@ -12,6 +16,11 @@ def u32(value: int) -> int:
 def s32(value: int) -> int:
     """The low 32 bits as an int, as C's conversion to __s32."""
     return (value & U32 ^ 0x80000000) - 0x80000000
+
+
+def page_align(size: int) -> int:
+    """PAGE_ALIGN(): size, up to whole pages."""
+    return -(-size // PAGE) * PAGE
 
 
 def s64(value: int) -> int:

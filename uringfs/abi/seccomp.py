@@ -2,6 +2,8 @@
 
 from struct import Struct
 
+from uringfs.abi.machine import NR
+
 # struct seccomp_notif: id, pid, flags, data: nr, arch, instruction_pointer, args[6]
 NOTIF = Struct("<QIIiIQ6Q")
 NOTIF_RESP = Struct("<QqiI")  # struct seccomp_notif_resp: id, val, error, flags
@@ -30,11 +32,10 @@ SECCOMP_IOCTL_NOTIF_ID_VALID = _io(_WRITE, 2, NOTIF_ID.size)
 SECCOMP_IOCTL_NOTIF_ADDFD = _io(_WRITE, 3, NOTIF_ADDFD.size)
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-NR_SECCOMP = {"x86_64": 317, "aarch64": 277}
 # The same on every architecture
-NR_IO_URING_SETUP = 425
-NR_IO_URING_ENTER = 426
-NR_IO_URING_REGISTER = 427
+NR_IO_URING_SETUP = NR["io_uring_setup"]
+NR_IO_URING_ENTER = NR["io_uring_enter"]
+NR_IO_URING_REGISTER = NR["io_uring_register"]
 
 # io_uring_enter(-1) with this argsz: does uringfs answer this thread's calls? No kernel answers so
 # (contrib/launcher/trap.c has the same).

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from uringfs.abi import seccomp
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import MACHINE
 from uringfs.cli import instance, logs, run
 from uringfs.cli.backends import KERNEL, has_capability, kernel_version
 from uringfs.cli.mount import DEV_FUSE, MANY_RINGS
@@ -93,7 +94,6 @@ def seccomp_actions() -> Finding:
 
 def kernel_io_uring() -> Finding:
     """Whether the kernel's own is allowed here: uringfs needs none."""
-    libc = ctypes.CDLL(None, use_errno=True)
     params = ctypes.create_string_buffer(PARAMS_SIZE)
     fd = libc.syscall(seccomp.NR_IO_URING_SETUP, 1, params)
     code = ctypes.get_errno()
@@ -114,7 +114,7 @@ def _io_uring_disabled() -> str:
 
 
 def machine() -> Finding:
-    name = platform.machine()
+    name = MACHINE
     if name not in seccomp.AUDIT_ARCH:
         return Finding("machine", NOTE, name, "uringfs run is for x86-64 and aarch64")
     return Finding("machine", OK, name)

@@ -4,7 +4,6 @@ Two processes beside the program, no children of it: the daemon, and a minder th
 """
 
 import argparse
-import ctypes
 import os
 import select
 import shutil
@@ -16,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from uringfs.abi.libc import libc
 from uringfs.cli import mount, namespaces
 from uringfs.cli import mountpoint as points
 from uringfs.cli.program import FAILED, RunError
@@ -136,7 +136,7 @@ def _take_down(daemon: int, ended: int) -> None:
 
 def _serve(mountpoint: str, send: int) -> int:
     """The daemon. allow_other: for a program that becomes another user."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     os.environ.pop("NOTIFY_SOCKET", None)  # what is ready is the program's to say
     parser = argparse.ArgumentParser()
     mount.add_arguments(parser)

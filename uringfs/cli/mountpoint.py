@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from uringfs.abi.libc import libc
+
 FSTYPE = "fuse.uringfs"
 MNT_DETACH = 2
 MAX_LINKS = 40  # MAXSYMLINKS
@@ -104,7 +106,7 @@ def clean_stale(mountpoint: str) -> bool:
     """Unmount a uringfs whose daemon is gone; True if there was one. A living daemon is left alone."""
     cleaned = False
     while mounted_here(mountpoint) and not alive(mountpoint):
-        if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(mountpoint), MNT_DETACH) != 0:
+        if libc.umount2(os.fsencode(mountpoint), MNT_DETACH) != 0:
             reason = os.strerror(ctypes.get_errno())
             raise MountError(11, f"{mountpoint}: cannot unmount what a dead daemon left: {reason}")
         cleaned = True

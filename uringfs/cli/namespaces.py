@@ -4,6 +4,7 @@ import ctypes
 import os
 from pathlib import Path
 
+from uringfs.abi.libc import libc
 from uringfs.cli.backends import CAP_SYS_ADMIN, has_capability
 from uringfs.cli.program import FAILED, RunError
 
@@ -22,7 +23,7 @@ def enter() -> None:
     Supplementary groups stay in force, but setgroups(2) is given up: an unprivileged gid_map takes that.
     """
     uid, gid = os.geteuid(), os.getegid()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise RunError(
             FAILED,

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 
 from uringfs.abi import seccomp as abi
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import MACHINE, NR
 from uringfs.cli.program import FAILED, RunError
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -33,16 +35,14 @@ def program(machine: str) -> list[bytes]:
 
 def install(flags: int = _FLAGS) -> int:
     """The filter, for this process and all that come of it; its listener. RunError."""
-    machine = os.uname().machine
-    libc = ctypes.CDLL(None, use_errno=True)
 
     def seccomp(steps: Sequence[bytes]) -> int:
         code = ctypes.create_string_buffer(b"".join(steps))
         fprog = struct.pack("@HP", len(steps), ctypes.addressof(code))  # struct sock_fprog
         operation = abi.SECCOMP_SET_MODE_FILTER
-        return int(libc.syscall(abi.NR_SECCOMP[machine], operation, flags, fprog))
+        return int(libc.syscall(NR["seccomp"], operation, flags, fprog))
 
-    steps = program(machine)
+    steps = program(MACHINE)
     listener = seccomp(steps)
     if listener < 0 and ctypes.get_errno() == errno.EACCES:  # not privileged: then only with no_new_privs
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -72,8 +72,6 @@ def supervise(mount: str, *, trace: bool) -> None:
 
 def _check() -> None:
     """A stricter filter, as containers have one, answers before ours."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
     answer = libc.syscall(abi.NR_IO_URING_ENTER, -1, 0, 0, 0, None, ctypes.c_size_t(abi.PROBE_ARG))
     if answer != abi.PROBE_ANSWER:
         name = os.strerror(ctypes.get_errno())

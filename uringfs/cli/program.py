@@ -5,6 +5,8 @@ import shutil
 import stat
 from struct import Struct
 
+from uringfs.abi.machine import MACHINE
+
 # As env(1): own failure, found but cannot be run, not found
 FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
 
@@ -37,7 +39,7 @@ def find(name: str) -> str:
 def mode(path: str, asked: str) -> str:
     """trap or notify; asked: auto for the former where it can be. RunError if it cannot be run so. What
     cannot be read is left to execve(2)."""
-    machine = os.uname().machine
+    machine = MACHINE
     if machine not in _MACHINES:
         raise RunError(FAILED, f"this machine is {machine}: programs can be run on x86-64 and aarch64")
     if not _has_seccomp():
@@ -82,4 +84,4 @@ def _check_class(path: str, head: bytes, machine: int) -> None:
     if head[4] != _ELFCLASS64:
         raise RunError(FAILED, f"{path} is a 32-bit program: only 64-bit ones can be run")
     if _EHDR.unpack_from(head)[_EHDR_MACHINE] != machine:
-        raise RunError(FAILED, f"{path} is for another machine: only {os.uname().machine} programs can be run")
+        raise RunError(FAILED, f"{path} is for another machine: only {MACHINE} programs can be run")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from uringfs.abi.libc import libc
 from uringfs.cli import mountpoint as points
 from uringfs.cli import status
 
@@ -57,7 +58,6 @@ def _daemon(mountpoint: str) -> int | None:
 
 def _unmount(mountpoint: str, lazy: bool) -> str:
     """What went wrong, or nothing."""
-    libc = ctypes.CDLL(None, use_errno=True)
     if libc.umount2(os.fsencode(mountpoint), points.MNT_DETACH if lazy else 0) == 0:
         return ""
     code = ctypes.get_errno()

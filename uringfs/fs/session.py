@@ -1,6 +1,5 @@
 """A mount from beginning to end: mounts, serves, and leaves no mount behind."""
 
-import ctypes
 import errno
 import gc
 import logging
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from uringfs import native  # before pyfuse3: see uringfs.native
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.operations import Operations
@@ -188,7 +188,7 @@ async def _watch_helper(pid: int, stale: str = "") -> None:
     if not stale:
         raise UringError(errno.EIO, lost)
     log.critical("%s: %s; unmounting", stale, lost)
-    ctypes.CDLL(None).umount2(os.fsencode(stale), MNT_DETACH)
+    libc.umount2(os.fsencode(stale), MNT_DETACH)
     os._exit(1)
 
 

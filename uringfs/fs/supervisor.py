@@ -8,7 +8,6 @@ SA_RESTART the thread makes the same call again.
 
 import errno
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,8 @@ from uringfs.abi.constants import (
     IORING_SETUP_NO_MMAP,
 )
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
+from uringfs.abi.machine import MACHINE
+from uringfs.abi.numbers import U32, s32
 from uringfs.abi.seccomp import (
     AUDIT_ARCH,
     NR_IO_URING_ENTER,
@@ -46,14 +47,13 @@ from uringfs.worker import SUPPORTED_ENTER_FLAGS, Worker
 
 log = logging.getLogger(__name__)
 
-U32 = 0xFFFFFFFF
 MOST_OF_A_USER = 1024
 """Listeners: each costs a thread."""
 LOOK = 0.01
 """Seconds between looks for signals to waiting threads."""
 RESTARTS = 1.0
 """Seconds within which a call after an interrupted one may be its restart."""
-_NATIVE = AUDIT_ARCH.get(os.uname().machine, 0)
+_NATIVE = AUDIT_ARCH.get(MACHINE, 0)
 _NAMES = {NR_IO_URING_SETUP: "setup", NR_IO_URING_ENTER: "enter", NR_IO_URING_REGISTER: "register"}
 
 FindInode = Callable[[int], Inode[RingFile]]
@@ -291,7 +291,7 @@ class Supervisor:
         if file is not None:
             file.hold()
         else:
-            file = caller.file(_int(fd))
+            file = caller.file(s32(fd))
         try:
             if file.inode in (0, ROOT):
                 raise UringError(errno.EOPNOTSUPP, "not a ring of this mount")
@@ -355,15 +355,10 @@ class Supervisor:
         return ~(int.from_bytes(mask, "little") if mask else status.blocked) & ~status.ignored
 
 
-def _int(word: int) -> int:
-    """A u32 as the int it is."""
-    return word - (word >> 31 << 32)
-
-
 def _line(call: Notification, result: int) -> bytes:
     """As contrib/launcher/trap.c traces."""
     first, second, third, fourth, fifth, sixth = call.args
-    number = _int(first & U32)
+    number = s32(first)
     words = f"{number}, {second:#x}"
     if call.nr == NR_IO_URING_ENTER:
         words = f"{number}, {second & U32}, {third & U32}, {fourth & U32:#x}, {fifth:#x}, {sixth}"

@@ -7,11 +7,11 @@ import errno
 from typing import NamedTuple, overload
 
 from uringfs.abi.constants import SETUP_FLAGS, SQE_FLAGS
+from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
 
 MAX_LINE = 4096
 MAX_READ = 1 << 20
-U64 = (1 << 64) - 1
 
 
 class SetupCommand(NamedTuple):

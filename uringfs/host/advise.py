@@ -10,6 +10,9 @@ from struct import Struct
 from typing import NamedTuple
 
 from uringfs import native
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import NR
+from uringfs.abi.numbers import PAGE, U64
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.base import Memory
@@ -26,13 +29,9 @@ HINTS = (
     *(MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE),
 )
 REMOTE = (MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE)
-PAGE = os.sysconf("SC_PAGESIZE")
 PRESENT = 1 << 63 | 1 << 62  # in memory, or in swap
-U64 = (1 << 64) - 1
 ZEROS = bytes(1 << 20)
 _PAGEMAP = Struct("<Q")
-_SYS_PROCESS_MADVISE = 440
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mapping(NamedTuple):
@@ -106,7 +105,7 @@ def _remote(tid: int, mapping: Mapping, advice: int) -> None:
     pidfd = native.pidfd_open(thread_group(tid), 0)
     try:
         iovec = IOVEC.pack(mapping.start, mapping.end - mapping.start)
-        result = _libc.syscall(_SYS_PROCESS_MADVISE, pidfd, iovec, ctypes.c_size_t(1), advice, 0)
+        result = libc.syscall(NR["process_madvise"], pidfd, iovec, ctypes.c_size_t(1), advice, 0)
     finally:
         os.close(pidfd)
     code = ctypes.get_errno()

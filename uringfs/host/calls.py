@@ -9,26 +9,16 @@ import stat
 from dataclasses import dataclass
 
 from uringfs import native
+from uringfs.abi.libc import libc
 from uringfs.host.base import INFINITY, File
 from uringfs.host.limits import check_newsize, within_fsize
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _OFF = ctypes.c_int64
 SPLICE_F_NONBLOCK = 2
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_RESIZES = FALLOC_FL_KEEP_SIZE | 0x02 | 0x08 | 0x20
 """KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, INSERT_RANGE: the end is not where offset + length says."""
 TMPFS_MAGIC = 0x01021994
-_RANGE_TYPES = (ctypes.c_int, ctypes.c_int, _OFF, _OFF)
-_libc.fallocate.argtypes = _RANGE_TYPES
-_libc.sync_file_range.argtypes = (ctypes.c_int, _OFF, _OFF, ctypes.c_uint)
-_libc.posix_fadvise.argtypes = (ctypes.c_int, _OFF, _OFF, ctypes.c_int)
-_libc.ftruncate.argtypes = (ctypes.c_int, _OFF)
-_SPLICE_TYPES = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
-_libc.splice.argtypes = _SPLICE_TYPES
-_libc.splice.restype = ctypes.c_ssize_t
-_libc.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
-_libc.tee.restype = ctypes.c_ssize_t
 
 
 def _checked(result: int) -> int:
@@ -54,7 +44,7 @@ class SyncFileRange:
     flags: int
 
     def __call__(self, fd: int) -> int:
-        return _checked(_libc.sync_file_range(fd, self.offset, self.length, self.flags))
+        return _checked(libc.sync_file_range(fd, self.offset, self.length, self.flags))
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Fallocate:
         somewhere = self.offset >= 0 and self.length > 0
         if somewhere and self.limit != INFINITY and _writable_file(fd) and self._checks_newsize(fd):
             check_newsize(fd, self.offset + self.length, self.limit)
-        return _checked(_libc.fallocate(fd, self.mode, self.offset, self.length))
+        return _checked(libc.fallocate(fd, self.mode, self.offset, self.length))
 
     def _checks_newsize(self, fd: int) -> bool:
         """ext4_fallocate() and others: where the file grows. shmem_fallocate(): with KEEP_SIZE, too."""
@@ -85,7 +75,7 @@ class Ftruncate:
     def __call__(self, fd: int) -> int:
         if self.limit != INFINITY and self.length > self.limit and _writable_file(fd):
             check_newsize(fd, self.length, self.limit)
-        return _checked(_libc.ftruncate(fd, self.length))
+        return _checked(libc.ftruncate(fd, self.length))
 
 
 @dataclass(frozen=True)
@@ -95,7 +85,7 @@ class Fadvise:
     advice: int
 
     def __call__(self, fd: int) -> int:
-        code = _libc.posix_fadvise(fd, self.offset, self.length, self.advice)
+        code = libc.posix_fadvise(fd, self.offset, self.length, self.advice)
         if code:
             raise OSError(code, os.strerror(code))
         return 0
@@ -122,7 +112,7 @@ class Splice:
             length = within_fsize(fd, length, self.offset_out, False, self.limit)
         offset_in, offset_out = _OFF(self.offset_in), _OFF(self.offset_out)
         return _checked(
-            _libc.splice(
+            libc.splice(
                 self.source.fileno(),
                 None if self.offset_in == -1 else ctypes.byref(offset_in),
                 fd,
@@ -164,7 +154,7 @@ def _peek(pipe: int, most: int) -> bytes:
     """What a pipe has, which stays in it. EAGAIN; nothing at its end."""
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
-        count = _checked(_libc.tee(pipe, write, most, SPLICE_F_NONBLOCK))
+        count = _checked(libc.tee(pipe, write, most, SPLICE_F_NONBLOCK))
         return os.read(read, count) if count else b""
     finally:
         os.close(read)
@@ -176,7 +166,7 @@ def _drop(pipe: int, count: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         while count > 0:
-            gone = _checked(_libc.splice(pipe, None, null, None, count, SPLICE_F_NONBLOCK))
+            gone = _checked(libc.splice(pipe, None, null, None, count, SPLICE_F_NONBLOCK))
             count -= gone or count
     finally:
         os.close(null)
@@ -191,13 +181,13 @@ class Tee:
     flags: int
 
     def __call__(self, fd: int) -> int:
-        return _checked(_libc.tee(self.source.fileno(), fd, self.length, self.flags | SPLICE_F_NONBLOCK))
+        return _checked(libc.tee(self.source.fileno(), fd, self.length, self.flags | SPLICE_F_NONBLOCK))
 
 
 def _magic(fd: int) -> int:
     """statfs.f_type"""
     found = (ctypes.c_long * 15)()  # struct statfs
-    _checked(_libc.fstatfs(fd, found))
+    _checked(libc.fstatfs(fd, found))
     return int(found[0])
 
 

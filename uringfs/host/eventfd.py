@@ -7,16 +7,14 @@ side effect of an asynchronous read of nothing (aio's IOCB_FLAG_RESFD), which ca
 import ctypes
 import errno
 import os
-import platform
 from struct import Struct
 
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import NR
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.files import same_description
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_ARM = platform.machine() == "aarch64"
-_SYS_IO_SETUP, _SYS_IO_GETEVENTS, _SYS_IO_SUBMIT = (0, 4, 2) if _ARM else (206, 208, 209)
 _IOCB = Struct("<QIiHhIQQqQII")  # struct iocb
 _IOCB_CMD_PREAD, _IOCB_FLAG_RESFD = 0, 1
 
@@ -26,7 +24,7 @@ class _Aio:
 
     def __init__(self) -> None:
         self._context = ctypes.c_ulong(0)
-        _call(_SYS_IO_SETUP, 1, ctypes.byref(self._context))
+        _call("io_setup", 1, ctypes.byref(self._context))
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._iocb = ctypes.create_string_buffer(_IOCB.size)
         self._list = ctypes.c_void_p(ctypes.addressof(self._iocb))
@@ -35,15 +33,15 @@ class _Aio:
     def signal(self, eventfd: int) -> None:
         data = (0, 0, 0, _IOCB_CMD_PREAD, 0, self._null, 0, 0, 0, 0, _IOCB_FLAG_RESFD, eventfd)
         _IOCB.pack_into(self._iocb, 0, *data)
-        _call(_SYS_IO_SUBMIT, self._context, 1, ctypes.byref(self._list))
-        _call(_SYS_IO_GETEVENTS, self._context, 1, 1, self._event, None)
+        _call("io_submit", self._context, 1, ctypes.byref(self._list))
+        _call("io_getevents", self._context, 1, 1, self._event, None)
 
 
 _aio: list[_Aio] = []
 
 
-def _call(number: int, *args: object) -> None:
-    if _libc.syscall(number, *args) < 0:
+def _call(name: str, *args: object) -> None:
+    if libc.syscall(NR[name], *args) < 0:
         code = ctypes.get_errno()
         raise UringError(code, os.strerror(code))
 

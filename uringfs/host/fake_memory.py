@@ -3,10 +3,9 @@
 import errno
 from collections.abc import Container, Sequence
 
+from uringfs.abi.numbers import PAGE
 from uringfs.errors import UringError
 from uringfs.host.base import Data, Iovec
-
-PAGE = 4096
 
 
 class FakeMemory:

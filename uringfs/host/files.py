@@ -26,6 +26,9 @@ import trio
 
 from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import NR
+from uringfs.abi.numbers import PAGE, page_align
 from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
 from uringfs.host.blind import Blind, blind
@@ -40,8 +43,6 @@ INET = socket.AF_INET, socket.AF_INET6
 _NOWHERE = 4096
 """An address that faults."""
 _KCMP_FILE = 0
-_SYS_KCMP = 272 if os.uname().machine == "aarch64" else 312
-_libc = ctypes.CDLL(None, use_errno=True)
 STRANGERS = 1 << 16
 """Bytes that one call of a helper moves."""
 _OWN = nullcontext()
@@ -51,7 +52,7 @@ T = TypeVar("T")
 def same_description(fd: int, other: int) -> bool:
     """Both descriptors of ours are of one open file description."""
     pid = os.getpid()
-    return bool(_libc.syscall(_SYS_KCMP, pid, pid, _KCMP_FILE, fd, other) == 0)
+    return bool(libc.syscall(NR["kcmp"], pid, pid, _KCMP_FILE, fd, other) == 0)
 
 
 UNPOLLED = frozenset(os.makedev(1, minor) for minor in (1, 3, 4, 5, 7))
@@ -188,7 +189,7 @@ class LocalFile:
 
     def takes(self, count: int) -> int:
         if self.pipe:  # anon_pipe_write() takes nothing of a page it cannot copy whole
-            return count & ~(mmap.PAGESIZE - 1)
+            return count & ~(PAGE - 1)
         if self._socket:  # skb_do_copy_data_nocache() of TCP; others copy a message or nothing
             domain, type_, _ = native.sock_kind(self._fd)
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
@@ -438,7 +439,7 @@ def _send_nothing(fd: int) -> int:
 
 def _write_from_nowhere(fd: int, size: int, offset: int, flags: int) -> None:
     iovec = (ctypes.c_size_t * 2)(_NOWHERE, size)
-    if _libc.pwritev2(fd, iovec, 1, ctypes.c_long(offset), flags) < 0:
+    if libc.pwritev2(fd, iovec, 1, ctypes.c_long(offset), flags) < 0:
         raise OSError(ctypes.get_errno(), "a write of memory that is not there")
 
 
@@ -447,8 +448,8 @@ def _aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:
     alignment deserves, and takes what it deserves."""
     starts, end = [], 0
     for address, length in iovecs:
-        starts.append(end + address % mmap.PAGESIZE)
-        end = -(-(starts[-1] + length) // mmap.PAGESIZE) * mmap.PAGESIZE
+        starts.append(end + address % PAGE)
+        end = page_align(starts[-1] + length)
     memory = memoryview(mmap.mmap(-1, end or 1))
     return [memory[start : start + length] for start, (_, length) in zip(starts, iovecs, strict=True)]
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.host.credentials import NS_GET_OWNER_UID, NS_GET_PARENT, Credentials
 from uringfs.host.procfs import status
@@ -21,7 +22,6 @@ NAMESPACES = {  # CLONE_NEW*: what a path may depend on. That of users last: who
     "user": 0x10000000,
 }
 _AT_EMPTY_PATH, _AT_STATX_DONT_SYNC, _STATX = 0x1000, 0x4000, 0x5100  # INO, MNT_ID, MNT_ID_UNIQUE
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ids(NamedTuple):
@@ -109,7 +109,7 @@ def _object(fd: int) -> tuple[int, ...]:
     """What a descriptor is of, and by which mount: (device, inode, mount). Its file system's server, which may
     be ourselves, is not asked."""
     statx = ctypes.create_string_buffer(256)
-    if _libc.statx(fd, b"", _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, _STATX, statx):
+    if libc.statx(fd, b"", _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, _STATX, statx):
         raise OSError(ctypes.get_errno(), "statx")
     return tuple(int.from_bytes(statx.raw[at : at + 8], "little") for at in (136, 32, 144))
 

@@ -22,7 +22,9 @@ from weakref import WeakValueDictionary
 import trio
 
 from uringfs import native
-from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import EPOLL_EVENT_SIZE
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.files import LocalFile
@@ -34,7 +36,6 @@ MOST = 256
 """Events taken before others get a turn."""
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
-_libc = ctypes.CDLL(None, use_errno=True)
 MAX_SLOW = 64
 """Threads that wait in polls which may block."""
 
@@ -310,7 +311,7 @@ class LocalPoller:
         def take() -> bytes:
             events = ctypes.create_string_buffer(most * EPOLL_EVENT_SIZE)
             try:
-                count = _libc.epoll_wait(fd, events, most, 0)
+                count = libc.epoll_wait(fd, events, most, 0)
                 if count < 0:
                     raise UringError(ctypes.get_errno())
                 return events.raw[: count * EPOLL_EVENT_SIZE]

@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import NR
+from uringfs.abi.numbers import PAGE
 from uringfs.host.filesystems import writes_back
 
 FUTEX_WAKE_BITSET = 10
-_SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
-_libc = ctypes.CDLL(None, use_errno=True)
-PAGE = mmap.PAGESIZE
 
 
 class SharedWord(NamedTuple):
@@ -75,12 +75,12 @@ def wake(tid: int, address: int, most: int, mask: int, still: Callable[[], None]
     try:
         still()
         start = word.offset // PAGE * PAGE
-        mapped = _libc.mmap(None, ctypes.c_size_t(PAGE), mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(start))
+        mapped = libc.mmap(None, ctypes.c_size_t(PAGE), mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(start))
         if mapped in (None, ctypes.c_void_p(-1).value):
             return 0
         at = ctypes.c_void_p(mapped + word.offset - start)
-        woken = _libc.syscall(_SYS_FUTEX, at, FUTEX_WAKE_BITSET, most, None, None, ctypes.c_uint32(mask))
-        _libc.munmap(ctypes.c_void_p(mapped), ctypes.c_size_t(PAGE))
+        woken = libc.syscall(NR["futex"], at, FUTEX_WAKE_BITSET, most, None, None, ctypes.c_uint32(mask))
+        libc.munmap(ctypes.c_void_p(mapped), ctypes.c_size_t(PAGE))
         return max(int(woken), 0)
     except (OSError, ValueError):
         return 0
@@ -88,4 +88,3 @@ def wake(tid: int, address: int, most: int, mask: int, still: Callable[[], None]
         os.close(fd)
 
 
-_libc.mmap.restype = ctypes.c_void_p

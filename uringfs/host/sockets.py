@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from uringfs import native
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Caller, File, Name
 from uringfs.host.scm import NAMING
@@ -27,7 +28,6 @@ O_PATH = os.O_PATH | os.O_CLOEXEC
 INET = (socket.AF_INET, socket.AF_INET6)
 IPPROTO_TCP = 6
 IPPROTO_MPTCP = 262
-_libc = ctypes.CDLL(None, use_errno=True)
 _limiter = trio.CapacityLimiter(MAX_THREADS)
 T = TypeVar("T")
 
@@ -131,13 +131,13 @@ def _in_namespace(netns: int) -> Iterator[None]:
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Where we are first: a daemon in a user namespace of its own could not come back to the network it has.
-        if _libc.setns(own, CLONE_NEWNET) or _libc.setns(netns, CLONE_NEWNET):
+        if libc.setns(own, CLONE_NEWNET) or libc.setns(netns, CLONE_NEWNET):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         try:
             yield
         finally:
-            if _libc.setns(own, CLONE_NEWNET):
+            if libc.setns(own, CLONE_NEWNET):
                 os.abort()
     finally:
         os.close(own)

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import trio
 
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ BATCH = 256
 """Timers fired before others get a turn."""
 MANY_DEAD = 64
 
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Timer:
@@ -102,7 +102,7 @@ class _Clock:
         self._clock = clock
         self.heap = Heap()
         self._set: int | None = None
-        self._fd = _libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise UringError(ctypes.get_errno())
         trio.lowlevel.spawn_system_task(self._run, name=f"timers of clock {clock}")
@@ -114,7 +114,7 @@ class _Clock:
         self._set = when
         when = max(when, 1)  # 0 would disarm it
         spec = _Itimerspec(0, 0, when // NSEC, when % NSEC)
-        _libc.timerfd_settime(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+        libc.timerfd_settime(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
 
     async def _run(self) -> None:
         try:

@@ -24,6 +24,7 @@ import trio
 from uringfs import native
 from uringfs.abi.constants import IORING_OFF_PBUF_RING
 from uringfs.abi.control import RING_FILE_SIZE
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
 from uringfs.memory.mapped import MappedMemory
@@ -40,11 +41,6 @@ MAPPABLE = (IORING_OFF_PBUF_RING, RING_FILE_SIZE - IORING_OFF_PBUF_RING)
 """(offset, size) of buffer rings that a client can map; all behind them are the daemon's alone."""
 BEHIND = (RING_FILE_SIZE, sum(PBUF_RINGS) - RING_FILE_SIZE)
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class Pages:
@@ -52,7 +48,7 @@ class Pages:
 
     def __init__(self, fd: int, offset: int, size: int, flags: int) -> None:
         self._size = size
-        address = _libc.mmap(None, size, self.protection, flags, fd, offset)
+        address = libc.mmap(None, size, self.protection, flags, fd, offset)
         if address == MAP_FAILED:
             code = ctypes.get_errno()
             raise UringError(code, f"mapping a ring's memory: {os.strerror(code)}")
@@ -70,7 +66,7 @@ class Pages:
         del self.load
         self._words.release()
         self._bytes.release()
-        _libc.munmap(self._address, self._size)
+        libc.munmap(self._address, self._size)
 
 
 class ShadowPages(Pages):
@@ -297,7 +293,7 @@ class PageCacheMemory(MappedMemory):
 
     def _punch(self, offset: int, size: int) -> None:
         mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-        _libc.fallocate(self._backend.shadow, mode, self._base + offset, size)
+        libc.fallocate(self._backend.shadow, mode, self._base + offset, size)
 
     def close(self) -> None:
         if not self._closed:

@@ -3,12 +3,13 @@
 import errno
 
 from uringfs.abi.control import URINGFS_ENTER_ADVISES
+from uringfs.abi.numbers import s32, s64
 from uringfs.errors import UringError
 from uringfs.host.advise import REMOTE
 from uringfs.host.calls import Fadvise
 from uringfs.ops.delivery import Delivery
 from uringfs.ops.request import Pending, Request
-from uringfs.ops.sync import need_zero, signed
+from uringfs.ops.sync import need_zero
 
 POSIX_FADV_NOREUSE = 5  # the last
 
@@ -21,8 +22,8 @@ def prep_fadvise(request: Request) -> None:
 def issue_fadvise(request: Request) -> int | Pending:
     """io_fadvise(). A 64-bit length lies in addr, a 32-bit one in len."""
     sqe, file = request.sqe, request.file()
-    advice = signed(sqe.fadvise_advice, 32)
-    offset, length = signed(sqe.off), signed(sqe.addr or sqe.len)
+    advice = s32(sqe.fadvise_advice)
+    offset, length = s64(sqe.off), s64(sqe.addr or sqe.len)
     if file.refused:
         # generic_fadvise() of what lies on no device: valid advice is taken, and ignored
         if offset < 0 or length < 0 or not 0 <= advice <= POSIX_FADV_NOREUSE:
@@ -40,7 +41,7 @@ def issue_madvise(request: Request) -> int | Pending:
     """io_madvise(). A 64-bit length lies in off, a 32-bit one in len. Done by the client where madvise(2) is for
     one's own memory, if it does its part, else as far as the host can."""
     sqe = request.sqe
-    length, advice = sqe.off or sqe.len, signed(sqe.fadvise_advice, 32)
+    length, advice = sqe.off or sqe.len, s32(sqe.fadvise_advice)
     request.lenient = True
     if advice in REMOTE or not request.caller.can & URINGFS_ENTER_ADVISES:
         return lambda: request.caller.madvise(sqe.addr, length, advice)

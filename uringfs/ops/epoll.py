@@ -3,7 +3,9 @@
 import errno
 from typing import NamedTuple
 
-from uringfs.abi.events import EPOLL_EVENT_SIZE, EPOLLIN
+from uringfs.abi.events import EPOLLIN
+from uringfs.abi.machine import EPOLL_EVENT_SIZE
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.ops.request import Holds, Outcome, Request
 
@@ -19,19 +21,15 @@ class Control(NamedTuple):
     event: bytes
 
 
-def _int(value: int) -> int:
-    return (value + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
-
-
 def prep_ctl(request: Request) -> None:
     """io_epoll_ctl_prep()"""
     sqe = request.sqe
     if sqe.buf_index or sqe.file_index:
         raise UringError(errno.EINVAL)
-    operation, event = _int(sqe.len), b""
+    operation, event = s32(sqe.len), b""
     if operation != EPOLL_CTL_DEL:
         event = request.caller.memory.read(sqe.addr, EPOLL_EVENT_SIZE)
-    request.data = Control(operation, _int(sqe.off), event)
+    request.data = Control(operation, s32(sqe.off), event)
 
 
 def issue_ctl(request: Request) -> Outcome:
@@ -58,7 +56,7 @@ def prep_wait(request: Request) -> None:
 
 def issue_wait(request: Request) -> Outcome:
     """io_epoll_wait()"""
-    most = _int(request.sqe.len)
+    most = s32(request.sqe.len)
     file = request.file()
 
     async def wait() -> int:

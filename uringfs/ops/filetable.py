@@ -6,6 +6,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from uringfs.abi.constants import IOSQE_FIXED_FILE
+from uringfs.abi.numbers import U32
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
 from uringfs.ops.newfile import IORING_FILE_INDEX_ALLOC, install_file
@@ -15,7 +16,6 @@ from uringfs.ops.resources import Node, Resources
 IORING_REGISTER_FILES_SKIP = -2
 FD = Struct("<i")
 TAG = Struct("<Q")
-U32 = 0xFFFFFFFF
 
 
 def registrable(caller: Caller, fd: int) -> File:

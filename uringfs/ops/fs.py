@@ -3,6 +3,7 @@
 import errno
 from typing import NamedTuple
 
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, Name
 from uringfs.ops.names import (
@@ -12,7 +13,6 @@ from uringfs.ops.names import (
     directory,
     getname,
     refuse_fixed_file,
-    s32,
     without_set_fail,
 )
 from uringfs.ops.request import Outcome, Request

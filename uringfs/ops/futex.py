@@ -15,6 +15,7 @@ from functools import partial
 from struct import Struct
 from weakref import WeakKeyDictionary
 
+from uringfs.abi.numbers import U32, s32
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Host, Timer
 from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
@@ -28,7 +29,6 @@ FUTEX2_VALID_MASK = FUTEX2_SIZE_MASK | FUTEX2_NUMA | FUTEX2_MPOL | FUTEX2_PRIVAT
 FUTEX_WAITV_MAX = 128
 FUTEX_WAITV = Struct("<QQII")  # struct futex_waitv: val, uaddr, flags, __reserved
 WORD = Struct("<I")
-U32 = 0xFFFFFFFF
 TASK_SIZE_MAX = 0x7FFFFFFFF000
 FIRST_LOOK, LAST_LOOK = 100_000, 20_000_000
 """ns between two looks at a word: at the beginning, and at most."""
@@ -203,7 +203,7 @@ def issue_wake(request: Request) -> Outcome:
     if not sqe.addr3:
         raise UringError(errno.EINVAL, "an empty mask")
     key, shared = _key(request, sqe.addr, request.data)
-    most = sqe.addr2 - (sqe.addr2 >> 31 << 32)
+    most = s32(sqe.addr2)
     woken = futexes(request.context.host).wake(key, most, sqe.addr3)
     if woken >= most or not shared:
         return woken

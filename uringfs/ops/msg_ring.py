@@ -11,12 +11,11 @@ from uringfs.abi.events import (
     IORING_MSG_RING_FLAGS_PASS,
     IORING_MSG_SEND_FD,
 )
+from uringfs.abi.numbers import U32, s32
 from uringfs.errors import UringError
 from uringfs.ops.context import RingContext
 from uringfs.ops.newfile import install_file
 from uringfs.ops.request import Outcome, Request
-
-U32 = 0xFFFFFFFF
 
 
 class Message(NamedTuple):
@@ -68,7 +67,7 @@ def send_data(message: Message, target: RingContext) -> int:
 
 def _post(target: RingContext, user_data: int, res: int, flags: int) -> None:
     """io_post_aux_cqe(), or io_msg_data_remote() where only the owner's task posts."""
-    res -= res >> 31 << 32
+    res = s32(res)
     if target.setup_flags & IORING_SETUP_DEFER_TASKRUN:
         target.task_work(partial(target.post_cqe, user_data, res, flags))
     else:

@@ -13,6 +13,7 @@ from uringfs.abi.net import (
     SOL_SOCKET,
     USER_MSGHDR,
 )
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Memory
 from uringfs.host.scm import UCRED, may_name_others
@@ -26,16 +27,10 @@ CMSGHDR_SIZE = CMSGHDR.size
 
 def address(memory: Memory, at: int, size: int) -> bytes:
     """move_addr_to_kernel(). EINVAL, EFAULT."""
-    size = signed(size)
+    size = s32(size)
     if not 0 <= size <= SOCKADDR_STORAGE:
         raise UringError(errno.EINVAL, f"an address of {size} bytes")
     return memory.read(at, size) if size else b""
-
-
-def signed(value: int) -> int:
-    """The int a wider field is cut to."""
-    value &= 0xFFFFFFFF
-    return value - (value >> 31 << 32)
 
 
 def store_address(memory: Memory, name: bytes, length: int, at: int, at_length: int) -> None:

@@ -4,11 +4,11 @@ import errno
 from collections.abc import Awaitable, Callable
 
 from uringfs.abi.constants import IOSQE_FIXED_FILE
+from uringfs.abi.numbers import PAGE
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name, Out
 from uringfs.ops.request import Request
 
-PAGE = 4096
 PATH_MAX = 4096
 AT_FDCWD = -100
 NO_FILE = -1
@@ -69,11 +69,6 @@ def acting(request: Request) -> Actor:
 def without_set_fail(request: Request) -> None:
     """io_uring/fs.c, statx.c and xattr.c end their requests without req_set_fail()."""
     request.lenient = True
-
-
-def s32(value: int) -> int:
-    """A __u32 field that holds an int."""
-    return value - (value >> 31 << 32)
 
 
 def call(actor: Actor, name: str, *args: Argument) -> Callable[[], Awaitable[int]]:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from uringfs import native
 from uringfs.abi.events import EPOLLOUT
 from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.sockets import INET, Creator, Identity, attempt, attempt_in_thread, kind, unix_path
 from uringfs.ops.delivery import Delivery
-from uringfs.ops.msghdr import address, signed
+from uringfs.ops.msghdr import address
 from uringfs.ops.newfile import deliver, table_turn
 from uringfs.ops.readiness import Readiness
 from uringfs.ops.request import Holds, Outcome, Request
@@ -33,7 +34,7 @@ def issue_shutdown(request: Request) -> Outcome:
     request.lenient = True  # no req_set_fail()
 
     async def shutdown() -> int:
-        await attempt_in_thread(native.sock_shutdown, file.fileno(), signed(request.sqe.len))
+        await attempt_in_thread(native.sock_shutdown, file.fileno(), s32(request.sqe.len))
         return 0
 
     return shutdown
@@ -44,7 +45,7 @@ def prep_socket(request: Request) -> None:
     sqe = request.sqe
     if sqe.addr or sqe.rw_flags or sqe.buf_index:
         raise UringError(errno.EINVAL)
-    flags = signed(sqe.off) & ~SOCK_TYPE_MASK
+    flags = s32(sqe.off) & ~SOCK_TYPE_MASK
     if sqe.file_index and flags & SOCK_CLOEXEC:
         raise UringError(errno.EINVAL, "a registered file is not closed by exec")
     if flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK):
@@ -68,8 +69,8 @@ def issue_socket(request: Request) -> Outcome:
 
 async def _create(request: Request, delivery: Delivery | None, turn: Turn) -> int:
     sqe, creator = request.sqe, request.data
-    type_ = signed(sqe.off)
-    fd = await creator.socket(sqe.fd, type_ & ~SOCK_CLOEXEC, signed(sqe.len))
+    type_ = s32(sqe.off)
+    fd = await creator.socket(sqe.fd, type_ & ~SOCK_CLOEXEC, s32(sqe.len))
     request.lenient = delivery is None  # io_socket() ignores what io_fixed_fd_install() says
     return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery, turn)
 
@@ -113,7 +114,7 @@ def prep_listen(request: Request) -> None:
 
 def issue_listen(request: Request) -> Outcome:
     """io_listen(): of AF_UNIX as the caller, whom who connects finds in SO_PEERCRED"""
-    file, backlog = request.file(), signed(request.sqe.len)
+    file, backlog = request.file(), s32(request.sqe.len)
     if kind(file).domain == socket.AF_UNIX:
         return _acting(request, "listen", file, backlog)
     attempt(native.sock_listen, file.fileno(), backlog)

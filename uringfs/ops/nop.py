@@ -15,6 +15,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_CQE_MIXED,
     IOSQE_FIXED_FILE,
 )
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.ops.request import Pending, Request
 
@@ -53,6 +54,6 @@ def issue(request: Request) -> int | Pending:
             request.cqe_flags |= IORING_CQE_F_32
     if not flags & IORING_NOP_INJECT_RESULT:
         return 0
-    result = sqe.len - (sqe.len >> 31 << 32)  # the u32 field as the s32 it is
+    result = s32(sqe.len)
     request.failed = result < 0
     return result

@@ -7,10 +7,12 @@ from struct import Struct
 from typing import NamedTuple
 
 from uringfs.abi.constants import IOSQE_ASYNC, IOSQE_FIXED_FILE
+from uringfs.abi.machine import O_LARGEFILE
+from uringfs.abi.numbers import PAGE
 from uringfs.errors import UringError
 from uringfs.host.base import Actor, File, Memory, Name
 from uringfs.ops.delivery import Delivery
-from uringfs.ops.names import PAGE, acting, directory, getname, refuse_fixed_file
+from uringfs.ops.names import acting, directory, getname, refuse_fixed_file
 from uringfs.ops.newfile import deliver, remove_fixed, table_turn
 from uringfs.ops.request import Outcome, Request
 from uringfs.ops.turns import Turn
@@ -23,7 +25,6 @@ _O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 FORCE_ASYNC = os.O_TRUNC | os.O_CREAT | _O_TMPFILE
 O_PATH_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | O_PATH | os.O_CLOEXEC
 _FASYNC = 0o20000
-_O_LARGEFILE = 0o400000 if os.uname().machine == "aarch64" else 0o100000
 VALID_OPEN_FLAGS = (  # include/linux/fcntl.h
     os.O_ACCMODE
     | os.O_CREAT
@@ -35,7 +36,7 @@ VALID_OPEN_FLAGS = (  # include/linux/fcntl.h
     | os.O_SYNC
     | _FASYNC
     | os.O_DIRECT
-    | _O_LARGEFILE
+    | O_LARGEFILE
     | os.O_NOATIME
     | O_PATH_FLAGS
     | _O_TMPFILE

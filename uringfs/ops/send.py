@@ -26,6 +26,7 @@ from uringfs.abi.net import (
     MSG_WAITALL,
     MSG_ZEROCOPY,
 )
+from uringfs.abi.numbers import U32
 from uringfs.errors import UringError
 from uringfs.host.base import Data, File, Iovec, Memory
 from uringfs.host.sockets import INET, Identity, Kind, attempt, kind, reachable, unix_path
@@ -377,5 +378,5 @@ class Send:
             data,
             self._message.name,
             control,
-            self._message.msg_flags & 0xFFFFFFFF,
+            self._message.msg_flags & U32,
         )

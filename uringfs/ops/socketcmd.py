@@ -14,10 +14,10 @@ from uringfs.abi.net import (
     SOCKET_URING_OP_SIOCOUTQ,
     SOL_SOCKET,
 )
+from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.sockets import INET, Identity, attempt, kind
-from uringfs.ops.msghdr import signed
 from uringfs.ops.request import Holds, Outcome, Request
 
 MAX_OPTION = 1 << 16
@@ -44,7 +44,7 @@ def prep(request: Request) -> None:
         raise UringError(errno.EINVAL)
     if multishot != bool(request.flags & IOSQE_BUFFER_SELECT):
         raise UringError(errno.EINVAL)
-    request.data = Option(signed(sqe.level), signed(sqe.optname), signed(sqe.optlen), sqe.optval)
+    request.data = Option(s32(sqe.level), s32(sqe.optname), s32(sqe.optlen), sqe.optval)
 
 
 def issue(request: Request) -> Outcome:

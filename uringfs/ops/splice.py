@@ -5,12 +5,12 @@ import errno
 
 import trio
 
-from uringfs.abi.numbers import u32
+from uringfs.abi.numbers import s64, u32
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.calls import SPLICE_F_NONBLOCK, Splice, Tee
 from uringfs.ops.request import Pending, Request
-from uringfs.ops.sync import need_zero, signed
+from uringfs.ops.sync import need_zero
 
 SPLICE_F_ALL = 0x0F
 SPLICE_F_FD_IN_FIXED = 1 << 31
@@ -37,7 +37,7 @@ def issue_splice(request: Request) -> int | Pending:
         return 0
     _check(source, out)
     flags, limit = sqe.splice_flags & SPLICE_F_ALL, request.caller.limit_fsize()
-    call = Splice(source, signed(sqe.splice_off_in), signed(sqe.off), sqe.len, flags, limit)
+    call = Splice(source, s64(sqe.splice_off_in), s64(sqe.off), sqe.len, flags, limit)
     return lambda: _move(request, source, out, call)
 
 

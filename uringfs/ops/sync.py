@@ -4,17 +4,13 @@ them to io-wq, and so do we to a thread."""
 import errno
 from collections.abc import Callable
 
+from uringfs.abi.numbers import s32, s64
 from uringfs.errors import UringError
 from uringfs.host.base import File
 from uringfs.host.calls import Fallocate, Fsync, Ftruncate, SyncFileRange
 from uringfs.ops.request import Pending, Request
 
 IORING_FSYNC_DATASYNC = 1
-
-
-def signed(value: int, bits: int = 64) -> int:
-    """An unsigned field as the signed number it is."""
-    return value - (value >> bits - 1 << bits)
 
 
 def need_zero(*fields: int) -> None:
@@ -55,7 +51,7 @@ def prep_sync_file_range(request: Request) -> None:
 
 def issue_sync_file_range(request: Request) -> int | Pending:
     sqe = request.sqe
-    call = SyncFileRange(signed(sqe.off), sqe.len, sqe.sync_range_flags)
+    call = SyncFileRange(s64(sqe.off), sqe.len, sqe.sync_range_flags)
     return in_thread(request, request.file(), errno.ESPIPE, call)
 
 
@@ -66,7 +62,7 @@ def prep_fallocate(request: Request) -> None:
 
 def issue_fallocate(request: Request) -> int | Pending:
     sqe, file = request.sqe, request.file()
-    call = Fallocate(signed(sqe.len, 32), signed(sqe.off), signed(sqe.addr), request.caller.limit_fsize())
+    call = Fallocate(s32(sqe.len), s64(sqe.off), s64(sqe.addr), request.caller.limit_fsize())
     return in_thread(request, file, errno.ENODEV, call)
 
 
@@ -78,5 +74,5 @@ def prep_ftruncate(request: Request) -> None:
 
 def issue_ftruncate(request: Request) -> int | Pending:
     file = request.file()
-    call = Ftruncate(signed(request.sqe.off), request.caller.limit_fsize())
+    call = Ftruncate(s64(request.sqe.off), request.caller.limit_fsize())
     return in_thread(request, file, errno.EINVAL, call)

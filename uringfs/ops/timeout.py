@@ -17,6 +17,7 @@ from uringfs.abi.events import (
     IORING_TIMEOUT_UPDATE,
     IORING_TIMEOUT_UPDATE_MASK,
 )
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Timer
@@ -25,7 +26,6 @@ from uringfs.ops.context import RingContext
 from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
 from uringfs.ring.ring import Ring
 
-U32 = 0xFFFFFFFF
 NSEC = 1_000_000_000
 KTIME_MAX = (1 << 63) - 1
 TIMEOUT_FLAGS = (

@@ -5,6 +5,7 @@ import errno
 from collections.abc import Sequence
 from struct import Struct
 
+from uringfs.abi.numbers import U32, U64, page_align
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.ops.context import RingContext
@@ -20,9 +21,6 @@ IORING_REGISTER_DST_REPLACE = 2
 # struct io_uring_clone_buffers: src_fd, flags, src_off, dst_off, nr, pad
 CLONE_BUFFERS = Struct("<iIIII12s")
 TAG = Struct("<Q")
-U32 = 0xFFFFFFFF
-U64 = 0xFFFFFFFFFFFFFFFF
-PAGE = 4096
 
 
 def register_buffers(call: Registration) -> int:
@@ -77,7 +75,7 @@ def _node(
         return None
     if not 0 < length <= SZ_1G:
         raise UringError(errno.EFAULT, f"{length} bytes; at most {SZ_1G}")
-    if base + -(-length // PAGE) * PAGE > U64:
+    if base + page_align(length) > U64:
         raise UringError(errno.EOVERFLOW)
     if call.caller.memory.writable([(base, length)]) < length:
         # pin_user_pages_fast(FOLL_WRITE)

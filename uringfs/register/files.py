@@ -3,9 +3,10 @@
 import errno
 from struct import Struct
 
+from uringfs.abi.numbers import U32
 from uringfs.errors import UringError
 from uringfs.ops import filetable
-from uringfs.ops.filetable import FD, U32, close_file, registrable, tag_at
+from uringfs.ops.filetable import FD, close_file, registrable, tag_at
 from uringfs.ops.resources import Node
 from uringfs.register.registration import Registration
 

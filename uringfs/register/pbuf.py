@@ -4,10 +4,11 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
+from uringfs.abi.numbers import page_align
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
 from uringfs.ops.kbuf import BUF, BufferRing, ProvidedBuffers
-from uringfs.register.region import caller_region, page_align
+from uringfs.register.region import caller_region
 from uringfs.register.registration import Registration
 
 BUF_REG = Struct("<QIHH24s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, resv[3]

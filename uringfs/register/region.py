@@ -8,6 +8,7 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import IORING_MAP_OFF_PARAM_REGION, IORING_OFF_PBUF_RING
+from uringfs.abi.numbers import PAGE, page_align
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Memory
@@ -22,7 +23,6 @@ MMAP_OFFSET = 24  # of the field
 IORING_MEM_REGION_TYPE_USER = 1
 IORING_MEM_REGION_REG_WAIT_ARG = 1
 INT_MAX = 0x7FFFFFFF
-PAGE = 4096
 
 
 class CallerRegion:
@@ -100,11 +100,6 @@ def caller_region(caller: Caller, address: int, size: int) -> CallerRegion:
     if memory.writable([(address, size)]) < size:  # io_region_pin_pages()
         raise UringError(errno.EFAULT)
     return CallerRegion(memory, address)
-
-
-def page_align(size: int) -> int:
-    """PAGE_ALIGN()"""
-    return -(-size // PAGE) * PAGE
 
 
 def check_user_rings(caller: Caller, geometry: Geometry, asked: Params) -> None:

@@ -8,13 +8,13 @@ import errno
 from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 
+from uringfs.abi.numbers import U32, s32
 from uringfs.errors import UringError
 from uringfs.ops.context import RegisteredRing
 from uringfs.register.registration import Registration
 
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
 IO_RINGFD_REG_MAX = 16
-U32 = 0xFFFFFFFF
 
 
 def register_ring_fds(call: Registration) -> int:
@@ -48,7 +48,7 @@ def _register(call: Registration, address: int, offset: int, resv: int, data: in
     slots = call.ring.registered_rings(call.caller)
     candidates = range(IO_RINGFD_REG_MAX) if offset == U32 else (offset,)
     fd = data & U32
-    file = call.caller.file(fd - (fd >> 31 << 32))
+    file = call.caller.file(s32(fd))
     try:
         ring = call.ring.ring_of(file)
         if ring is None:

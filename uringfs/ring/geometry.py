@@ -28,6 +28,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQPOLL,
     IORING_SETUP_TASKRUN_FLAG,
 )
+from uringfs.abi.numbers import page_align
 from uringfs.abi.structs import (
     CQ_FLAGS,
     CQ_HEAD,
@@ -56,7 +57,6 @@ from uringfs.ring import support
 SUPPORTED_SETUP_FLAGS = support.mask(support.SETUP_FLAGS)
 FEATURES = support.mask(support.FEATURES)
 
-PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Geometry:
     @property
     def memory_size(self) -> int:
         """Bytes that the queues take, whole pages; the CQ ring has a mirror at its own offset."""
-        return 2 * _pages(self.rings_size) + _pages(self.sqes_size)
+        return 2 * page_align(self.rings_size) + page_align(self.sqes_size)
 
     @property
     def areas(self) -> tuple[tuple[int, int], ...]:
@@ -133,11 +133,6 @@ class Geometry:
         sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, sq_user)
         cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, cq_user)
         return PARAMS.pack(*head)[:SQ_OFF] + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
-
-
-def _pages(size: int) -> int:
-    """PAGE_ALIGN()"""
-    return -(-size // PAGE) * PAGE
 
 
 def rings_size(flags: int, sq_entries: int, cq_entries: int) -> tuple[int, int]:

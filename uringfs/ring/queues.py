@@ -19,6 +19,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQE_MIXED,
     IORING_SQ_CQ_OVERFLOW,
 )
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import (
     CQ_HEAD,
     CQ_OVERFLOW,
@@ -40,7 +41,6 @@ from uringfs.abi.structs import (
 from uringfs.memory.base import RingMemory
 from uringfs.ring.geometry import Geometry
 
-U32 = 0xFFFFFFFF
 # A client that never reaps must not eat the daemon: beyond this, completions are counted in cq.overflow,
 # as the kernel does when it gets no memory for the backlog (io_cqring_add_overflow).
 MAX_BACKLOG = 1 << 20

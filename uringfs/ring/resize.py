@@ -13,11 +13,11 @@ from uringfs.abi.constants import (
     IORING_SQ_NEED_WAKEUP,
     IORING_SQ_TASKRUN,
 )
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import CQ_HEAD, CQ_RING_ENTRIES, CQ_RING_MASK, CQES, SQ_RING_ENTRIES, SQ_RING_MASK, Params
 from uringfs.errors import UringError
 from uringfs.memory.base import RingMemory
 from uringfs.ring.geometry import Geometry
-from uringfs.ring.queues import U32
 from uringfs.ring.ring import Ring
 
 RESIZE_FLAGS = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP

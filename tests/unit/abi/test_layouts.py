@@ -17,6 +17,7 @@ from uringfs.abi.constants import (
     SQE_FLAGS,
     flag_names,
 )
+from uringfs.abi.machine import NR
 
 CONTRIB = Path(__file__).resolve().parents[3] / "contrib"
 SQE_MEMBERS = (
@@ -218,7 +219,7 @@ def test_flag_names() -> None:
     assert flag_names(SQE_FLAGS, 0x184) == "IO_LINK|0x180"
 
 
-def test_seccomp_has_the_layouts_of_the_kernels_headers(tmp_path: Path) -> None:
+def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) -> None:
     """<linux/seccomp.h>, <linux/filter.h>, <linux/audit.h>: sizes stand in the ioctl numbers."""
     names = [
         name
@@ -228,8 +229,9 @@ def test_seccomp_has_the_layouts_of_the_kernels_headers(tmp_path: Path) -> None:
     machine = os.uname().machine
     expressions = [
         *names,
-        *("sizeof(struct sock_filter)", f"AUDIT_ARCH_{machine.upper()}", "__NR_seccomp", "__NR_io_uring_setup"),
-        *("__NR_io_uring_enter", "__NR_io_uring_register", "BPF_LD | BPF_W | BPF_ABS", "BPF_RET | BPF_K"),
+        *("sizeof(struct sock_filter)", f"AUDIT_ARCH_{machine.upper()}"),
+        *(f"__NR_{name}" for name in NR),
+        *("BPF_LD | BPF_W | BPF_ABS", "BPF_RET | BPF_K"),
         *(f"BPF_JMP | BPF_{jump} | BPF_K" for jump in ("JEQ", "JGT", "JGE")),
         *("offsetof(struct seccomp_data, nr)", "offsetof(struct seccomp_data, arch)"),
     ]
@@ -243,8 +245,8 @@ def test_seccomp_has_the_layouts_of_the_kernels_headers(tmp_path: Path) -> None:
     printed = subprocess.run([tmp_path / "probe"], capture_output=True, text=True, check=True).stdout.split()
     ours = [
         *(getattr(seccomp, name) for name in names),
-        *(seccomp.SOCK_FILTER.size, seccomp.AUDIT_ARCH[machine], seccomp.NR_SECCOMP[machine]),
-        *(seccomp.NR_IO_URING_SETUP, seccomp.NR_IO_URING_ENTER, seccomp.NR_IO_URING_REGISTER),
+        *(seccomp.SOCK_FILTER.size, seccomp.AUDIT_ARCH[machine]),
+        *NR.values(),
         *(seccomp.BPF_LD_W_ABS, seccomp.BPF_RET_K),
         *(seccomp.BPF_JMP_JEQ_K, seccomp.BPF_JMP_JGT_K, seccomp.BPF_JMP_JGE_K),
         *(seccomp.DATA_NR, seccomp.DATA_ARCH),

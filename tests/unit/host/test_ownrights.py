@@ -15,6 +15,7 @@ USES = re.compile(
     r"|user_namespace)\b|\bsetns\b|\bprlimit\b|\bsched_getaffinity\b|\bprocess_madvise\b|SCM_CREDENTIALS, \w*ucred"
 )
 OF_ITSELF = {
+    "abi.machine",  # the number of process_madvise(2), no call of it
     "memory.passthrough",  # its own memfds
     "cli.instance",
     "cli.umount",  # whether a daemon of its own has ended

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from uringfs import native
-from uringfs.abi.events import EPOLL_EVENT_SIZE
+from uringfs.abi.machine import EPOLL_EVENT_SIZE
 
 ADD, DEL, MOD = 1, 2, 3
 EVENT = select.EPOLLIN.to_bytes(4, "little") + bytes(EPOLL_EVENT_SIZE - 4)

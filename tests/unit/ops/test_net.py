@@ -22,12 +22,13 @@ from uringfs.abi.net import (
     SCM_RIGHTS,
     SOL_SOCKET,
 )
+from uringfs.abi.numbers import s32
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake_memory import FakeMemory
 from uringfs.host.files import LocalFile
 from uringfs.host.local import LocalHost
-from uringfs.ops.msghdr import Message, address, messages, packed, signed, store_address
+from uringfs.ops.msghdr import Message, address, messages, packed, store_address
 
 ACCEPT, CONNECT, SEND, RECV, SEND_ZC = 13, 16, 26, 27, 47
 MORE, NOTIF = 2, 8
@@ -231,4 +232,4 @@ def test_addresses_that_cannot_be_stored(store: Callable[[FakeMemory], object], 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (1 << 31, -(1 << 31)), (0xFFFFFFFF, -1), (1 << 32, 0)])
 def test_the_int_of_a_wider_field(value: int, expected: int) -> None:
-    assert signed(value) == expected
+    assert s32(value) == expected

@@ -5,31 +5,9 @@ import os
 from struct import Struct
 from typing import Any, NamedTuple
 
-ARM = os.uname().machine == "aarch64"
-_PAIRS = {  # x86-64, aarch64
-    "openat2": (437, 437),
-    "statx": (332, 291),
-    "renameat2": (316, 276),
-    "unlinkat": (263, 35),
-    "mkdirat": (258, 34),
-    "symlinkat": (266, 36),
-    "linkat": (265, 37),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "getxattr": (191, 8),
-    "lgetxattr": (192, 9),
-    "fgetxattr": (193, 10),
-    "bind": (49, 200),
-    "connect": (42, 203),
-    "listen": (50, 201),
-    "setgroups": (116, 159),
-    "setresuid": (117, 147),
-    "setresgid": (119, 149),
-    "capget": (125, 90),
-    "capset": (126, 91),
-}
-NUMBERS = {name: ctypes.c_long(pair[ARM]) for name, pair in _PAIRS.items()}
+from uringfs.abi.machine import NR
+
+NUMBERS = {name: ctypes.c_long(number) for name, number in NR.items()}
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x400, 0x1000
 AT_STATX_DONT_SYNC = 0x4000

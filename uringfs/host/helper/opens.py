@@ -4,9 +4,9 @@ import errno
 import os
 from collections.abc import Callable
 
+from uringfs.abi.machine import O_LARGEFILE
 from uringfs.host.helper.caller import Caller
 from uringfs.host.helper.kernel import (
-    ARM,
     O_PATH,
     OPEN_HOW,
     RESOLVE_BENEATH,
@@ -23,7 +23,6 @@ from uringfs.host.helper.stranger import by_stranger
 from uringfs.host.helper.walk import Place
 
 SCOPED = RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_IN_ROOT
-O_LARGEFILE = 0o400000 if ARM else 0o100000
 _O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 O_PATH_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | O_PATH
 VALID_OPEN_FLAGS = (  # include/linux/fcntl.h
