@@ -1,7 +1,6 @@
 """The requests of a ring that are not complete, and how others find them (io_uring/cancel.c)."""
 
-from uringfs.ops.context import RingContext
-from uringfs.ops.request import Request
+from uringfs.ops.request import Request, RingContext
 
 
 class Index(RingContext):

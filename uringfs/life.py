@@ -28,9 +28,8 @@ from uringfs.host.base import Caller, File
 from uringfs.index import Index
 from uringfs.localwork import LocalWork
 from uringfs.ops import timeout
-from uringfs.ops.context import RegisteredRing, RingContext
 from uringfs.ops.deliveries import Deliveries
-from uringfs.ops.request import Issue, Outcome, Pending, Request
+from uringfs.ops.request import Issue, Outcome, Pending, RegisteredRing, Request, RingContext
 from uringfs.ops.resources import Resources
 from uringfs.owners import Owners
 from uringfs.ring.ring import Ring
@@ -62,8 +61,8 @@ class RequestLife(Index):
         self._draining = False  # one of them is a drain
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
-        self.timeouts = timeout.Timeouts(ring)
-        self.deliveries = Deliveries(self)
+        self.timeouts: timeout.Timeouts = timeout.Timeouts(ring)
+        self.deliveries: Deliveries = Deliveries(self)
         self.flushed = 0
 
     def _after_work(self) -> None:

@@ -7,8 +7,7 @@ from typing import Protocol
 import trio
 
 from uringfs.host.base import Host, Program
-from uringfs.ops.context import RegisteredRing, RingContext
-from uringfs.ops.request import Request
+from uringfs.ops.request import RegisteredRing, Request, RingContext
 from uringfs.ops.turns import LastFirst, Turns
 
 

@@ -23,7 +23,7 @@ from uringfs.abi.numbers import s32
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Host
-from uringfs.ops.context import RingContext
+from uringfs.ops.request import RingContext
 from uringfs.ring.ring import Ring
 
 log = logging.getLogger(__name__)

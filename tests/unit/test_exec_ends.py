@@ -12,7 +12,7 @@ from uringfs.abi.constants import IOSQE_IO_DRAIN, IOSQE_IO_LINK, OPCODES
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake_files import FakeFile, RegularFile, Stream
-from uringfs.ops.context import RegisteredRing
+from uringfs.ops.request import RegisteredRing
 
 ADDRESS, DATA = 0x1000, 0x2000
 TIMEOUT, POLL_ADD = OPCODES.index("TIMEOUT"), OPCODES.index("POLL_ADD")

@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_imports_go_down(path: Path) -> None:
 @pytest.mark.parametrize("floor", [name for name in LEVEL if (PACKAGE / name).is_dir()])
 def test_modules_of_a_floor_import_each_other_without_a_circle(floor: str) -> None:
     graph = {
-        module(path): {parts for parts in runtime_imports(path) if unit(parts) == floor}
+        module(path): {parts for parts in own_imports(path) if unit(parts) == floor}
         for path in MODULES
         if path.suffix == ".py" and unit(module(path)) == floor
     }
@@ -94,10 +95,10 @@ def test_modules_of_a_floor_import_each_other_without_a_circle(floor: str) -> No
         visit(node, ())
 
 
-def runtime_imports(path: Path) -> list[tuple[str, ...]]:
-    """Those of the module itself, `from package import module` as the module; none under TYPE_CHECKING."""
+def own_imports(path: Path) -> list[tuple[str, ...]]:
+    """Those of the module itself, `from package import module` as the module; under TYPE_CHECKING, too."""
     found = []
-    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+    for node in outside_functions(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.ImportFrom) and node.module:
             parts = tuple(node.module.split("."))
             for alias in node.names:
@@ -105,6 +106,24 @@ def runtime_imports(path: Path) -> list[tuple[str, ...]]:
                 inner = folder.with_suffix(".py").exists() or folder.is_dir()
                 found.append((*parts, alias.name) if inner else parts)
     return found
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs, or is looked at by a type checker, as the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from outside_functions(child)
+
+
+def test_what_is_imported_for_types_counts(tmp_path: Path) -> None:
+    source = tmp_path / "typed.py"
+    source.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from uringfs.ops.request import Request\n"
+        "def later():\n    from uringfs.ops.table import TABLE\n"
+    )
+    assert own_imports(source) == [("typing",), ("uringfs", "ops", "request")]
 
 
 def test_test_modules_have_names_of_their_own() -> None:

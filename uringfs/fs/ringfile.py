@@ -25,9 +25,8 @@ from uringfs.fs import text
 from uringfs.fs.quota import Account
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
-from uringfs.ops.context import RegisteredRing
 from uringfs.ops.deliveries import MAX_BATCH, entry_size
-from uringfs.ops.request import Attachment
+from uringfs.ops.request import Attachment, RegisteredRing
 from uringfs.ops.rw import TextRead
 from uringfs.owners import Owners
 from uringfs.register.region import check_user_rings

@@ -27,8 +27,7 @@ from uringfs.abi.events import (
 )
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.ops.context import RingContext
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Outcome, Request, RingContext
 
 CANCEL_FLAGS = (
     IORING_ASYNC_CANCEL_ALL

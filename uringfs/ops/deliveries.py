@@ -26,8 +26,8 @@ from uringfs.abi.control import (
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Channel
 from uringfs.ops.agent import Agent
-from uringfs.ops.context import RingContext
 from uringfs.ops.delivery import Delivery, Report, Wanted
+from uringfs.ops.request import RingContext
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64

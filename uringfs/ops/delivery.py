@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -13,15 +13,13 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
+    URINGFS_ENTER_FETCHES,
 )
+from uringfs.host.base import Caller
 from uringfs.ops.turns import Turn
 
 PATIENCE = 0.1
 """Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
-
-if TYPE_CHECKING:
-    from uringfs.ops.deliveries import Deliveries
-
 
 class Wanted(NamedTuple):
     """What the caller is to do."""
@@ -48,11 +46,30 @@ class Report(NamedTuple):
     """WAIT: siginfo_t, all 0 if there was nothing to wait for."""
 
 
+class Deliveries(Protocol):
+    """The deliveries of a ring, as its requests and each delivery see them (deliveries.py)."""
+
+    def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> "Delivery":
+        """EOPNOTSUPP if the caller does no such thing."""
+
+    def forget(self, delivery: "Delivery") -> None:
+        """It is over, or cancelled."""
+
+    def leave(self, delivery: "Delivery") -> None:
+        """No enter looks after it any more."""
+
+    def queued(self, delivery: "Delivery") -> bool:
+        """It is to be fetched."""
+
+    def announce(self, delivery: "Delivery") -> None:
+        """It has to be fetched, or an agent does it."""
+
+
 class Delivery:
     """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
     knows that something is to come."""
 
-    def __init__(self, deliveries: "Deliveries", process: Hashable, number: int, fresh: bool) -> None:
+    def __init__(self, deliveries: Deliveries, process: Hashable, number: int, fresh: bool) -> None:
         self._deliveries = deliveries
         self.process = process
         """Caller.process of whom it waits for."""

@@ -13,9 +13,8 @@ from uringfs.abi.events import (
 )
 from uringfs.abi.numbers import U32, s32
 from uringfs.errors import UringError
-from uringfs.ops.context import RingContext
 from uringfs.ops.newfile import install_file
-from uringfs.ops.request import Outcome, Request
+from uringfs.ops.request import Outcome, Request, RingContext
 
 
 class Message(NamedTuple):

@@ -11,9 +11,8 @@ import os
 
 from uringfs.errors import UringError
 from uringfs.host.base import File
-from uringfs.ops.context import RingContext
 from uringfs.ops.delivery import PATIENCE, Delivery
-from uringfs.ops.request import Holds, Request
+from uringfs.ops.request import Holds, Request, RingContext
 from uringfs.ops.resources import Node
 from uringfs.ops.turns import Turn
 

@@ -22,8 +22,7 @@ from uringfs.abi.structs import TIMESPEC
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Timer
 from uringfs.ops import cancel
-from uringfs.ops.context import RingContext
-from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
+from uringfs.ops.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request, RingContext
 from uringfs.ring.ring import Ring
 
 NSEC = 1_000_000_000

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from uringfs.errors import UringError
 from uringfs.host.base import Caller
-from uringfs.ops.context import RingContext
+from uringfs.ops.request import RingContext
 from uringfs.ops.resources import Resources
 
 

@@ -10,8 +10,8 @@ from uringfs.abi.numbers import U32
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
-from uringfs.ops.context import RingContext
 from uringfs.ops.msg_ring import Message, send_data
+from uringfs.ops.request import RingContext
 from uringfs.register.registration import Registration
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uringfs.abi import constants as abi
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File
-from uringfs.ops.context import RingContext
+from uringfs.ops.request import RingContext
 from uringfs.register import buffers, files, probe
 from uringfs.register.clock import register_clock
 from uringfs.register.eventfd import register_eventfd, register_eventfd_async, unregister_eventfd

@@ -24,7 +24,7 @@ from uringfs.abi.seccomp import (
 from uringfs.errors import UringError
 from uringfs.fs.supervisor import LOOK, MOST_OF_A_USER
 from uringfs.host.fake_files import RegularFile
-from uringfs.ops.context import RegisteredRing
+from uringfs.ops.request import RegisteredRing
 
 USR1 = 1 << signal.SIGUSR1 - 1
 

@@ -27,7 +27,7 @@ from uringfs.abi.structs import CQ_FLAGS, PARAMS, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.host.fake import FakeEventFd
 from uringfs.host.fake_files import FakeFile, RegularFile, Stream
-from uringfs.ops.context import RegisteredRing
+from uringfs.ops.request import RegisteredRing
 from uringfs.register.table import REGISTER, register
 
 ARG = 0x30000
