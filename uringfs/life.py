@@ -47,6 +47,7 @@ class RequestLife(Index):
         self.host = owners.host
         self.positions = owners.positions
         self.late = owners.late
+        self.hooks = owners.hooks
         self.setup_flags = ring.geometry.flags
         self._nursery = nursery
         self._owners = owners
@@ -123,6 +124,8 @@ class RequestLife(Index):
 
     def _issue(self, request: Request) -> None:
         """io_issue_sqe(), io_req_task_submit()"""
+        if self.hooks:
+            self.hooks.call("io_issue_sqe", request)
         try:
             if request.orphaned:
                 raise UringError(errno.EFAULT, f"thread {request.caller.tid} is gone")
@@ -148,6 +151,8 @@ class RequestLife(Index):
             except UringError as error:
                 self.post(request, -error.errno)
                 return
+            if self.hooks:
+                self.hooks.call("io_uring_queue_async_work", request)
             request.scope = trio.CancelScope()
             self._nursery.start_soon(self._run, request, outcome)
             if not request.flags & IOSQE_ASYNC:
@@ -259,11 +264,14 @@ class RequestLife(Index):
     def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
         if self.closed:
             return
-        self.ring.counters.completed += 1
-        cq = self.ring.cq
+        ring = self.ring
+        if self.hooks:
+            self.hooks.call("io_uring_complete", ring, user_data, res, flags)
+        counters, cq = ring.counters, ring.cq
+        counters.completed += 1
         had = len(cq.backlog)
         cq.post(user_data, res, flags, big)
-        self.ring.counters.overflowed += len(cq.backlog) - had
+        counters.overflowed += len(cq.backlog) - had
 
     def post_more(self, user_data: int, res: int, flags: int) -> bool:
         if self.ring.cq.full():

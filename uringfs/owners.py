@@ -7,6 +7,7 @@ from typing import Protocol
 import trio
 
 from uringfs.host.base import Host, Program
+from uringfs.ops.hooks import Hooks
 from uringfs.ops.request import RegisteredRing, Request, RingContext
 from uringfs.ops.turns import LastFirst, Turns
 
@@ -35,6 +36,7 @@ class Owners:
         """The ring behind an inode of the mount."""
         self.positions = Turns()
         self.late = LastFirst()
+        self.hooks = Hooks()
         self._nursery = nursery
         self._pending: dict[Program, dict[Request, Pends]] = {}
         self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}

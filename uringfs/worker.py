@@ -116,6 +116,8 @@ class Worker(RequestLife):
             if submitted:
                 return Entered(submitted)
             raise
+        if wait is not None and self.hooks:
+            self.hooks.call("io_uring_cqring_wait", self.ring, min_complete)
         if wait is not None and self.local_work is not None:
             wait.begin, wait.end = partial(self.local_work.begin, wait), self.local_work.end
         return Entered(submitted, wait)
@@ -239,6 +241,8 @@ class Worker(RequestLife):
             self._init(request)
         except UringError as error:
             return self._fail_init(request, -error.errno)
+        if self.hooks:
+            self.hooks.call("io_uring_submit_req", request)
         if self._head is None and not sqe.flags & LINK_FLAGS:
             self._queue(request)
             return True
@@ -286,6 +290,8 @@ class Worker(RequestLife):
 
     def _fail_init(self, request: Request, res: int) -> bool:
         """io_submit_fail_init(): within a chain go on assembling it, its head marked as failed."""
+        if self.hooks:
+            self.hooks.call("io_uring_req_failed", request, res)
         request.failed, request.res = True, res
         head = self._head
         if head is None and not request.flags & LINK_FLAGS:

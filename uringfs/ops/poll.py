@@ -101,6 +101,7 @@ def _arm(request: Request) -> Outcome:
         if mask and poll.events & EPOLLET:
             return mask
         raise UringError(errno.EINVAL, "such a file has no events to wait for") from error
+    request.arms_poll(poll.events)
     if mask:
         poller.dispatch()
     return IOU_ISSUE_SKIP_COMPLETE
@@ -204,6 +205,7 @@ def _arm_own(request: Request, file: File) -> int | Issue:
     if mask and poll.events & EPOLLONESHOT:
         return mask
     poll.watch = RingWatch(context.ring, request)
+    request.arms_poll(poll.events)
     if mask:
         request.context.task_work(partial(_more, request, mask))
     return IOU_ISSUE_SKIP_COMPLETE

@@ -5,7 +5,7 @@ from typing import Self
 
 import trio
 
-from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP
+from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN
 from uringfs.host.base import File, Watch
 from uringfs.ops.request import Request
 
@@ -30,6 +30,7 @@ class Readiness:
 
     def __enter__(self) -> Self:
         self._watch = self._poller.watch(self._file, self._events, self._fire)
+        self._request.arms_poll(self._events)
         self._armed.__enter__()
         return self
 
@@ -65,6 +66,7 @@ class Readiness:
 
 async def until_readable(request: Request, file: File) -> None:
     """Wait until a read would not block; what settle() raises."""
+    request.arms_poll(EPOLLIN)
     request.waits_again()
     if not file.bytestream():
         await file.wait()

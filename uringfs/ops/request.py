@@ -18,6 +18,7 @@ from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, File, Host
 from uringfs.ops.delivery import Deliveries
+from uringfs.ops.hooks import Hooks
 from uringfs.ops.resources import Buffer, Resources
 from uringfs.ops.turns import LastFirst, Turns
 from uringfs.ring.ring import Ring
@@ -85,6 +86,7 @@ class RingContext(Protocol):
 
     resources: Resources
     host: Host
+    hooks: Hooks
     setup_flags: int
     deliveries: Deliveries
     """What its callers are to do for its requests."""
@@ -283,6 +285,11 @@ class Request:
         """settle() comes before its task does anything further."""
         if self.context.local_work is not None:
             self.context.local_work.waits(self)
+
+    def arms_poll(self, events: int) -> None:
+        """For those who watch: it waits for these EPOLL* events now."""
+        if self.context.hooks:
+            self.context.hooks.call("io_uring_poll_arm", self, events)
 
     def polls(self) -> bool:
         """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""
