@@ -29,7 +29,7 @@ class Paths:
     """System calls through a ring, with one slot for a direct descriptor. Results as a CQE's: -errno."""
 
     def __init__(self, mount: Mount) -> None:
-        self.ring = Ring(mount / "new", 8)
+        self.ring = Ring(mount / "new", 8, fetches=False)
         slots = (ctypes.c_int * 1)(-1)
         self.ring.register(REGISTER_FILES, ctypes.addressof(slots), 1)
 

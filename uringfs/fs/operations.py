@@ -317,7 +317,7 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
         if name == URINGFS_XATTR.encode():  # system.*: no permission is needed to ask, and nobody lists it
             return __version__.encode()
-        value = self._xattrs(inode).get(name)
+        value = self._params(inode) if name == status.PARAMS_XATTR else self._xattrs(inode).get(name)
         if value is None:
             raise UringError(pyfuse3.ENOATTR)
         return value
@@ -325,6 +325,9 @@ class Operations(pyfuse3.Operations):
     @door
     async def listxattr(self, inode: int, ctx: Any) -> Sequence[bytes]:
         return list(self._xattrs(inode))
+
+    def _params(self, inode: int) -> bytes | None:
+        return None if inode == ROOT else status.params(self._fs.inodes[inode].payload)
 
     def _xattrs(self, inode: int) -> dict[bytes, bytes]:
         if inode == ROOT:

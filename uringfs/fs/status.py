@@ -3,6 +3,7 @@
 same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
+from uringfs.abi.structs import Params
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.resources import Buffer, Node
 from uringfs.ops.table import SQE128_OPCODES
@@ -11,6 +12,8 @@ from uringfs.wait import CqWait
 from uringfs.worker import Worker
 
 XATTR_PREFIX = "user.uring."
+PARAMS_XATTR = b"user.uring.params"
+"""struct io_uring_params, for who maps a ring that another has set up. Not listed: it is no text."""
 
 
 def show(file: RingFile) -> bytes:
@@ -129,6 +132,14 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
     }
     texts = {name: str(value).encode() for name, value in numbers.items()}
     return {f"{XATTR_PREFIX}{name}": value for name, value in {"state": b"ready", **texts}.items()}
+
+
+def params(file: RingFile) -> bytes | None:
+    """What the setup returned, but for what only its caller has use for (sq_thread_*, wq_fd); None before."""
+    if file.worker is None:
+        return None
+    geometry = file.worker.ring.geometry
+    return geometry.params(Params(flags=geometry.flags))
 
 
 def mount_xattrs(facts: dict[str, int | str]) -> dict[str, bytes]:
