@@ -341,6 +341,24 @@ static inline int uringfs_setup(int fd, unsigned entries, struct io_uring_params
 	return ret;
 }
 
+/* struct io_uring_params of a ring that has been set up, as an extended attribute. */
+#define URINGFS_XATTR_PARAMS "user.uring.params"
+
+/* A ring that another process has set up, by its name: *p becomes what that setup returned, and the caller maps the
+ * ring, queues and reaps as if the setup had been its own. (sq_thread_cpu, sq_thread_idle and wq_fd are 0.) 0, or
+ * -1: EBADFD (has not been set up), EOPNOTSUPP (no ring file). Who shares a ring shares its heads and tails: agree
+ * on who queues and who reaps. */
+static inline int uringfs_attach(int fd, struct io_uring_params *p)
+{
+	if (uringfs_check(fd) < 0)
+		return -1;
+	if (syscall(SYS_fgetxattr, fd, URINGFS_XATTR_PARAMS, p, sizeof(*p)) == (long)sizeof(*p))
+		return 0;
+	if (errno == ENODATA)
+		errno = EBADFD;
+	return -1;
+}
+
 /* What uringfs.h does when it hears of URINGFS_RESULT_LATER; a program that has agents may start one here. */
 #ifndef URINGFS_LATER
 #define URINGFS_LATER(fd) ((void)(fd))

@@ -10,7 +10,10 @@ import trio
 from uringfs import sqpoll
 from uringfs.abi import control as abi
 from uringfs.abi.constants import (
+    FEATURES,
     IORING_ENTER_GETEVENTS,
+    IORING_OFF_SQ_RING,
+    IORING_OFF_SQES,
     IORING_OP_NOP,
     IORING_OP_READV,
     IORING_REGISTER_QUERY,
@@ -18,8 +21,10 @@ from uringfs.abi.constants import (
     IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQPOLL,
+    SETUP_FLAGS,
+    flag_names,
 )
-from uringfs.abi.structs import PARAMS, PARAMS_SIZE, SQE, Params, Sqe
+from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.fs import text
 from uringfs.fs.quota import Account
@@ -39,6 +44,9 @@ from uringfs.worker import Entered, Worker
 
 TEXT_WAIT = 1.0
 """Seconds, where the kernel lets one control write to a file in at a time (RingMemory.parallel)."""
+SQ_OFFSETS = "head tail ring_mask ring_entries flags dropped array".split()
+CQ_OFFSETS = "head tail ring_mask ring_entries overflow cqes flags".split()
+"""struct io_sqring_offsets, struct io_cqring_offsets"""
 KEPT_RESULTS = 16
 """Texts of finished `readv path=` requests that `cat` shows."""
 
@@ -46,6 +54,18 @@ KEPT_RESULTS = 16
 def read_params(caller: Caller, address: int) -> Params:
     """EFAULT"""
     return Params._make(PARAMS.unpack_from(caller.memory.read(address, PARAMS_SIZE)))
+
+
+def describe_params(data: bytes) -> str:
+    """struct io_uring_params in one line; offsets in bytes from where the ring is mapped."""
+    params = Params._make(PARAMS.unpack_from(data))
+    fields = [f"{name}={getattr(params, name)}" for name in ("sq_entries", "cq_entries")]
+    fields.append(f"flags={flag_names(SETUP_FLAGS, params.flags)}")
+    fields.append(f"features={flag_names(FEATURES, params.features)}")
+    for name, start, of in (("sq_off", SQ_OFF, SQ_OFFSETS), ("cq_off", CQ_OFF, CQ_OFFSETS)):
+        offsets = zip(of, OFFSETS.unpack_from(data, start), strict=False)
+        fields += [f"{name}.{field}={offset}" for field, offset in offsets]
+    return f"params: {' '.join(fields)} rings={IORING_OFF_SQ_RING:#x} sqes={IORING_OFF_SQES:#x}"
 
 
 class RingFile:
@@ -197,6 +217,12 @@ class RingFile:
             raise UringError(errno.EBADFD, "this ring has not been set up: write `setup ENTRIES` or URINGFS_SETUP")
         return self.worker
 
+    def params(self) -> bytes:
+        """struct io_uring_params as the setup returned it, but for what only its caller has use for (sq_thread_*,
+        wq_fd). EBADFD"""
+        geometry = self._ready().ring.geometry
+        return geometry.params(Params(flags=geometry.flags))
+
     # -- text
 
     async def command(self, caller: Caller, command: text.Command) -> None:
@@ -213,6 +239,10 @@ class RingFile:
                 await self._text_enter(caller, command)
             case text.ReapCommand():
                 self._text_reap(command)
+            case text.ParamsCommand():
+                self.message = describe_params(self.params())
+            case text.HelpCommand():
+                self.message = command.message
 
     def _text_setup(self, caller: Caller, command: text.SetupCommand) -> None:
         if self.worker is not None:

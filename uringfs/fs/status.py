@@ -3,7 +3,6 @@
 same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
-from uringfs.abi.structs import Params
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.resources import Buffer, Node
 from uringfs.ops.table import SQE128_OPCODES
@@ -135,11 +134,8 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
 
 
 def params(file: RingFile) -> bytes | None:
-    """What the setup returned, but for what only its caller has use for (sq_thread_*, wq_fd); None before."""
-    if file.worker is None:
-        return None
-    geometry = file.worker.ring.geometry
-    return geometry.params(Params(flags=geometry.flags))
+    """The value of PARAMS_XATTR; None before the setup."""
+    return None if file.worker is None else file.params()
 
 
 def mount_xattrs(facts: dict[str, int | str]) -> dict[str, bytes]:

@@ -46,6 +46,16 @@ class EnterCommand(NamedTuple):
     wait: int
 
 
+class ParamsCommand(NamedTuple):
+    """params: what a program needs that maps the ring"""
+
+
+class HelpCommand(NamedTuple):
+    """help [COMMAND]"""
+
+    message: str
+
+
 class ReapCommand(NamedTuple):
     """reap [N]: take N CQEs off the CQ, by default all"""
 
@@ -57,7 +67,16 @@ def acts(command: "Command") -> bool:
     return isinstance(command, ReadvCommand | EnterCommand)
 
 
-Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand
+Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand | ParamsCommand | HelpCommand
+HELP = {
+    "setup": "setup ENTRIES [cq=N] [flags=A|B]: io_uring_setup(2)",
+    "nop": "nop [user_data=N] [flags=A|B]: queue a NOP",
+    "readv": "readv path=PATH [len=N] [off=N] [user_data=N] [flags=A|B]: queue a read of a file, kept for `cat`",
+    "enter": "enter [N] [wait=N]: submit N requests, or all, then wait until N completions are ready",
+    "reap": "reap [N]: take N completions, or all",
+    "params": "params: sizes and offsets, for a program that maps the ring",
+    "help": "help [COMMAND]",
+}
 
 
 def parse(data: bytes) -> list[Command]:
@@ -82,25 +101,38 @@ def _command(verb: str, words: list[str]) -> Command:
             entries = fields.bare("entries")
             if entries is None:
                 raise UringError(errno.EINVAL, "setup needs a number of entries: setup 8")
-            command = SetupCommand(entries, fields.number("cq", None), fields.bits("flags", SETUP_FLAGS))
+            flags = fields.bits("flags", SETUP_FLAGS, "IORING_SETUP_")
+            command = SetupCommand(entries, fields.number("cq", None), flags)
         case "nop":
-            command = NopCommand(fields.number("user_data", 0), fields.bits("flags", SQE_FLAGS))
+            command = NopCommand(fields.number("user_data", 0), fields.bits("flags", SQE_FLAGS, "IOSQE_"))
         case "readv":
             command = ReadvCommand(
                 fields.word("path"),
                 fields.number("len", 4096, MAX_READ),
                 fields.number("off", 0, U64 >> 1),
                 fields.number("user_data", 0),
-                fields.bits("flags", SQE_FLAGS),
+                fields.bits("flags", SQE_FLAGS, "IOSQE_"),
             )
         case "enter":
             command = EnterCommand(fields.bare("count"), fields.number("wait", 0, 0xFFFFFFFF))
         case "reap":
             command = ReapCommand(fields.bare("count"))
+        case "params":
+            command = ParamsCommand()
+        case "help":
+            command = HelpCommand(_help(fields.bare_word()))
         case _:
-            raise UringError(errno.EINVAL, f"unknown command {verb!r}: setup, nop, readv, enter or reap")
+            raise UringError(errno.EINVAL, f"unknown command {verb!r}: {', '.join(HELP)}")
     fields.end()
     return command
+
+
+def _help(of: str | None) -> str:
+    if of is None:
+        return "; ".join(HELP.values())
+    if of not in HELP:
+        raise UringError(errno.EINVAL, f"help: no command {of!r}: {', '.join(HELP)}")
+    return HELP[of]
 
 
 class _Fields:
@@ -120,6 +152,9 @@ class _Fields:
     def bare(self, name: str) -> int | None:
         return self._integer(name, self._bare.pop(0), 0xFFFFFFFF) if self._bare else None
 
+    def bare_word(self) -> str | None:
+        return self._bare.pop(0) if self._bare else None
+
     def word(self, name: str) -> str:
         value = self._named.pop(name, "")
         if not value:
@@ -136,10 +171,12 @@ class _Fields:
         value = self._named.pop(name, None)
         return default if value is None else self._integer(name, value, most)
 
-    def bits(self, name: str, names: list[str]) -> int:
+    def bits(self, name: str, names: list[str], prefix: str) -> int:
+        """Flags joined by '|', with or without the header's prefix, or as numbers."""
         value = self._named.pop(name, "")
         bits = 0
         for word in value.split("|") if value else []:
+            word = word.removeprefix(prefix)
             if word in names:
                 bits |= 1 << names.index(word)
             elif word[:1].isdigit():
