@@ -235,6 +235,8 @@ class Worker(RequestLife):
         if self.attachments:
             copy, attached = self.attachments.pop((self.ring.sq.head - 1) & U32, (b"", None))
             attachment = attached if copy == data else None
+        if attachment is not None:
+            caller = attachment.caller(caller)
         request = Request(sqe, lookup(sqe.opcode), caller, self, attachment)
         self._unfinished += 1
         try:

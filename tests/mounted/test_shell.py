@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -199,6 +200,131 @@ def test_help_and_params(sh: Shell) -> None:
         assert ring.sqes[1] == 20
 
 
+# -- requests of any opcode
+
+
+def reaped(text: str) -> dict[int, int]:
+    """user_data: res of the last reap."""
+    return {
+        int(n): int(res)
+        for n, res in re.findall(r"user_data:(\d+), res:(-?\d+), flags", text.split("LastMessage")[1])
+    }
+
+
+def test_a_write_and_a_read_on_descriptors_of_the_shell(sh: Shell, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(
+        "setup 8\n"
+        'write fd=3 data="hello \\"world\\"\\n" user_data=1 flags=IOSQE_IO_LINK\n'
+        "sqe op=READ fd=3 off=6 room=8 user_data=2 flags=IO_LINK\n"
+        "FSYNC fd=3 fsync_flags=1 user_data=3\n"
+        "enter wait=3\nreap\n"
+    )
+    sh(f"exec 3<>{tmp_path}/file; cat {tmp_path}/script > $r")
+    text = sh("cat $r")
+    assert reaped(text) == {1: 14, 2: 8, 3: 0}
+    assert (tmp_path / "file").read_text() == 'hello "world"\n'
+    assert 'Data:\tuser_data:2, len:8, "\\"world\\"\\n"\n' in text
+
+
+def test_paths_and_structs(sh: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a b").write_text("x" * 7)
+    (tmp_path / "script").write_text(
+        "setup 16\n"
+        f'mkdirat path="{tmp_path}/dir" len=0o755 user_data=1\n'
+        f'renameat path="{tmp_path}/a b" newpath="{tmp_path}/dir/c" user_data=2\n'
+        f'setxattr name="user.k" value="v\\x41\\101" addr3="{tmp_path}/dir/c" fd=0 user_data=3\n'
+        f'getxattr name="user.k" room2=16 len=16 addr3="{tmp_path}/dir/c" fd=0 user_data=4\n'
+        f'statx path="{tmp_path}/dir/c" room2=256 len=0x7ff user_data=5\n'
+        "timeout ts=0.001 user_data=6\n"
+    )
+    sh(f"cat {tmp_path}/script > $r; for i in 1 2 3 4 5 6; do echo enter 1 wait=$i > $r; done; echo reap > $r")
+    text = sh("cat $r")
+    assert reaped(text) == {1: 0, 2: 0, 3: 0, 4: 3, 5: 0, 6: -62}
+    assert 'user_data:4, len:3, "vAA"' in text
+    assert "user_data:5, len:256, " in text
+    assert os.getxattr(tmp_path / "dir/c", "user.k") == b"vAA"
+
+
+def test_descriptors_are_those_of_when_it_was_written(sh: Shell, tmp_path: Path) -> None:
+    """Though the writer, a cat, is gone when another enters; a ring holds itself not open."""
+    (tmp_path / "script").write_text('setup 4\nwrite fd=3 data="hello" user_data=1\nfsync fd=1 user_data=2\n')
+    sh(f"cat {tmp_path}/script > $r 3> {tmp_path}/file; /bin/echo enter wait=2 > $r; echo reap > $r")
+    found = reaped(sh("cat $r"))
+    assert found[1] == 5
+    assert found[2] < 0
+    assert (tmp_path / "file").read_text() == "hello"
+
+
+def test_vectors_and_messages(sh: Shell) -> None:
+    one, two = socket.socketpair()
+    with one, two:
+        os.set_inheritable(one.fileno(), True)
+        script = (
+            'setup 8\nsendmsg fd=FD msg="abc" user_data=1\nwritev fd=FD iov="def" user_data=2\n'
+            "recvmsg fd=FD msgroom=9 user_data=3\nenter wait=3\nreap\n"
+        ).replace("FD", str(one.fileno()))
+        two.send(b"answer")
+        subprocess.run(
+            ["sh", "-c", 'cat > "$0"', sh.path], input=script, text=True, check=True, pass_fds=[one.fileno()]
+        )
+        assert two.recv(9) == b"abcdef"
+    text = sh("cat $r")
+    assert reaped(text) == {1: 3, 2: 3, 3: 6}
+    assert 'user_data:3, len:6, "answer"' in text
+
+
+def test_in_a_ring_of_wide_entries(sh: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    script = f'setup 4 flags=SQE128\\nopenat path="{tmp_path}/file" user_data=1 file_index=1\\n'
+    script += f"readv path={tmp_path}/file user_data=2\\nnop128 user_data=3\\nenter wait=3\\nreap\\n"
+    sh(f"printf '{script}' > $r")
+    assert reaped(sh("cat $r")) == {1: -6, 2: 7, 3: 0}  # ENXIO: no slots
+
+
+def test_it_acts_as_its_writer_whoever_enters(sh: Shell, mount: Mount, tmp_path: Path) -> None:
+    """A user's text is in root's ring; root enters, and the user's rights count."""
+    secret = mount.path.parent / "secret2"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    sh("echo setup 4 > $r; chown 65534 $r; chmod 666 $r")
+
+    def stranger(_: Child) -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        sh(f"echo 'unlinkat path=\"{secret}\" user_data=1' > $r")
+
+    with in_child(stranger):
+        pass
+    with Ring(sh.path, None) as ring:
+        assert ring.submit(wait=1) == 1
+        assert [(cqe.user_data, cqe.res) for cqe in ring.reap()] == [(1, -13)]
+    assert secret.exists()
+
+
+def test_only_the_owner_queues_it(sh: Shell) -> None:
+    sh("echo setup 4 > $r; chown 65534 $r; chmod 666 $r")
+    sh.refused("fsync fd=3", "Permission denied", "EACCES")
+    assert sh("getfattr --absolute-names --only-values -n user.uring.sq_ready $r") == "0"
+
+
+def test_text_requests_are_bounded(sh: Shell) -> None:
+    """By their memory and by their number, until they are complete."""
+    sh("echo setup 1024 > $r")
+    assert sh.run("for i in 1 2 3; do echo 'recv fd=0 room=1048576' > $r || exit 1; done").returncode == 0
+    sh.refused(
+        "recv fd=0 room=1048576", "Resource temporarily unavailable", "EAGAIN: the ring has 3 text requests"
+    )
+    sh("echo enter > $r; echo reap > $r")
+    (sh.path).write_text("fsync fd=0\n" * 64)
+    sh.refused("fsync fd=0", "Resource temporarily unavailable", "EAGAIN: the ring has 64 text requests")
+
+
+def test_help_for_an_opcode(sh: Shell) -> None:
+    said = lines(sh("echo help READ > $r; cat $r"))["LastMessage"]
+    assert said.startswith("READ: opcode 22, full; sqe op=OPCODE")
+
+
 # -- errors
 
 
@@ -243,6 +369,19 @@ def test_errors_before_setup(sh: Shell, command: str, errno_text: str, message: 
         ("readv path= len=5", "Invalid argument", "readv needs path="),
         ("readv path=/x len=1048577", "Invalid argument", r"len 1048577 is not within 0\.\.1048576"),
         ("readv path=/x off=-1", "Invalid argument", "off -1 is not within"),
+        ("sqe fd=3", "Invalid argument", "sqe needs op="),
+        ("sqe op=HELLO", "Invalid argument", "sqe: no opcode .HELLO"),
+        ("write fd=x", "Invalid argument", "write: fd is no number"),
+        ("write fd=1 data=abc", "Invalid argument", 'data= takes text in quotes: data="..."'),
+        ('write fd=1 data="a', "Invalid argument", "takes text in quotes"),
+        ('write fd=1 data="\\q"', "Invalid argument", "an escape that is none of"),
+        ('write fd=1 data="a" addr=5', "Invalid argument", "two words for one of addr"),
+        ("write fd=1 off=1 addr2=2", "Invalid argument", "off is given twice"),
+        ("write fd=1 hello=2", "Invalid argument", "no field .hello"),
+        ("write fd=1 personality=2", "Invalid argument", "no field .personality"),
+        ("read fd=1 room=1048577", "Invalid argument", "is not within"),
+        ("timeout ts=x", "Invalid argument", "ts takes seconds"),
+        ("nop128", "Invalid argument", "NOP128 needs a ring with IORING_SETUP_SQE128"),
         ("enter -1", "Invalid argument", "count -1 is not within"),
         ("enter wait=x", "Invalid argument", "wait is no number"),
         ("reap x", "Invalid argument", "count is no number: 'x'"),

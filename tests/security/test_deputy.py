@@ -72,7 +72,7 @@ def test_text(arena: Arena, kind: str) -> None:
     assert status == errno.EACCES
 
 
-@pytest.mark.parametrize("text", ["enter", "nop", "setup 8", "setup 8 flags=SQPOLL", "reap", "x", "#"])
+@pytest.mark.parametrize("text", ["enter", "nop", "fsync", "setup 8", "setup 8 flags=SQPOLL", "reap", "x", "#"])
 def test_text_of_any_kind(arena: Arena, text: str) -> None:
     """Not only what is a command: whoever writes here is not who should."""
     assert told(arena, "setuid", arena.directory / "secret", text)[0] == errno.EACCES

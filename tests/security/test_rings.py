@@ -44,7 +44,9 @@ def written(path: Path, text: str, uid: int = USER) -> int:
 
 
 @pytest.mark.parametrize("who", WRITERS)
-@pytest.mark.parametrize("text", ["readv path=/etc/hostname len=4", "enter", "enter 1", "enter wait=1"])
+@pytest.mark.parametrize(
+    "text", ["readv path=/etc/hostname len=4", "fsync fd=0", "sqe op=NOP", "enter", "enter 1", "enter wait=1"]
+)
 def test_text_that_names_a_path_or_is_executed(shared: Path, text: str, who: str) -> None:
     assert written(shared, "nop user_data=1") == 0
     assert written(shared, text, WRITERS[who]) == errno.EACCES

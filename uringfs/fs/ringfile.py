@@ -21,13 +21,17 @@ from uringfs.abi.constants import (
     IORING_SETUP_REGISTERED_FD_ONLY,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQPOLL,
+    OPCODES,
     SETUP_FLAGS,
+    SQE128_OPCODES,
     flag_names,
 )
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.errors import UringError
 from uringfs.fs import text
 from uringfs.fs.quota import Account
+from uringfs.fs.sqetext import SqeCommand
+from uringfs.fs.textmemory import TextRequests
 from uringfs.host.base import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.deliveries import MAX_BATCH, entry_size
@@ -89,6 +93,7 @@ class RingFile:
         """What the last text command, or failed control write, said."""
         self.kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_RESULTS)
         """(user_data, data) of text reads."""
+        self._text_requests = TextRequests(lambda user_data, data: self.kept.append((user_data, data)))
 
     @property
     def backend(self) -> str:
@@ -235,6 +240,8 @@ class RingFile:
                 self._queue(sqe, None)
             case text.ReadvCommand():
                 self._text_readv(caller, command)
+            case SqeCommand():
+                self._text_sqe(caller, command)
             case text.EnterCommand():
                 await self._text_enter(caller, command)
             case text.ReapCommand():
@@ -270,9 +277,17 @@ class RingFile:
         read = TextRead(opener, caller.detached(), lambda user_data, data: self.kept.append((user_data, data)))
         self._queue(sqe, read)
 
+    def _text_sqe(self, caller: Caller, command: SqeCommand) -> None:
+        opcode, ring = command.sqe.opcode, self._ready().ring
+        if opcode in SQE128_OPCODES and ring.geometry.sqe_size == SQE.size:
+            raise UringError(errno.EINVAL, f"{OPCODES[opcode]} needs a ring with IORING_SETUP_SQE128")
+        if ring.sq.pending() == ring.sq.entries:
+            raise UringError(errno.EAGAIN, f"the SQ is full ({ring.sq.entries} entries): `enter` first")
+        self._queue(*self._text_requests.make(caller, command))
+
     def _queue(self, sqe: Sqe, attachment: Attachment | None) -> None:
         worker = self._ready()
-        data = SQE.pack(*sqe)
+        data = SQE.pack(*sqe).ljust(worker.ring.geometry.sqe_size, b"\0")
         sq = worker.ring.sq
         if sq.rewinds:
             raise UringError(errno.EINVAL, "text has no place in a ring with IORING_SETUP_SQ_REWIND")

@@ -9,6 +9,9 @@ from typing import NamedTuple, overload
 from uringfs.abi.constants import SETUP_FLAGS, SQE_FLAGS
 from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
+from uringfs.fs import sqetext
+from uringfs.fs.sqetext import SqeCommand
+from uringfs.ops.table import lookup
 
 MAX_LINE = 4096
 MAX_READ = 1 << 20
@@ -63,15 +66,25 @@ class ReapCommand(NamedTuple):
 
 
 def acts(command: "Command") -> bool:
-    """It names a path, or executes what is queued: in the name of who writes it."""
-    return isinstance(command, ReadvCommand | EnterCommand)
+    """It names a path or descriptors, or executes what is queued: in the name of who writes it."""
+    return isinstance(command, ReadvCommand | SqeCommand | EnterCommand)
 
 
-Command = SetupCommand | NopCommand | ReadvCommand | EnterCommand | ReapCommand | ParamsCommand | HelpCommand
+Command = (
+    SetupCommand
+    | NopCommand
+    | ReadvCommand
+    | SqeCommand
+    | EnterCommand
+    | ReapCommand
+    | ParamsCommand
+    | HelpCommand
+)
 HELP = {
     "setup": "setup ENTRIES [cq=N] [flags=A|B]: io_uring_setup(2)",
     "nop": "nop [user_data=N] [flags=A|B]: queue a NOP",
     "readv": "readv path=PATH [len=N] [off=N] [user_data=N] [flags=A|B]: queue a read of a file, kept for `cat`",
+    "sqe": "sqe op=OPCODE [FIELD=N ...] [data=TEXT] [room=N] [flags=A|B]: queue any request; or OPCODE FIELD=N",
     "enter": "enter [N] [wait=N]: submit N requests, or all, then wait until N completions are ready",
     "reap": "reap [N]: take N completions, or all",
     "params": "params: sizes and offsets, for a program that maps the ring",
@@ -87,7 +100,7 @@ def parse(data: bytes) -> list[Command]:
     for raw in data.split(b"\n"):
         if len(raw) > MAX_LINE:
             raise UringError(errno.EINVAL, f"a line of {len(raw)} bytes; at most {MAX_LINE}")
-        words = raw.decode("utf-8", "surrogateescape").split()
+        words = sqetext.words(raw.decode("utf-8", "surrogateescape"))
         if words and not words[0].startswith("#"):
             commands.append(_command(words[0], words[1:]))
     return commands
@@ -103,9 +116,9 @@ def _command(verb: str, words: list[str]) -> Command:
                 raise UringError(errno.EINVAL, "setup needs a number of entries: setup 8")
             flags = fields.bits("flags", SETUP_FLAGS, "IORING_SETUP_")
             command = SetupCommand(entries, fields.number("cq", None), flags)
-        case "nop":
+        case "nop" if not fields.beyond("user_data", "flags"):
             command = NopCommand(fields.number("user_data", 0), fields.bits("flags", SQE_FLAGS, "IOSQE_"))
-        case "readv":
+        case "readv" if not fields.has("fd"):
             command = ReadvCommand(
                 fields.word("path"),
                 fields.number("len", 4096, MAX_READ),
@@ -122,14 +135,30 @@ def _command(verb: str, words: list[str]) -> Command:
         case "help":
             command = HelpCommand(_help(fields.bare_word()))
         case _:
-            raise UringError(errno.EINVAL, f"unknown command {verb!r}: {', '.join(HELP)}")
+            command = _sqe(verb, fields)
     fields.end()
     return command
+
+
+def _sqe(verb: str, fields: "_Fields") -> SqeCommand:
+    name = fields.word("op") if verb == "sqe" else verb
+    number = sqetext.opcode(name)
+    if number is None and verb == "sqe":
+        raise UringError(errno.EINVAL, f"sqe: no opcode {name!r}")
+    if number is None:
+        raise UringError(errno.EINVAL, f"unknown command {verb!r}: {', '.join(HELP)}, or an opcode")
+    flags = fields.bits("flags", SQE_FLAGS, "IOSQE_")
+    return sqetext.parse(verb, number, flags, fields.rest())
 
 
 def _help(of: str | None) -> str:
     if of is None:
         return "; ".join(HELP.values())
+    number = sqetext.opcode(of)
+    if number is not None and of not in HELP:
+        op = lookup(number)
+        note = f" ({op.note})" if op.note else ""
+        return f"{op.name}: opcode {number}, {op.support}{note}; {HELP['sqe']}"
     if of not in HELP:
         raise UringError(errno.EINVAL, f"help: no command {of!r}: {', '.join(HELP)}")
     return HELP[of]
@@ -152,11 +181,25 @@ class _Fields:
     def bare(self, name: str) -> int | None:
         return self._integer(name, self._bare.pop(0), 0xFFFFFFFF) if self._bare else None
 
+    def has(self, name: str) -> bool:
+        return name in self._named
+
+    def beyond(self, *names: str) -> bool:
+        """There are other named words."""
+        return bool(set(self._named) - set(names))
+
+    def rest(self) -> dict[str, str]:
+        """All named words that are left."""
+        taken, self._named = self._named, {}
+        return taken
+
     def bare_word(self) -> str | None:
         return self._bare.pop(0) if self._bare else None
 
     def word(self, name: str) -> str:
         value = self._named.pop(name, "")
+        if value.startswith('"'):
+            value = sqetext.unquoted(self._verb, name, value).decode("utf-8", "surrogateescape")
         if not value:
             raise UringError(errno.EINVAL, f"{self._verb} needs {name}=")
         return value

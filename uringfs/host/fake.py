@@ -197,7 +197,7 @@ class FakeCaller:
     def detached(self) -> "FakeCaller":
         if self._thread.exited.is_set():
             raise UringError(errno.ESRCH, f"thread {self.tid} is gone")
-        return FakeCaller(self._thread, late=True)
+        return self if self._late else FakeCaller(self._thread, late=True)
 
     def limit_fsize(self) -> int:
         return self._thread.fsize

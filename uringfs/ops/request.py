@@ -241,6 +241,8 @@ class Request:
             node = self.context.resources.file(self.sqe.fd)
             self.held.append(node)
             self.target = node.what
+        elif self.attachment is not None:  # perhaps not of who submits the batch
+            self.target = self.hold(self.attachment.file(self))
         else:
             self.target = self.hold(self.context.file(self.caller, self.sqe.fd))
         return self.target
@@ -312,6 +314,14 @@ class Request:
 
 class Attachment:
     """What a text request carries beside its SQE. Replaces the op's issue."""
+
+    def caller(self, submitter: Caller) -> Caller:
+        """In whose name the request acts."""
+        return submitter
+
+    def file(self, request: Request) -> File:
+        """That of sqe->fd, with one more user. EBADF."""
+        return request.caller.file(request.sqe.fd)
 
     def issue(self, request: Request) -> Outcome:
         raise NotImplementedError

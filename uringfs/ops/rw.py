@@ -46,7 +46,7 @@ def prep_vec(request: Request) -> None:
     """io_prep_rwv(): READV, WRITEV"""
     sqe = request.sqe
     _prep(request)
-    if request.attachment:
+    if isinstance(request.attachment, TextRead):
         request.data = []
     elif request.flags & IOSQE_BUFFER_SELECT:
         # io_iov_buffer_select_prep(): the one iovec is a length
