@@ -22,7 +22,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQE128,
     IORING_SETUP_SQE_MIXED,
     IOSQE_CQE_SKIP_SUCCESS,
-    SQE128_OPCODES,
+    OPCODES,
 )
 from uringfs.abi.structs import CQ_OFF, CQE, OFFSETS, PARAMS, SQ_OFF, SQE, Cqe, Params, Sqe
 from uringfs.client.request import BigCqe
@@ -31,6 +31,9 @@ U32 = 0xFFFFFFFF
 COMMAND = 48
 """Where sqe->cmd begins in an SQE, bytes."""
 EXTRA = SQE.size * 2 - COMMAND
+
+SQE128_OPCODES = frozenset(number for number, name in enumerate(OPCODES) if name.endswith("128"))
+"""Those whose SQE has 128 bytes (io_issue_def.is_128)."""
 
 
 class Queues:

@@ -23,7 +23,6 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQPOLL,
     OPCODES,
     SETUP_FLAGS,
-    SQE128_OPCODES,
     flag_names,
 )
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
@@ -37,6 +36,7 @@ from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.deliveries import MAX_BATCH, entry_size
 from uringfs.ops.request import Attachment, RegisteredRing
 from uringfs.ops.rw import TextRead
+from uringfs.ops.table import SQE128_OPCODES
 from uringfs.owners import Owners
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot

@@ -6,7 +6,7 @@ parse() knows words and numbers; what they do is in ringfile.
 import errno
 from typing import NamedTuple, overload
 
-from uringfs.abi.constants import SETUP_FLAGS, SQE_FLAGS
+from uringfs.abi.constants import IORING_SETUP_SQPOLL, SETUP_FLAGS, SQE_FLAGS
 from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
 from uringfs.fs import sqetext
@@ -66,8 +66,10 @@ class ReapCommand(NamedTuple):
 
 
 def acts(command: "Command") -> bool:
-    """It names a path or descriptors, or executes what is queued: in the name of who writes it."""
-    return isinstance(command, ReadvCommand | SqeCommand | EnterCommand)
+    """It names a path or descriptors, or executes what is queued, now or by a poller: in the name of who writes
+    it."""
+    polls = isinstance(command, SetupCommand) and bool(command.flags & IORING_SETUP_SQPOLL)
+    return polls or isinstance(command, ReadvCommand | SqeCommand | EnterCommand)
 
 
 Command = (

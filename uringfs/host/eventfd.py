@@ -13,6 +13,7 @@ from uringfs.abi.libc import libc
 from uringfs.abi.machine import NR
 from uringfs.errors import UringError
 from uringfs.host.base import File
+from uringfs.host.closing import close_fd
 from uringfs.host.files import same_description
 
 _IOCB = Struct("<QIiHhIQQqQII")  # struct iocb
@@ -69,4 +70,4 @@ class LocalEventFd:
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close_fd(fd)

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 import trio
@@ -33,7 +32,7 @@ from uringfs.errors import UringError
 from uringfs.host.base import INFINITY, Caller, Data, File, Iovec, Out
 from uringfs.host.blind import Blind, blind
 from uringfs.host.calls import SPLICE_F_NONBLOCK, Splice
-from uringfs.host.filesystems import closes_promptly
+from uringfs.host.closing import close_fd
 from uringfs.host.limits import within_fsize
 from uringfs.host.scm import NAMING, credentials, send_as
 from uringfs.host.threads import Threads, in_thread
@@ -74,7 +73,7 @@ class LocalFile:
         self._tid = tid
         device, inode, mode, _, _ = self._stat
         self.identity = device, inode
-        self._prompt = not stat.S_ISREG(mode) or device == own_device or closes_promptly(device)
+        self._own_device = own_device
         self.inode = inode if device == own_device else 0
         self._limited = stat.S_ISREG(mode)  # generic_write_checks(): by RLIMIT_FSIZE
         self.regular = self._limited or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
@@ -325,10 +324,7 @@ class LocalFile:
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
-        if self._prompt:
-            os.close(fd)
-        else:
-            trio.lowlevel.start_thread_soon(partial(os.close, fd), lambda outcome: None)
+        close_fd(fd, self._own_device)
 
     async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: bool = False) -> T:
         """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts.

@@ -11,6 +11,7 @@ import trio
 from uringfs.abi import seccomp as abi
 from uringfs.errors import UringError
 from uringfs.host.base import File, Notification
+from uringfs.host.closing import close_fd
 
 _LINK = "anon_inode:seccomp notify"
 _NO_ACCESS = 3  # open(2): neither to be read nor to be written; what is opened so has EBADF for both
@@ -23,7 +24,7 @@ class LocalListener:
         self._fd = fd
         self._calls = trio.CapacityLimiter(16)
         if os.readlink(f"/proc/self/fd/{fd}") != _LINK:
-            os.close(fd)
+            close_fd(fd)
             raise UringError(errno.EINVAL, "not a seccomp listener (SECCOMP_FILTER_FLAG_NEW_LISTENER)")
         try:
             self._blank, self._identity = _blank_file()

@@ -17,6 +17,7 @@ from uringfs.host.actor import ActorPool, LocalActor
 from uringfs.host.base import INFINITY, Caller, Memory, Name
 from uringfs.host.channel import LocalChannel, own_end, send_message
 from uringfs.host.children import LocalChildren, child_number
+from uringfs.host.closing import close_fd
 from uringfs.host.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials, dumpable
 from uringfs.host.eventfd import LocalEventFd
 from uringfs.host.files import LocalFile
@@ -192,7 +193,7 @@ class LocalCaller:
         try:
             self.still()
         except UringError:
-            os.close(ours)
+            close_fd(ours)
             raise
         return ours
 
@@ -211,7 +212,7 @@ class LocalCaller:
             nonblock = bool(fcntl.fcntl(ours, fcntl.F_GETFL) & os.O_NONBLOCK)
             return child_number(self.group, pid) if pid > 0 else 0, nonblock
         finally:
-            os.close(ours)
+            close_fd(ours)
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         try:
@@ -231,7 +232,7 @@ class LocalCaller:
         try:
             return own_end(fd, self.group)
         finally:
-            os.close(fd)
+            close_fd(fd)
 
     def open_path(self, path: str) -> "LocalOpener":
         return LocalOpener(self._host, self.actor(), path)
@@ -376,15 +377,16 @@ class LocalHost:
         return LocalAdmission(self.programs, tid)
 
     def credentials(self, program: Program, uid: int, gid: int) -> Credentials:
-        """A thread's now. fsuid and fsgid are known; of who has no capability and no other id to change to, the
-        rest cannot have changed while it executes the same program."""
+        """A thread's now. fsuid and fsgid are known; of who has no capability, no other id to change to and is
+        in no other user namespace, the rest cannot have changed while it executes the same program."""
         kept = program.credentials
-        try:
-            bare = not native.capabilities(program.tid)
-        except OSError as error:
-            raise UringError.of(error) from error
-        if kept is not None and bare and kept.settled and (kept.uid.fs, kept.gid.fs) == (uid, gid):
-            return kept
+        if kept is not None and kept.settled and (kept.uid.fs, kept.gid.fs) == (uid, gid):
+            try:
+                bare = not native.capabilities(program.tid)
+                if bare and native.user_namespace(program.tid) == kept.namespace.inode:
+                    return kept
+            except OSError as error:
+                raise UringError.of(error) from error
         program.credentials = Credentials.of(program.tid)
         return program.credentials
 

@@ -1,6 +1,5 @@
 """One request's wait for what only the caller's own process can do for it (deliveries.py)."""
 
-import os
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from uringfs.abi.control import (
     URINGFS_ENTER_FETCHES,
 )
 from uringfs.host.base import Caller
+from uringfs.host.closing import close_fd
 from uringfs.ops.turns import Turn
 
 PATIENCE = 0.1
@@ -92,7 +92,7 @@ class Delivery:
             flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
             return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd), turn)
         finally:
-            os.close(fd)
+            close_fd(fd)
 
     async def close(self, fd: int, turn: Turn | None = None) -> int:
         """Let the caller close its descriptor, when it is its turn."""

@@ -7,10 +7,10 @@ is posted once it has. Without that the request ends with EOPNOTSUPP, before it 
 
 import errno
 import itertools
-import os
 
 from uringfs.errors import UringError
 from uringfs.host.base import File
+from uringfs.host.closing import close_fd
 from uringfs.ops.delivery import PATIENCE, Delivery
 from uringfs.ops.request import Holds, Request, RingContext
 from uringfs.ops.resources import Node
@@ -47,7 +47,7 @@ async def deliver(
         try:
             delivery = request.context.deliveries.begin(request.caller)
         except UringError:
-            os.close(fd)
+            close_fd(fd)
             raise
     with delivery:
         return await delivery.new(fd, cloexec, turn)
@@ -59,7 +59,7 @@ async def _deliver_fixed(request: Request, fd: int, turn: Turn | None) -> int:
     try:
         await turn.reached(PATIENCE)
     except BaseException:
-        os.close(fd)
+        close_fd(fd)
         raise
     try:
         return install_fixed(request.context, fd, request.sqe.file_index)

@@ -2,7 +2,6 @@
 front of the data. Descriptors that come with it are put into the caller's table before its CQE is posted."""
 
 import errno
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from uringfs.abi.net import (
 )
 from uringfs.errors import UringError
 from uringfs.host.base import File, Iovec, Memory
+from uringfs.host.closing import close_fd
 from uringfs.host.sockets import Kind, attempt
 from uringfs.ops.delivery import Delivery
 from uringfs.ops.iovec import total, truncated
@@ -86,7 +86,7 @@ class Answer:
             pass
         finally:
             for fd in fds:
-                os.close(fd)
+                close_fd(fd)
         assert got.header is not None
         _store_control(request.caller.memory, got.header, _renumbered(got.control, numbers), got, len(numbers))
         return self.res
@@ -167,7 +167,7 @@ def receive(
         return got
     except UringError:
         for fd in fds:
-            os.close(fd)
+            close_fd(fd)
         raise
 
 
@@ -175,7 +175,7 @@ def _store_out(memory: Memory, out: list[Iovec], header: Msghdr, got: Received, 
     """struct io_uring_recvmsg_out, the address, control messages. Descriptors are not delivered by a
     multishot: MSG_CTRUNC says that they are gone."""
     for fd in got.passed:
-        os.close(fd)
+        close_fd(fd)
     flags = got.flags | (MSG_CTRUNC if got.passed else 0)
     got.passed.clear()
     control = packed(_renumbered(got.control, []))[: header.controllen]

@@ -1,7 +1,6 @@
 """SEND, SENDMSG, and SEND_ZC, SENDMSG_ZC, which copy all the same (io_uring/net.c)."""
 
 import errno
-import os
 import socket
 
 import trio
@@ -29,6 +28,7 @@ from uringfs.abi.net import (
 from uringfs.abi.numbers import U32
 from uringfs.errors import UringError
 from uringfs.host.base import Data, File, Iovec, Memory
+from uringfs.host.closing import close_fd
 from uringfs.host.sockets import INET, Identity, Kind, attempt, kind, reachable, unix_path
 from uringfs.ops.buffers import Selection, select, select_bundle
 from uringfs.ops.iovec import advanced, import_iovec, import_ubuf, total, truncated
@@ -258,7 +258,7 @@ class Send:
         try:
             return await self._run()
         finally:
-            os.close(fd)
+            close_fd(fd)
 
     async def _run(self) -> int:
         first = not self._message.flags & IORING_RECVSEND_POLL_FIRST and self._identity is not None

@@ -18,9 +18,11 @@ from uringfs.abi.constants import (
     IOSQE_CQE_SKIP_SUCCESS,
 )
 from uringfs.abi.structs import SQE, Cqe, Params, Sqe
+from uringfs.client import mapping
 from uringfs.client.mapping import Queues
 from uringfs.client.request import BigCqe
 from uringfs.memory.mapped import MappedMemory
+from uringfs.ops import table
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 
@@ -192,3 +194,7 @@ def test_reap_takes_as_many_as_asked(make: Callable[..., Both]) -> None:
     assert [cqe.user_data for cqe in both.client.reap(2)] == [0, 1]
     assert both.client.reap(0) == []
     assert [cqe.user_data for cqe in both.client.reap(None)] == [2, 3, 4]
+
+
+def test_what_takes_128_bytes_is_what_the_engine_says() -> None:
+    assert mapping.SQE128_OPCODES == table.SQE128_OPCODES

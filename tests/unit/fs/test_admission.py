@@ -60,6 +60,13 @@ async def test_text_for_a_ring_of_somebody_else(mount: Mount, text: bytes, code:
         await mount.write(fh, text)
 
 
+async def test_a_poller_for_a_ring_of_somebody_else(mount: Mount) -> None:
+    """It would go on in the writer's name."""
+    fh = as_owner(mount, STRANGER, os.O_RDWR)
+    assert await mount.refusal(fh, b"setup 8 flags=SQPOLL") == errno.EACCES
+    await mount.write(fh, b"setup 8")
+
+
 @pytest.mark.parametrize("uid", [1000, STRANGER])
 async def test_a_binary_message_to_what_cannot_be_mapped(mount: Mount, uid: int) -> None:
     fh = as_owner(mount, uid, os.O_WRONLY)

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Sequence
 from typing import Unpack
 
-from uringfs.abi.events import EPOLL_EVENT_SIZE
+from uringfs.abi.machine import EPOLL_EVENT_SIZE
 from uringfs.client.enums import CancelFlag, Op, PollFlag, TimeoutFlag
 from uringfs.client.prep.common import Common
 from uringfs.client.request import Buffer, Memory, Request, Struct, View, make, timespec
