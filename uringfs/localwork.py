@@ -31,6 +31,8 @@ class LocalWork:
         self._running = self._runs = self._closed = False
         self._coming: set[Request] = set()
         """Whose tasks are about to be complete."""
+        self._owing: set[Request] = set()
+        """Which have been woken by the ring's own eventfd: it is signalled for them once they are complete."""
         self._working: set[Request] = set()
         """Whose tasks have been let go on, and have not come to their next wait."""
 
@@ -39,12 +41,13 @@ class LocalWork:
         """Work is done in a call of the client's: the ring is open."""
         return self._runs or self._wait is not None
 
-    def add(self, work: Callable[[], None]) -> None:
+    def add(self, work: Callable[[], None], quiet: bool = False) -> None:
+        """quiet: the ring's eventfd is not signalled."""
         if self._closed:
             work()
             return
         self._queue.append(work)
-        self._tell()
+        self._tell(quiet)
         self._pump()
 
     def expect(self, request: Request) -> None:
@@ -53,12 +56,12 @@ class LocalWork:
             self._coming.add(request)
             self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, quiet: bool = False) -> None:
         if not self._ring.has_work:
             self._ring.has_work = True
             if self._ring.geometry.flags & IORING_SETUP_TASKRUN_FLAG:
                 self._ring.sq.set_flags(IORING_SQ_TASKRUN)
-            if self._ring.eventfd is not None:
+            if self._ring.eventfd is not None and not quiet:
                 self._ring.eventfd.task_work()
             for waiter in tuple(self._ring.waiters):  # who polls the ring
                 waiter.completions()
@@ -72,7 +75,13 @@ class LocalWork:
                 self._working.add(request)
             turn.set()
 
-        self.add(go_on)
+        # What a signal of the ring's own eventfd wakes does not signal it again there and then: the kernel puts
+        # that off (eventfd_signal_allowed(), io_eventfd_do_signal()), and whoever reads the eventfd finds one.
+        eventfd, file = self._ring.eventfd, request.target
+        own = eventfd is not None and file is not None and bool(eventfd.signals(file))
+        if own:
+            self._owing.add(request)
+        self.add(go_on, quiet=own)
         await turn.wait()
 
     def waits(self, request: Request) -> None:
@@ -82,6 +91,10 @@ class LocalWork:
     def complete(self, request: Request, work: Callable[[], None]) -> None:
         """It is: work says so, now if its task has been let go on."""
         self._coming.discard(request)
+        if request in self._owing:
+            self._owing.remove(request)
+            if self._ring.eventfd is not None:
+                self._ring.eventfd.task_work()
         if request in self._working:
             self._working.remove(request)
             work()

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -126,6 +127,10 @@ class Program:
             return Image.of(self.tid) == self._image
         return False
 
+    def fileno(self) -> int:
+        """Its pidfd."""
+        return self._fd
+
     def lives(self) -> bool:
         """The thread's id is its own still; of a kernel before 6.9: its process's."""
         try:
@@ -213,25 +218,23 @@ class ProgramMemory:
 
 
 class Programs:
-    """By thread, the newest last: making one costs more than using it. Raises OSError: ESRCH, EMFILE.
-
-    Kept is what never becomes another thread's: a pidfd of a process, before Linux 6.9, says nothing of the
-    thread. """
+    """By thread. There is one object for one thread and program as long as anybody refers to it, so they may be
+    compared by `is`. The newest are kept, for making one costs more than using it. Raises OSError: ESRCH,
+    EMFILE."""
 
     def __init__(self) -> None:
+        self._known: WeakValueDictionary[int, Program] = WeakValueDictionary()
         self._kept: OrderedDict[int, Program] = OrderedDict()
 
     def of(self, tid: int) -> Program:
         """Of a thread that is in a call which we answer."""
-        kept = self._kept.get(tid)
-        if kept is not None and kept.same():
-            return kept
-        opened = Program(tid)
-        if opened.of_thread:
-            self._kept[tid] = opened
-            self._kept.move_to_end(tid)
-            if len(self._kept) > MOST:
-                self._kept.popitem(last=False)
+        known = self._known.get(tid)
+        if known is not None and known.same():
+            return known
+        opened = self._known[tid] = self._kept[tid] = Program(tid)
+        self._kept.move_to_end(tid)
+        if len(self._kept) > MOST:
+            self._kept.popitem(last=False)
         return opened
 
     def tidy(self) -> None:

@@ -102,8 +102,13 @@ def test_no_more_are_kept_than_so_many(monkeypatch: pytest.MonkeyPatch, stepper:
     monkeypatch.setattr(program, "MOST", 1)
     programs = Programs()
     first = programs.of(os.getpid())
+    fd = first.fileno()
     programs.of(stepper.pid)
-    assert programs.of(os.getpid()) is not first
+    assert programs.of(os.getpid()) is first  # somebody refers to it: it is the one there is
+    programs.of(stepper.pid)
+    del first
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
 
 
 def test_a_thread_that_is_gone() -> None:
