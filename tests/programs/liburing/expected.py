@@ -18,7 +18,7 @@ EXPECTED = {
 }
 """Passes on the kernel, not on uringfs. name -> why."""
 
-SINCE = {"futex": (2, 6), "poll": (2, 9), "poll-mshot-overflow": (2, 9)}
+SINCE = {"futex": (2, 6), "poll": (2, 9)}
 """The version of liburing from which on a program is to fail, if not all."""
 
 UNSTEADY = {
@@ -26,7 +26,8 @@ UNSTEADY = {
     "eploop": "counts the events of a loop of rings and epoll instances",
     "evloop": "counts the events of a loop of a ring and an eventfd",
     "poll": "two events of a multishot poll, before task work has run, are to be one CQE",
-    "poll-mshot-overflow": "what it has written it reads back at once: the daemon may find nothing to be ready",
+    "poll-mshot-overflow": "what it has written it reads back at once: the daemon may find nothing to be ready; "
+    "in 2.3 its deferring ring misses the event once in a while when other programs run",
     "read-mshot": "writes to a pipe every millisecond: of two that the daemon finds there one is cut short",
     "sqpoll-sleep": "measures 100 ms by the clock: a busy machine takes longer",
     "timeout": "measures 200 ms by the clock: a busy machine takes longer",
