@@ -5,6 +5,7 @@ import re
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -145,20 +146,26 @@ def test_readv(sh: Shell, tmp_path: Path) -> None:
     assert "res:63, flags:0" in sh("cat $r")  # a relative path, a short read
 
 
+def as_stranger(code: Callable[[], object]) -> None:
+    """In a child without a right."""
+
+    def stranger(_: Child) -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        code()
+
+    with in_child(stranger):
+        pass
+
+
 def test_readv_has_the_writers_rights(sh: Shell, tmp_path: Path, mount: Mount) -> None:
     secret = mount.path.parent / "secret"
     secret.write_text("root's alone")
     secret.chmod(0o600)
     sh("echo setup 4 > $r; chown 65534 $r; chmod 666 $r")
 
-    def stranger(_: Child) -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        sh(f"printf 'readv path={secret}\\nenter wait=1\\nreap\\n' > $r")
-
-    with in_child(stranger):
-        pass
+    as_stranger(lambda: sh(f"printf 'readv path={secret}\\nenter wait=1\\nreap\\n' > $r"))
     assert "res:-13, flags:0" in sh("cat $r")
     sh("chown 0 $r")
     sh(f"printf 'readv path={secret}\\nenter wait=1\\nreap\\n' > $r")
@@ -288,14 +295,7 @@ def test_it_acts_as_its_writer_whoever_enters(sh: Shell, mount: Mount, tmp_path:
     secret.chmod(0o600)
     sh("echo setup 4 > $r; chown 65534 $r; chmod 666 $r")
 
-    def stranger(_: Child) -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        sh(f"echo 'unlinkat path=\"{secret}\" user_data=1' > $r")
-
-    with in_child(stranger):
-        pass
+    as_stranger(lambda: sh(f"echo 'unlinkat path=\"{secret}\" user_data=1' > $r"))
     with Ring(sh.path, None) as ring:
         assert ring.submit(wait=1) == 1
         assert [(cqe.user_data, cqe.res) for cqe in ring.reap()] == [(1, -13)]

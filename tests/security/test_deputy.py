@@ -5,7 +5,7 @@ import ctypes
 import errno
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -217,7 +217,7 @@ def test_any_message(arena: Arena, name: str) -> None:
 # -- who is more than the opener, in any one way
 
 
-def opened_as(arena: Arena, groups: list[int] = [], gid: int = USER, uid: int = USER) -> Ring:  # noqa: B006
+def opened_as(arena: Arena, groups: Sequence[int] = (), gid: int = USER, uid: int = USER) -> Ring:
     """Set up by them; this process stays root."""
     os.setgroups(groups)
     os.setegid(gid)

@@ -45,4 +45,5 @@ SCM_PIDFD = 4
 
 USER_MSGHDR = Struct("<QiiQQQQI4x")  # name, namelen, pad, iov, iovlen, control, controllen, flags
 CMSGHDR = Struct("<Qii")  # cmsg_len, cmsg_level, cmsg_type
+UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 RECVMSG_OUT = Struct("<IIII")  # struct io_uring_recvmsg_out: namelen, controllen, payloadlen, flags

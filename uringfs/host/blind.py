@@ -2,7 +2,8 @@
 
 Of all others (procfs and sysfs ask for capabilities in read and write, file systems keep blocks for root and
 count quotas, a driver may do as it likes) I/O is made with the caller's credentials (Credentials.acting()), at
-15 us a time. So only what is listed is blind: a file that is not known is not. """
+15 us a time. So only what is listed is blind: a file that is not known is not.
+"""
 
 import os
 import socket

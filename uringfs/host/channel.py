@@ -6,13 +6,11 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from struct import Struct
 
 import trio
 
+from uringfs.abi.net import UCRED
 from uringfs.errors import UringError
-
-UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
 
 
 def own_end(fd: int, group: int) -> socket.socket:

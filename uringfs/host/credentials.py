@@ -2,7 +2,8 @@
 and system calls made with them. Nothing that looks up a path: that is what host.actor is for.
 
 The one rule (docs/security.md): a request acts with exactly the rights that its submitter had when it submitted
-it, as req->creds has them in the kernel, and never with the daemon's. """
+it, as req->creds has them in the kernel, and never with the daemon's.
+"""
 
 import errno
 import fcntl

@@ -83,6 +83,7 @@ class LocalFile:
         no_read = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
+        self._socket_kind: tuple[int, int, int] | None = None
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
         self._blind: Blind | None = None
         self.nonblock = False
@@ -94,8 +95,15 @@ class LocalFile:
             self._blind = blind(self._fd, self._stat, self._tid)
         return self._blind
 
+    def _socket_type(self) -> tuple[int, int]:
+        """SO_DOMAIN and SO_TYPE of what is a socket, asked once: no more of them changes than AF_INET6 to AF_INET
+        (IPV6_ADDRFORM)."""
+        if self._socket_kind is None:
+            self._socket_kind = native.sock_kind(self._fd)
+        return self._socket_kind[:2]
+
     def _is_unix(self) -> bool:
-        return self._socket and native.sock_kind(self._fd)[0] == socket.AF_UNIX
+        return self._socket and self._socket_type()[0] == socket.AF_UNIX
 
     @property
     def can_poll(self) -> bool:
@@ -123,9 +131,7 @@ class LocalFile:
     def nonblocking(self) -> bool:
         return bool(fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_NONBLOCK)
 
-    def try_read(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> Data:
+    def try_read(self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> Data:
         try:
             if self._kind().itself:
                 raise OSError(errno.EOPNOTSUPP, "a procfs knows no RWF_NOWAIT")
@@ -141,11 +147,9 @@ class LocalFile:
             return self._read_or_raise(size, offset, flags, caller, iovecs)
         raise UringError(errno.EAGAIN)
 
-    async def read(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> Data:
+    async def read(self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> Data:
         if self._kind().itself:
-            return (await self._by_stranger(caller, "preadv2", self, offset, flags, Out(min(size, STRANGERS))))[1]
+            return (await caller.actor().call("preadv2", self, offset, flags, Out(min(size, STRANGERS))))[1]
         if not self.regular:
             await self.wait()
             if self.nowait:
@@ -156,9 +160,7 @@ class LocalFile:
                         raise
         return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, caller, iovecs))
 
-    def try_write(
-        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> int:
+    def try_write(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> int:
         try:
             if self._kind().itself:
                 raise OSError(errno.EOPNOTSUPP, "a procfs knows no RWF_NOWAIT")
@@ -184,13 +186,13 @@ class LocalFile:
         return True
 
     def bytestream(self) -> bool:
-        return self.pipe or (self._socket and native.sock_kind(self._fd)[1] == socket.SOCK_STREAM)
+        return self.pipe or (self._socket and self._socket_type()[1] == socket.SOCK_STREAM)
 
     def takes(self, count: int) -> int:
         if self.pipe:  # anon_pipe_write() takes nothing of a page it cannot copy whole
             return count & ~(PAGE - 1)
         if self._socket:  # skb_do_copy_data_nocache() of TCP; others copy a message or nothing
-            domain, type_, _ = native.sock_kind(self._fd)
+            domain, type_ = self._socket_type()
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
         return 0 if self.streaming else count
 
@@ -221,7 +223,7 @@ class LocalFile:
     ) -> int:
         if self._kind().itself:
             data = bytes(source()[:STRANGERS])
-            return (await self._by_stranger(caller, "pwritev2", self, offset, flags, data))[0]
+            return (await caller.actor().call("pwritev2", self, offset, flags, data))[0]
         limit = caller.limit_fsize() if self._limited else INFINITY
 
         def run() -> int:
@@ -238,7 +240,7 @@ class LocalFile:
         if isinstance(system_call, Splice) and (self._kind().itself or _on_procfs(system_call.source)):
             return await self._spliced(system_call, caller)
         keeping = 0
-        if self._is_unix() and isinstance(system_call, Splice):
+        if isinstance(system_call, Splice) and self._is_unix():
             system_call, keeping = replace(system_call, sender=credentials(caller)), NAMING
 
         def run() -> int:
@@ -253,13 +255,10 @@ class LocalFile:
 
         return await self._in_thread(run, abandon=False)
 
-    async def _by_stranger(self, caller: Caller, name: str, *args: int | bytes | File | Out) -> tuple[int, bytes]:
-        return await caller.actor().call(name, *args)
-
     async def _spliced(self, call: Splice, caller: Caller) -> int:
         offsets = call.offset_in, self, call.offset_out
         flags = call.flags | SPLICE_F_NONBLOCK
-        return (await self._by_stranger(caller, "splice", call.source, *offsets, call.length, flags))[0]
+        return (await caller.actor().call("splice", call.source, *offsets, call.length, flags))[0]
 
     def available(self) -> int:
         """FIONREAD; 0 where the file does not say."""
@@ -378,7 +377,7 @@ class LocalFile:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
         if self._is_unix():
-            return send_as(self._fd, data, flags, caller)
+            return send_as(self._fd, self._socket_type()[1], data, flags, caller)
         if self._socket and not data:
             return _send_nothing(self._fd)
         offset = CURRENT_POSITION if self.streaming else offset
@@ -399,9 +398,7 @@ class LocalFile:
             return UringError(errno.EAGAIN)
         return UringError.of(error)
 
-    def _write_or_raise(
-        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]
-    ) -> int:
+    def _write_or_raise(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> int:
         while True:
             try:
                 return self._pwritev2(data, offset, flags, caller, iovecs)
@@ -410,9 +407,7 @@ class LocalFile:
             except OSError as error:
                 raise (self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)) from error
 
-    def _read_or_raise(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]
-    ) -> Data:
+    def _read_or_raise(self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> Data:
         while True:
             try:
                 with self._reading(caller):

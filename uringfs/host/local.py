@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from uringfs import native
+from uringfs.abi.net import UCRED
 from uringfs.errors import UringError
 from uringfs.host import advise, closings, limits, sharedmem
 from uringfs.host.actor import ActorPool, LocalActor
@@ -25,7 +26,6 @@ from uringfs.host.listener import LocalListener
 from uringfs.host.memory import VmMemory
 from uringfs.host.poller import LocalPoller
 from uringfs.host.program import Program, ProgramMemory, Programs
-from uringfs.host.scm import UCRED
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
 from uringfs.host.timers import LocalTimers
@@ -282,7 +282,6 @@ class LocalAdmission:
     """base.Opener: who has opened a ring file, and whom of those who write to it that admits."""
 
     def __init__(self, programs: Programs, tid: int) -> None:
-        self._programs = programs
         self._opener: Credentials | None = None
         self._program: Program | None = None
         self._admitted: Writer | None = None

@@ -10,7 +10,8 @@ Neither memory nor ids tell: a vfork(2) or CLONE_VM sibling keeps the old memory
 used again. Two things do. A perf event that the kernel takes off the thread when it executes another program
 (native.ExecWatch), exact and 0.3 us a look. Where that is refused (it takes CAP_PERFMON or perf_event_paranoid
 <= 2), what exec(2) makes anew: the layout of the memory, random for every program that has more rights than its
-caller (setup_arg_pages(); a set-user-ID program loses ADDR_NO_RANDOMIZE), and the executable. """
+caller (setup_arg_pages(); a set-user-ID program loses ADDR_NO_RANDOMIZE), and the executable.
+"""
 
 import errno
 import logging

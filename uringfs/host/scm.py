@@ -1,24 +1,22 @@
 """What goes with a message to a Unix socket: the sender's ids, as SO_PASSCRED shows them to the far end.
 
 The kernel puts in those of who makes the system call (unix_maybe_add_creds()), which would be the daemon's: so
-every message that is sent for a caller names the caller. """
+every message that is sent for a caller names the caller.
+"""
 
 import errno
 import os
 import socket
 from functools import lru_cache
-from struct import Struct
 
 from uringfs import native
 from uringfs.abi.constants import RWF_DONTCACHE
+from uringfs.abi.net import CMSGHDR, SCM_CREDENTIALS, UCRED
 from uringfs.host.base import Caller, Data
+from uringfs.host.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 
-CMSGHDR = Struct("<Qii")  # struct cmsghdr: length, level, type
-UCRED = Struct("<iII")  # struct ucred: pid, uid, gid
-SCM_CREDENTIALS = 2
-CAP_SYS_ADMIN = 21
-NAMING = 1 << CAP_SYS_ADMIN | 1 << 7 | 1 << 6
-"""That, CAP_SETUID and CAP_SETGID: what it takes to name another (scm_check_creds())."""
+NAMING = 1 << CAP_SYS_ADMIN | 1 << CAP_SETUID | 1 << CAP_SETGID
+"""What it takes to name another (scm_check_creds())."""
 
 
 @lru_cache(maxsize=1)
@@ -43,11 +41,11 @@ def credentials(caller: Caller) -> bytes:
     return CMSGHDR.pack(CMSGHDR.size + len(data), socket.SOL_SOCKET, SCM_CREDENTIALS) + data + bytes(4)
 
 
-def send_as(fd: int, data: Data, flags: int, caller: Caller) -> int:
-    """sock_write_iter() of a Unix socket, in the caller's name, without waiting. With our own rights, for it
-    takes them to name another, and nothing else is asked of who sends. OSError; UringError if the caller is
-    gone."""
+def send_as(fd: int, type_: int, data: Data, flags: int, caller: Caller) -> int:
+    """sock_write_iter() of a Unix socket of that type (SOCK_*), in the caller's name, without waiting. With our
+    own rights, for it takes them to name another, and nothing else is asked of who sends. OSError; UringError if
+    the caller is gone."""
     if flags & RWF_DONTCACHE:  # kiocb_set_rw_flags(): sockets have no FOP_DONTCACHE
         raise OSError(errno.EOPNOTSUPP, "a socket has no cache")
-    record = socket.MSG_EOR if native.sock_kind(fd)[1] == socket.SOCK_SEQPACKET else 0
+    record = socket.MSG_EOR if type_ == socket.SOCK_SEQPACKET else 0
     return native.sock_sendmsg(fd, data, None, credentials(caller), record)

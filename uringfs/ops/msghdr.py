@@ -11,12 +11,13 @@ from uringfs.abi.net import (
     SCM_RIGHTS,
     SOCKADDR_STORAGE,
     SOL_SOCKET,
+    UCRED,
     USER_MSGHDR,
 )
 from uringfs.abi.numbers import s32
 from uringfs.errors import UringError
 from uringfs.host.base import Caller, Memory
-from uringfs.host.scm import UCRED, may_name_others
+from uringfs.host.scm import may_name_others
 from uringfs.ops.request import Request
 
 SCM_MAX_FD = 253

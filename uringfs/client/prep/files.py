@@ -9,6 +9,20 @@ from uringfs.client.prep.common import Common
 from uringfs.client.request import CURRENT_POSITION, U32, Buffer, Iovecs, Memory, Request, View, make
 
 
+def _single(op: Op, fd: int, view: View, off: int, rw_flags: int, buf_index: int, common: Common) -> Request:
+    return make(
+        op,
+        view,
+        fd=fd,
+        addr=view.address,
+        len=view.length,
+        off=off,
+        rw_flags=rw_flags,
+        buf_index=buf_index,
+        **common,
+    )
+
+
 def read(
     fd: int,
     buf: Memory,
@@ -20,18 +34,7 @@ def read(
     **common: Unpack[Common],
 ) -> Request:
     """read(2) or pread(2) into a buffer."""
-    view = View(buf, len, writable=True)
-    return make(
-        Op.READ,
-        view,
-        fd=fd,
-        addr=view.address,
-        len=view.length,
-        off=off,
-        rw_flags=rw_flags,
-        buf_index=buf_group,
-        **common,
-    )
+    return _single(Op.READ, fd, View(buf, len, writable=True), off, rw_flags, buf_group, common)
 
 
 def write(
@@ -44,8 +47,7 @@ def write(
     **common: Unpack[Common],
 ) -> Request:
     """write(2) or pwrite(2). Of a buffer that can be written the request takes the bytes as they are then."""
-    view = View(buf, len, writable=False)
-    return make(Op.WRITE, view, fd=fd, addr=view.address, len=view.length, off=off, rw_flags=rw_flags, **common)
+    return _single(Op.WRITE, fd, View(buf, len, writable=False), off, rw_flags, 0, common)
 
 
 def _vectored(
@@ -122,18 +124,7 @@ def read_fixed(
     **common: Unpack[Common],
 ) -> Request:
     """buf: the registered buffer or a part of it."""
-    view = View(buf, len, writable=True)
-    return make(
-        Op.READ_FIXED,
-        view,
-        fd=fd,
-        addr=view.address,
-        len=view.length,
-        off=off,
-        rw_flags=rw_flags,
-        buf_index=buf_index,
-        **common,
-    )
+    return _single(Op.READ_FIXED, fd, View(buf, len, writable=True), off, rw_flags, buf_index, common)
 
 
 def write_fixed(
@@ -147,18 +138,7 @@ def write_fixed(
     **common: Unpack[Common],
 ) -> Request:
     """buf: the registered buffer or a part of it."""
-    view = View(buf, len, writable=True)
-    return make(
-        Op.WRITE_FIXED,
-        view,
-        fd=fd,
-        addr=view.address,
-        len=view.length,
-        off=off,
-        rw_flags=rw_flags,
-        buf_index=buf_index,
-        **common,
-    )
+    return _single(Op.WRITE_FIXED, fd, View(buf, len, writable=True), off, rw_flags, buf_index, common)
 
 
 def read_multishot(

@@ -68,6 +68,13 @@ def statx(
     )
 
 
+def _two_names(
+    op: Op, olddfd: int, oldpath: Path, newdfd: int, newpath: Path, flags: int, common: Common
+) -> Request:
+    old, new = Text(oldpath), Text(newpath)
+    return make(op, old, new, fd=olddfd, addr=old.address, off=new.address, len=newdfd, rw_flags=flags, **common)
+
+
 def renameat(
     oldpath: Path,
     newpath: Path,
@@ -78,18 +85,7 @@ def renameat(
     **common: Unpack[Common],
 ) -> Request:
     """renameat2(2)"""
-    old, new = Text(oldpath), Text(newpath)
-    return make(
-        Op.RENAMEAT,
-        old,
-        new,
-        fd=olddfd,
-        addr=old.address,
-        off=new.address,
-        len=newdfd,
-        rw_flags=rename_flags,
-        **common,
-    )
+    return _two_names(Op.RENAMEAT, olddfd, oldpath, newdfd, newpath, rename_flags, common)
 
 
 def unlinkat(path: Path, unlink_flags: int = 0, *, dfd: int = AT_FDCWD, **common: Unpack[Common]) -> Request:
@@ -116,18 +112,7 @@ def linkat(
     newdfd: int = AT_FDCWD,
     **common: Unpack[Common],
 ) -> Request:
-    old, new = Text(oldpath), Text(newpath)
-    return make(
-        Op.LINKAT,
-        old,
-        new,
-        fd=olddfd,
-        addr=old.address,
-        off=new.address,
-        len=newdfd,
-        rw_flags=hardlink_flags,
-        **common,
-    )
+    return _two_names(Op.LINKAT, olddfd, oldpath, newdfd, newpath, hardlink_flags, common)
 
 
 def setxattr(path: Path, name: Path, value: Buffer, xattr_flags: int = 0, **common: Unpack[Common]) -> Request:
