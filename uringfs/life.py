@@ -62,6 +62,7 @@ class RequestLife(Index):
         self._draining = False  # one of them is a drain
         self._next: deque[Callable[[], None]] = deque()  # task work: what completions have let go
         self._going_on = False  # it is running, or will once the batch is submitted
+        self._unsettled: deque[Request] = deque()  # what starts once the wire is read
         self.timeouts: timeout.Timeouts = timeout.Timeouts(ring)
         self.deliveries: Deliveries = Deliveries(self)
         self.flushed = 0
@@ -174,14 +175,22 @@ class RequestLife(Index):
         if in_call or not self.host.unsettled():
             self._issue_later(request)
         else:
-            self._nursery.start_soon(self._start_settled, request)
+            self._unsettled.append(request)
+            self._nursery.start_soon(self._start_settled)
 
-    async def _start_settled(self, request: Request) -> None:
+    async def _start_settled(self) -> None:
         await self.host.settled()
-        if request in self.pending and not self.closed:
-            self._issue_later(request)
-            self.publish()
-            self._go_on()
+        self.start_unsettled()
+        self.publish()
+        self._go_on()
+
+    def start_unsettled(self) -> None:
+        """Start what waits for the wire. Who enters with the CQE of the one before in hand comes after all of
+        it, as it is task work in the kernel, done before io_uring_enter(2) is."""
+        while self._unsettled:
+            request = self._unsettled.popleft()
+            if request in self.pending and not self.closed:
+                self._issue_later(request)
 
     def _perform(self, request: Request) -> Outcome:
         if request.attachment is not None:

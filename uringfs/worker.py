@@ -168,6 +168,7 @@ class Worker(RequestLife):
             await self._turns.park()  # whose turn it is next is not for those who come in between
         self._busy = True
         try:
+            self.start_unsettled()
             return await self._submit_sqes(caller, to_submit)
         finally:
             if self._turns:

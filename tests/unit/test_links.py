@@ -7,6 +7,8 @@ Every expectation was taken from a kernel (6.18): the same SQEs, the same CQEs. 
 import errno
 
 import pytest
+import trio
+import trio.testing
 
 from tests.unit.support import Bench, iovecs, nop, readv
 from uringfs.abi.constants import (
@@ -103,6 +105,27 @@ async def test_links_wait_for_the_one_before(bench: Bench) -> None:
     stream.feed(b"data")
     assert await bench.enter(0, wait=3) == 0
     assert bench.client.results() == [(1, 4), (2, 0), (3, 0)]
+    assert not bench.worker.pending
+
+
+async def test_what_a_chain_has_let_go_comes_before_the_next_enter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CQE seen, a client enters at once: on that unread message the next of the chain waits."""
+    stream = bench.thread.fds[3] = Stream()
+    bench.thread.memory.map(0x10000, 4096)
+    vector = iovecs(bench.thread, 0x20000, [(0x10000, 4)])
+    await bench.submit(readv(3, *vector, 1, LINK), nop(2, LINK), nop(3))
+    unread = True
+    monkeypatch.setattr(bench.host, "unsettled", lambda: unread)
+    stream.feed(b"data")
+    while not (seen := bench.client.results()):
+        await trio.lowlevel.checkpoint()
+    assert seen == [(1, 4)]
+    await bench.submit(nop(4))
+    unread = False
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.client.results() == [(2, 0), (3, 0), (4, 0)]
     assert not bench.worker.pending
 
 
