@@ -24,6 +24,7 @@ FLOORS = (
     ("wait", "sqpoll", "owners", "held", "index", "localwork"),
     ("life",),
     ("worker",),
+    ("faults",),
     ("fs", "client"),
     ("cli",),
     ("__main__",),
