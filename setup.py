@@ -45,17 +45,10 @@ setup(
             "uringfs.native._native",
             sources=[
                 "uringfs/native/module.c",
-                "uringfs/native/fusewire.c",
-                "uringfs/native/wirecalls.c",
-                "uringfs/native/lane.c",
-                "uringfs/native/pager.c",
-                "uringfs/native/keeper.c",
-                "uringfs/native/process.c",
-                "uringfs/native/socket.c",
-                "uringfs/native/epoll.c",
-                "uringfs/native/identity.c",
+                *(f"uringfs/native/wire/{name}.c" for name in "fusewire wirecalls lane pager keeper".split()),
+                *(f"uringfs/native/sys/{name}.c" for name in "process socket epoll identity".split()),
             ],
-            depends=["uringfs/native/native.h", "uringfs/native/fusewire.h"],
+            depends=["uringfs/native/native.h", "uringfs/native/wire/fusewire.h"],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],
                 "-fvisibility=hidden",  # the module is RTLD_GLOBAL: only the hooks may be seen
@@ -67,7 +60,7 @@ setup(
         # Without libfuse: clients import no more than this
         Extension(
             "uringfs._words",
-            sources=["uringfs/native/atomics.c"],
+            sources=["uringfs/native/words.c"],
             depends=["uringfs/native/native.h"],
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
         ),

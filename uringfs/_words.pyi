@@ -1,4 +1,4 @@
-"""Words of shared memory (native/atomics.c), in a module of their own: a client needs no libfuse."""
+"""Words of shared memory (native/words.c), in a module of their own: a client needs no libfuse."""
 
 from types import TracebackType
 from typing import Self, final

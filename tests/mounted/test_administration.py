@@ -84,7 +84,7 @@ def test_the_journal_gets_priorities(directory: Path) -> None:
     with subprocess.Popen([*MOUNT, str(directory)], env=env, stderr=send) as daemon:
         os.close(send)
         with open(receive) as lines:
-            assert lines.readline().startswith("<6>INFO uringfs.fs.session: ")
+            assert lines.readline().startswith("<6>INFO uringfs.fs.fuse.session: ")
         daemon.terminate()
         assert daemon.wait(DEADLINE) == 0
 

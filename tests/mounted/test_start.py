@@ -16,7 +16,7 @@ import pytest
 from tests.support.command import MOUNT, assert_serves, receiver, said, unmount
 from tests.support.mounting import DEADLINE, ROOT, URINGFS, Mount, is_mounted, open_directory, until
 from uringfs.cli.mount import Exit
-from uringfs.fs.session import ENDING
+from uringfs.fs.fuse.session import ENDING
 
 CLOSED = [closed for size in range(4) for closed in itertools.combinations((0, 1, 2), size)]
 

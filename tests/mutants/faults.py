@@ -10,12 +10,12 @@ from uringfs.abi import constants as abi
 from uringfs.abi.constants import IORING_OP_POLL_ADD
 from uringfs.abi.events import EPOLLHUP
 from uringfs.abi.structs import SQE, Cqe, Sqe
-from uringfs.life import RequestLife
-from uringfs.ops.buffers import IORING_CQE_BUFFER_SHIFT
-from uringfs.ops.poll import IO_POLL_UNMASK
-from uringfs.ops.request import Request
-from uringfs.ops.rw_io import Reading, Transfer
-from uringfs.ops.timeout import Timeouts
+from uringfs.engine.complete import RequestLife
+from uringfs.engine.request import Request
+from uringfs.engine.timeouts import Timeouts
+from uringfs.ops.events.poll import IO_POLL_UNMASK
+from uringfs.ops.rw.buffers import IORING_CQE_BUFFER_SHIFT
+from uringfs.ops.rw.io import Reading, Transfer
 from uringfs.ring.queues import CompletionQueue, SubmissionQueue
 
 Method = Callable[..., Any]
@@ -97,7 +97,7 @@ def minus_one() -> None:
 @fault("register", "refused", "setupflags")
 def refused_with_eperm() -> None:
     """Every system call that fails does so with EPERM, which is -1."""
-    operations = importlib.import_module("uringfs.fs.operations")  # late: it loads libfuse
+    operations = importlib.import_module("uringfs.fs.fuse.operations")  # late: it loads libfuse
 
     def around(outcome: Method) -> Method:
         return lambda name, error: errno.EPERM if name == "write" else outcome(name, error)

@@ -16,7 +16,7 @@ from tests.programs.liburing.trial import programs, trial
 from tests.programs.liburing.verdicts import complaints, score, summary, table
 from tests.support.held import Held, maps
 from tests.support.mounting import Mount, until
-from uringfs.host.program import MOST as PROGRAMS
+from uringfs.host.process.program import MOST as PROGRAMS
 
 MANY = 100  # fewer that pass on the kernel, and it is not io_uring that was tried
 GOAL = 0.95

@@ -32,7 +32,7 @@ KEPT = re.compile(r"pidfd|^socket:|perf_event|^/proc/\d+/(?:mem|maps)$")
 
 def held(mount: Mount) -> tuple[int, int]:
     """What a daemon holds for its clients: descriptors, but for what it keeps of the last callers' threads while
-    they live (uringfs/host/program.py), and the sockets of helpers; ring memory that is mapped."""
+    they live (uringfs/host/process/program.py), and the sockets of helpers; ring memory that is mapped."""
     kinds = _descriptors(mount)
     kept = [kind for kind in kinds if KEPT.search(kind)]
     return len(kinds) - len(kept), Path(f"/proc/{mount.pid}/maps").read_text().count("memfd:")

@@ -8,6 +8,7 @@ from typing import Self
 
 import trio
 
+from tests.fakehost.host import FakeHost, FakeThread
 from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
     IORING_OFF_CQ_RING,
@@ -18,14 +19,14 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.control import URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
-from uringfs.host.base import Caller
-from uringfs.host.fake import FakeHost, FakeThread
+from uringfs.engine.submit import Worker
+from uringfs.engine.tctx import Owners
 from uringfs.host.local import LocalHost
+from uringfs.host.protocols import Caller
 from uringfs.memory.mapped import MappedMemory
-from uringfs.owners import Owners
+from uringfs.ops.table import lookup
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
-from uringfs.worker import Worker
 
 U32 = 0xFFFFFFFF
 CURRENT_POSITION = (1 << 64) - 1
@@ -95,7 +96,7 @@ class Bench:
         geometry = Geometry.of(entries, Params(flags=flags, cq_entries=cq))
         memory = MappedMemory()
         ring = Ring(memory, geometry, (self.thread.tid, self.thread.uid))
-        return Client(memory, geometry), Worker(ring, self.nursery, self.owners)
+        return Client(memory, geometry), Worker(ring, self.nursery, self.owners, lookup)
 
     @property
     def ring(self) -> Ring:
@@ -134,7 +135,8 @@ class Here:
         geometry, memory = Geometry.of(8, Params(flags=flags)), MappedMemory()
         tid = os.getpid()
         self.client = Client(memory, geometry)
-        self.worker = Worker(Ring(memory, geometry, (tid, os.getuid())), nursery, Owners(self.host, nursery))
+        ring = Ring(memory, geometry, (tid, os.getuid()))
+        self.worker = Worker(ring, nursery, Owners(self.host, nursery), lookup)
 
     def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())

@@ -2,30 +2,49 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "uringfs"
-# Lowest first; beside each other: neither imports the other. A package is one floor, its modules may
-# import each other.
+# Lowest first; beside each other: neither imports the other. What is named is a floor, with all that is in it and
+# has no floor of its own; its modules may import each other.
 FLOORS = (
-    ("uringfs",),  # __init__: the version
+    ("",),  # __init__: the version
     ("abi",),
     ("errors",),
     ("_words",),
     ("native",),
     ("memory",),
     ("ring",),
+    ("host.status", "host.threads", "host.procfs", "host.ownrights"),
+    ("host.protocols",),
+    ("host.helper",),
+    ("host.identity",),
+    ("host.net",),
+    ("host.files",),
+    ("host.process",),
+    ("host.events",),
     ("host",),
+    ("clientwork",),
+    ("engine",),
+    ("ops.paths",),
+    ("ops.files",),
+    ("ops.events",),
+    ("ops.rw",),
+    ("ops.net",),
     ("ops",),
     ("register",),
-    ("wait", "sqpoll", "owners", "held", "index", "localwork"),
-    ("life",),
-    ("worker",),
     ("faults",),
-    ("fs", "client"),
+    ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
+    ("fs.textmemory",),
+    ("fs.ringfile",),
+    ("fs.supervised", "fs.status"),
+    ("fs.filesystem",),
+    ("fs.fuse",),
+    ("fs",),
+    ("client",),
     ("cli",),
     ("__main__",),
 )
@@ -33,8 +52,12 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 
 def unit(parts: tuple[str, ...]) -> str:
-    """The floor's name of a dotted module path."""
-    return parts[1] if len(parts) > 1 else parts[0]
+    """The floor of a dotted module path: the longest that has it. The top has itself alone."""
+    names = parts[1:]
+    for length in range(len(names), 0, -1):
+        if (name := ".".join(names[:length])) in LEVEL:
+            return name
+    return names[0] if names else ""
 
 
 def module(path: Path) -> tuple[str, ...]:
@@ -44,26 +67,53 @@ def module(path: Path) -> tuple[str, ...]:
 
 def imports(path: Path) -> list[tuple[str, ...]]:
     """Dotted paths of what a file imports of this package, wherever in it; types only, too."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    return [parts for parts in imported(ast.walk(parse(path)), path) if parts[0] == "uringfs"]
+
+
+def own_imports(path: Path) -> list[tuple[str, ...]]:
+    """Those of the module itself; under TYPE_CHECKING, too."""
+    return list(imported(outside_functions(parse(path)), path))
+
+
+def parse(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(nodes: Iterable[ast.AST], path: Path) -> Iterator[tuple[str, ...]]:
+    """`from package import module` as the module."""
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             parts = tuple((node.module or "").split("."))
-            if parts == ("uringfs",):
-                found += [("uringfs", alias.name) if alias.name in LEVEL else parts for alias in node.names]
-            elif parts[0] == "uringfs":
-                found.append(parts)
+            for alias in node.names:
+                inner = PACKAGE.joinpath(*parts[1:], alias.name)
+                there = any(inner.with_suffix(suffix).exists() for suffix in ("", ".py", ".pyi"))
+                yield (*parts, alias.name) if parts[0] == "uringfs" and there else parts
         elif isinstance(node, ast.Import):
-            found += [parts for alias in node.names if (parts := tuple(alias.name.split(".")))[0] == "uringfs"]
-    return found
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs, or is looked at by a type checker, as the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from outside_functions(child)
 
 
 MODULES = sorted((*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")))
+PACKAGES = sorted({module(path) for path in MODULES if path.name == "__init__.py"})
 
 
 def test_the_modules_are_found() -> None:
-    assert PACKAGE / "worker.py" in MODULES
-    assert len(MODULES) > 30
+    assert PACKAGE / "engine" / "submit.py" in MODULES
+    assert len(MODULES) > 200
+
+
+@pytest.mark.parametrize("name", LEVEL)
+def test_a_floor_is_there(name: str) -> None:
+    place = PACKAGE.joinpath(*name.split("."))
+    assert place.is_dir() or any(place.with_suffix(suffix).exists() for suffix in (".py", ".pyi"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(module(path)))
@@ -76,13 +126,25 @@ def test_imports_go_down(path: Path) -> None:
         assert other == own or LEVEL[other] < LEVEL[own], f"{own} imports {other}, which is not below it"
 
 
-@pytest.mark.parametrize("floor", [name for name in LEVEL if (PACKAGE / name).is_dir()])
-def test_modules_of_a_floor_import_each_other_without_a_circle(floor: str) -> None:
-    graph = {
-        module(path): {parts for parts in own_imports(path) if unit(parts) == floor}
-        for path in MODULES
-        if path.suffix == ".py" and unit(module(path)) == floor
-    }
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    check({module(path): set(own_imports(path)) for path in MODULES if path.suffix == ".py"})
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=".".join)
+def test_no_package_imports_itself_by_way_of_its_neighbours(package: tuple[str, ...]) -> None:
+    """What is in a package is in no circle, each package in it taken as one."""
+    depth = len(package) + 1
+    graph: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for path in MODULES:
+        own = module(path)[:depth]
+        if len(own) == depth and own[:-1] == package:
+            inner = {parts[:depth] for parts in own_imports(path)} - {own}
+            graph.setdefault(own, set()).update(parts for parts in inner if parts[:-1] == package)
+    check(graph)
+
+
+def check(graph: dict[tuple[str, ...], set[tuple[str, ...]]]) -> None:
+    """It has no circle."""
     done: set[tuple[str, ...]] = set()
 
     def visit(node: tuple[str, ...], trail: tuple[tuple[str, ...], ...]) -> None:
@@ -96,35 +158,19 @@ def test_modules_of_a_floor_import_each_other_without_a_circle(floor: str) -> No
         visit(node, ())
 
 
-def own_imports(path: Path) -> list[tuple[str, ...]]:
-    """Those of the module itself, `from package import module` as the module; under TYPE_CHECKING, too."""
-    found = []
-    for node in outside_functions(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            parts = tuple(node.module.split("."))
-            for alias in node.names:
-                folder = PACKAGE.joinpath(*parts[1:], alias.name)
-                inner = folder.with_suffix(".py").exists() or folder.is_dir()
-                found.append((*parts, alias.name) if inner else parts)
-    return found
-
-
-def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """What runs, or is looked at by a type checker, as the module is imported."""
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield child
-            yield from outside_functions(child)
+def test_a_circle_is_found() -> None:
+    with pytest.raises(AssertionError, match="a -> b -> a"):
+        check({("a",): {("b",)}, ("b",): {("a",)}})
 
 
 def test_what_is_imported_for_types_counts(tmp_path: Path) -> None:
     source = tmp_path / "typed.py"
     source.write_text(
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from uringfs.ops.request import Request\n"
+        "if TYPE_CHECKING:\n    from uringfs.engine.request import Request\n"
         "def later():\n    from uringfs.ops.table import TABLE\n"
     )
-    assert own_imports(source) == [("typing",), ("uringfs", "ops", "request")]
+    assert own_imports(source) == [("typing",), ("uringfs", "engine", "request")]
 
 
 def test_test_modules_have_names_of_their_own() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uringfs.cli.mountpoint import MountError
 
 if TYPE_CHECKING:
-    from uringfs.fs.session import MountOptions
+    from uringfs.fs.fuse.session import MountOptions
 
 E = TypeVar("E", bound=BaseException)
 
@@ -89,7 +89,7 @@ def _serve(offer: "MountOptions", ready: Callable[[], None], hangup: Callable[[]
     import trio
 
     from uringfs.errors import UringError
-    from uringfs.fs import session
+    from uringfs.fs.fuse import session
 
     failures: list[UringError] = []
     try:

@@ -171,7 +171,7 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
         raise MountError(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
     # Late, and not at the head: everything above must be able to speak where libfuse is missing.
     try:
-        from uringfs.fs import session
+        from uringfs.fs.fuse import session
         from uringfs.fs.quota import Quota
     except ImportError as error:
         if (error.name or "").startswith("uringfs."):

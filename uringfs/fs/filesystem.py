@@ -15,18 +15,19 @@ import trio
 from uringfs import __version__
 from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
+from uringfs.engine.submit import Worker
+from uringfs.engine.tctx import Owners
+from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
-from uringfs.fs import control, status, text
+from uringfs.fs import status
+from uringfs.fs.codec import control, text
 from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
 from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
-from uringfs.fs.supervisor import Supervision
-from uringfs.host.base import Caller, Host, Opener, Program
+from uringfs.fs.supervised.supervisor import Supervision
+from uringfs.host.protocols import Caller, Host, Opener, Program
 from uringfs.memory.base import Backend
-from uringfs.owners import Owners
 from uringfs.ring.ring import Ring
-from uringfs.wait import CqWait
-from uringfs.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class RingFs:
 
     def open(self, inode: RingInode, tid: int, flags: int = os.O_RDONLY) -> OpenFile:
         """tid, flags: of the open(2) that is answered. fh: serial << 32 | backing id, as the wire's reply needs it
-        (native/fusewire.c). ENOMEM, EMFILE."""
+        (native/wire/fusewire.c). ENOMEM, EMFILE."""
         memory = inode.payload.memory()
         access = flags & os.O_ACCMODE
         opener = self._host.opener(tid) if access != os.O_RDONLY else None

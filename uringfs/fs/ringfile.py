@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
-from uringfs import sqpoll
 from uringfs.abi import control as abi
 from uringfs.abi.constants import (
     FEATURES,
@@ -26,25 +25,26 @@ from uringfs.abi.constants import (
     flag_names,
 )
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
+from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
+from uringfs.engine import sqpoll
+from uringfs.engine.request import Attachment, RegisteredRing
+from uringfs.engine.submit import Entered, Worker
+from uringfs.engine.tctx import Owners
+from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
-from uringfs.fs import text
+from uringfs.fs.codec import text
+from uringfs.fs.codec.sqetext import SqeCommand
 from uringfs.fs.quota import Account
-from uringfs.fs.sqetext import SqeCommand
 from uringfs.fs.textmemory import TextRequests
-from uringfs.host.base import Caller
+from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
-from uringfs.ops.deliveries import MAX_BATCH, entry_size
-from uringfs.ops.request import Attachment, RegisteredRing
-from uringfs.ops.rw import TextRead
-from uringfs.ops.table import SQE128_OPCODES
-from uringfs.owners import Owners
+from uringfs.ops.rw.rw import TextRead
+from uringfs.ops.table import SQE128_OPCODES, lookup
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
 from uringfs.register.table import query_blind, register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
-from uringfs.wait import CqWait
-from uringfs.worker import Entered, Worker
 
 TEXT_WAIT = 1.0
 """Seconds, where the kernel lets one control write to a file in at a time (RingMemory.parallel)."""
@@ -157,7 +157,7 @@ class RingFile:
             raise
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
-        self.worker = Worker(ring, self._nursery, self._owners, issuer)
+        self.worker = Worker(ring, self._nursery, self._owners, lookup, issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.worker.offload(caller, asked.sq_thread_idle)
         return self.worker

@@ -3,12 +3,12 @@
 same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
+from uringfs.engine.resources import Buffer, Node
+from uringfs.engine.submit import Worker
+from uringfs.engine.wait import CqWait
 from uringfs.fs.ringfile import RingFile
-from uringfs.ops.resources import Buffer, Node
 from uringfs.ops.table import SQE128_OPCODES
 from uringfs.ring.ring import Ring
-from uringfs.wait import CqWait
-from uringfs.worker import Worker
 
 XATTR_PREFIX = "user.uring."
 PARAMS_XATTR = b"user.uring.params"

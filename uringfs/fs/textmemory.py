@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.net import USER_MSGHDR
 from uringfs.abi.structs import IOVEC, Sqe
+from uringfs.engine.request import Attachment, Issue, Outcome, Pending, Request
 from uringfs.errors import UringError
-from uringfs.fs.sqetext import Piece, SqeCommand
-from uringfs.host.base import Caller, Data, File, Iovec, Memory
-from uringfs.ops.request import Attachment, Issue, Outcome, Pending, Request
+from uringfs.fs.codec.sqetext import Piece, SqeCommand
+from uringfs.host.protocols import Caller, Data, File, Iovec, Memory
 
 PAGE = 4096
 BASE = 1 << 36

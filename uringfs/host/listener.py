@@ -10,8 +10,8 @@ import trio
 
 from uringfs.abi import seccomp as abi
 from uringfs.errors import UringError
-from uringfs.host.base import File, Notification
-from uringfs.host.closing import close_fd
+from uringfs.host.files.closing import close_fd
+from uringfs.host.protocols import File, Notification
 
 _LINK = "anon_inode:seccomp notify"
 _NO_ACCESS = 3  # open(2): neither to be read nor to be written; what is opened so has EBADF for both

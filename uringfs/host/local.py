@@ -13,22 +13,23 @@ from typing import NamedTuple
 from uringfs import native
 from uringfs.abi.net import UCRED
 from uringfs.errors import UringError
-from uringfs.host import advise, closings, limits, sharedmem
-from uringfs.host.actor import ActorPool, LocalActor
-from uringfs.host.base import INFINITY, Caller, Memory, Name
-from uringfs.host.channel import LocalChannel, own_end, send_message
-from uringfs.host.children import LocalChildren, child_number
-from uringfs.host.closing import close_fd
-from uringfs.host.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials, dumpable
-from uringfs.host.eventfd import LocalEventFd
-from uringfs.host.files import LocalFile
+from uringfs.host.events.children import LocalChildren, child_number
+from uringfs.host.events.eventfd import LocalEventFd
+from uringfs.host.events.poller import LocalPoller
+from uringfs.host.events.timers import LocalTimers
+from uringfs.host.files import closings, limits
+from uringfs.host.files.closing import close_fd
+from uringfs.host.files.file import LocalFile
+from uringfs.host.identity.actor import ActorPool, LocalActor
+from uringfs.host.identity.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials, dumpable
 from uringfs.host.listener import LocalListener
-from uringfs.host.memory import VmMemory
-from uringfs.host.poller import LocalPoller
-from uringfs.host.program import Program, ProgramMemory, Programs
+from uringfs.host.net.channel import LocalChannel, own_end, send_message
+from uringfs.host.process import advise, sharedmem
+from uringfs.host.process.memory import VmMemory
+from uringfs.host.process.program import Program, ProgramMemory, Programs
+from uringfs.host.protocols import INFINITY, Caller, Memory, Name
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
-from uringfs.host.timers import LocalTimers
 
 AT_FDCWD = -100
 

@@ -1,7 +1,7 @@
 """The page-cache backend: the daemon maps its own ring files, as clients do, and so shares their pages.
 
 Linux >= 6.6 (FUSE_DIRECT_IO_ALLOW_MMAP), no privilege. Pages may leave the page cache at any time, for one
-whenever a client maps the file (fs/fuse/file.c, fuse_file_mmap()): native/pager.c keeps them in the shadow, a
+whenever a client maps the file (fs/fuse/file.c, fuse_file_mmap()): native/wire/pager.c keeps them in the shadow, a
 sparse memfd, and answers whoever touches one again, the daemon in the middle of anything included.
 
 A mapping needs an open file, and opening a file of our own takes our own answers: so it is a thread that opens it,
@@ -86,8 +86,9 @@ class ShadowPages(Pages):
 
 
 class FilePages(Pages):
-    """The clients', too. Read here, privately, stored through the keeper (native/keeper.c says why): by a system
-    call each, so in their order, and behind what was read before. The daemon stores to its own words alone."""
+    """The clients', too. Read here, privately, stored through the keeper (native/wire/keeper.c says why): by a
+    system call each, so in their order, and behind what was read before. The daemon stores to its own words
+    alone."""
 
     protection = mmap.PROT_READ
 

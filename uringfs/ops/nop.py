@@ -16,8 +16,8 @@ from uringfs.abi.constants import (
     IOSQE_FIXED_FILE,
 )
 from uringfs.abi.numbers import s32
+from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
-from uringfs.ops.request import Pending, Request
 
 # NOP_TW asks for completion by task work: whose order a client cannot tell from ours.
 NOP_FLAGS = (

@@ -1,7 +1,7 @@
 """The opcode table, written out literally: what an opcode is stands in its row, and nowhere else.
 
 docs/opcodes.md, IORING_REGISTER_PROBE and IORING_REGISTER_QUERY are made from it, and so are the checks of
-io_init_req() (worker.py). The number and its name are abi/constants.py's.
+io_init_req() (engine/submit.py). The number and its name are abi/constants.py's.
 
 Dispatch is total: an opcode that is not here is handled by UNKNOWN, which answers what a kernel
 without it answers.
@@ -10,35 +10,17 @@ without it answers.
 import errno
 
 from uringfs.abi import constants as abi
+from uringfs.engine.request import Op, Pending, Request
 from uringfs.errors import UringError
-from uringfs.ops import (
-    accept,
-    advise,
-    cancel,
-    epoll,
-    fs,
-    futex,
-    msg_ring,
-    net,
-    nop,
-    openclose,
-    pipe,
-    poll,
-    recv,
-    rw,
-    send,
-    socketcmd,
-    splice,
-    statx,
-    sync,
-    timeout,
-    waitid,
-    xattr,
-)
-from uringfs.ops.buffers import issue_provide, issue_remove, prep_provide, prep_remove
-from uringfs.ops.filetable import issue_files_update, prep_files_update
-from uringfs.ops.request import Op, Pending, Request
-from uringfs.ops.rw_select import issue_multishot
+from uringfs.ops import nop
+from uringfs.ops.events import cancel, epoll, futex, msg_ring, poll, timeout, waitid
+from uringfs.ops.files import advise, openclose, pipe, splice, sync
+from uringfs.ops.files.filetable import issue_files_update, prep_files_update
+from uringfs.ops.net import accept, net, recv, send, socketcmd
+from uringfs.ops.paths import fs, statx, xattr
+from uringfs.ops.rw import rw
+from uringfs.ops.rw.buffers import issue_provide, issue_remove, prep_provide, prep_remove
+from uringfs.ops.rw.select import issue_multishot
 
 
 def _unknown_prep(request: Request) -> None:

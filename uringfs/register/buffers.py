@@ -7,9 +7,9 @@ from struct import Struct
 
 from uringfs.abi.numbers import U32, U64, page_align
 from uringfs.abi.structs import IOVEC
+from uringfs.engine.request import RingContext
+from uringfs.engine.resources import Buffer, Node, Table
 from uringfs.errors import UringError
-from uringfs.ops.request import RingContext
-from uringfs.ops.resources import Buffer, Node, Table
 from uringfs.register.files import rsrc_register, rsrc_update2
 from uringfs.register.registration import Registration
 from uringfs.register.ringfds import registered_ring

@@ -6,7 +6,7 @@ from struct import Struct
 from uringfs.abi.constants import IORING_CQ_EVENTFD_DISABLED, IORING_OFF_CQ_RING
 from uringfs.abi.structs import CQ_FLAGS
 from uringfs.errors import UringError
-from uringfs.host.base import EventFd, File
+from uringfs.host.protocols import EventFd, File
 from uringfs.register.registration import Registration
 from uringfs.ring.ring import Ring
 

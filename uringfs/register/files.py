@@ -4,10 +4,10 @@ import errno
 from struct import Struct
 
 from uringfs.abi.numbers import U32
+from uringfs.engine.resources import Node
 from uringfs.errors import UringError
-from uringfs.ops import filetable
-from uringfs.ops.filetable import FD, close_file, registrable, tag_at
-from uringfs.ops.resources import Node
+from uringfs.ops.files import filetable
+from uringfs.ops.files.filetable import FD, close_file, registrable, tag_at
 from uringfs.register.registration import Registration
 
 IORING_MAX_FIXED_FILES = 1 << 20

@@ -5,9 +5,9 @@ from struct import Struct
 
 from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
 from uringfs.abi.numbers import page_align
+from uringfs.engine.kbuf import BUF, BufferRing, ProvidedBuffers
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
-from uringfs.ops.kbuf import BUF, BufferRing, ProvidedBuffers
 from uringfs.register.region import caller_region
 from uringfs.register.registration import Registration
 

@@ -5,7 +5,7 @@ from struct import Struct
 
 from uringfs.abi.constants import SQE_VALID_FLAGS
 from uringfs.errors import UringError
-from uringfs.host.base import Memory
+from uringfs.host.protocols import Memory
 from uringfs.ops.table import TABLE
 from uringfs.ring import support
 

@@ -11,7 +11,7 @@ from uringfs.abi.constants import IORING_MAP_OFF_PARAM_REGION, IORING_OFF_PBUF_R
 from uringfs.abi.numbers import PAGE, page_align
 from uringfs.abi.structs import Params
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, Memory
+from uringfs.host.protocols import Caller, Memory
 from uringfs.memory.base import Region
 from uringfs.register.registration import Registration
 from uringfs.ring.geometry import Geometry

@@ -3,10 +3,10 @@
 import errno
 from typing import NamedTuple
 
+from uringfs.engine.request import RingContext
+from uringfs.engine.resources import Resources
 from uringfs.errors import UringError
-from uringfs.host.base import Caller
-from uringfs.ops.request import RingContext
-from uringfs.ops.resources import Resources
+from uringfs.host.protocols import Caller
 
 
 class Registration(NamedTuple):

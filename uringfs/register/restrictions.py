@@ -4,8 +4,8 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import IORING_OP_LAST
+from uringfs.engine.resources import Restrictions
 from uringfs.errors import UringError
-from uringfs.ops.resources import Restrictions
 from uringfs.register.registration import Registration
 
 RESTRICTION = Struct("<HB13x")  # struct io_uring_restriction: opcode, register_op or sqe_op or sqe_flags

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 
 from uringfs.abi.numbers import U32, s32
+from uringfs.engine.request import RegisteredRing
 from uringfs.errors import UringError
-from uringfs.ops.request import RegisteredRing
 from uringfs.register.registration import Registration
 
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data

@@ -8,10 +8,10 @@ from uringfs.abi.constants import IORING_OP_MSG_RING
 from uringfs.abi.events import IORING_MSG_DATA, IORING_MSG_RING_CQE_SKIP, IORING_MSG_RING_FLAGS_PASS
 from uringfs.abi.numbers import U32
 from uringfs.abi.structs import SQE, Sqe
+from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, File
-from uringfs.ops.msg_ring import Message, send_data
-from uringfs.ops.request import RingContext
+from uringfs.host.protocols import Caller, File
+from uringfs.ops.events.msg_ring import Message, send_data
 from uringfs.register.registration import Registration
 
 

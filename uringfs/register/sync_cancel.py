@@ -4,10 +4,11 @@ import errno
 from struct import Struct
 
 from uringfs.abi.events import IORING_ASYNC_CANCEL_FD, IORING_ASYNC_CANCEL_FD_FIXED
+from uringfs.engine.cancel import Criteria, try_cancel
+from uringfs.engine.request import Closable
 from uringfs.errors import UringError
-from uringfs.host.base import File
-from uringfs.ops.cancel import CANCEL_FLAGS, Criteria, try_cancel
-from uringfs.ops.request import Closable
+from uringfs.host.protocols import File
+from uringfs.ops.events.cancel import CANCEL_FLAGS
 from uringfs.register.registration import Registration
 
 # struct io_uring_sync_cancel_reg: addr, fd, flags, timeout, opcode, pad[7], pad2[3]

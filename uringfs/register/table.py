@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from uringfs.abi import constants as abi
+from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
-from uringfs.host.base import Caller, File
-from uringfs.ops.request import RingContext
+from uringfs.host.protocols import Caller, File
 from uringfs.register import buffers, files, probe
 from uringfs.register.clock import register_clock
 from uringfs.register.eventfd import register_eventfd, register_eventfd_async, unregister_eventfd
@@ -29,7 +29,7 @@ Handler = Callable[[Registration], int]
 
 
 class Row(NamedTuple):
-    """One row of the table. support and note are as of an opcode (ops/request.py)."""
+    """One row of the table. support and note are as of an opcode (engine/request.py)."""
 
     handler: Handler
     support: str = "full"

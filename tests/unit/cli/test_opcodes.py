@@ -8,7 +8,7 @@ import pytest
 
 from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, REGISTER_OPCODES, SETUP_FLAGS
 from uringfs.cli.opcodes import document
-from uringfs.ops.request import Op
+from uringfs.engine.request import Op
 from uringfs.ops.table import TABLE, lookup
 from uringfs.register.table import REGISTER, Row
 from uringfs.ring import support

@@ -1,7 +1,7 @@
 import pytest
 import trio
 
-from tests.unit.fs.supervised import Supervised
+from tests.unit.fs.supervised.support import Supervised
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import os
 import pytest
 import trio
 
+from tests.fakehost.host import FakeOpening
 from tests.unit.fs.test_filesystem import RESULT, SETUP_8, TID, Mount, enter
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeOpening
 
 STRANGER = 1001
 

@@ -13,6 +13,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.fakehost.files import RegularFile
+from tests.fakehost.host import FakeHost
 from tests.unit.support import Client, nop
 from uringfs.abi import control as abi
 from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES
@@ -20,8 +22,6 @@ from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.filesystem import TIDY, RingFs
-from uringfs.host.fake import FakeHost
-from uringfs.host.fake_files import RegularFile
 from uringfs.memory.mapped import Daemons, MappedMemory
 from uringfs.native import Words
 

@@ -16,9 +16,9 @@ from uringfs import native
 from uringfs.abi.seccomp import AUDIT_ARCH, NR_IO_URING_ENTER, NR_IO_URING_REGISTER
 from uringfs.cli import notify
 from uringfs.errors import UringError
-from uringfs.host.base import Notification
-from uringfs.host.files import LocalFile
+from uringfs.host.files.file import LocalFile
 from uringfs.host.listener import LocalListener
+from uringfs.host.protocols import Notification
 from uringfs.host.status import thread_status
 from uringfs.host.threads import Threads
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.fakehost.files import RegularFile, Sink, Stream
 from tests.unit.support import Bench, nop
 from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
@@ -21,8 +22,7 @@ from uringfs.abi.constants import (
     OPCODES,
 )
 from uringfs.abi.structs import IOVEC, TIMESPEC, Cqe, Sqe
-from uringfs.host.fake_files import RegularFile, Sink, Stream
-from uringfs.ops.futex import FUTEX_WAITV
+from uringfs.ops.events.futex import FUTEX_WAITV
 from uringfs.ops.table import TABLE
 from uringfs.register.table import register
 

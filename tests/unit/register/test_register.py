@@ -11,6 +11,8 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakehost.files import FakeFile, RegularFile, Stream
+from tests.fakehost.host import FakeEventFd
 from tests.unit.support import Bench, nop
 from uringfs.abi.constants import (
     IORING_CQ_EVENTFD_DISABLED,
@@ -24,10 +26,8 @@ from uringfs.abi.constants import (
     IOSQE_ASYNC,
 )
 from uringfs.abi.structs import CQ_FLAGS, PARAMS, Params, Sqe
+from uringfs.engine.request import RegisteredRing
 from uringfs.errors import UringError
-from uringfs.host.fake import FakeEventFd
-from uringfs.host.fake_files import FakeFile, RegularFile, Stream
-from uringfs.ops.request import RegisteredRing
 from uringfs.register.table import REGISTER, register
 
 ARG = 0x30000

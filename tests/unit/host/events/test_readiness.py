@@ -1,0 +1,282 @@
+"""Timers, polls, epoll_ctl and shared futexes of the real host: timerfds, pipes and processes of this machine."""
+
+import ctypes
+import errno
+import mmap
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLOUT
+from uringfs.errors import UringError
+from uringfs.host.events.timers import Heap
+from uringfs.host.files.file import LocalFile
+from uringfs.host.local import LocalHost
+from uringfs.host.process import sharedmem
+
+MONOTONIC = time.CLOCK_MONOTONIC
+
+
+@pytest.fixture
+async def host() -> LocalHost:
+    return LocalHost()
+
+
+class Pipe:
+    def __init__(self, host: LocalHost) -> None:
+        self._host = host
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        self._files: list[LocalFile] = []
+
+    def file(self, fd: int) -> LocalFile:
+        file = self._host.adopt(os.dup(fd))
+        self._files.append(file)
+        return file
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.fixture
+def pipe(host: LocalHost) -> Iterator[Pipe]:
+    pipe = Pipe(host)
+    yield pipe
+    pipe.close()
+
+
+class Heard:
+    """What was fired, and an event for each."""
+
+    def __init__(self) -> None:
+        self.masks: list[int] = []
+        self._sender, self._receiver = trio.open_memory_channel[int](100)
+
+    def __call__(self, mask: int = 0) -> None:
+        self.masks.append(mask)
+        self._sender.send_nowait(mask)
+
+    async def next(self) -> int:
+        with trio.fail_after(10):
+            return await self._receiver.receive()
+
+
+@pytest.mark.parametrize("clock", [time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME, time.CLOCK_REALTIME])
+async def test_a_timer_of_each_clock(host: LocalHost, clock: int) -> None:
+    fired, when = Heard(), host.timers.now(clock) + 2_000_000
+    host.timers.at(clock, when, fired)
+    await fired.next()
+    assert time.clock_gettime_ns(clock) >= when
+
+
+async def test_timers_fire_in_the_order_of_their_times(host: LocalHost) -> None:
+    fired, now = Heard(), host.timers.now(MONOTONIC)
+    for delay in (3, 1, 2, 1):
+        host.timers.at(MONOTONIC, now + delay * 1_000_000, lambda delay=delay: fired(delay))
+    for _ in range(4):
+        await fired.next()
+    assert fired.masks == [1, 1, 2, 3]
+
+
+async def test_a_timer_set_by_a_timer(host: LocalHost) -> None:
+    fired = Heard()
+    host.timers.at(MONOTONIC, 0, lambda: host.timers.at(MONOTONIC, 0, fired))
+    await fired.next()
+
+
+async def test_the_first_timer_is_cancelled(host: LocalHost) -> None:
+    fired, now = Heard(), host.timers.now(MONOTONIC)
+    first = host.timers.at(MONOTONIC, now + 1_000_000, lambda: fired(1))
+    host.timers.at(MONOTONIC, now + 2_000_000, lambda: fired(2))
+    assert first.cancel()
+    assert not first.cancel()
+    assert await fired.next() == 2
+
+
+def test_a_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    heap, fired = Heap(), []
+    heap.push(1, lambda: 1 // 0)
+    heap.push(2, lambda: fired.append(2))
+    assert not heap.fire(5, -1)
+    assert fired == [2]
+    assert "a timer failed" in caplog.text
+    caplog.clear()
+
+
+def test_a_heap_gives_others_a_turn() -> None:
+    heap, fired = Heap(), []
+    for n in range(5):
+        heap.push(n, lambda n=n: fired.append(n))
+    assert heap.fire(10, 3)
+    assert fired == [0, 1, 2]
+    assert not heap.fire(10, 3)
+    assert fired == [0, 1, 2, 3, 4]
+
+
+async def test_masks_now(host: LocalHost, pipe: Pipe) -> None:
+    assert host.poller.mask(pipe.file(pipe.writer), EPOLLOUT | EPOLLIN) == EPOLLOUT
+    assert host.poller.mask(pipe.file(pipe.reader), EPOLLIN) == 0
+    os.write(pipe.writer, b"x")
+    assert host.poller.mask(pipe.file(pipe.reader), EPOLLIN) == EPOLLIN
+
+
+async def test_every_edge_is_told_until_the_watch_ends(host: LocalHost, pipe: Pipe) -> None:
+    heard = Heard()
+    watch = host.poller.watch(pipe.file(pipe.reader), EPOLLIN | EPOLLET, heard)
+    for _ in range(3):
+        os.write(pipe.writer, b"x")
+        assert await heard.next() == EPOLLIN
+    assert watch.cancel()
+    assert not watch.cancel()
+    os.write(pipe.writer, b"x")
+    host.poller.dispatch()
+    assert len(heard.masks) == 3
+
+
+async def test_the_same_descriptor_is_watched_twice(host: LocalHost, pipe: Pipe) -> None:
+    heard, file = Heard(), pipe.file(pipe.reader)
+    watches = [host.poller.watch(file, EPOLLIN | EPOLLET, heard) for _ in range(2)]
+    os.write(pipe.writer, b"x")
+    assert [await heard.next() for _ in watches] == [EPOLLIN, EPOLLIN]
+    assert [watch.cancel() for watch in watches] == [True, True]
+
+
+async def test_many_watches_of_one_open_file_cost_one_descriptor(host: LocalHost, pipe: Pipe) -> None:
+    heard, poller = [Heard() for _ in range(4)], host.poller
+    other = os.open(f"/proc/self/fd/{pipe.reader}", os.O_RDONLY)  # the same pipe, not the same open file
+    files, watches = [pipe.file(pipe.reader)], []
+    watches.append(poller.watch(files[0], EPOLLIN | EPOLLET, heard[0]))
+    before = len(os.listdir("/proc/self/fd"))
+    for fire in heard[1:]:
+        files.append(poller.same(pipe.file(pipe.reader)))
+        watches.append(poller.watch(files[-1], EPOLLIN | EPOLLET, fire))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert all(file is files[0] for file in files)
+    another = pipe.file(other)
+    assert poller.same(another) is another
+    os.write(pipe.writer, b"x")
+    assert [await one.next() for one in heard] == [EPOLLIN] * 4
+    late = Heard()
+    watches.append(poller.watch(files[0], EPOLLIN | EPOLLET, late))
+    poller.dispatch()
+    assert late.masks == [EPOLLIN]
+    assert [len(one.masks) for one in heard] == [1] * 4
+    assert watches[0].cancel()
+    os.write(pipe.writer, b"x")
+    assert await heard[1].next() == EPOLLIN
+    assert [len(one.masks) for one in heard] == [1, 2, 2, 2]
+    for watch in watches[1:]:
+        watch.cancel()
+    for file in [*files, another]:
+        file.close()
+    assert files[0].fd < 0
+    os.close(other)
+
+
+async def test_an_exclusive_wake_up_reaches_one(host: LocalHost, pipe: Pipe) -> None:
+    heard = [Heard(), Heard(), Heard()]
+    events = EPOLLIN | EPOLLET | EPOLLEXCLUSIVE
+    watches = [host.poller.watch(pipe.file(pipe.reader), events, fire) for fire in heard]
+    os.write(pipe.writer, b"x")
+    await heard[0].next()
+    host.poller.dispatch()
+    assert [len(one.masks) for one in heard] == [1, 0, 0]
+    watches[0].cancel()
+    os.write(pipe.writer, b"x")
+    await heard[1].next()
+    assert [len(one.masks) for one in heard] == [1, 1, 0]
+    for watch in watches[1:]:
+        watch.cancel()
+
+
+async def test_a_file_that_cannot_be_watched(host: LocalHost, tmp_path) -> None:
+    file = host.adopt(os.open(tmp_path, os.O_RDONLY))
+    with pytest.raises(UringError) as caught:
+        host.poller.watch(file, EPOLLIN, Heard())
+    assert caught.value.errno == errno.EPERM
+    file.close()
+
+
+async def test_an_epoll_instance_is_polled_in_a_thread(host: LocalHost, pipe: Pipe) -> None:
+    with select.epoll() as epoll:
+        epoll.register(pipe.reader, EPOLLIN)
+        file = pipe.file(epoll.fileno())
+        assert host.poller.mask(file, EPOLLIN) is None
+        assert await host.poller.ask(file, EPOLLIN) == 0
+        os.write(pipe.writer, b"x")
+        with trio.fail_after(10):
+            assert await host.poller.wait(file, EPOLLIN) == EPOLLIN
+        events = await host.poller.epoll_wait(file, 4)
+        assert struct.unpack("<IiI", events)[:2] == (EPOLLIN, pipe.reader)
+
+
+async def test_a_poll_in_a_thread_is_cancelled(host: LocalHost, pipe: Pipe) -> None:
+    file = pipe.file(pipe.reader)
+    before = set(os.listdir("/proc/self/fd"))
+    with trio.fail_after(10), trio.move_on_after(0.01) as scope:
+        await host.poller.wait(file, EPOLLIN)
+    assert scope.cancelled_caught
+    with trio.fail_after(10):
+        while len(set(os.listdir("/proc/self/fd")) - before) > 1:  # the listing's own
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_poll_is_cancelled_before_it_has_a_thread(host: LocalHost, pipe: Pipe) -> None:
+    file = pipe.file(pipe.reader)
+    before = len(os.listdir("/proc/self/fd"))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await host.poller.wait(file, EPOLLIN)
+    assert scope.cancelled_caught
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_hang_up_ends_a_poll_in_a_thread(host: LocalHost) -> None:
+    ours, theirs = socket.socketpair()
+    file = host.adopt(ours.detach())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, theirs.close)
+        with trio.fail_after(10):
+            assert await host.poller.wait(file, EPOLLOUT << 3) & EPOLLHUP
+    file.close()
+
+
+async def test_epoll_ctl_under_another_number(host: LocalHost, pipe: Pipe) -> None:
+    with select.epoll() as epoll:
+        event = struct.pack("<IQ", EPOLLIN, 77)
+        await host.poller.epoll_ctl(pipe.file(epoll.fileno()), 1, pipe.file(pipe.reader), pipe.reader, event)
+        os.write(pipe.writer, b"x")
+        assert epoll.poll(0) == [(77, EPOLLIN)]
+        epoll.unregister(pipe.reader)
+        assert epoll.poll(0) == []
+        with pytest.raises(UringError) as caught:
+            await host.poller.epoll_ctl(pipe.file(epoll.fileno()), 3, pipe.file(pipe.reader), 0, event)
+        assert caught.value.errno == errno.ENOENT
+
+
+def address_of(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def test_what_is_shared_and_what_is_not(tmp_path) -> None:
+    (tmp_path / "file").write_bytes(bytes(8192))
+    with open(tmp_path / "file", "r+b") as file:
+        shared = mmap.mmap(file.fileno(), 8192)
+        again = mmap.mmap(file.fileno(), 4096, offset=4096)
+        private = mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_PRIVATE)
+    found = sharedmem.find(os.getpid(), address_of(shared) + 4096 + 8)
+    assert found is not None
+    other = sharedmem.find(os.getpid(), address_of(again) + 8)
+    assert other is not None
+    assert found[0] == other[0]
+    assert found[0].offset == 4104
+    assert sharedmem.find(os.getpid(), address_of(private)) is None
+    assert sharedmem.find(os.getpid(), 0) is None

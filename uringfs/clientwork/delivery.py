@@ -1,0 +1,159 @@
+"""One request's wait for what only the caller's own process can do for it (deliveries.py)."""
+
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, Protocol
+
+import trio
+
+from uringfs.abi.control import (
+    ADVICE,
+    ENTRY,
+    URINGFS_DESCRIPTOR_ADVISE,
+    URINGFS_DESCRIPTOR_CLOEXEC,
+    URINGFS_DESCRIPTOR_CLOSE,
+    URINGFS_DESCRIPTOR_NEW,
+    URINGFS_ENTER_FETCHES,
+)
+from uringfs.host.files.closing import close_fd
+from uringfs.host.protocols import Caller
+
+PATIENCE = 0.1
+"""Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
+
+class Wanted(NamedTuple):
+    """What the caller is to do."""
+
+    what: int
+    number: int
+    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice."""
+    which: int = 0
+    options: int = 0
+    """WAIT: idtype and options of waitid(2)."""
+    address: int = 0
+    length: int = 0
+    """ADVISE: of the memory; bytes."""
+
+
+class Report(NamedTuple):
+    """What came of it."""
+
+    res: int
+    code: int = 0
+    pid: int = 0
+    uid: int = 0
+    status: int = 0
+    """WAIT: siginfo_t, all 0 if there was nothing to wait for."""
+
+
+class Turn(Protocol):
+    """A request's turn at the caller's table (engine/position.py)."""
+
+    async def reached(self, patience: float) -> None:
+        """Wait until all before it have left, for so many seconds."""
+
+    def leave(self) -> None:
+        """Whoever comes behind need not wait for this one any more."""
+
+
+class Deliveries(Protocol):
+    """The deliveries of a ring, as its requests and each delivery see them (deliveries.py)."""
+
+    def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> "Delivery":
+        """EOPNOTSUPP if the caller does no such thing."""
+
+    def forget(self, delivery: "Delivery") -> None:
+        """It is over, or cancelled."""
+
+    def leave(self, delivery: "Delivery") -> None:
+        """No enter looks after it any more."""
+
+    def queued(self, delivery: "Delivery") -> bool:
+        """It is to be fetched."""
+
+    def announce(self, delivery: "Delivery") -> None:
+        """It has to be fetched, or an agent does it."""
+
+
+class Delivery:
+    """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
+    knows that something is to come."""
+
+    def __init__(self, deliveries: Deliveries, process: Hashable, number: int, fresh: bool) -> None:
+        self._deliveries = deliveries
+        self.process = process
+        """Caller.process of whom it waits for."""
+        self.number = number
+        self.wanted: Wanted | None = None
+        self.fresh = fresh
+        """An enter is under way that looks after it: it has not fetched in vain yet, and waits or will."""
+        self._then: Callable[[Report], None] = _nothing
+
+    def __enter__(self) -> "Delivery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    async def new(self, fd: int, cloexec: bool, turn: Turn | None = None) -> int:
+        """Put our descriptor into the caller's table, when it is its turn: its number there, -errno. Ours is
+        closed."""
+        try:
+            flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
+            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd), turn)
+        finally:
+            close_fd(fd)
+
+    async def close(self, fd: int, turn: Turn | None = None) -> int:
+        """Let the caller close its descriptor, when it is its turn."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd), turn)
+
+    async def advise(self, address: int, length: int, advice: int) -> int:
+        """Let the caller call madvise(2): 0 or -errno."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_ADVISE, advice, address=address, length=length))
+
+    async def _ask(self, wanted: Wanted, turn: Turn | None = None) -> int:
+        done, results = trio.Event(), list[int]()
+
+        def then(report: Report) -> None:
+            results.append(report.res)
+            done.set()
+
+        if turn is not None:
+            await turn.reached(PATIENCE)
+        self.ask(wanted, then)
+        if turn is not None:
+            turn.leave()  # the caller does what it is asked in that order
+        await done.wait()
+        return results[0]
+
+    def ask(self, wanted: Wanted, then: Callable[[Report], None]) -> None:
+        """Let the caller do it. then() gets what came of it, unless the delivery was forgotten before."""
+        self.wanted, self._then = wanted, then
+        self._deliveries.announce(self)
+
+    def taken(self) -> bool:
+        """The caller is at it: what it does can be undone no more."""
+        return self.wanted is not None and not self._deliveries.queued(self)
+
+    def entry(self, wanted: Wanted) -> bytes:
+        """struct uringfs_descriptor"""
+        if wanted.what & URINGFS_DESCRIPTOR_ADVISE:
+            return ADVICE.pack(self.number, wanted.number, wanted.what, wanted.address, wanted.length, 0)
+        number = -1 if wanted.what & URINGFS_DESCRIPTOR_NEW else wanted.number
+        return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
+
+    def end(self, report: Report) -> None:
+        self.leave()
+        self.wanted = None
+        self._then(report)
+
+    def leave(self) -> None:
+        """It may take long: no enter looks after it any more."""
+        self._deliveries.leave(self)
+
+    def forget(self) -> None:
+        self._deliveries.forget(self)
+
+
+def _nothing(_: Report) -> None:
+    pass

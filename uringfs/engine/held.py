@@ -1,0 +1,61 @@
+"""Requests behind those that the kernel performs inline, as it submits them, and we in a task: they wait, for in
+the kernel all that was submitted before has taken effect (io_queue_sqe()). Links and drains are elsewhere."""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from uringfs.engine.request import Holds, Request
+
+PATIENCE = 0.1
+"""Seconds: nothing blocks inline (IO_URING_F_NONBLOCK), so what takes longer is io-wq's by then, or polls."""
+
+
+class Held:
+    """Of one ring. issue: starts one of them; go_on: runs what may start now."""
+
+    def __init__(self, nursery: trio.Nursery, go_on: Callable[[], None]) -> None:
+        self._nursery = nursery
+        self._go_on = go_on
+        self._holders: dict[Request, Holds] = {}
+        self.waiting: deque[Request] = deque()
+        self._watched = False
+
+    def must_wait(self, request: Request) -> bool:
+        return bool(self.waiting) or self._is_held(request)
+
+    def _is_held(self, request: Request) -> bool:
+        """Those that fill slots side by side have an order of their own (newfile.table_turn())."""
+        if not self._holders:
+            return False
+        return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self._holders.values()))
+
+    def wait(self, request: Request) -> None:
+        self.waiting.append(request)
+        if not self._watched:
+            self._watched = True
+            self._nursery.start_soon(self._watch)
+
+    def hold(self, request: Request) -> None:
+        """It was issued, and what is behind it has to wait."""
+        if request.holds is not None:
+            self._holders[request] = request.holds
+
+    def let_go(self, request: Request) -> None:
+        """It has taken effect, or it waits for something else by now."""
+        if self._holders.pop(request, None) is not None and self.waiting:
+            self._go_on()
+
+    def next(self) -> Request | None:
+        """One that may start now."""
+        return self.waiting.popleft() if self.waiting and not self._is_held(self.waiting[0]) else None
+
+    async def _watch(self) -> None:
+        while self.waiting:
+            first = self.waiting[0]
+            await trio.sleep(PATIENCE)
+            if self.waiting and self.waiting[0] is first:
+                self._holders.clear()
+                self._go_on()
+        self._watched = False

@@ -1,0 +1,160 @@
+"""IORING_SETUP_SQPOLL (io_uring/sqpoll.c): a task that submits what the client queues, without a call.
+
+While there is work it looks at the tail at every turn of the loop, then every millisecond, then every ten;
+after sq_thread_idle it sets IORING_SQ_NEED_WAKEUP and sleeps until an enter wakes it: an idle ring costs nothing.
+What it submits is done in the name of the thread that set the ring up.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from uringfs.abi.constants import (
+    IORING_SETUP_ATTACH_WQ,
+    IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQPOLL,
+    IORING_SQ_NEED_WAKEUP,
+)
+from uringfs.abi.numbers import s32
+from uringfs.abi.structs import Params
+from uringfs.engine.request import RingContext
+from uringfs.errors import UringError
+from uringfs.host.protocols import Caller, Host
+from uringfs.ring.ring import Ring
+
+log = logging.getLogger(__name__)
+
+DEFAULT_IDLE_MS = 1000
+BATCH = 256
+"""SQEs taken at once: no more than are submitted without a pause, in which the ring might be closed."""
+SPINS = 50  # turns of the loop after work in which the tail is looked at without sleeping
+PAUSE, LONG_PAUSE, RECENT = 0.001, 0.01, 0.1  # seconds between looks: while work is recent, and then
+
+
+class Polled(Protocol):
+    """What a poller needs of a ring's worker."""
+
+    ring: Ring
+    host: Host
+    disabled: bool
+
+    def submit(self, caller: Caller, to_submit: int) -> Awaitable[int]: ...
+
+
+class SqPoller:
+    """The poller of one ring. Runs until it is cancelled or its thread is gone."""
+
+    def __init__(self, worker: Polled, idle_ms: int) -> None:
+        self._worker = worker
+        self._idle = (idle_ms or DEFAULT_IDLE_MS) / 1000
+        self._wake = trio.Event()
+        self._room = trio.Event()
+        self._scope = trio.CancelScope()
+        self.dead = False
+        """Its thread is gone: EOWNERDEAD."""
+
+    async def run(self, caller: Caller, exited: Callable[[], Awaitable[None]]) -> None:
+        """caller is not kept: what it holds goes with this task, not with the ring's last reference."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_exit, exited)
+                    await self._poll(caller)
+        except Exception:
+            log.exception("the poller of a ring failed")
+        self.dead = True
+        self._room.set()
+
+    async def _poll(self, caller: Caller) -> None:
+        sq = self._worker.ring.sq
+        await trio.lowlevel.checkpoint()  # the ring may be closed by now
+        while True:
+            await self._active(caller)
+            self._wake = trio.Event()
+            sq.set_flags(IORING_SQ_NEED_WAKEUP)
+            # looked at once more: a client that saw no flag when it stored its tail does not wake us
+            if not self._pending():
+                await self._wake.wait()
+            sq.clear_flags(IORING_SQ_NEED_WAKEUP)
+
+    async def _until_exit(self, exited: Callable[[], Awaitable[None]]) -> None:
+        await exited()
+        if self._scope.cancel_called:
+            return
+        self._worker.ring.sq.set_flags(IORING_SQ_NEED_WAKEUP)
+        self._scope.cancel()
+
+    def _pending(self) -> int:
+        return 0 if self._worker.disabled else self._worker.ring.sq.pending()
+
+    async def _active(self, caller: Caller) -> None:
+        """Submit, until nothing has come for the idle time."""
+        last, spins = trio.current_time(), 0
+        while True:
+            count = self._pending()
+            if count:
+                await self._worker.host.settled()
+                await trio.lowlevel.checkpoint_if_cancelled()
+                await self._worker.submit(caller, min(count, BATCH))
+                self._room.set()
+                last, spins = trio.current_time(), 0
+                await trio.lowlevel.checkpoint()
+            elif trio.current_time() - last > self._idle:
+                return
+            elif spins < SPINS:
+                spins += 1
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.sleep(PAUSE if trio.current_time() - last < RECENT else LONG_PAUSE)
+
+    def wake(self) -> None:
+        """IORING_ENTER_SQ_WAKEUP"""
+        self._wake.set()
+
+    async def wait_sq(self) -> None:
+        """IORING_ENTER_SQ_WAIT (io_sqpoll_wait_sq()): until the SQ is not full."""
+        sq = self._worker.ring.sq
+        while sq.pending() == sq.entries and not self.dead:
+            self._room = trio.Event()
+            try:
+                await self._room.wait()
+            except trio.Cancelled:  # a signal ends it, and what has been asked for counts as submitted
+                return
+
+    def stop(self) -> None:
+        self._scope.cancel()
+
+
+def check(params: Params, caller: Caller, is_ring: Callable[[int], RingContext | None]) -> None:
+    """io_sq_offload_create(): what the flags refer to must be there. is_ring: of a file of our mount by
+    inode. EINVAL, ENXIO. Every polled ring has a poller of its own here, attached or not."""
+    if params.flags & IORING_SETUP_ATTACH_WQ:
+        _check_attach(params, caller, is_ring)
+    if params.flags & IORING_SETUP_SQ_AFF:
+        try:
+            allowed = os.sched_getaffinity(caller.tid)
+        except OSError as error:
+            raise UringError.of(error) from error
+        if params.sq_thread_cpu not in allowed:
+            raise UringError(errno.EINVAL, f"cpu {params.sq_thread_cpu}")
+
+
+def _check_attach(params: Params, caller: Caller, is_ring: Callable[[int], RingContext | None]) -> None:
+    """io_attach_sq_data()"""
+    fd = s32(params.wq_fd)
+    try:
+        file = caller.file(fd)
+    except UringError as error:
+        raise UringError(errno.ENXIO if error.errno == errno.EBADF else error.errno) from error
+    try:
+        other = is_ring(file.inode) if file.inode else None
+    finally:
+        file.close()
+    if other is None:
+        raise UringError(errno.EINVAL, "wq_fd is no ring of this mount")
+    if params.flags & IORING_SETUP_SQPOLL and not other.ring.geometry.flags & IORING_SETUP_SQPOLL:
+        raise UringError(errno.EINVAL, "the ring to attach to has no poller")

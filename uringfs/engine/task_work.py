@@ -1,0 +1,151 @@
+"""IORING_SETUP_DEFER_TASKRUN: what completes behind a submission is done in an enter with GETEVENTS, in the order
+it came, and no data is taken from a file before (io_req_local_work_add(), io_run_local_work())."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from uringfs.abi.constants import IORING_SETUP_TASKRUN_FLAG, IORING_SQ_TASKRUN
+from uringfs.engine.request import Request
+from uringfs.ring.ring import Ring
+
+STEPS = 3  # of the scheduler, in which a task that may go on has taken its data
+
+
+class Waits(Protocol):
+    """An enter that waits."""
+
+    def satisfied(self) -> bool: ...
+
+
+class LocalWork:
+    """Of one ring. after: publishes what a pass has posted, and starts what it has let go."""
+
+    def __init__(self, ring: Ring, after: Callable[[], None]) -> None:
+        self._ring = ring
+        self._after = after
+        self._queue: deque[Callable[[], None]] = deque()
+        self._wait: Waits | None = None
+        self._running = self._runs = self._closed = False
+        self._coming: set[Request] = set()
+        """Whose tasks are about to be complete."""
+        self._owing: set[Request] = set()
+        """Which have been woken by the ring's own eventfd: it is signalled for them once they are complete."""
+        self._working: set[Request] = set()
+        """Whose tasks have been let go on, and have not come to their next wait."""
+
+    @property
+    def in_call(self) -> bool:
+        """Work is done in a call of the client's: the ring is open."""
+        return self._runs or self._wait is not None
+
+    def add(self, work: Callable[[], None], quiet: bool = False) -> None:
+        """quiet: the ring's eventfd is not signalled."""
+        if self._closed:
+            work()
+            return
+        self._queue.append(work)
+        self._tell(quiet)
+        self._pump()
+
+    def expect(self, request: Request) -> None:
+        """Its task has been cancelled, and will complete it in a moment."""
+        if not self._closed:
+            self._coming.add(request)
+            self._tell()
+
+    def _tell(self, quiet: bool = False) -> None:
+        if not self._ring.has_work:
+            self._ring.has_work = True
+            if self._ring.geometry.flags & IORING_SETUP_TASKRUN_FLAG:
+                self._ring.sq.set_flags(IORING_SQ_TASKRUN)
+            if self._ring.eventfd is not None and not quiet:
+                self._ring.eventfd.task_work()
+            for waiter in tuple(self._ring.waiters):  # who polls the ring
+                waiter.completions()
+
+    async def turn(self, request: Request) -> None:
+        """Wait until the task of this request may take data, and complete."""
+        turn = trio.Event()
+
+        def go_on() -> None:
+            if request.scope is not None and not request.scope.cancel_called:
+                self._working.add(request)
+            turn.set()
+
+        # What a signal of the ring's own eventfd wakes does not signal it again there and then: the kernel puts
+        # that off (eventfd_signal_allowed(), io_eventfd_do_signal()), and whoever reads the eventfd finds one.
+        eventfd, file = self._ring.eventfd, request.target
+        own = eventfd is not None and file is not None and bool(eventfd.signals(file))
+        if own:
+            self._owing.add(request)
+        self.add(go_on, quiet=own)
+        await turn.wait()
+
+    def waits(self, request: Request) -> None:
+        """Again, and turn() comes before it does anything further."""
+        self._working.discard(request)
+
+    def complete(self, request: Request, work: Callable[[], None]) -> None:
+        """It is: work says so, now if its task has been let go on."""
+        self._coming.discard(request)
+        if request in self._owing:
+            self._owing.remove(request)
+            if self._ring.eventfd is not None:
+                self._ring.eventfd.task_work()
+        if request in self._working:
+            self._working.remove(request)
+            work()
+            self._after()
+        else:
+            self.add(work)
+
+    async def run(self, min_events: int) -> None:
+        """One pass, or more until so many have been done; and what their tasks do."""
+        done = 0
+        await self._steps(self._coming)
+        self._runs = True
+        while self._queue and (not done or done < min_events):
+            done += self._pass()
+        self._runs = False
+        await self._steps(self._working)
+
+    async def _steps(self, some: set[Request]) -> None:
+        for _ in range(STEPS):
+            if some:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _pass(self) -> int:
+        queue, self._queue = self._queue, deque()
+        self._ring.has_work = False
+        self._ring.sq.clear_flags(IORING_SQ_TASKRUN)
+        for work in queue:
+            work()
+        self._after()
+        return len(queue)
+
+    def begin(self, wait: Waits) -> None:
+        """An enter waits: work is done as it comes, until that has enough."""
+        self._wait = wait
+        self._pump()
+
+    def end(self) -> None:
+        self._wait = None
+
+    def _pump(self) -> None:
+        if self._running or self._wait is None:
+            return
+        self._running = True
+        try:
+            while self._queue and not self._wait.satisfied():
+                self._pass()
+        finally:
+            self._running = False
+
+    def close(self) -> None:
+        """What is complete has only to be let go."""
+        self._closed = True
+        while self._queue:
+            self._queue.popleft()()

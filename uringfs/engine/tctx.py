@@ -1,0 +1,78 @@
+"""Threads and what pends in their name, over all rings of a mount: both go when a thread exits or executes another
+program (io_uring_files_cancel(), io_uring_task_cancel())."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from uringfs.engine.hooks import Hooks
+from uringfs.engine.position import LastFirst, Turns
+from uringfs.engine.request import RegisteredRing, Request, RingContext
+from uringfs.host.protocols import Host, Program
+
+
+class Pends(Protocol):
+    """Where requests pend."""
+
+    def orphan(self, request: Request) -> None:
+        """The thread that submitted it is gone."""
+
+    def cancel(self, request: Request) -> None:
+        """The thread that submitted it executes another program."""
+
+
+class Owners:
+    """Which requests pend for which thread, and which rings it has registered."""
+
+    def __init__(
+        self,
+        host: Host,
+        nursery: trio.Nursery,
+        find_ring: Callable[[int], RingContext | None] = lambda inode: None,
+    ) -> None:
+        self.host = host
+        self.find_ring = find_ring
+        """The ring behind an inode of the mount."""
+        self.positions = Turns()
+        self.late = LastFirst()
+        self.hooks = Hooks()
+        self._nursery = nursery
+        self._pending: dict[Program, dict[Request, Pends]] = {}
+        self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}
+
+    def add(self, program: Program, request: Request, ring: Pends) -> None:
+        if program not in self._pending:
+            self._pending[program] = {}
+            self._nursery.start_soon(self._watch, program)
+        self._pending[program][request] = ring
+
+    def remove(self, program: Program, request: Request) -> None:
+        self._pending.get(program, {}).pop(request, None)
+
+    def registered_rings(self, program: Program) -> dict[int, RegisteredRing]:
+        """By index; they go with the thread, and with the program."""
+        if program not in self._registered_rings:
+            self._registered_rings[program] = {}
+            self._nursery.start_soon(self._forget, program)
+        return self._registered_rings[program]
+
+    def has_registered(self, program: Program, ring: RingContext) -> bool:
+        return any(entry.ring is ring for entry in self._registered_rings.get(program, {}).values())
+
+    async def _forget(self, program: Program) -> None:
+        await program.ended()
+        for entry in self._registered_rings.pop(program).values():
+            entry.close()
+
+    async def _watch(self, program: Program) -> None:
+        await program.ended()
+        orphans = self._pending.pop(program, {})
+        if not program.exited():  # exec cancels all: nothing of it meets the next program
+            for request, ring in orphans.items():
+                ring.cancel(request)
+            return
+        for request in orphans:
+            request.orphaned = True
+        for request, ring in orphans.items():
+            ring.orphan(request)

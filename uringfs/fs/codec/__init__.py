@@ -1,0 +1,1 @@
+"""What stands in writes to a ring file: binary messages, and text."""

@@ -1,0 +1,1 @@
+"""Programs under a seccomp filter whose listener is the daemon's."""

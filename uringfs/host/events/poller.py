@@ -1,0 +1,333 @@
+"""Readiness of the callers' files for POLL_ADD: masks, edges and EPOLLEXCLUSIVE, as trio knows none of them.
+
+One epoll instance for all polls, and a thread that only says that something is ready; the loop takes
+the events out. Not trio's own epoll on top of it: adding to an epoll instance that another one watches
+takes a mutex of the whole machine (fs/eventpoll.c: epnested_mutex), which a client may hold while the
+kernel waits for our answer to its FUSE_POLL. For the same reason files whose poll may ask somebody (epoll
+instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
+"""
+
+import ctypes
+import fcntl
+import logging
+import os
+import select
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from weakref import WeakValueDictionary
+
+import trio
+
+from uringfs import native
+from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import EPOLL_EVENT_SIZE
+from uringfs.errors import UringError
+from uringfs.host.files.file import LocalFile
+from uringfs.host.protocols import File
+from uringfs.host.threads import in_thread
+
+log = logging.getLogger(__name__)
+
+MOST = 256
+"""Events taken before others get a turn."""
+EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
+"""What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
+MAX_SLOW = 64
+"""Threads that wait in polls which may block."""
+
+
+def mask_now(fd: int, events: int) -> int:
+    """vfs_poll()"""
+    poll = select.poll()
+    poll.register(fd, events & 0xFFFF)
+    return sum(mask for _, mask in poll.poll(0))
+
+
+def answers_at_once(fd: int) -> bool:
+    """Polling this file asks the kernel alone: sockets, pipes, and anonymous inodes that are no epoll."""
+    mode = native.fd_identity(fd)[2]
+    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+        return True
+    if stat.S_IFMT(mode) in (stat.S_IFCHR, stat.S_IFLNK):
+        return False
+    name = os.readlink(f"/proc/self/fd/{fd}")
+    if name.startswith(("anon_inode:", "pidfd:")):
+        return not name.startswith("anon_inode:[eventpoll]")
+    return not _filesystem(fd).startswith("fuse")
+
+
+def _filesystem(fd: int) -> str:
+    """The type of the file system the file is on, without asking it; one we cannot see counts as fuse."""
+    with open(f"/proc/self/fdinfo/{fd}") as fdinfo:
+        mount = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
+    with open("/proc/self/mountinfo") as mountinfo:
+        for line in mountinfo:
+            if line.split(" ", 1)[0] == mount:
+                return line.partition(" - ")[2]
+    return "fuse"
+
+
+class Registration:
+    """A descriptor in the epoll instance, and who watches it for these events."""
+
+    __slots__ = ("events", "exclusive", "fd", "of", "watches")
+
+    def __init__(self, of: int, fd: int, events: int) -> None:
+        self.of = of
+        """The descriptor that was asked for; fd is another when epoll knows that already."""
+        self.fd = fd
+        self.events = events
+        self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
+        """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
+        self.watches: dict[Watch, None] = {}
+
+
+class Watch:
+    """One file being watched. fire(mask) is called from the loop at every event, until cancel()."""
+
+    __slots__ = ("_poller", "_registration", "fire")
+
+    def __init__(self, poller: "Poller", registration: Registration, fire: Callable[[int], None]) -> None:
+        self._poller = poller
+        self._registration = registration
+        self.fire = fire
+        registration.watches[self] = None
+
+    @property
+    def active(self) -> bool:
+        return self in self._registration.watches
+
+    def cancel(self) -> bool:
+        """False if it has been."""
+        if not self.active:
+            return False
+        del self._registration.watches[self]
+        if not self._registration.watches:
+            self._poller.drop(self._registration)
+        return True
+
+
+class Poller:
+    """The epoll instance; it and its thread come with the first watch."""
+
+    def __init__(self) -> None:
+        self._epoll: select.epoll | None = None
+        self._registered: dict[int, Registration] = {}
+        self._shared: dict[tuple[int, int], Registration] = {}  # by descriptor and events
+        self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
+        self._drained = threading.Semaphore(0)
+
+    def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
+        """events as epoll_ctl(2) takes them. EPERM: such files cannot be watched."""
+        mask = mask_now(fd, events) if (fd, events) in self._shared else 0
+        if mask:
+            self.dispatch()  # what has happened before is the others'
+        shared = self._shared.get((fd, events))
+        watch = Watch(self, shared or self._register(fd, events), fire)
+        if shared is not None and mask:
+            self._new.append((watch, mask))
+            trio.lowlevel.current_trio_token().run_sync_soon(self.dispatch, idempotent=True)
+        return watch
+
+    def _register(self, of: int, events: int) -> Registration:
+        fd = of
+        try:
+            if of in self._registered:  # epoll knows a descriptor once
+                fd = fcntl.fcntl(of, fcntl.F_DUPFD_CLOEXEC, 0)
+            asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if events & EPOLLEXCLUSIVE else events
+            self._instance().register(fd, asked)
+        except OSError as error:
+            if fd != of:
+                os.close(fd)
+            raise UringError.of(error) from error
+        registration = self._registered[fd] = Registration(of, fd, events)
+        if registration.exclusive is None:
+            self._shared[of, events] = registration
+        return registration
+
+    def drop(self, registration: Registration) -> None:
+        """Nobody watches any more."""
+        fd, of = registration.fd, registration.of
+        del self._registered[fd]
+        if registration.exclusive is None:
+            del self._shared[of, registration.events]
+        if self._epoll is not None:
+            with suppress(OSError, ValueError):
+                self._epoll.unregister(fd)
+        if fd != of:
+            os.close(fd)
+
+    def dispatch(self) -> None:
+        """Fire for what is ready now."""
+        if self._epoll is None or self._epoll.closed:
+            return
+        new, self._new = self._new, []
+        for watch, mask in reversed(new):
+            self._fire(watch, mask)
+        woken = set()
+        for fd, mask in self._epoll.poll(0, MOST):
+            registration = self._registered.get(fd)
+            if registration is None:
+                continue
+            # Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
+            # (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge.
+            if registration.exclusive is None or registration.exclusive not in woken:
+                woken.add(registration.exclusive)
+                for watch in reversed(tuple(registration.watches)):  # add_wait_queue(): the last comes first
+                    self._fire(watch, mask)
+
+    def _fire(self, watch: Watch, mask: int) -> None:
+        try:
+            if watch.active:
+                watch.fire(mask)
+        except Exception:
+            log.exception("a poll failed in the daemon")
+
+    def _instance(self) -> select.epoll:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            stop = os.eventfd(0, os.EFD_CLOEXEC)
+            token = trio.lowlevel.current_trio_token()
+            threading.Thread(
+                target=self._wait, args=(self._epoll.fileno(), stop, token), name="poller", daemon=True
+            ).start()
+            trio.lowlevel.spawn_system_task(self._until_the_end, stop, name="poller")
+        return self._epoll
+
+    def _wait(self, epoll: int, stop: int, token: trio.lowlevel.TrioToken) -> None:
+        poll = select.poll()
+        poll.register(epoll, select.POLLIN)
+        poll.register(stop, select.POLLIN)
+        with suppress(trio.RunFinishedError):
+            while not any(fd == stop for fd, _ in poll.poll()):
+                token.run_sync_soon(self._drain)
+                self._drained.acquire()
+        os.close(stop)
+
+    def _drain(self) -> None:
+        try:
+            self.dispatch()
+        finally:
+            self._drained.release()
+
+    async def _until_the_end(self, stop: int) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            os.eventfd_write(stop, 1)
+            self._drained.release()
+            epoll, self._epoll = self._epoll, None
+            if epoll is not None:
+                epoll.close()
+
+
+class SlowPoll:
+    """poll(2) in a thread, of a file whose poll may block. Cancellable; the file may be closed meanwhile."""
+
+    def __init__(self, fd: int, events: int) -> None:
+        self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()
+        self._begun = self._given_up = False
+        self._poll = select.poll()
+        self._poll.register(self._fd, events & 0xFFFF)
+        self._poll.register(self._wake, select.POLLIN)
+
+    async def run(self, limiter: trio.CapacityLimiter, timeout: int | None) -> int:
+        """timeout: 0 asks, None waits."""
+        try:
+            return await in_thread(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
+        except trio.Cancelled:
+            with self._lock:
+                if not self._begun:
+                    self._given_up = True  # it waited for a free thread, or that has not come to it yet
+                elif self._wake >= 0:
+                    os.eventfd_write(self._wake, 1)
+            if self._given_up:
+                self._close()
+            raise
+
+    def _in_thread(self, timeout: int | None) -> int:
+        with self._lock:
+            if self._given_up:
+                return 0
+            self._begun = True
+        try:
+            return dict(self._poll.poll(timeout)).get(self._fd, 0)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        with self._lock:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
+
+
+class LocalPoller:
+    """The polls of one daemon."""
+
+    def __init__(self) -> None:
+        self._poller = Poller()
+        self._limiter = trio.CapacityLimiter(MAX_SLOW)
+        self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
+
+    def same(self, file: File) -> File:
+        assert isinstance(file, LocalFile)
+        known = self._watched.get(file.identity)
+        if known is None or known is file or known.fd < 0 or not known.same(file):
+            return file
+        known.hold()
+        file.close()
+        return known
+
+    def mask(self, file: File, events: int) -> int | None:
+        fd = _fd(file)
+        return mask_now(fd, events) if answers_at_once(fd) else None
+
+    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
+        watch = self._poller.watch(_fd(file), events, fire)
+        assert isinstance(file, LocalFile)
+        self._watched[file.identity] = file
+        return watch
+
+    def dispatch(self) -> None:
+        self._poller.dispatch()
+
+    async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
+        call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)
+        try:
+            await in_thread(call, limiter=self._limiter)  # not cancelled once begun
+        except OSError as error:
+            raise UringError.of(error) from error
+
+    async def epoll_wait(self, epoll: File, most: int) -> bytes:
+        fd = fcntl.fcntl(_fd(epoll), fcntl.F_DUPFD_CLOEXEC, 0)
+
+        def take() -> bytes:
+            events = ctypes.create_string_buffer(most * EPOLL_EVENT_SIZE)
+            try:
+                count = libc.epoll_wait(fd, events, most, 0)
+                if count < 0:
+                    raise UringError(ctypes.get_errno())
+                return events.raw[: count * EPOLL_EVENT_SIZE]
+            finally:
+                os.close(fd)
+
+        # what is taken out must arrive: no cancellation
+        return await in_thread(take, limiter=self._limiter)
+
+    async def ask(self, file: File, events: int) -> int:
+        return await SlowPoll(_fd(file), events).run(self._limiter, 0)
+
+    async def wait(self, file: File, events: int) -> int:
+        return await SlowPoll(_fd(file), events).run(self._limiter, None)
+
+
+def _fd(file: File) -> int:
+    assert isinstance(file, LocalFile)
+    return file.fd

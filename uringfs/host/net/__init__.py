@@ -1,0 +1,1 @@
+"""Sockets: of callers, and those that go between them and the daemon."""

@@ -1,0 +1,1 @@
+"""A caller's process: the program it executes, and its memory."""

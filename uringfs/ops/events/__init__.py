@@ -1,0 +1,1 @@
+"""Requests that wait for something, end other requests, or tell other rings."""

@@ -1,0 +1,242 @@
+"""FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAITV (io_uring/futex.c, kernel/futex/).
+
+The kernel's own queue of sleepers cannot be entered for another process. So waiting requests queue here,
+for wakers that come through a ring of the mount; for those that call futex(2), the words of the waiting are
+looked at: every so often, more seldom the longer it takes. A word that has changed ends the wait with 0, as
+a wake-up does, and as futex(2) says may happen at any time. A wake-up that leaves the word as it was is
+seen only if it came through a ring. In the other direction a FUTEX_WAKE reaches threads asleep in futex(2)
+where the host can share their memory.
+"""
+
+import errno
+import time
+from collections.abc import Hashable, Iterable
+from functools import partial
+from struct import Struct
+from weakref import WeakKeyDictionary
+
+from uringfs.abi.numbers import U32, s32
+from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
+from uringfs.errors import UringError
+from uringfs.host.protocols import Caller, Host, Timer
+
+FUTEX2_SIZE_MASK = 0x03
+FUTEX2_SIZE_U32 = 0x02
+FUTEX2_NUMA = 0x04
+FUTEX2_MPOL = 0x08
+FUTEX2_PRIVATE = 128
+FUTEX2_VALID_MASK = FUTEX2_SIZE_MASK | FUTEX2_NUMA | FUTEX2_MPOL | FUTEX2_PRIVATE
+FUTEX_WAITV_MAX = 128
+FUTEX_WAITV = Struct("<QQII")  # struct futex_waitv: val, uaddr, flags, __reserved
+WORD = Struct("<I")
+TASK_SIZE_MAX = 0x7FFFFFFFF000
+FIRST_LOOK, LAST_LOOK = 100_000, 20_000_000
+"""ns between two looks at a word: at the beginning, and at most."""
+LOOK_COST = 20_000
+"""ns a look may cost of each waiting request's share."""
+
+
+class Futex:
+    """One word that is waited for."""
+
+    __slots__ = ("address", "key", "mask", "value")
+
+    def __init__(self, request: Request, address: int, value: int, mask: int, flags: int) -> None:
+        self.address = address
+        self.value = value
+        self.mask = mask
+        self.key = _key(request, address, flags)[0]
+
+
+class Waiting:
+    """A request in the queues of its futexes."""
+
+    __slots__ = ("futexes", "request")
+
+    def __init__(self, request: Request, futexes: list[Futex]) -> None:
+        self.request = request
+        self.futexes = futexes
+
+    def changed(self) -> int | None:
+        """The index of a word that is not as it was; -EFAULT, -ECANCELED if the caller is gone."""
+        for index, futex in enumerate(self.futexes):
+            try:
+                if _word(self.request.caller, futex.address) != futex.value:
+                    return index
+            except UringError as error:
+                # io_futex_remove_all() comes before exit_mm()
+                return -errno.ECANCELED if self.request.caller.memory.gone() else -error.errno
+        return None
+
+
+class Futexes:
+    """All waiting requests of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._timers = host.timers
+        self._queues: dict[Hashable, dict[Waiting, int]] = {}
+        self._waiting: dict[Waiting, None] = {}
+        self._timer: Timer | None = None
+        self._pause = FIRST_LOOK
+
+    def add(self, waiting: Waiting) -> None:
+        for index, futex in enumerate(waiting.futexes):
+            self._queues.setdefault(futex.key, {}).setdefault(waiting, index)
+        self._waiting[waiting] = None
+        self._pause = FIRST_LOOK
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_later()
+
+    def remove(self, waiting: Waiting) -> bool:
+        if waiting not in self._waiting:
+            return False
+        del self._waiting[waiting]
+        for futex in waiting.futexes:
+            queue = self._queues.get(futex.key, {})
+            queue.pop(waiting, None)
+            if not queue:
+                self._queues.pop(futex.key, None)
+        return True
+
+    def wake(self, key: Hashable, most: int, mask: int) -> int:
+        """futex_wake(): how many were woken, in the order they came."""
+        woken = 0
+        for waiting, index in tuple(self._queues.get(key, {}).items()):
+            if woken >= most:
+                break
+            if waiting.futexes[index].mask & mask:
+                self._end(waiting, index)
+                woken += 1
+        return woken
+
+    def _end(self, waiting: Waiting, result: int) -> None:
+        self.remove(waiting)
+        waiting.request.context.complete(waiting.request, result)
+
+    def _look_later(self) -> None:
+        pause = max(self._pause, LOOK_COST * len(self._waiting))
+        now = self._timers.now(time.CLOCK_MONOTONIC)
+        self._timer = self._timers.at(time.CLOCK_MONOTONIC, now + pause, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._pause = min(2 * self._pause, LAST_LOOK)
+        for waiting in tuple(self._waiting):
+            changed = waiting.changed()
+            if changed is not None:
+                self._end(waiting, changed)
+        if self._waiting and self._timer is None:
+            self._look_later()
+
+
+_hosts: WeakKeyDictionary[Host, Futexes] = WeakKeyDictionary()
+
+
+def futexes(host: Host) -> Futexes:
+    if host not in _hosts:
+        _hosts[host] = Futexes(host)
+    return _hosts[host]
+
+
+def _word(caller: Caller, address: int) -> int:
+    return int(WORD.unpack(caller.memory.read(address, WORD.size))[0])
+
+
+def _key(request: Request, address: int, flags: int) -> tuple[Hashable, bool]:
+    """get_futex_key(), and whether others share the memory. EINVAL when not aligned, EFAULT."""
+    caller = request.caller
+    if address % WORD.size:
+        raise UringError(errno.EINVAL, f"futex {address:#x} is not aligned")
+    if address + WORD.size > TASK_SIZE_MAX:
+        raise UringError(errno.EFAULT)
+    if not flags & FUTEX2_PRIVATE:
+        caller.memory.read(address, WORD.size)
+        shared = request.context.host.shared_word(caller, address)
+        if shared is not None:
+            return shared, True
+    return (caller.process, address), False
+
+
+def _check_flags(flags: int) -> None:
+    """futex2_to_flags(), futex_flags_valid()"""
+    if flags & ~FUTEX2_VALID_MASK or flags & FUTEX2_SIZE_MASK != FUTEX2_SIZE_U32:
+        raise UringError(errno.EINVAL, f"futex flags {flags:#x}")
+    if flags & (FUTEX2_NUMA | FUTEX2_MPOL):
+        raise UringError(errno.EINVAL, "futexes of a NUMA node are not supported")
+
+
+def prep(request: Request) -> None:
+    """io_futex_prep()"""
+    sqe, flags = request.sqe, request.sqe.fd & U32
+    if sqe.len or sqe.futex_flags or sqe.buf_index or sqe.file_index:
+        raise UringError(errno.EINVAL)
+    _check_flags(flags)
+    if sqe.addr2 > U32 or sqe.addr3 > U32:
+        raise UringError(errno.EINVAL, "the word has 32 bits")
+    request.data = flags
+
+
+def issue_wait(request: Request) -> Outcome:
+    """io_futex_wait()"""
+    sqe = request.sqe
+    if not sqe.addr3:
+        raise UringError(errno.EINVAL, "an empty mask")
+    return _wait(request, [Futex(request, sqe.addr, sqe.addr2, sqe.addr3, request.data)])
+
+
+def _wait(request: Request, words: list[Futex]) -> Outcome:
+    """futex_wait_setup(), futex_wait_multiple_setup()"""
+    for futex in words:
+        if _word(request.caller, futex.address) != futex.value:
+            raise UringError(errno.EAGAIN, "the word has another value")
+    request.caller = request.caller.detached()
+    waiting, table = Waiting(request, words), futexes(request.context.host)
+    table.add(waiting)
+    request.disarm = partial(table.remove, waiting)
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def issue_wake(request: Request) -> Outcome:
+    """io_futex_wake()"""
+    sqe = request.sqe
+    if not sqe.addr3:
+        raise UringError(errno.EINVAL, "an empty mask")
+    key, shared = _key(request, sqe.addr, request.data)
+    most = s32(sqe.addr2)
+    woken = futexes(request.context.host).wake(key, most, sqe.addr3)
+    if woken >= most or not shared:
+        return woken
+    host = request.context.host
+
+    async def sleepers() -> int:
+        return woken + await host.futex_wake(request.caller, sqe.addr, most - woken, sqe.addr3)
+
+    return sleepers
+
+
+def prep_waitv(request: Request) -> None:
+    """io_futexv_prep(), futex_parse_waitv()"""
+    sqe = request.sqe
+    if sqe.fd or sqe.buf_index or sqe.file_index or sqe.addr2 or sqe.futex_flags or sqe.addr3:
+        raise UringError(errno.EINVAL)
+    if not 0 < sqe.len <= FUTEX_WAITV_MAX:
+        raise UringError(errno.EINVAL, f"{sqe.len} futexes")
+    request.data = list(_parse(request.caller, sqe.addr, sqe.len))
+
+
+def _parse(caller: Caller, address: int, count: int) -> Iterable[tuple[int, int, int]]:
+    for n in range(count):
+        entry = caller.memory.read(address + n * FUTEX_WAITV.size, FUTEX_WAITV.size)
+        value, word, flags, reserved = FUTEX_WAITV.unpack(entry)
+        if flags & ~FUTEX2_VALID_MASK or reserved:
+            raise UringError(errno.EINVAL)
+        _check_flags(flags)
+        if value > U32:
+            raise UringError(errno.EINVAL, "the word has 32 bits")
+        yield word, value, flags
+
+
+def issue_waitv(request: Request) -> Outcome:
+    """io_futexv_wait()"""
+    return _wait(request, [Futex(request, word, value, U32, flags) for word, value, flags in request.data])

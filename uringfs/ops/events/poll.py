@@ -1,0 +1,261 @@
+"""POLL_ADD, POLL_REMOVE (io_uring/poll.c)."""
+
+import errno
+from functools import partial
+
+from uringfs.abi.constants import IORING_OP_POLL_ADD, IOSQE_CQE_SKIP_SUCCESS
+from uringfs.abi.events import (
+    EPOLLERR,
+    EPOLLET,
+    EPOLLEXCLUSIVE,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLNVAL,
+    EPOLLONESHOT,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    EPOLLRDNORM,
+    EPOLLWRNORM,
+    IORING_POLL_ADD_LEVEL,
+    IORING_POLL_ADD_MULTI,
+    IORING_POLL_UPDATE_EVENTS,
+    IORING_POLL_UPDATE_USER_DATA,
+    POLL_EVENTS,
+)
+from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request
+from uringfs.errors import UringError
+from uringfs.host.protocols import File, Watch
+from uringfs.ring.ring import Ring
+
+IO_POLL_UNMASK = EPOLLERR | EPOLLHUP | EPOLLNVAL | EPOLLRDHUP
+EDGE = EPOLLET | EPOLLONESHOT
+
+
+class Poll:
+    """struct io_poll: the events, with EPOLLONESHOT and EPOLLET among them, and what watches for them."""
+
+    __slots__ = ("events", "file", "signals", "watch")
+
+    def __init__(self, events: int) -> None:
+        self.events = events
+        self.file: File | None = None
+        self.watch: Watch | None = None
+        self.signals = 0
+        """By completions of this ring, if it is a multishot poll of the ring's own eventfd."""
+
+
+def prep_add(request: Request) -> None:
+    """io_poll_add_prep()"""
+    sqe, flags = request.sqe, request.sqe.len
+    if sqe.buf_index or sqe.off or sqe.addr:
+        raise UringError(errno.EINVAL)
+    if flags & ~IORING_POLL_ADD_MULTI:
+        raise UringError(errno.EINVAL, f"poll flags {flags:#x}")
+    if flags & IORING_POLL_ADD_MULTI and request.flags & IOSQE_CQE_SKIP_SUCCESS:
+        raise UringError(errno.EINVAL, "a multishot poll has CQEs to show")
+    request.data = Poll(_parse_events(sqe.poll32_events, flags))
+
+
+def _parse_events(events: int, flags: int) -> int:
+    """io_poll_parse_events()"""
+    if not flags & IORING_POLL_ADD_MULTI:
+        events |= EPOLLONESHOT
+    if not flags & IORING_POLL_ADD_LEVEL:
+        events |= EPOLLET
+    return events & (POLL_EVENTS | EPOLLEXCLUSIVE | EDGE)
+
+
+def issue_add(request: Request) -> Outcome:
+    """io_poll_add()"""
+    file = request.data.file = request.file()
+    if not (file.readable_mode() or file.writable_mode()):
+        raise UringError(errno.EBADF, "an O_PATH descriptor")
+    return _arm(request)
+
+
+def _arm(request: Request) -> Outcome:
+    """__io_arm_poll_handler()"""
+    poll: Poll = request.data
+    file = poll.file
+    assert file is not None
+    poll.events |= IO_POLL_UNMASK
+    poller = request.context.host.poller
+    request.disarm, request.outlives = partial(_disarm, poll), True
+    if file.refused:
+        return _arm_own(request, file)
+    mask = poller.mask(file, poll.events)
+    if mask is None:
+        return partial(_slowly, request, file)
+    mask &= poll.events
+    if mask and poll.events & EDGE == EDGE:
+        return mask
+    if file in request.held and (same := poller.same(file)) is not file:
+        request.hold_instead(same, file)
+        poll.file = file = same
+    poll.signals = _own_signals(request, file)
+    try:
+        poll.watch = poller.watch(file, poll.events & ~EPOLLONESHOT, partial(_ready, request))
+    except UringError as error:
+        if error.errno != errno.EPERM:
+            raise
+        if mask and poll.events & EPOLLET:
+            return mask
+        raise UringError(errno.EINVAL, "such a file has no events to wait for") from error
+    request.arms_poll(poll.events)
+    if mask:
+        poller.dispatch()
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _own_signals(request: Request, file: File) -> int:
+    """Of a multishot alone: completions that it brings about would trigger it for ever."""
+    eventfd = request.context.ring.eventfd
+    if eventfd is None or request.data.events & EPOLLONESHOT:
+        return 0
+    return eventfd.signals(file)
+
+
+def _disarm(poll: Poll) -> bool:
+    watch, poll.watch = poll.watch, None
+    return watch is not None and watch.cancel()
+
+
+def _ready(request: Request, mask: int) -> None:
+    """io_poll_wake(), io_poll_task_func()"""
+    poll: Poll = request.data
+    mask &= poll.events
+    if not mask:
+        return
+    if request.orphaned:  # io_poll_check_events(): tw.cancel
+        _disarm(poll)
+        request.context.complete(request, -errno.ECANCELED)
+    elif poll.events & EPOLLONESHOT or _by_completion(request, poll):
+        _disarm(poll)
+        request.context.complete(request, mask, False)
+    else:
+        request.context.task_work(partial(_more, request, mask))
+
+
+def _by_completion(request: Request, poll: Poll) -> bool:
+    """io_poll_wake() of EPOLL_URING_WAKE: a multishot that completions trigger ends."""
+    assert poll.file is not None
+    return _own_signals(request, poll.file) > poll.signals
+
+
+def _more(request: Request, mask: int) -> None:
+    """io_poll_check_events(): one CQE of a multishot poll, its last if the CQ is full."""
+    poll: Poll | None = request.data  # None: the event before has ended it, with the ring
+    if poll is not None and poll.watch is not None and not request.post_more(mask):
+        _disarm(poll)
+        request.context.complete(request, mask, False)
+
+
+async def _slowly(request: Request, file: File) -> int:
+    """A file whose poll may block. Of many shots it gets one: the client sees no IORING_CQE_F_MORE."""
+    poll: Poll = request.data
+    poller = request.context.host.poller
+    mask = await poller.ask(file, poll.events) & poll.events
+    if not mask:
+        if file.regular:
+            raise UringError(errno.EINVAL, "such a file has no events to wait for")
+        mask = await poller.wait(file, poll.events) & poll.events
+    return mask
+
+
+class RingWatch:
+    """A file of our own mount is polled in here: the kernel would ask us, who wait for the answer.
+
+    What a completion wakes is EPOLLIN alone, and the last of a multishot: it may be its own doing
+    (EPOLL_URING_WAKE).
+    """
+
+    def __init__(self, ring: Ring, request: Request) -> None:
+        self._ring = ring
+        self._request = request
+        self._armed = True
+        self._tail = ring.cq.tail
+        ring.waiters.append(self)
+
+    def completions(self) -> None:
+        if self._tail != self._ring.cq.tail and self._request.data.events & EPOLLIN and self.cancel():
+            self._request.data.watch = None
+            self._request.context.complete(self._request, EPOLLIN, False)
+
+    def closed(self) -> None:
+        if self.cancel():
+            self._request.data.watch = None
+            self._request.context.complete(self._request, EPOLLERR & self._request.data.events, False)
+
+    def cancel(self) -> bool:
+        armed, self._armed = self._armed, False
+        if armed:
+            self._ring.waiters.remove(self)
+        return armed
+
+
+def _arm_own(request: Request, file: File) -> int | Issue:
+    """io_uring_poll()"""
+    poll: Poll = request.data
+    context = request.context.ring_of(file)
+    if context is None:
+        # not set up, or the directory
+        mask = EPOLLERR if not file.regular else EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM
+        return mask & poll.events or -errno.EINVAL
+    mask = mask_of(context.ring) & poll.events
+    if mask and poll.events & EPOLLONESHOT:
+        return mask
+    poll.watch = RingWatch(context.ring, request)
+    request.arms_poll(poll.events)
+    if mask:
+        request.context.task_work(partial(_more, request, mask))
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def mask_of(ring: Ring) -> int:
+    """io_uring_poll()"""
+    room = EPOLLOUT | EPOLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
+    return room | (EPOLLIN | EPOLLRDNORM if ring.readable() else 0)
+
+
+def prep_remove(request: Request) -> None:
+    """io_poll_remove_prep()"""
+    sqe, flags = request.sqe, request.sqe.len
+    update_events = flags & IORING_POLL_UPDATE_EVENTS
+    if sqe.buf_index or sqe.file_index:
+        raise UringError(errno.EINVAL)
+    if flags & ~(IORING_POLL_UPDATE_EVENTS | IORING_POLL_UPDATE_USER_DATA | IORING_POLL_ADD_MULTI):
+        raise UringError(errno.EINVAL, f"poll flags {flags:#x}")
+    if flags == IORING_POLL_ADD_MULTI:
+        raise UringError(errno.EINVAL, "IORING_POLL_ADD_MULTI without an update")
+    if not flags & IORING_POLL_UPDATE_USER_DATA and sqe.off:
+        raise UringError(errno.EINVAL)
+    if sqe.poll32_events and not update_events:
+        raise UringError(errno.EINVAL, "events without IORING_POLL_UPDATE_EVENTS")
+    request.data = _parse_events(sqe.poll32_events, flags) if update_events else 0
+
+
+def issue_remove(request: Request) -> Outcome:
+    """io_poll_remove()"""
+    context, sqe = request.context, request.sqe
+    polls = [one for one in context.issued(sqe.addr) if one.op.number == IORING_OP_POLL_ADD]
+    if not polls:
+        raise UringError(errno.ENOENT, f"no poll with user_data {sqe.addr}")
+    found = polls[-1]
+    if found.disarm is None or not found.disarm():
+        raise UringError(errno.EALREADY)
+    res = -errno.ECANCELED
+    if sqe.len & (IORING_POLL_UPDATE_EVENTS | IORING_POLL_UPDATE_USER_DATA):
+        if sqe.len & IORING_POLL_UPDATE_EVENTS:
+            # only the events; how often it fires stays
+            found.data.events = found.data.events & ~0xFFFF | request.data & 0xFFFF
+        user_data = sqe.off if sqe.len & IORING_POLL_UPDATE_USER_DATA else found.sqe.user_data
+        context.set_user_data(found, user_data)
+        try:
+            outcome = _arm(found)
+        except UringError:
+            outcome = res
+        if isinstance(outcome, Issue):
+            return 0
+        res = outcome if isinstance(outcome, int) and outcome >= 0 else res
+    context.complete(found, res)
+    return 0

@@ -1,0 +1,77 @@
+"""Waiting for a socket (io_uring/poll.c: io_arm_poll_handler())."""
+
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN
+from uringfs.engine.request import Request
+from uringfs.host.protocols import File, Watch
+
+APOLL_MAX_RETRY = 128
+
+
+class Readiness:
+    """Events of a file, edge by edge: one is remembered until it is waited for. What is ready at the
+    beginning is the first. rearms: so is what is ready at each wait(), for a request that is armed anew
+    each time; a multishot stays armed."""
+
+    def __init__(self, request: Request, file: File, events: int, rearms: bool = True) -> None:
+        self._request = request
+        self._poller = request.context.host.poller
+        self._file = file
+        self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
+        self._event = trio.Event()
+        self._watch: Watch | None = None
+        self._armed = request.context.late.arm(file.identity)
+        self._waited = False
+        self._retries = APOLL_MAX_RETRY if rearms else 0
+
+    def __enter__(self) -> Self:
+        self._watch = self._poller.watch(self._file, self._events, self._fire)
+        self._request.arms_poll(self._events)
+        self._armed.__enter__()
+        return self
+
+    def __exit__(
+        self, typ: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None  # it refers to us
+            self._armed.__exit__()
+
+    def _fire(self, mask: int) -> None:
+        self._event.set()
+
+    def again(self) -> None:
+        """The next wait() only lets others have a turn."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        if self._waited and self._retries and not self._event.is_set() and self._ready():
+            self._retries -= 1
+            self.again()
+        self._waited = True
+        self._request.waits_again()
+        await self._event.wait()
+        await self._armed.go_on()
+        await self._request.settle()
+        self._event = trio.Event()
+
+    def _ready(self) -> bool:
+        return bool((self._poller.mask(self._file, self._events) or 0) & self._events)
+
+
+async def until_readable(request: Request, file: File) -> None:
+    """Wait until a read would not block; what settle() raises."""
+    request.arms_poll(EPOLLIN)
+    request.waits_again()
+    if not file.bytestream():
+        await file.wait()
+    else:
+        with request.context.late.arm(file.identity) as armed:
+            await file.wait()
+            await armed.go_on()
+    await request.settle()

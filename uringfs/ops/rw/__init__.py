@@ -1,0 +1,1 @@
+"""Reads and writes, and the buffers that are provided for them."""
