@@ -8,7 +8,7 @@ import trio
 
 from uringfs.errors import UringError
 from uringfs.host.events.eventfd import LocalEventFd
-from uringfs.host.files.file import closing
+from uringfs.host.files import closing
 from uringfs.host.listener import LocalListener
 
 
