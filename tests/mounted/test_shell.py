@@ -435,6 +435,7 @@ def test_getfattr(sh: Shell) -> None:
         "completed": 2,
         "cancelled": 0,
         "overflowed": 0,
+        "injected": 0,
         "sq_dropped": 0,
         "cq_overflow": 0,
     }

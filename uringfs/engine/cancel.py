@@ -62,6 +62,11 @@ def try_cancel(context: RingContext, criteria: Criteria) -> int:
     return _cancel(context, criteria)[0]
 
 
+def finds(context: RingContext, criteria: Criteria) -> bool:
+    """There is one to cancel."""
+    return any(criteria.match(one) for one in _candidates(context, criteria))
+
+
 def cancel_one(context: RingContext, criteria: Criteria) -> int:
     """io_try_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT."""
     found, counts = _cancel(context, criteria)

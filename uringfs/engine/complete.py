@@ -127,15 +127,7 @@ class RequestLife(Index):
         """io_issue_sqe(), io_req_task_submit()"""
         if self.hooks:
             self.hooks.call("io_issue_sqe", request)
-        try:
-            if request.orphaned:
-                raise UringError(errno.EFAULT, f"thread {request.caller.tid} is gone")
-            outcome = self._perform(request)
-        except UringError as error:
-            outcome = -error.errno
-        except Exception:
-            log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
-            outcome = -errno.EIO
+        outcome = self._outcome(request)
         if isinstance(outcome, int):
             if request.link_timeout is not None:
                 timeouts.queue_linked_timeout(request, waits=False)
@@ -152,15 +144,56 @@ class RequestLife(Index):
             except UringError as error:
                 self.post(request, -error.errno)
                 return
-            if self.hooks:
-                self.hooks.call("io_uring_queue_async_work", request)
-            request.scope = trio.CancelScope()
-            self._nursery.start_soon(self._run, request, outcome)
-            if not request.flags & IOSQE_ASYNC:
-                self._held.hold(request)
+            self._begin(request, outcome)
         self._index(request)
         if request.link_timeout is not None:
             timeouts.queue_linked_timeout(request, waits=True)
+
+    def _outcome(self, request: Request, perform: Callable[[Request], Outcome] | None = None) -> Outcome:
+        """perform: what a breaker has kept the request from until now."""
+        try:
+            if request.orphaned:
+                raise UringError(errno.EFAULT, f"thread {request.caller.tid} is gone")
+            if perform is None:
+                perform = request.op.issue if request.attachment is None else request.attachment.issue
+                if self.hooks and self.hooks.breaker is not None:
+                    perform = partial(self.hooks.breaker.issue, perform=perform)
+            return perform(request)
+        except UringError as error:
+            return -error.errno
+        except Exception:
+            log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
+            return -errno.EIO
+
+    def _begin(self, request: Request, rest: Pending) -> None:
+        if self.hooks:
+            self.hooks.call("io_uring_queue_async_work", request)
+        request.scope = trio.CancelScope()
+        self._nursery.start_soon(self._run, request, rest)
+        if not request.flags & IOSQE_ASYNC:
+            self._held.hold(request)
+
+    def resume(self, request: Request, perform: Callable[[Request], Outcome]) -> None:
+        self.task_work(partial(self._resume, request, perform))
+
+    def _resume(self, request: Request, perform: Callable[[Request], Outcome]) -> None:
+        if request not in self.pending or self.closed:
+            return
+        request.disarm = None
+        if not request.orphaned and not request.caller.program.same():
+            self.post(request, -errno.ECANCELED)
+            return
+        outcome = self._outcome(request, perform)
+        if isinstance(outcome, int):
+            self.post(request, outcome)
+        elif not isinstance(outcome, Issue):
+            self._begin(request, outcome)
+
+    def retain(self, request: Request) -> None:
+        self._unindex(request)
+        request.scope, request.disarm = None, _too_late
+        if request not in self.pending:
+            self._pend(request)
 
     def _issue_later(self, request: Request) -> None:
         """One that has waited for others: not for a program that is over (io_uring_task_cancel())."""
@@ -191,11 +224,6 @@ class RequestLife(Index):
             request = self._unsettled.popleft()
             if request in self.pending and not self.closed:
                 self._issue_later(request)
-
-    def _perform(self, request: Request) -> Outcome:
-        if request.attachment is not None:
-            return request.attachment.issue(request)
-        return request.op.issue(request)
 
     async def _run(self, request: Request, rest: Pending) -> None:
         """The task of a request that has to wait."""
@@ -239,6 +267,11 @@ class RequestLife(Index):
 
     def post(self, request: Request, res: int, failed: bool | None = None) -> None:
         """The one way out: the CQE, then what was linked behind, then what was held back for it."""
+        if self.hooks and self.hooks.breaker is not None:
+            answer = self.hooks.breaker.complete(request, res, failed)
+            if answer is None:
+                return
+            res, failed = answer
         self._unfinished -= 1
         self._let_go(request)
         if request.link_timeout is not None:
@@ -274,11 +307,15 @@ class RequestLife(Index):
         if self.closed:
             return
         ring = self.ring
-        if self.hooks:
-            self.hooks.call("io_uring_complete", ring, user_data, res, flags)
         counters, cq = ring.counters, ring.cq
         counters.completed += 1
         had = len(cq.backlog)
+        if self.hooks:
+            self.hooks.call("io_uring_complete", ring, user_data, res, flags)
+            breaker = self.hooks.breaker
+            if breaker is not None and breaker.posts(ring, (user_data, res, flags), big):
+                counters.overflowed += len(cq.backlog) - had
+                return
         cq.post(user_data, res, flags, big)
         counters.overflowed += len(cq.backlog) - had
 
@@ -406,6 +443,11 @@ class RequestLife(Index):
         for request in tuple(self.pending):
             if request.attachment is None:
                 self.cancel(request)
+
+
+def _too_late() -> bool:
+    """Request.disarm of what is all but complete."""
+    return False
 
 
 def _force_async(request: Request | None) -> None:

@@ -5,7 +5,8 @@ The table is falsy while nobody has subscribed, and nothing else is looked at th
 """
 
 import logging
-from typing import Protocol
+from types import FunctionType
+from typing import Any, Protocol
 
 from uringfs.abi.structs import Sqe
 from uringfs.ring.ring import Ring
@@ -48,12 +49,44 @@ class Subscriber:
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         """An enter begins to wait for completions. Clients reap them without a call."""
 
+    def uringfs_inject(self, ring: Ring, user_data: int, rule: int, what: str) -> None:
+        """A fault is injected into a request, or into a call on the ring (user_data 0): the rule's number and
+        text. It comes before the request's op begins."""
 
-POINTS = [name for name in vars(Subscriber) if name.startswith("io_")]
+
+POINTS = [name for name, point in vars(Subscriber).items() if isinstance(point, FunctionType)]
+
+
+class Breaker(Protocol):
+    """Who breaks requests (uringfs/faults): at these points what is answered counts. Requests are
+    ops.request.Request, outcomes what their ops' issue returns."""
+
+    def issue(self, request: Any, perform: Any) -> Any:
+        """In place of perform(request): an outcome, or what that raises. SKIP_COMPLETE with request.disarm set:
+        the request waits, and goes on with context.resume(request, perform)."""
+
+    def complete(self, request: Any, res: int, failed: bool | None) -> tuple[int, bool | None] | None:
+        """Of a request that is about to be complete: what it is to come to. None: it was given to
+        context.retain(), and context.complete() is called again."""
+
+    def more(self, request: Any) -> bool:
+        """A multishot request may have a CQE with IORING_CQE_F_MORE; False: it ends with this one."""
+
+    def posts(self, ring: Ring, cqe: tuple[int, int, int], big: bytes) -> bool:
+        """It has posted this CQE, of the completion before, in its own way."""
+
+    def enter(self, ring: Ring, caller: Any, to_submit: int) -> int:
+        """An enter with at least one thing to do begins: the SQEs that it may take. Raises its errno."""
+
+    def call(self, name: str, caller: Any, number: int, owner: int) -> None:
+        """setup or register, on the ring file with that inode number, of that user. Raises the call's errno."""
 
 
 class Hooks(dict[str, dict[Subscriber, None]]):
     """Point -> its subscribers, in the order they came. Without subscribers, a point is not there."""
+
+    breaker: Breaker | None = None
+    """It subscribes, too, so nobody asks for it while the table is falsy."""
 
     def subscribe(self, subscriber: Subscriber) -> None:
         for name in POINTS:

@@ -155,6 +155,16 @@ class RingContext(Protocol):
     def check_registered(self, caller: Caller) -> None:
         """EBADF unless this ring is among them."""
 
+    def link_head(self) -> "Request | None":
+        """The first request of the chain that is being assembled."""
+
+    def resume(self, request: "Request", perform: "Callable[[Request], Outcome]") -> None:
+        """A request that has waited with IOU_ISSUE_SKIP_COMPLETE begins now: perform is its op's issue. As task
+        work."""
+
+    def retain(self, request: "Request") -> None:
+        """It is all but complete: complete() will be called once more. Until then nobody finds it to cancel."""
+
     def let_go(self, request: "Request") -> None:
         """What was held back behind a request that Holds may start."""
 
@@ -301,6 +311,9 @@ class Request:
     def post_more(self, res: int, flags: int = 0) -> bool:
         """io_req_post_cqe(): one of a multishot request's CQEs, published at once. False: the CQ is full,
         nothing was posted, and the request has to end with this result."""
+        hooks = self.context.hooks
+        if hooks and hooks.breaker is not None and not hooks.breaker.more(self):
+            return False
         return self.context.post_more(self.sqe.user_data, res, flags)
 
     def end(self) -> None:

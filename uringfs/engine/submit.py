@@ -99,6 +99,9 @@ class Worker(RequestLife):
             self.check_registered(caller)
         if self.disabled:
             raise UringError(errno.EBADFD, "the ring is disabled: IORING_REGISTER_ENABLE_RINGS")
+        asked = to_submit
+        if self.hooks and self.hooks.breaker is not None:
+            to_submit = self.hooks.breaker.enter(self.ring, caller, to_submit)
         self.ring.counters.enters += 1
         submitted = 0
         if self.poller is not None:
@@ -106,7 +109,7 @@ class Worker(RequestLife):
         elif to_submit:
             self.check_submitter(caller)
             submitted = await self.submit(caller, to_submit)
-        if submitted != to_submit or not flags & IORING_ENTER_GETEVENTS:
+        if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)
         try:
             self.host.poller.dispatch()  # what is ready already needs no wait
@@ -328,6 +331,9 @@ class Worker(RequestLife):
 
     def link_last(self) -> Request | None:
         return self._last if self._head is not None else None
+
+    def link_head(self) -> Request | None:
+        return self._head
 
     def check_registered(self, caller: Caller) -> None:
         if not self._owners.has_registered(caller.program, self):

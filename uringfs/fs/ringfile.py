@@ -135,6 +135,8 @@ class RingFile:
         asked = read_params(caller, params)
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
+        if self._owners.hooks and self._owners.hooks.breaker is not None:
+            self._owners.hooks.breaker.call("setup", caller, self._number, caller.uid)
         geometry = Geometry.of(entries, asked)
         check_user_rings(caller, geometry, asked)
         sqpoll.check(asked, caller, self._owners.find_ring)
@@ -155,6 +157,7 @@ class RingFile:
         except UringError:
             self._account.charge(-geometry.memory_size)
             raise
+        ring.number = self._number
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
         self.worker = Worker(ring, self._nursery, self._owners, lookup, issuer)

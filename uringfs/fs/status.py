@@ -87,6 +87,8 @@ def _ours(file: RingFile, worker: Worker) -> list[str]:
             f"len:{sqe.len}, user_data:{sqe.user_data}"
             for sqe in pending
         ),
+        f"Injected:\t{ring.counters.injected}",
+        *(f"  {line}" for line in ring.injected),
     ]
 
 
@@ -126,6 +128,7 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
         "completed": ring.counters.completed,
         "cancelled": ring.counters.cancelled,
         "overflowed": ring.counters.overflowed,
+        "injected": ring.counters.injected,
         "sq_dropped": ring.sq.dropped,
         "cq_overflow": ring.cq.overflow,
     }

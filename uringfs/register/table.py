@@ -134,6 +134,8 @@ def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: 
     if opcode & abi.IORING_REGISTER_USE_REGISTERED_RING:
         ring.check_registered(caller)
         opcode &= ~abi.IORING_REGISTER_USE_REGISTERED_RING
+    if ring.hooks and ring.hooks.breaker is not None:
+        ring.hooks.breaker.call("register", caller, ring.ring.number, ring.ring.owner[1])
     row = _row(opcode)
     ring.check_submitter(caller)
     restrictions = ring.resources.restrictions

@@ -269,12 +269,20 @@ class CompletionQueue:
             self._refill()
         return self._free == 0 or bool(self.backlog)
 
+    def spill(self, cqe: Cqe, big: bytes = b"") -> None:
+        """Post one as if the CQ were full."""
+        self._overflow(cqe, big)
+
+    def lose(self) -> None:
+        """Count one as if it were full, and there were no memory for the backlog."""
+        count = (self.overflow + 1) & U32
+        for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
+            self._memory.store(base + CQ_OVERFLOW, count)
+
     def _overflow(self, cqe: Cqe, big: bytes) -> None:
         """io_cqring_add_overflow()"""
         if len(self.backlog) >= self.max_backlog:
-            count = (self.overflow + 1) & U32
-            for base in (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING):
-                self._memory.store(base + CQ_OVERFLOW, count)
+            self.lose()
             return
         if not self.backlog:
             self._sq.set_flags(IORING_SQ_CQ_OVERFLOW)

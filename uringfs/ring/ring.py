@@ -42,6 +42,7 @@ class Counters:
     completed: int = 0
     overflowed: int = 0
     cancelled: int = 0
+    injected: int = 0
 
 
 class ChargedRegion:
@@ -89,6 +90,10 @@ class Ring:
         self.wait_region: tuple[Region, int] | None = None
         """Registered arguments of waits (IORING_ENTER_EXT_ARG_REG), and their size."""
         self._enter_wanted = False
+        self.number = 0
+        """The inode's of its file, if it has one."""
+        self.injected: list[str] = []
+        """Lines about the last faults that were injected."""
         self.has_work = False
         """Work waits for an enter with GETEVENTS (IORING_SETUP_DEFER_TASKRUN)."""
         self.clock = time.CLOCK_MONOTONIC

@@ -46,6 +46,9 @@ class Witness(Subscriber):
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         self.seen.append(("wait", min_events))
 
+    def uringfs_inject(self, ring: Ring, user_data: int, rule: int, what: str) -> None:
+        self.seen.append(("inject", user_data, rule, what))
+
 
 @pytest.fixture
 def bench(nursery: trio.Nursery) -> Bench:

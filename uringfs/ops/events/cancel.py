@@ -38,13 +38,18 @@ def prep(request: Request) -> None:
 
 def issue(request: Request) -> Outcome:
     """io_async_cancel()"""
+    wanted = criteria(request)
+    if wanted.all:
+        return try_cancel(request.context, wanted)
+    return cancel_one(request.context, wanted)
+
+
+def criteria(request: Request) -> Criteria:
+    """What it is to cancel. EBADF."""
     sqe, flags = request.sqe, request.sqe.cancel_flags
     file = None
     if flags & IORING_ASYNC_CANCEL_FD:
         if flags & IORING_ASYNC_CANCEL_FD_FIXED:
             request.flags |= IOSQE_FIXED_FILE
         file = request.file()
-    criteria = Criteria(sqe.addr, flags, file, sqe.len & 0xFF)
-    if criteria.all:
-        return try_cancel(request.context, criteria)
-    return cancel_one(request.context, criteria)
+    return Criteria(sqe.addr, flags, file, sqe.len & 0xFF)

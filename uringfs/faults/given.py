@@ -1,0 +1,102 @@
+"""A rule in force: whose it is, what it has matched and injected, what waits for its release."""
+
+import random
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from uringfs.faults.rule import Rule
+from uringfs.host.protocols import Caller, Opener
+
+
+class Waiting(Protocol):
+    """A request that has not begun, or is all but complete; or many."""
+
+    @property
+    def request(self) -> object:
+        """None if it is not one."""
+
+    def go(self) -> None:
+        """Once; nothing if it has ended meanwhile."""
+
+
+@dataclass(frozen=True, eq=False)
+class Who:
+    """Who gives rules, as who writes: a user, and what that was when it wrote."""
+
+    uid: int
+    opener: Opener | None = None
+    """None: whoever started the daemon, whose rights are all there are."""
+
+    @property
+    def is_root(self) -> bool:
+        return self.uid == 0
+
+    def may_break(self, owner: int, caller: Caller) -> bool:
+        """docs/security.md, "Who may inject": its own ring, and a caller that has no rights that it had not."""
+        if self.opener is None:
+            return True
+        return (self.is_root or self.uid == owner) and self.opener.admits(caller)
+
+
+@dataclass(eq=False)
+class Given:
+    """One rule of a mount. ring: the inode of the ring file that it was written to, 0 for none."""
+
+    id: int
+    rule: Rule
+    who: Who
+    ring: int
+    chance: random.Random
+    deadline: float
+    """trio's clock."""
+    matched: int = 0
+    injected: int = 0
+    expired: bool = False
+    waiting: list[Waiting] = field(default_factory=list)
+    _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
+
+    def fires(self) -> bool:
+        """A request, or call, matches: whether it is one to inject into."""
+        self.matched += 1
+        if self.matched not in self.rule.when:
+            return False
+        if self.rule.probability < 1.0 and self.chance.random() >= self.rule.probability:
+            return False
+        self.injected += 1
+        self.expired = self.rule.times is not None and self.injected >= self.rule.times
+        return True
+
+    def may_break(self, owner: int, caller: Caller) -> bool:
+        """Asked once for those requests of one call that come one after another."""
+        last = self._last
+        if last is None or last[0]() is not caller or last[1] != owner:
+            last = self._last = weakref.ref(caller), owner, self.who.may_break(owner, caller)
+        return last[2]
+
+    def let_go(self) -> int:
+        """What waits goes on: how many."""
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.go()
+        return len(waiting)
+
+    def drop(self, request: object) -> None:
+        """It has ended."""
+        if self.waiting:
+            self.waiting = [one for one in self.waiting if one.request is not request]
+
+    def describe(self) -> str:
+        """One line, for people."""
+        state = "expired, " if self.expired else ""
+        hits = f"injected {self.injected} of {self.matched} that match" if self.matched else "nothing has matched"
+        held = f", {len(self.waiting)} waiting" if self.waiting else ""
+        where = f" ring #{self.ring}" if self.ring else ""
+        return f"{self.id}:\t{self.rule.text}\t{state}{hits}{held} (user {self.who.uid}{where})"
+
+
+Lineage = Callable[[int], tuple[int, ...]]
+"""Of a thread: its process, that one's parent, and so on."""
+Naming = Callable[[int], str]
+"""A ring file's name by its inode number, "" for one without."""

@@ -1,0 +1,117 @@
+"""Requests that wait because a rule says so, before they begin or with their result in hand, and the stalls and
+windows that many of them wait in."""
+
+import random
+from collections.abc import Callable
+
+from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request, RingContext
+from uringfs.faults.given import Waiting
+
+Perform = Callable[[Request], Outcome]
+
+
+class Stall:
+    """Nothing of a ring begins or completes. ended: forgets it."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+        self.request = None
+        self.waiting: list[Waiting] = []
+
+    def go(self) -> None:
+        """In the order they came."""
+        self._ended()
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.go()
+
+
+FindStall = Callable[[RingContext], Stall | None]
+
+
+class Begin:
+    """One that is issued, as the engine sees it, and whose op has not begun. Cancellable."""
+
+    def __init__(self, request: Request, perform: Perform, stall_of: FindStall) -> None:
+        self.request = request
+        self._perform = perform
+        self._stall_of = stall_of
+        self._over = False
+
+    def outcome(self) -> Issue:
+        """Of its issue. ESRCH."""
+        self.request.caller = self.request.caller.detached()
+        self.request.disarm = self._disarm
+        return IOU_ISSUE_SKIP_COMPLETE
+
+    def _disarm(self) -> bool:
+        over, self._over = self._over, True
+        return not over
+
+    def go(self) -> None:
+        if self._over:
+            return
+        stall = self._stall_of(self.request.context)
+        if stall is not None:
+            stall.waiting.append(self)
+            return
+        self._over = True
+        self.request.context.resume(self.request, self._perform)
+
+
+class End:
+    """One that is all but complete. passing: told before complete() is called again."""
+
+    def __init__(
+        self,
+        request: Request,
+        result: tuple[int, bool | None],
+        stall_of: FindStall,
+        passing: Callable[[Request], None],
+    ) -> None:
+        self.request = request
+        self._result = result
+        self._stall_of = stall_of
+        self._passing = passing
+        self._over = False
+
+    def go(self) -> None:
+        context = self.request.context
+        if self._over or context.closed:
+            return
+        stall = self._stall_of(context)
+        if stall is not None:
+            stall.waiting.append(self)
+            return
+        self._over = True
+        self._passing(self.request)
+        context.complete(self.request, *self._result)
+
+
+class Window:
+    """Completions of one ring that are to change their order. ended: forgets it."""
+
+    def __init__(self, context: RingContext, room: int, chance: random.Random, ended: Callable[[], None]) -> None:
+        self._context = context
+        self._room = room
+        self._chance = chance
+        self._ended = ended
+        self.request = None
+        self._waiting: list[Waiting] = []
+
+    def add(self, one: Waiting) -> None:
+        self._waiting.append(one)
+        if len(self._waiting) >= self._room:
+            self.go()
+
+    def look(self) -> None:
+        """Behind the batch: whether anything else is under way that could come."""
+        if self._waiting and not self._context.issued():
+            self.go()
+
+    def go(self) -> None:
+        self._ended()
+        waiting, self._waiting = self._waiting, []
+        self._chance.shuffle(waiting)
+        for one in waiting:
+            one.go()
