@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
+from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from uringfs.errors import UringError
 from uringfs.host.events.timers import Heap, Timer
 from uringfs.host.protocols import Caller, File
@@ -64,11 +64,13 @@ class FakeWatch:
         self._events = events
         self._fire = fire
         self._armed = True
+        self.told = False
         polled.watchers.append(self.look)
 
     def look(self) -> None:
         mask = mask_of(self._polled) & (self._events | EPOLLHUP)
         if self._armed and mask:
+            self.told = True
             self._fire(mask)
 
     def cancel(self) -> bool:
@@ -99,7 +101,6 @@ class FakePoller:
         return mask_of(self._find(file)) & (events | EPOLLHUP)
 
     def watch(self, file: File, events: int, fire: Callable[[int], None]) -> FakeWatch:
-        assert not events & EPOLLONESHOT
         watch = FakeWatch(self._find(file), events, fire)
         self._new.append(watch)
         return watch
@@ -107,7 +108,11 @@ class FakePoller:
     def dispatch(self) -> None:
         new, self._new = self._new, []
         for watch in new:
-            watch.look()
+            if not watch.told:
+                watch.look()
+
+    def settle(self) -> None:
+        pass
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         raise UringError(errno.EINVAL, "no fake file is an epoll instance")

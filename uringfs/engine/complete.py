@@ -427,9 +427,11 @@ class RequestLife(Index):
             self._owners.remove(request.caller.program, request)
             if request.scope is not None:
                 request.scope.cancel()
-            else:
-                if request.disarm is not None:
-                    request.disarm()
+            elif request.disarm is not None:
+                request.disarm()
+        self.host.poller.settle()  # then it is us who let go of the files
+        for request in tuple(self.pending):
+            if request.scope is None:
                 request.end()
         self.resources.close()
         if self.ring.eventfd is not None:

@@ -108,6 +108,7 @@ class Worker(RequestLife):
             submitted = await self._offloaded(self.poller, to_submit, flags)
         elif to_submit:
             self.check_submitter(caller)
+            self.host.poller.dispatch()  # what has happened comes before what is submitted now
             submitted = await self.submit(caller, to_submit)
         if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)

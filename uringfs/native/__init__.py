@@ -23,6 +23,7 @@ sys.setdlopenflags(_flags | os.RTLD_GLOBAL)
 try:
     from uringfs.native._native import (
         ExecWatch,
+        Watcher,
         act_as,
         act_own,
         backing_close,
@@ -82,6 +83,7 @@ finally:
 
 __all__ = [
     "ExecWatch",
+    "Watcher",
     "Words",
     "act_as",
     "act_own",

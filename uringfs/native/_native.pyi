@@ -78,6 +78,26 @@ class ExecWatch:
     def fileno(self) -> int:
         """A descriptor that is readable (EPOLLHUP) once it has ended."""
 
+class Watcher:
+    """Events of files, each noticed as it happens, in a thread that needs no Python. Has an epoll instance and,
+    where the kernel gives them, contexts of Linux AIO."""
+
+    def add(self, fd: int, events: int, once: bool, aio: bool, /) -> int:
+        """Watch a descriptor: the key by which its events are told. events as epoll_ctl(2) takes them; they
+        are edges. once: for one event, though it is over before anyone looks, and by AIO alone, so the descriptor
+        may be closed; EINVAL, EAGAIN, ENOSYS where that cannot be. aio: events that are over count, too, as well
+        as can be. EEXIST: the descriptor is watched already; EPERM: such files cannot be."""
+    def remove(self, key: int, /) -> bool:
+        """False: there is no such watch, or it was for one event, which has happened and is or will be told."""
+    def settle(self) -> None:
+        """Wait until the kernel has let go of the files whose watches were removed; some ms at most."""
+    def collect(self) -> list[tuple[int, int, int]]:
+        """What has happened: the key, the mask of the wake-up or what holds, and the number of the look at which
+        it was noticed."""
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to collect()."""
+    def close(self) -> None: ...
+
 def capabilities(tid: int, /) -> int:
     """capget(2): a thread's effective capabilities, bit N for capability N. ESRCH."""
 

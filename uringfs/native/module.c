@@ -19,7 +19,8 @@ PyMODINIT_FUNC PyInit__native(void)
 	    PyModule_AddFunctions(module, process_methods) < 0 ||
 	    PyModule_AddFunctions(module, socket_methods) < 0 ||
 	    PyModule_AddFunctions(module, epoll_methods) < 0 ||
-	    PyModule_AddFunctions(module, identity_methods) < 0 || identity_add_types(module) < 0) {
+	    PyModule_AddFunctions(module, identity_methods) < 0 || identity_add_types(module) < 0 ||
+	    watcher_add_types(module) < 0) {
 		Py_DECREF(module);
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of uringfs.native._native share. Each file exports one array of methods (identity.c a
- * type, too); module.c joins them. atomics.c is a module of its own, uringfs._words. Everything is built
+ * What the files of uringfs.native._native share. Each file exports one array of methods, or a type (identity.c
+ * both); module.c joins them. atomics.c is a module of its own, uringfs._words. Everything is built
  * with hidden visibility: the module is loaded with RTLD_GLOBAL, and only the hooks of fusewire.c may be
  * seen by other libraries.
  */
@@ -24,6 +24,7 @@ extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
 int identity_add_types(PyObject *module);
+int watcher_add_types(PyObject *module);
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

@@ -26,8 +26,6 @@ UNSTEADY = {
     "eploop": "counts the events of a loop of rings and epoll instances",
     "evloop": "counts the events of a loop of a ring and an eventfd",
     "poll": "two events of a multishot poll, before task work has run, are to be one CQE",
-    "poll-mshot-overflow": "what it has written it reads back at once: the daemon may find nothing to be ready; "
-    "in 2.3 its deferring ring misses the event once in a while when other programs run",
     "read-mshot": "writes to a pipe every millisecond: of two that the daemon finds there one is cut short",
     "sqpoll-sleep": "measures 100 ms by the clock: a busy machine takes longer",
     "timeout": "measures 200 ms by the clock: a busy machine takes longer",

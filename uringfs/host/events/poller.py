@@ -1,10 +1,10 @@
 """Readiness of the callers' files for POLL_ADD: masks, edges and EPOLLEXCLUSIVE, as trio knows none of them.
 
-One epoll instance for all polls, and a thread that only says that something is ready; the loop takes
-the events out. Not trio's own epoll on top of it: adding to an epoll instance that another one watches
-takes a mutex of the whole machine (fs/eventpoll.c: epnested_mutex), which a client may hold while the
-kernel waits for our answer to its FUSE_POLL. For the same reason files whose poll may ask somebody (epoll
-instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
+One watcher for all polls (native/watcher.c): an epoll instance and AIO, and a thread that takes the events as
+they happen; the loop takes them from that. Not trio's own epoll on top of it: adding to an epoll instance that
+another one watches takes a mutex of the whole machine (fs/eventpoll.c: epnested_mutex), which a client may hold
+while the kernel waits for our answer to its FUSE_POLL. For the same reason files whose poll may ask somebody
+(epoll instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import os
 import select
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,7 +23,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from uringfs import native
-from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT
+from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.abi.libc import libc
 from uringfs.abi.machine import EPOLL_EVENT_SIZE
 from uringfs.errors import UringError
@@ -32,8 +33,6 @@ from uringfs.host.threads import in_thread
 
 log = logging.getLogger(__name__)
 
-MOST = 256
-"""Events taken before others get a turn."""
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
 MAX_SLOW = 64
@@ -74,13 +73,14 @@ def _filesystem(fd: int) -> str:
 class Registration:
     """A descriptor in the epoll instance, and who watches it for these events."""
 
-    __slots__ = ("events", "exclusive", "fd", "of", "watches")
+    __slots__ = ("events", "exclusive", "fd", "key", "of", "watches")
 
-    def __init__(self, of: int, fd: int, events: int) -> None:
+    def __init__(self, of: int, fd: int, events: int, key: int) -> None:
         self.of = of
         """The descriptor that was asked for; fd is another when epoll knows that already."""
         self.fd = fd
         self.events = events
+        self.key = key
         self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
         """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
         self.watches: dict[Watch, None] = {}
@@ -111,18 +111,54 @@ class Watch:
         return True
 
 
+class Once:
+    """One file being watched for one event, though it be over before anyone looks."""
+
+    __slots__ = ("_key", "_poller", "fire")
+
+    def __init__(self, poller: "Poller", key: int, fire: Callable[[int], None]) -> None:
+        self._poller = poller
+        self._key = key
+        self.fire = fire
+
+    def cancel(self) -> bool:
+        """False if it has been, or the event has happened: fire(mask) is called then, if it was not yet."""
+        return self._poller.cancel_once(self._key)
+
+
 class Poller:
-    """The epoll instance; it and its thread come with the first watch."""
+    """The watcher; it and its thread come with the first watch."""
 
     def __init__(self) -> None:
-        self._epoll: select.epoll | None = None
-        self._registered: dict[int, Registration] = {}
+        self._watcher: native.Watcher | None = None
+        self._registered: dict[int, Registration] = {}  # by key
+        self._once: dict[int, Once] = {}  # by key
+        self._descriptors: set[int] = set()  # epoll knows each once
         self._shared: dict[tuple[int, int], Registration] = {}  # by descriptor and events
         self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
-        self._drained = threading.Semaphore(0)
+        self._events: deque[tuple[int, int, int]] = deque()
+        self._woken: tuple[int, set[tuple[int, ...]]] = 0, set()
 
-    def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
-        """events as epoll_ctl(2) takes them. EPERM: such files cannot be watched."""
+    def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch | Once:
+        """events as epoll_ctl(2) takes them; with EPOLLONESHOT fire() may be called once, or at every event.
+        EPERM: such files cannot be watched."""
+        if events & EPOLLONESHOT and not events & EPOLLEXCLUSIVE:
+            with suppress(OSError):  # no AIO, no room, or several wait queues
+                return self._watch_once(fd, events, fire)
+        return self._watch(fd, events & ~EPOLLONESHOT, fire)
+
+    def _watch_once(self, fd: int, events: int, fire: Callable[[int], None]) -> Once:
+        key = self._instance().add(fd, events, True, True)
+        once = self._once[key] = Once(self, key, fire)
+        return once
+
+    def cancel_once(self, key: int) -> bool:
+        if key not in self._once or self._watcher is None or not self._watcher.remove(key):
+            return False
+        del self._once[key]
+        return True
+
+    def _watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
         mask = mask_now(fd, events) if (fd, events) in self._shared else 0
         if mask:
             self.dispatch()  # what has happened before is the others'
@@ -136,15 +172,17 @@ class Poller:
     def _register(self, of: int, events: int) -> Registration:
         fd = of
         try:
-            if of in self._registered:  # epoll knows a descriptor once
+            if of in self._descriptors:
                 fd = fcntl.fcntl(of, fcntl.F_DUPFD_CLOEXEC, 0)
-            asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if events & EPOLLEXCLUSIVE else events
-            self._instance().register(fd, asked)
+            exclusive = events & EPOLLEXCLUSIVE
+            asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if exclusive else events
+            key = self._instance().add(fd, asked, False, not exclusive)
         except OSError as error:
             if fd != of:
                 os.close(fd)
             raise UringError.of(error) from error
-        registration = self._registered[fd] = Registration(of, fd, events)
+        registration = self._registered[key] = Registration(of, fd, events, key)
+        self._descriptors.add(fd)
         if registration.exclusive is None:
             self._shared[of, events] = registration
         return registration
@@ -152,77 +190,77 @@ class Poller:
     def drop(self, registration: Registration) -> None:
         """Nobody watches any more."""
         fd, of = registration.fd, registration.of
-        del self._registered[fd]
+        del self._registered[registration.key]
+        self._descriptors.remove(fd)
         if registration.exclusive is None:
             del self._shared[of, registration.events]
-        if self._epoll is not None:
-            with suppress(OSError, ValueError):
-                self._epoll.unregister(fd)
+        if self._watcher is not None:
+            self._watcher.remove(registration.key)
         if fd != of:
             os.close(fd)
 
+    def settle(self) -> None:
+        """Wait until the files of watches that were cancelled are held no more; some ms at most."""
+        if self._watcher is not None:
+            self._watcher.settle()
+
     def dispatch(self) -> None:
-        """Fire for what is ready now."""
-        if self._epoll is None or self._epoll.closed:
+        """Fire for what has happened until now."""
+        if self._watcher is None or not (self._once or self._registered or self._events):
             return
         new, self._new = self._new, []
         for watch, mask in reversed(new):
-            self._fire(watch, mask)
-        woken = set()
-        for fd, mask in self._epoll.poll(0, MOST):
-            registration = self._registered.get(fd)
-            if registration is None:
-                continue
-            # Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
-            # (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge.
-            if registration.exclusive is None or registration.exclusive not in woken:
-                woken.add(registration.exclusive)
-                for watch in reversed(tuple(registration.watches)):  # add_wait_queue(): the last comes first
-                    self._fire(watch, mask)
-
-    def _fire(self, watch: Watch, mask: int) -> None:
-        try:
             if watch.active:
-                watch.fire(mask)
-        except Exception:
-            log.exception("a poll failed in the daemon")
+                _fire(watch, mask)
+        self._events.extend(self._watcher.collect())
+        while self._events:  # who is fired for may call this: all of it then comes in its order there
+            self._tell(*self._events.popleft())
 
-    def _instance(self) -> select.epoll:
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            stop = os.eventfd(0, os.EFD_CLOEXEC)
-            token = trio.lowlevel.current_trio_token()
-            threading.Thread(
-                target=self._wait, args=(self._epoll.fileno(), stop, token), name="poller", daemon=True
-            ).start()
-            trio.lowlevel.spawn_system_task(self._until_the_end, stop, name="poller")
-        return self._epoll
+    def _tell(self, key: int, mask: int, look: int) -> None:
+        once = self._once.pop(key, None)
+        if once is not None:
+            _fire(once, mask)
+            return
+        registration = self._registered.get(key)
+        if registration is None or not self._reaches(registration, look):
+            return
+        for watch in reversed(tuple(registration.watches)):  # add_wait_queue(): the last comes first
+            if watch.active:
+                _fire(watch, mask)
 
-    def _wait(self, epoll: int, stop: int, token: trio.lowlevel.TrioToken) -> None:
-        poll = select.poll()
-        poll.register(epoll, select.POLLIN)
-        poll.register(stop, select.POLLIN)
-        with suppress(trio.RunFinishedError):
-            while not any(fd == stop for fd, _ in poll.poll()):
-                token.run_sync_soon(self._drain)
-                self._drained.acquire()
-        os.close(stop)
+    def _reaches(self, registration: Registration, look: int) -> bool:
+        """Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
+        (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge."""
+        if registration.exclusive is None:
+            return True
+        if self._woken[0] != look:
+            self._woken = look, set()
+        first = registration.exclusive not in self._woken[1]
+        self._woken[1].add(registration.exclusive)
+        return first
 
-    def _drain(self) -> None:
+    def _instance(self) -> native.Watcher:
+        if self._watcher is None:
+            self._watcher = native.Watcher()
+            trio.lowlevel.spawn_system_task(self._run, self._watcher, name="poller")
+        return self._watcher
+
+    async def _run(self, watcher: native.Watcher) -> None:
         try:
-            self.dispatch()
+            while True:
+                await trio.lowlevel.wait_readable(watcher.fileno())
+                self.dispatch()
         finally:
-            self._drained.release()
+            self._watcher = None
+            trio.lowlevel.notify_closing(watcher.fileno())
+            watcher.close()
 
-    async def _until_the_end(self, stop: int) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            os.eventfd_write(stop, 1)
-            self._drained.release()
-            epoll, self._epoll = self._epoll, None
-            if epoll is not None:
-                epoll.close()
+
+def _fire(watch: Watch | Once, mask: int) -> None:
+    try:
+        watch.fire(mask)
+    except Exception:
+        log.exception("a poll failed in the daemon")
 
 
 class SlowPoll:
@@ -289,7 +327,7 @@ class LocalPoller:
         fd = _fd(file)
         return mask_now(fd, events) if answers_at_once(fd) else None
 
-    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
+    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch | Once:
         watch = self._poller.watch(_fd(file), events, fire)
         assert isinstance(file, LocalFile)
         self._watched[file.identity] = file
@@ -297,6 +335,9 @@ class LocalPoller:
 
     def dispatch(self) -> None:
         self._poller.dispatch()
+
+    def settle(self) -> None:
+        self._poller.settle()
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)

@@ -25,7 +25,8 @@ class Timers(Protocol):
 
 class Watch(Protocol):
     def cancel(self) -> bool:
-        """End it; False if it has ended. Needed before the file is closed."""
+        """End it; False if it has ended, or the one event it is for has happened. Needed before the file is
+        closed."""
 
 
 class Poller(Protocol):
@@ -39,10 +40,15 @@ class Poller(Protocol):
         already; or else this one. So many polls of one file cost one descriptor."""
 
     def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
-        """Call fire(mask) from the loop at every event, as epoll reports them. EPERM: not such a file."""
+        """Call fire(mask) from the loop at every event, as epoll reports them. With EPOLLONESHOT an event counts
+        though it is over by then, and fire() may be called for the first alone: cancel() is False from when that
+        has happened. EPERM: not such a file."""
 
     def dispatch(self) -> None:
-        """Call fire at once for what is ready now."""
+        """Call fire at once for what has happened until now."""
+
+    def settle(self) -> None:
+        """Behind Watch.cancel(): the file that was watched is held no more, but by who has it."""
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         """epoll_ctl(2): number is the target's descriptor in the caller's table. Not cancelled once begun."""

@@ -34,12 +34,14 @@ EDGE = EPOLLET | EPOLLONESHOT
 class Poll:
     """struct io_poll: the events, with EPOLLONESHOT and EPOLLET among them, and what watches for them."""
 
-    __slots__ = ("events", "file", "signals", "watch")
+    __slots__ = ("events", "file", "refs", "signals", "watch")
 
     def __init__(self, events: int) -> None:
         self.events = events
         self.file: File | None = None
         self.watch: Watch | None = None
+        self.refs = 0
+        """Events of a multishot that task work has not come to."""
         self.signals = 0
         """By completions of this ring, if it is a multishot poll of the ring's own eventfd."""
 
@@ -80,7 +82,7 @@ def _arm(request: Request) -> Outcome:
     assert file is not None
     poll.events |= IO_POLL_UNMASK
     poller = request.context.host.poller
-    request.disarm, request.outlives = partial(_disarm, poll), True
+    request.disarm, request.outlives = partial(_disarm, request), True
     if file.refused:
         return _arm_own(request, file)
     mask = poller.mask(file, poll.events)
@@ -94,7 +96,7 @@ def _arm(request: Request) -> Outcome:
         poll.file = file = same
     poll.signals = _own_signals(request, file)
     try:
-        poll.watch = poller.watch(file, poll.events & ~EPOLLONESHOT, partial(_ready, request))
+        poll.watch = poller.watch(file, poll.events, partial(_ready, request))
     except UringError as error:
         if error.errno != errno.EPERM:
             raise
@@ -115,25 +117,41 @@ def _own_signals(request: Request, file: File) -> int:
     return eventfd.signals(file)
 
 
-def _disarm(poll: Poll) -> bool:
+def _disarm(request: Request) -> bool:
+    """io_poll_disarm(): False if what it waits for has happened."""
+    poll: Poll | None = request.data
+    if poll is None or poll.watch is None or not poll.watch.cancel():
+        return False
+    poll.watch = None
+    if not request.context.closed:
+        request.context.host.poller.settle()
+    return True
+
+
+def _end_watch(poll: Poll) -> None:
     watch, poll.watch = poll.watch, None
-    return watch is not None and watch.cancel()
+    if watch is not None:
+        watch.cancel()
 
 
 def _ready(request: Request, mask: int) -> None:
     """io_poll_wake(), io_poll_task_func()"""
-    poll: Poll = request.data
+    poll: Poll | None = request.data
+    if poll is None or poll.watch is None:
+        return  # the ring is gone, or the event before has ended it
     mask &= poll.events
     if not mask:
         return
     if request.orphaned:  # io_poll_check_events(): tw.cancel
-        _disarm(poll)
+        _end_watch(poll)
         request.context.complete(request, -errno.ECANCELED)
     elif poll.events & EPOLLONESHOT or _by_completion(request, poll):
-        _disarm(poll)
+        _end_watch(poll)
         request.context.complete(request, mask, False)
     else:
-        request.context.task_work(partial(_more, request, mask))
+        poll.refs += 1
+        if poll.refs == 1:
+            request.context.task_work(partial(_more, request, mask))
 
 
 def _by_completion(request: Request, poll: Poll) -> bool:
@@ -143,10 +161,17 @@ def _by_completion(request: Request, poll: Poll) -> bool:
 
 
 def _more(request: Request, mask: int) -> None:
-    """io_poll_check_events(): one CQE of a multishot poll, its last if the CQ is full."""
-    poll: Poll | None = request.data  # None: the event before has ended it, with the ring
-    if poll is not None and poll.watch is not None and not request.post_more(mask):
-        _disarm(poll)
+    """io_poll_check_events(): one CQE of a multishot poll, its last if the CQ is full. Of several events before
+    task work the masks are lost: what holds counts."""
+    poll: Poll | None = request.data
+    if poll is None or poll.watch is None:
+        return
+    several, poll.refs = poll.refs > 1, 0
+    if several:
+        assert poll.file is not None
+        mask = (request.context.host.poller.mask(poll.file, poll.events) or 0) & poll.events
+    if mask and not request.post_more(mask):
+        _end_watch(poll)
         request.context.complete(request, mask, False)
 
 
@@ -207,6 +232,7 @@ def _arm_own(request: Request, file: File) -> int | Issue:
     poll.watch = RingWatch(context.ring, request)
     request.arms_poll(poll.events)
     if mask:
+        poll.refs += 1
         request.context.task_work(partial(_more, request, mask))
     return IOU_ISSUE_SKIP_COMPLETE
 

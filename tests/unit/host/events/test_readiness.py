@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLOUT
+from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.errors import UringError
 from uringfs.host.events.timers import Heap
 from uringfs.host.files.file import LocalFile
@@ -139,6 +139,86 @@ async def test_every_edge_is_told_until_the_watch_ends(host: LocalHost, pipe: Pi
     os.write(pipe.writer, b"x")
     host.poller.dispatch()
     assert len(heard.masks) == 3
+
+
+async def test_an_event_that_is_over_is_told(host: LocalHost, pipe: Pipe) -> None:
+    heard = Heard()
+    watch = host.poller.watch(pipe.file(pipe.reader), EPOLLIN | EPOLLET | EPOLLONESHOT, heard)
+    os.write(pipe.writer, b"x")
+    os.read(pipe.reader, 1)
+    assert not watch.cancel()
+    host.poller.dispatch()
+    assert heard.masks == [EPOLLIN]
+    assert not watch.cancel()
+
+
+async def test_events_are_told_in_their_order_and_of_one_file_the_last_watch_first(
+    host: LocalHost, pipe: Pipe
+) -> None:
+    other, told = Pipe(host), []
+    events = EPOLLIN | EPOLLET | EPOLLONESHOT
+    for one, name in ((pipe, "a"), (pipe, "b"), (other, "c"), (other, "d")):
+        host.poller.watch(one.file(one.reader), events, lambda mask, name=name: told.append(name))
+    for one in (other, pipe):
+        os.write(one.writer, b"x")
+    host.poller.dispatch()
+    assert told == ["d", "c", "b", "a"]
+    other.close()
+
+
+async def test_of_a_lasting_watch_too(host: LocalHost, pipe: Pipe) -> None:
+    heard = Heard()
+    watch = host.poller.watch(pipe.file(pipe.reader), EPOLLIN | EPOLLET, heard)
+    for _ in range(3):
+        os.write(pipe.writer, b"x")
+        os.read(pipe.reader, 1)
+        assert await heard.next() == EPOLLIN
+    assert watch.cancel()
+
+
+async def test_a_watch_that_is_cancelled_lets_go_of_its_file(host: LocalHost) -> None:
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    file = host.adopt(reader)
+    watch = host.poller.watch(file, EPOLLIN | EPOLLET | EPOLLONESHOT, Heard())
+    assert watch.cancel()
+    host.poller.settle()
+    file.close()
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"x")
+    os.close(writer)
+
+
+async def test_more_watches_than_one_context_holds(host: LocalHost, pipe: Pipe) -> None:
+    file, told = pipe.file(pipe.reader), []
+    for _ in range(5000):
+        host.poller.watch(file, EPOLLIN | EPOLLET | EPOLLONESHOT, told.append)
+    os.write(pipe.writer, b"x")
+    with trio.fail_after(10):
+        while len(told) < 5000:
+            await trio.lowlevel.checkpoint()
+    assert told == [EPOLLIN] * 5000
+
+
+async def test_one_look_tells_all_there_is(host: LocalHost) -> None:
+    pipes, told = [Pipe(host) for _ in range(300)], []
+    watches = [host.poller.watch(one.file(one.reader), EPOLLIN | EPOLLET, told.append) for one in pipes]
+    for one in pipes:
+        os.write(one.writer, b"x")
+    host.poller.dispatch()
+    assert told == [EPOLLIN] * 300
+    for watch, one in zip(watches, pipes, strict=True):
+        watch.cancel()
+        one.close()
+
+
+async def test_a_file_with_two_wait_queues_is_watched_all_the_same(host: LocalHost, tmp_path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    file, heard = host.adopt(os.open(tmp_path / "fifo", os.O_RDWR)), Heard()
+    watch = host.poller.watch(file, EPOLLIN | EPOLLET | EPOLLONESHOT, heard)
+    os.write(file.fd, b"x")
+    assert await heard.next() == EPOLLIN
+    watch.cancel()
+    file.close()
 
 
 async def test_the_same_descriptor_is_watched_twice(host: LocalHost, pipe: Pipe) -> None:
