@@ -37,6 +37,7 @@ FLOORS = (
     ("ops",),
     ("register",),
     ("faults",),
+    ("watch",),
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
     ("fs.textmemory",),
     ("fs.ringfile",),

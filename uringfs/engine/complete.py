@@ -137,6 +137,8 @@ class RequestLife(Index):
                 self.post(request, outcome)
             return
         if isinstance(outcome, Issue):
+            if self.hooks:
+                self.hooks.call("io_issue_skip_complete", request)
             self._pend(request)
         else:
             try:
@@ -285,7 +287,9 @@ class RequestLife(Index):
         if request.flags & IOSQE_ASYNC:
             self.ring.from_worker = True
         if not skipping or failed:
-            self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big)
+            self.post_cqe(request.sqe.user_data, res, request.cqe_flags, request.big, request)
+        elif self.hooks:
+            self.hooks.call("io_req_cqe_skip", request, res)
         request.end()  # behind its CQE: this may post the tag of what it was the last to use
         if link is not None:
             if failed and not request.flags & IOSQE_IO_HARDLINK:
@@ -303,7 +307,10 @@ class RequestLife(Index):
             self._owners.remove(request.caller.program, request)
             self._unindex(request)
 
-    def post_cqe(self, user_data: int, res: int, flags: int, big: bytes = b"") -> None:
+    def post_cqe(
+        self, user_data: int, res: int, flags: int, big: bytes = b"", request: Request | None = None
+    ) -> None:
+        """request: that which it ends."""
         if self.closed:
             return
         ring = self.ring
@@ -311,7 +318,7 @@ class RequestLife(Index):
         counters.completed += 1
         had = len(cq.backlog)
         if self.hooks:
-            self.hooks.call("io_uring_complete", ring, user_data, res, flags)
+            self.hooks.call("io_uring_complete", ring, request, user_data, res, flags)
             breaker = self.hooks.breaker
             if breaker is not None and breaker.posts(ring, (user_data, res, flags), big):
                 counters.overflowed += len(cq.backlog) - had
@@ -344,8 +351,11 @@ class RequestLife(Index):
             behind, link.link = link.link, None
             self._unfinished -= 1
             self._let_go(link)
+            res = link.res if link.failed else -errno.ECANCELED
             if not ignore_cqes:
-                self.post_cqe(link.sqe.user_data, link.res if link.failed else -errno.ECANCELED, 0)
+                self.post_cqe(link.sqe.user_data, res, 0, b"", link)
+            elif self.hooks:
+                self.hooks.call("io_req_cqe_skip", link, res)
             link.end()
             link = behind
 

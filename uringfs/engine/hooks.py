@@ -5,28 +5,29 @@ The table is falsy while nobody has subscribed, and nothing else is looked at th
 """
 
 import logging
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Protocol
 
-from uringfs.abi.structs import Sqe
 from uringfs.ring.ring import Ring
 
 log = logging.getLogger(__name__)
 
 
-class Traced(Protocol):
-    """What a subscriber may look at of a request (engine/request.py)."""
-
-    @property
-    def sqe(self) -> Sqe: ...
-
-    @property
-    def flags(self) -> int:
-        """IOSQE_*"""
+Traced = Any
+"""An engine.request.Request: a subscriber may look at it."""
 
 
 class Subscriber:
     """Derive from this, and define the points that are of interest: the others are never called."""
+
+    def watches(self, ring: Ring) -> bool:
+        """It has to see every request of this ring: none may be performed past the engine (the lane)."""
+        return True
+
+    def io_submit_sqes(self, context: Any, caller: Any) -> None:
+        """A batch begins to be taken off this ring's queue (a RingContext) in the name of a caller, who is in the
+        call, but for a poller's."""
 
     def io_uring_submit_req(self, request: Traced) -> None:
         """Taken off the queue, and found to be in order (io_submit_sqe())."""
@@ -37,14 +38,24 @@ class Subscriber:
     def io_issue_sqe(self, request: Traced) -> None:
         """Its op begins: at once, or when what it was linked behind or held back for is complete."""
 
+    def io_issue_skip_complete(self, request: Traced) -> None:
+        """Its op has begun and needs no task to go on: a timer, a poll (IOU_ISSUE_SKIP_COMPLETE)."""
+
     def io_uring_queue_async_work(self, request: Traced) -> None:
         """It could not be completed at once: a task goes on with it, in threads or waiting for events."""
 
     def io_uring_poll_arm(self, request: Traced, events: int) -> None:
         """It waits for EPOLL* events of a file, in its task or without one."""
 
-    def io_uring_complete(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
-        """A CQE is posted: a request's last one, or one beside (io_post_aux_cqe())."""
+    def io_req_post_cqe(self, request: Traced, res: int, cflags: int) -> None:
+        """A multishot request is about to post one of its CQEs with IORING_CQE_F_MORE, if there is room:
+        io_uring_complete() comes next then, without the request."""
+
+    def io_uring_complete(self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int) -> None:
+        """A CQE is posted: that of a request, which it ends, or one beside (None: io_post_aux_cqe())."""
+
+    def io_req_cqe_skip(self, request: Traced, res: int) -> None:
+        """A request is complete, and no CQE says so (IOSQE_CQE_SKIP_SUCCESS)."""
 
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         """An enter begins to wait for completions. Clients reap them without a call."""
@@ -53,13 +64,23 @@ class Subscriber:
         """A fault is injected into a request, or into a call on the ring (user_data 0): the rule's number and
         text. It comes before the request's op begins."""
 
+    def io_uring_create(self, number: int, caller: Any, entries: int, params: int, res: int) -> None:
+        """io_uring_setup(2) on the ring file with that inode number has returned res, or fails with -errno: params
+        is the address of its struct io_uring_params."""
+
+    def io_uring_register(self, ring: Ring, caller: Any, opcode: int, arg: int, nr_args: int, res: int) -> None:
+        """io_uring_register(2) has returned, or fails with -errno."""
+
+    def io_ring_ctx_free(self, context: Any) -> None:
+        """The ring (a RingContext) is closed: nothing more is told of its requests."""
+
 
 POINTS = [name for name, point in vars(Subscriber).items() if isinstance(point, FunctionType)]
 
 
 class Breaker(Protocol):
     """Who breaks requests (uringfs/faults): at these points what is answered counts. Requests are
-    ops.request.Request, outcomes what their ops' issue returns."""
+    engine.request.Request, outcomes what their ops' issue returns."""
 
     def issue(self, request: Any, perform: Any) -> Any:
         """In place of perform(request): an outcome, or what that raises. SKIP_COMPLETE with request.disarm set:
@@ -82,28 +103,50 @@ class Breaker(Protocol):
         """setup or register, on the ring file with that inode number, of that user. Raises the call's errno."""
 
 
-class Hooks(dict[str, dict[Subscriber, None]]):
-    """Point -> its subscribers, in the order they came. Without subscribers, a point is not there."""
+Point = tuple[Subscriber, Callable[..., None]]
+
+
+class Hooks(dict[str, tuple[Point, ...]]):
+    """Point -> its subscribers and their methods, in the order they came. Without subscribers, a point is not
+    there."""
 
     breaker: Breaker | None = None
     """It subscribes, too, so nobody asks for it while the table is falsy."""
 
+    def __init__(self) -> None:
+        self._subscribers: dict[Subscriber, None] = {}
+        self.changed: list[Callable[[], None]] = []
+        """Called when what watched() says may be another from now on."""
+
+    def watched(self, ring: Ring) -> bool:
+        """Somebody has to see every request of this ring. Ask again when told by `changed`."""
+        return any(subscriber.watches(ring) for subscriber in self._subscribers)
+
+    def change(self) -> None:
+        """What subscribers watch has changed."""
+        for changed in tuple(self.changed):
+            changed()
+
     def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers[subscriber] = None
         for name in POINTS:
             if getattr(type(subscriber), name) is not getattr(Subscriber, name):
-                self.setdefault(name, {})[subscriber] = None
+                self[name] = (*self.get(name, ()), (subscriber, getattr(subscriber, name)))
+        self.change()
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.pop(subscriber, None)
         for name in tuple(self):
-            self[name].pop(subscriber, None)
+            self[name] = tuple(point for point in self[name] if point[0] is not subscriber)
             if not self[name]:
                 del self[name]
+        self.change()
 
     def call(self, name: str, *args: object) -> None:
         """Tell the subscribers of a point. One that raises is logged and unsubscribed: the request goes on."""
-        for subscriber in tuple(self.get(name, ())):
+        for subscriber, point in self.get(name, ()):
             try:
-                getattr(subscriber, name)(*args)
+                point(*args)
             except Exception:
                 self.unsubscribe(subscriber)
                 log.exception("%s of %r failed: it is not called any more", name, subscriber)

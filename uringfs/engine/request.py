@@ -314,6 +314,8 @@ class Request:
         hooks = self.context.hooks
         if hooks and hooks.breaker is not None and not hooks.breaker.more(self):
             return False
+        if self.context.hooks:
+            self.context.hooks.call("io_req_post_cqe", self, res, flags)
         return self.context.post_more(self.sqe.user_data, res, flags)
 
     def end(self) -> None:

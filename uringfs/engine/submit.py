@@ -190,6 +190,8 @@ class Worker(RequestLife):
         ring, sq = self.ring, self.ring.sq
         submit_all = ring.geometry.flags & IORING_SETUP_SUBMIT_ALL
         entries = min(to_submit, sq.available())
+        if self.hooks:
+            self.hooks.call("io_submit_sqes", self, caller)
         start, done, seen = sq.head, 0, 0
         self._end = (start + entries) & U32
         self._batch_of = caller.tid if entries > 1 else 0
@@ -344,4 +346,6 @@ class Worker(RequestLife):
         if self.poller is not None:
             self.poller.stop()
         self.deliveries.close()
+        if self.hooks:
+            self.hooks.call("io_ring_ctx_free", self)
         super().close()

@@ -1,7 +1,7 @@
 """Threads and what pends in their name, over all rings of a mount: both go when a thread exits or executes another
 program (io_uring_files_cancel(), io_uring_task_cancel())."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import trio
@@ -49,6 +49,11 @@ class Owners:
 
     def remove(self, program: Program, request: Request) -> None:
         self._pending.get(program, {}).pop(request, None)
+
+    def pending(self) -> Iterator[Request]:
+        """All that pend in the name of a thread, on any ring."""
+        for requests in self._pending.values():
+            yield from requests
 
     def registered_rings(self, program: Program) -> dict[int, RegisteredRing]:
         """By index; they go with the thread, and with the program."""

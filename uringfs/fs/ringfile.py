@@ -132,6 +132,20 @@ class RingFile:
     def setup(self, caller: Caller, entries: int, params: int) -> int:
         """io_uring_setup(2); params is an address: 0, or the index of a registered ring. EFAULT, EINVAL, ENOMEM;
         EBUSY if it has been set up."""
+        hooks = self._owners.hooks
+        if not hooks:
+            return self._setup(caller, entries, params)
+        res = -errno.EIO
+        try:
+            res = self._setup(caller, entries, params)
+        except UringError as error:
+            res = -error.errno
+            raise
+        finally:
+            hooks.call("io_uring_create", self._number, caller, entries, params, res)
+        return res
+
+    def _setup(self, caller: Caller, entries: int, params: int) -> int:
         asked = read_params(caller, params)
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")

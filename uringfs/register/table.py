@@ -131,6 +131,20 @@ REGISTER: dict[int, Row] = {
 
 def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: int) -> int:
     """io_uring_register(2) on a ring. EINVAL for an unknown opcode, and what its handler raises."""
+    if not ring.hooks:
+        return _register(ring, caller, opcode, arg, nr_args)
+    res = -errno.EIO
+    try:
+        res = _register(ring, caller, opcode, arg, nr_args)
+    except UringError as error:
+        res = -error.errno
+        raise
+    finally:
+        ring.hooks.call("io_uring_register", ring.ring, caller, opcode, arg, nr_args, res)
+    return res
+
+
+def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: int) -> int:
     if opcode & abi.IORING_REGISTER_USE_REGISTERED_RING:
         ring.check_registered(caller)
         opcode &= ~abi.IORING_REGISTER_USE_REGISTERED_RING

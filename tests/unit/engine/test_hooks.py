@@ -13,9 +13,11 @@ from uringfs.abi.constants import (
     IOSQE_CQE_SKIP_SUCCESS,
     IOSQE_IO_LINK,
 )
-from uringfs.abi.events import EPOLLIN
+from uringfs.abi.events import EPOLLIN, IORING_POLL_ADD_MULTI
 from uringfs.abi.structs import Sqe
 from uringfs.engine.hooks import POINTS, Hooks, Subscriber, Traced
+from uringfs.engine.submit import Worker
+from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
 
 
@@ -40,8 +42,14 @@ class Witness(Subscriber):
     def io_uring_poll_arm(self, request: Traced, events: int) -> None:
         self.seen.append(("poll", request.sqe.user_data, bool(events & EPOLLIN)))
 
-    def io_uring_complete(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
+    def io_uring_complete(
+        self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int
+    ) -> None:
+        assert request is None or request.sqe.user_data == user_data
         self.seen.append(("complete", user_data, res))
+
+    def io_req_cqe_skip(self, request: Traced, res: int) -> None:
+        self.seen.append(("skip", request.sqe.user_data, res))
 
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         self.seen.append(("wait", min_events))
@@ -85,7 +93,7 @@ async def test_a_chain_is_issued_one_by_one(bench: Bench, witness: Witness) -> N
 
 async def test_no_cqe_no_completion(bench: Bench, witness: Witness) -> None:
     await bench.submit(nop(1, IOSQE_CQE_SKIP_SUCCESS))
-    assert witness.seen == [("submit", 1), ("issue", 1)]
+    assert witness.seen == [("submit", 1), ("issue", 1), ("skip", 1, 0)]
 
 
 async def test_a_read_that_waits(bench: Bench, witness: Witness, nursery: trio.Nursery) -> None:
@@ -135,7 +143,7 @@ async def test_one_that_raises_is_told_no_more(
     bench.owners.hooks.subscribe(faulty)
     await bench.submit(nop(1), nop(2))
     assert bench.client.results() == [(1, 0), (2, 0)]
-    assert faulty not in bench.owners.hooks["io_issue_sqe"]
+    assert [subscriber for subscriber, _ in bench.owners.hooks["io_issue_sqe"]] == [witness]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
     caplog.clear()
     assert witness.seen.count(("issue", 2)) == 1
@@ -143,7 +151,9 @@ async def test_one_that_raises_is_told_no_more(
 
 def test_only_the_points_that_a_subscriber_defines_are_there() -> None:
     class Completions(Subscriber):
-        def io_uring_complete(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
+        def io_uring_complete(
+            self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int
+        ) -> None:
             pass
 
     hooks = Hooks()
@@ -151,4 +161,53 @@ def test_only_the_points_that_a_subscriber_defines_are_there() -> None:
     hooks.subscribe(Completions())
     assert list(hooks) == ["io_uring_complete"]
     hooks.subscribe(Witness())
-    assert set(hooks) == set(POINTS)
+    assert "io_uring_register" not in hooks
+    assert set(hooks) < set(POINTS)
+
+
+async def test_a_multishot_tells_of_each_cqe(bench: Bench) -> None:
+    class Points(Subscriber):
+        def __init__(self) -> None:
+            self.seen: list[tuple[object, ...]] = []
+
+        def io_req_post_cqe(self, request: Traced, res: int, cflags: int) -> None:
+            self.seen.append(("more", request.sqe.user_data))
+
+        def io_uring_complete(
+            self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int
+        ) -> None:
+            self.seen.append((request is not None, user_data, cflags))
+
+        def io_issue_skip_complete(self, request: Traced) -> None:
+            self.seen.append(("armed", request.sqe.user_data))
+
+        def io_submit_sqes(self, context: Worker, caller: Caller) -> None:
+            self.seen.append((context is bench.worker, caller.tid))
+
+        def io_ring_ctx_free(self, context: Worker) -> None:
+            self.seen.append(("closed",))
+
+    points = Points()
+    bench.owners.hooks.subscribe(points)
+    stream = bench.thread.fds[3] = Stream()
+    await bench.submit(Sqe(IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, len=IORING_POLL_ADD_MULTI, user_data=1))
+    stream.feed(b"x")
+    await bench.enter(0, wait=1)
+    bench.worker.close()
+    more = ("more", 1), (False, 1, IORING_CQE_F_MORE)
+    assert points.seen[:4] == [(True, 100), ("armed", 1), *more]
+    assert points.seen[-1] == ("closed",)
+
+
+def test_a_ring_is_watched_by_whoever_says_so() -> None:
+    class Watches(Subscriber):
+        def watches(self, ring: Ring) -> bool:
+            return ring == "this"  # type: ignore[comparison-overlap]
+
+    hooks, told = Hooks(), []
+    hooks.changed.append(lambda: told.append(hooks.watched("this")))  # type: ignore[arg-type]
+    watching = Watches()
+    hooks.subscribe(watching)
+    assert not hooks.watched("that")  # type: ignore[arg-type]
+    hooks.unsubscribe(watching)
+    assert told == [True, False]
