@@ -142,7 +142,7 @@ class Faults(Subscriber):
 
     # -- submission and issue
 
-    def io_uring_submit_req(self, request: Request) -> None:  # type: ignore[override]
+    def io_uring_submit_req(self, request: Request) -> None:
         rules = self._by_opcode.get(request.sqe.opcode)
         if rules is None:
             return
