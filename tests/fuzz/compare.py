@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from uringfs.ops.table import lookup
+from uringfs.ops.table import OPS
 
 HERE = Path(__file__).parent
 FUZZ = HERE / "out" / "fuzz"
@@ -46,7 +46,7 @@ class Statistics:
     def count(self, trace: str) -> None:
         self.programs += 1
         for res, flags, opcode, sqe_flags in REQUEST.findall(trace):
-            name = lookup(int(opcode)).name
+            name = OPS[int(opcode)].name
             self.opcodes[name] += 1
             if int(res) >= 0:
                 self.succeeded.add(name)

@@ -10,7 +10,8 @@ from uringfs.abi import constants as abi
 from uringfs.abi.constants import IORING_OP_POLL_ADD
 from uringfs.abi.events import EPOLLHUP
 from uringfs.abi.structs import SQE, Cqe, Sqe
-from uringfs.engine.complete import RequestLife
+from uringfs.engine.complete import Completion
+from uringfs.engine.life import Life
 from uringfs.engine.request import Request
 from uringfs.engine.timeouts import Timeouts
 from uringfs.ops.events.poll import IO_POLL_UNMASK
@@ -136,13 +137,13 @@ def cqe_too_many() -> None:
     """What is cancelled completes twice."""
 
     def around(post_cqe: Method) -> Method:
-        def twice(life: RequestLife, user_data: int, res: int, *rest: Any) -> None:
+        def twice(completion: Completion, user_data: int, res: int, *rest: Any) -> None:
             for _ in range(2 if res == -errno.ECANCELED else 1):
-                post_cqe(life, user_data, res, *rest)
+                post_cqe(completion, user_data, res, *rest)
 
         return twice
 
-    wrap(RequestLife, "post_cqe", around)
+    wrap(Completion, "post_cqe", around)
 
 
 @fault("links")
@@ -203,13 +204,13 @@ def hangup_not_seen() -> None:
     assert IO_POLL_UNMASK & EPOLLHUP
 
     def around(post: Method) -> Method:
-        def unseen(life: RequestLife, request: Request, res: int, failed: bool | None = None) -> None:
+        def unseen(life: Life, request: Request, res: int, failed: bool | None = None) -> None:
             polled = request.op.number == IORING_OP_POLL_ADD and res > 0
             post(life, request, res & ~EPOLLHUP if polled else res, failed)
 
         return unseen
 
-    wrap(RequestLife, "post", around)
+    wrap(Life, "post", around)
 
 
 @fault("queue")

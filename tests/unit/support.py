@@ -19,12 +19,12 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.control import URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
-from uringfs.engine.submit import Worker
-from uringfs.engine.tctx import Owners
+from uringfs.engine.context import Context, Entered
+from uringfs.engine.tctx import TaskContexts
 from uringfs.host.local import LocalHost
 from uringfs.host.protocols import Caller
 from uringfs.memory.mapped import MappedMemory
-from uringfs.ops.table import lookup
+from uringfs.ops.table import OPS
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 
@@ -44,6 +44,20 @@ def iovecs(thread: FakeThread, address: int, vector: Sequence[tuple[int, int]]) 
     """Store a vector in the thread's memory; (address, count) for readv()."""
     thread.memory.put(address, b"".join(IOVEC.pack(*entry) for entry in vector) or b"\0")
     return address, len(vector)
+
+
+async def enter(
+    ring: Context,
+    caller: Caller,
+    to_submit: int,
+    min_complete: int = 0,
+    flags: int = 0,
+    arg: int = 0,
+    argsz: int = 0,
+) -> Entered:
+    """An enter as far as its wait."""
+    entered = ring.enter(caller, to_submit, min_complete, flags, arg, argsz)
+    return entered if isinstance(entered, Entered) else await entered()
 
 
 class Client:
@@ -88,15 +102,15 @@ class Bench:
     def __init__(self, nursery: trio.Nursery, entries: int = 8, flags: int = 0, cq: int = 0) -> None:
         self.nursery = nursery
         self.host = FakeHost()
-        self.owners = Owners(self.host, nursery)
+        self.tctx = TaskContexts(self.host, nursery)
         self.thread = self.host.thread(100)
         self.client, self.worker = self.another(entries, flags, cq)
 
-    def another(self, entries: int = 8, flags: int = 0, cq: int = 0) -> tuple[Client, Worker]:
+    def another(self, entries: int = 8, flags: int = 0, cq: int = 0) -> tuple[Client, Context]:
         geometry = Geometry.of(entries, Params(flags=flags, cq_entries=cq))
         memory = MappedMemory()
         ring = Ring(memory, geometry, (self.thread.tid, self.thread.uid))
-        return Client(memory, geometry), Worker(ring, self.nursery, self.owners, lookup)
+        return Client(memory, geometry), Context(ring, self.nursery, self.tctx, OPS)
 
     @property
     def ring(self) -> Ring:
@@ -120,7 +134,7 @@ class Bench:
         thread = thread or self.thread
         caller = self.host.caller(thread.tid, thread.uid, thread.gid)
         flags |= IORING_ENTER_GETEVENTS if wait else 0
-        entered = await self.worker.enter(caller, to_submit, wait, flags, arg, argsz)
+        entered = await enter(self.worker, caller, to_submit, wait, flags, arg, argsz)
         if entered.wait is None:
             return entered.result
         waited = await entered.wait.run()
@@ -136,7 +150,7 @@ class Here:
         tid = os.getpid()
         self.client = Client(memory, geometry)
         ring = Ring(memory, geometry, (tid, os.getuid()))
-        self.worker = Worker(ring, nursery, Owners(self.host, nursery), lookup)
+        self.worker = Context(ring, nursery, TaskContexts(self.host, nursery), OPS)
 
     def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
@@ -145,7 +159,7 @@ class Here:
 
     async def submit(self, *sqes: Sqe) -> None:
         self.client.push(*sqes)
-        assert (await self.worker.enter(self.caller(), len(sqes), 0, 0, 0, 0)).result == len(sqes)
+        assert (await enter(self.worker, self.caller(), len(sqes))).result == len(sqes)
 
     async def cqe(self) -> tuple[int, int]:
         """(res, flags) of the next."""

@@ -18,7 +18,8 @@ class Held:
     def __init__(self, nursery: trio.Nursery, go_on: Callable[[], None]) -> None:
         self._nursery = nursery
         self._go_on = go_on
-        self._holders: dict[Request, Holds] = {}
+        self.holders: dict[Request, Holds] = {}
+        """Those that others wait for."""
         self.waiting: deque[Request] = deque()
         self._watched = False
 
@@ -27,9 +28,9 @@ class Held:
 
     def _is_held(self, request: Request) -> bool:
         """Those that fill slots side by side have an order of their own (newfile.table_turn())."""
-        if not self._holders:
+        if not self.holders:
             return False
-        return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self._holders.values()))
+        return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self.holders.values()))
 
     def wait(self, request: Request) -> None:
         self.waiting.append(request)
@@ -37,14 +38,21 @@ class Held:
             self._watched = True
             self._nursery.start_soon(self._watch)
 
+    def remove(self, request: Request) -> bool:
+        """It is cancelled; False if it does not wait here."""
+        if request not in self.waiting:
+            return False
+        self.waiting.remove(request)
+        return True
+
     def hold(self, request: Request) -> None:
         """It was issued, and what is behind it has to wait."""
         if request.holds is not None:
-            self._holders[request] = request.holds
+            self.holders[request] = request.holds
 
     def let_go(self, request: Request) -> None:
         """It has taken effect, or it waits for something else by now."""
-        if self._holders.pop(request, None) is not None and self.waiting:
+        if self.holders.pop(request, None) is not None and self.waiting:
             self._go_on()
 
     def next(self) -> Request | None:
@@ -56,6 +64,6 @@ class Held:
             first = self.waiting[0]
             await trio.sleep(PATIENCE)
             if self.waiting and self.waiting[0] is first:
-                self._holders.clear()
+                self.holders.clear()
                 self._go_on()
         self._watched = False

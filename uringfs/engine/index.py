@@ -1,19 +1,27 @@
 """The requests of a ring that are not complete, and how others find them (io_uring/cancel.c)."""
 
-from uringfs.engine.request import Request, RingContext
+from uringfs.engine.request import Request
 
 
-class Index(RingContext):
+class Index:
+    """Of one ring."""
+
     def __init__(self) -> None:
         self.pending: dict[Request, None] = {}
         """Issued and not complete, or held back (links, drain), in their order."""
         self._issued: dict[int, dict[Request, None]] = {}  # by user_data
 
-    def _index(self, request: Request) -> None:
-        """It has begun. It counts as the newest."""
+    def begun(self, request: Request) -> None:
+        """It counts as the newest of those issued."""
         self._issued.setdefault(request.sqe.user_data, {})[request] = None
 
-    def _unindex(self, request: Request) -> None:
+    def remove(self, request: Request) -> None:
+        """It is complete."""
+        self.pending.pop(request, None)
+        self.hide(request)
+
+    def hide(self, request: Request) -> None:
+        """Nobody finds it any more, though it may be pending."""
         same = self._issued.get(request.sqe.user_data)
         if same is not None and request in same:
             del same[request]
@@ -21,14 +29,17 @@ class Index(RingContext):
                 del self._issued[request.sqe.user_data]
 
     def pending_requests(self) -> list[Request]:
+        """Issued and not complete, or held back, oldest first."""
         return list(self.pending)
 
     def issued(self, user_data: int | None = None) -> list[Request]:
+        """Those that are pending and have begun, oldest first: with this user_data, or all."""
         if user_data is not None:
             return list(self._issued.get(user_data, ()))
         return [request for same in self._issued.values() for request in same]
 
     def set_user_data(self, request: Request, user_data: int) -> None:
-        self._unindex(request)
+        """Of an issued request. It counts as the newest."""
+        self.hide(request)
         request.sqe = request.sqe._replace(user_data=user_data)
-        self._index(request)
+        self.begun(request)

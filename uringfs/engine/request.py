@@ -81,27 +81,37 @@ class Timeouts(Protocol):
 
 
 class RingContext(Protocol):
-    """What an op sees of the ring it belongs to: registered resources, further CQEs, other requests. The worker
-    implements it; ops depend on this interface alone."""
+    """What an op sees of the ring it belongs to: registered resources, further CQEs, other requests.
+    engine/context.py implements it; ops depend on this interface alone."""
 
     resources: Resources
     host: Host
     hooks: Hooks
     setup_flags: int
-    deliveries: Deliveries
-    """What its callers are to do for its requests."""
-    timeouts: Timeouts
     ring: Ring
     positions: Turns
     """Whose turn it is at the current position of a file, at a process's descriptors. One for all rings."""
     late: LastFirst
-    local_work: "LocalTurns | None"
-    """With IORING_SETUP_DEFER_TASKRUN."""
     disabled: bool
-    closed: bool
-    """The ring is gone, and what its client's memory holds is none of its business any more."""
-    flushed: int
-    """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What its callers are to do for its requests."""
+
+    @property
+    def timeouts(self) -> Timeouts: ...
+
+    @property
+    def local_work(self) -> LocalTurns | None:
+        """With IORING_SETUP_DEFER_TASKRUN."""
+
+    @property
+    def closed(self) -> bool:
+        """The ring is gone, and what its client's memory holds is none of its business any more."""
+
+    @property
+    def flushed(self) -> int:
+        """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""
 
     def file(self, caller: Caller, fd: int) -> File:
         """The file behind a caller's descriptor, to be closed like every other. EBADF."""

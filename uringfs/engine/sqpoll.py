@@ -36,13 +36,13 @@ PAUSE, LONG_PAUSE, RECENT = 0.001, 0.01, 0.1  # seconds between looks: while wor
 
 
 class Polled(Protocol):
-    """What a poller needs of a ring's worker."""
+    """What a poller needs of a ring."""
 
     ring: Ring
     host: Host
     disabled: bool
 
-    def submit(self, caller: Caller, to_submit: int) -> Awaitable[int]: ...
+    def submit(self, caller: Caller, to_submit: int) -> int | Callable[[], Awaitable[int]]: ...
 
 
 class SqPoller:
@@ -99,7 +99,9 @@ class SqPoller:
             if count:
                 await self._worker.host.settled()
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await self._worker.submit(caller, min(count, BATCH))
+                submitted = self._worker.submit(caller, min(count, BATCH))
+                if not isinstance(submitted, int):
+                    await submitted()
                 self._room.set()
                 last, spins = trio.current_time(), 0
                 await trio.lowlevel.checkpoint()
@@ -115,15 +117,21 @@ class SqPoller:
         """IORING_ENTER_SQ_WAKEUP"""
         self._wake.set()
 
-    async def wait_sq(self) -> None:
-        """IORING_ENTER_SQ_WAIT (io_sqpoll_wait_sq()): until the SQ is not full."""
+    def full(self) -> bool:
+        """The SQ has no room, and will have."""
         sq = self._worker.ring.sq
-        while sq.pending() == sq.entries and not self.dead:
+        return sq.pending() == sq.entries and not self.dead
+
+    async def wait_sq(self, to_submit: int) -> int:
+        """IORING_ENTER_SQ_WAIT (io_sqpoll_wait_sq()): until the SQ is not full. What has been asked for counts as
+        submitted, also where a signal ends it."""
+        while self.full():
             self._room = trio.Event()
             try:
                 await self._room.wait()
-            except trio.Cancelled:  # a signal ends it, and what has been asked for counts as submitted
-                return
+            except trio.Cancelled:
+                break
+        return to_submit
 
     def stop(self) -> None:
         self._scope.cancel()

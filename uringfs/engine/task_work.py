@@ -1,5 +1,9 @@
-"""IORING_SETUP_DEFER_TASKRUN: what completes behind a submission is done in an enter with GETEVENTS, in the order
-it came, and no data is taken from a file before (io_req_local_work_add(), io_run_local_work())."""
+"""Task work: what is done behind a batch, or behind a completion, and never in the middle of one.
+
+The normal kind is done at once, or when the batch has been submitted (io_req_normal_work_add(),
+io_run_task_work()). With IORING_SETUP_DEFER_TASKRUN what completes behind a submission is done in an enter with
+GETEVENTS, in the order it came, and no data is taken from a file before (io_req_local_work_add(),
+io_run_local_work()). """
 
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +22,33 @@ class Waits(Protocol):
     """An enter that waits."""
 
     def satisfied(self) -> bool: ...
+
+
+class TaskWork:
+    """The normal kind, of one ring. A loop, for a chain may be as long as the ring, and each of its requests may
+    end while it is being started."""
+
+    def __init__(self, more: Callable[[], bool], after: Callable[[], None]) -> None:
+        """more: puts into the queue what may be done by now; False if there is nothing. after: follows each
+        pass."""
+        self.queue: deque[Callable[[], None]] = deque()
+        self.running = False
+        """It is being done, or will be: behind the batch that is being submitted."""
+        self._more = more
+        self._after = after
+
+    def run(self) -> None:
+        """io_run_task_work()"""
+        if self.running:
+            return
+        self.running = True
+        try:
+            while self.queue or self._more():
+                for _ in range(len(self.queue)):
+                    self.queue.popleft()()
+                self._after()
+        finally:
+            self.running = False
 
 
 class LocalWork:
@@ -102,14 +133,29 @@ class LocalWork:
         else:
             self.add(work)
 
-    async def run(self, min_events: int) -> None:
-        """One pass, or more until so many have been done; and what their tasks do."""
+    def run(self, min_events: int) -> None:
+        """One pass, or more until so much has been done. Before it wait for what is coming(), behind it for what
+        is going_on()."""
         done = 0
-        await self._steps(self._coming)
         self._runs = True
         while self._queue and (not done or done < min_events):
             done += self._pass()
         self._runs = False
+
+    def coming(self) -> bool:
+        """Tasks are about to complete requests."""
+        return bool(self._coming)
+
+    def going_on(self) -> bool:
+        """Tasks of requests have been let go on."""
+        return bool(self._working)
+
+    async def come(self) -> None:
+        """Give tasks a moment in which they complete what is coming()."""
+        await self._steps(self._coming)
+
+    async def go_on(self) -> None:
+        """Give tasks a moment in which they complete what is going_on()."""
         await self._steps(self._working)
 
     async def _steps(self, some: set[Request]) -> None:

@@ -22,7 +22,7 @@ class Pends(Protocol):
         """The thread that submitted it executes another program."""
 
 
-class Owners:
+class TaskContexts:
     """Which requests pend for which thread, and which rings it has registered."""
 
     def __init__(

@@ -7,7 +7,9 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -15,8 +17,8 @@ import trio
 from uringfs import __version__
 from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
-from uringfs.engine.submit import Worker
-from uringfs.engine.tctx import Owners
+from uringfs.engine.context import Context, Entered, Entering
+from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
 from uringfs.fs import status
@@ -32,6 +34,8 @@ from uringfs.ring.ring import Ring
 log = logging.getLogger(__name__)
 
 RingInode = Inode[RingFile]
+Writing = Callable[[], Awaitable[int]]
+"""Goes on with a control write, to its end: 0 or -EINPROGRESS."""
 NEW_MODE = 0o666
 OUT_OF_REACH = (
     "the daemon may not reach memory and files of this process of user {}: that takes its own user's, with "
@@ -84,8 +88,8 @@ class RingFs:
         self._backend = backend
         self._host = host
         self._nursery = nursery
-        self._owners = Owners(host, nursery, self._find_ring)
-        self._supervision = Supervision(host, nursery, self._owners, self._find_inode)
+        self._tctx = TaskContexts(host, nursery, self._find_ring)
+        self._supervision = Supervision(host, nursery, self._tctx, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
         self._closings = trio.Event()
@@ -96,12 +100,12 @@ class RingFs:
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
     def _make_file(self, number: int, uid: int) -> RingFile:
-        return RingFile(number, self._backend, self._nursery, self._owners, self._quota.account(uid))
+        return RingFile(number, self._backend, self._nursery, self._tctx, self._quota.account(uid))
 
     def _find_inode(self, number: int) -> RingInode:
         return self.inodes[number]
 
-    def _find_ring(self, inode: int) -> Worker | None:
+    def _find_ring(self, inode: int) -> Context | None:
         return None if inode == ROOT else self.inodes[inode].payload.worker
 
     def facts(self) -> dict[str, int | str]:
@@ -142,11 +146,6 @@ class RingFs:
             return False
         await inode.payload.attach(opening=True)
         return True
-
-    def attached(self, fh: int) -> bool:
-        """A control write need not attach the ring's memory first."""
-        file = self._open.get(fh)
-        return file is None or file.inode.payload.memory().attached
 
     def open(self, inode: RingInode, tid: int, flags: int = os.O_RDONLY) -> OpenFile:
         """tid, flags: of the open(2) that is answered. fh: serial << 32 | backing id, as the wire's reply needs it
@@ -212,35 +211,58 @@ class RingFs:
 
     # -- control writes
 
-    async def write(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> None:
-        """One control write. EINPROGRESS: an enter goes on in wait(). What failed stands in `cat`."""
+    def write(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | Writing:
+        """One control write: what it comes to, 0 or -EINPROGRESS for an enter that goes on in wait(). What failed
+        stands in `cat`. Where it has to wait, an async function that goes on with it."""
         file = self.opened(fh)
-        ring_file = file.inode.payload
         caller = self._host.caller(tid, uid, gid)
         try:
-            await ring_file.attach()
-            if not data:
-                return
-            self._admit(file, caller)
-            if control.is_text(data):
-                for command in text.parse(data):
-                    if text.acts(command):
-                        self._admit_owner(file, caller, "a text command that names a path or executes requests")
-                    await ring_file.command(caller, command)
+            if file.inode.payload.memory().attached:
+                done = self._perform(file, caller, data)
             else:
-                if file.flags == os.O_WRONLY:  # a client maps what it opens: this is a log, or a copy
-                    self._admit_owner(file, caller, "a binary message to what is open for writing only")
-                await self._message(file, caller, control.decode(data))
+                done = partial(self._attach_and_perform, file, caller, data)
         except UringError as error:
-            if error.errno in (errno.EPERM, errno.EACCES):
-                self._explain(error, caller, uid)
-            if error.errno != errno.EINPROGRESS:
-                ring_file.message = f"error {error}"
-                log.debug("control write of thread %d on inode %d: %s", tid, file.inode.number, error)
+            self._failed(file, caller, error)
+            raise
+        return done if isinstance(done, int) else partial(self._go_on, file, caller, done)
+
+    async def _attach_and_perform(self, file: OpenFile, caller: Caller, data: bytes) -> int:
+        await file.inode.payload.attach()
+        done = self._perform(file, caller, data)
+        return done if isinstance(done, int) else await done()
+
+    async def _go_on(self, file: OpenFile, caller: Caller, writing: Writing) -> int:
+        try:
+            return await writing()
+        except UringError as error:
+            self._failed(file, caller, error)
             raise
         except trio.Cancelled:
-            ring_file.message = "error EINTR: interrupted by a signal"
+            file.inode.payload.message = "error EINTR: interrupted by a signal"
             raise
+
+    def _failed(self, file: OpenFile, caller: Caller, error: UringError) -> None:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            self._explain(error, caller)
+        file.inode.payload.message = f"error {error}"
+        log.debug("control write of thread %d on inode %d: %s", caller.tid, file.inode.number, error)
+
+    def _perform(self, file: OpenFile, caller: Caller, data: bytes) -> int | Writing:
+        if not data:
+            return 0
+        self._admit(file, caller)
+        if control.is_text(data):
+            return partial(self._text, file, caller, data)
+        if file.flags == os.O_WRONLY:  # a client maps what it opens: this is a log, or a copy
+            self._admit_owner(file, caller, "a binary message to what is open for writing only")
+        return self._message(file, caller, control.decode(data))
+
+    async def _text(self, file: OpenFile, caller: Caller, data: bytes) -> int:
+        for command in text.parse(data):
+            if text.acts(command):
+                self._admit_owner(file, caller, "a text command that names a path or executes requests")
+            await file.inode.payload.command(caller, command)
+        return 0
 
     def _admit(self, file: OpenFile, caller: Caller) -> None:
         """docs/security.md, "Who may write". EACCES; EINVAL for the ring of a supervised program, which enters
@@ -262,18 +284,18 @@ class RingFs:
         if caller.uid != file.inode.uid:
             raise UringError(errno.EACCES, f"{what} is for the ring's owner, user {file.inode.uid}, alone")
 
-    def _explain(self, error: UringError, caller: Caller, uid: int) -> None:
+    def _explain(self, error: UringError, caller: Caller) -> None:
         """Say so, in the log once for each user, if it is the caller itself that is beyond our reach."""
         try:
             caller.memory.read(0, 1)
         except UringError as refused:
             if refused.errno == errno.EPERM:
-                error.message = OUT_OF_REACH.format(uid)
-                if uid not in self._out_of_reach:
-                    self._out_of_reach.add(uid)
+                error.message = OUT_OF_REACH.format(caller.uid)
+                if caller.uid not in self._out_of_reach:
+                    self._out_of_reach.add(caller.uid)
                     log.warning("%s", error.message)
 
-    async def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> None:
+    def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> int | Writing:
         ring_file = file.inode.payload
         match message:
             case abi.Setup():
@@ -283,32 +305,50 @@ class RingFs:
                 ring_file.opaque = bool(message.can & abi.URINGFS_SETUP_OPAQUE)
                 caller.memory.write(message.result, RESULT.pack(index))
             case abi.Enter():
-                await self._enter(file, caller, message)
+                return self._enter(file, caller, message)
             case abi.Register():
                 caller.memory.write(message.result, RESULT.pack(ring_file.register(caller, message)))
             case abi.Fetch():
-                caller.memory.write(message.result, RESULT.pack(await ring_file.fetch(caller, message)))
+                return partial(self._fetch, file, caller, message)
             case abi.Supervise():
                 caller.memory.write(message.result, bytes(8))
                 self._supervision.begin(caller, message.listener, message.trace)
             case abi.Agent():
                 caller.memory.write(message.result, bytes(8))
                 ring_file.agent(caller, message)
+        return 0
 
-    async def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> None:
+    async def _fetch(self, file: OpenFile, caller: Caller, message: abi.Fetch) -> int:
+        fetched = await file.inode.payload.fetch(caller, message)
+        caller.memory.write(message.result, RESULT.pack(fetched))
+        return 0
+
+    def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> int | Writing:
         caller.can = message.can
-        entered = await file.inode.payload.enter(caller, message)
+        entered = file.inode.payload.enter(caller, message)
+        if isinstance(entered, Entered):
+            return self._entered(file, caller, message, entered)
+        return partial(self._enter_on, file, caller, message, entered)
+
+    async def _enter_on(
+        self, file: OpenFile, caller: Caller, message: abi.Enter, entering: Entering
+    ) -> int:
+        return self._entered(file, caller, message, await entering())
+
+    def _entered(self, file: OpenFile, caller: Caller, message: abi.Enter, entered: Entered) -> int:
+        """Its result is stored, now or by wait()."""
         if entered.wait is None:
             result = entered.result | file.inode.payload.fetch_due(caller)
             caller.memory.write(message.result, RESULT.pack(result))
-            return
+            return 0
         if message.can & abi.URINGFS_ENTER_MASK and entered.wait.sigmask:
             caller.memory.write(message.result + RESULT.size, entered.wait.sigmask)
         file.waits[caller.tid] = Waiting(message, entered.result, entered.wait, caller.program)
-        raise UringError(errno.EINPROGRESS)
+        return -errno.EINPROGRESS
 
-    async def wait(self, fh: int, tid: int, uid: int, gid: int) -> None:
-        """The poll(2) by which an enter waits. Stores its return value; Cancelled is a signal: EINTR."""
+    async def wait(self, fh: int, tid: int, uid: int, gid: int) -> bool:
+        """The poll(2) by which an enter waits. Stores its return value; Cancelled is a signal: EINTR. True: it
+        goes on once its thread has fetched descriptors."""
         file = self.opened(fh)
         caller = self._host.caller(tid, uid, gid)
         waiting = file.waits.pop(tid, None)
@@ -320,7 +360,8 @@ class RingFs:
         try:
             with file.inode.payload.interrupted_by_fetch(caller, wait):
                 result = await wait.run()
-            if wait.left:
+            left = wait.left
+            if left:
                 wait.resume()
                 file.waits[tid] = waiting
         except trio.Cancelled:
@@ -329,10 +370,7 @@ class RingFs:
         finally:
             if tid not in file.waits:
                 self._store(file, caller, message, submitted or result)
-
-    def waits(self, fh: int, tid: int) -> bool:
-        """The wait of that thread's enter goes on once it has fetched descriptors."""
-        return tid in self.opened(fh).waits
+        return left
 
     def fetchable(self, fh: int) -> bool:
         """There are descriptors for somebody to fetch."""

@@ -1,11 +1,11 @@
 """Calls that wait and that a signal to their client ends."""
 
-import functools
-import types
-from collections.abc import Coroutine, Generator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 
 class Interrupts:
@@ -20,41 +20,13 @@ class Interrupts:
         if scope is not None:
             scope.cancel()
 
-    async def during(self, key: int, call: Coroutine[Any, Any, None]) -> bool:
-        """Await call; False if it was interrupted."""
+    async def during(self, key: int, call: Callable[[], Awaitable[T]]) -> T | None:
+        """What call() comes to; None if it was interrupted."""
+        result = None
         with trio.CancelScope() as scope:
             self._scopes[key] = scope
             try:
-                await call
+                result = await call()
             finally:
                 del self._scopes[key]
-        return not scope.cancelled_caught
-
-    async def quick(self, key: int, call: Coroutine[Any, Any, None]) -> bool:
-        """The same for a call that rarely waits, and is in no cancel scope of its own when it first does:
-        it gets a scope only then. A scope costs as much as the rest of a control write."""
-        try:
-            trap = call.send(None)
-        except StopIteration:
-            return True
-        return await self.during(key, resume(call, trap))
-
-
-async def resume(call: Coroutine[Any, Any, None], trap: Any) -> None:
-    """`await call`, for one that has run as far as its first trap to trio."""
-    await _steps(call, trap)
-
-
-@types.coroutine
-def _steps(call: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
-    while True:
-        try:
-            value = yield trap
-        except BaseException as error:
-            step = functools.partial(call.throw, error)
-        else:
-            step = functools.partial(call.send, value)
-        try:
-            trap = step()
-        except StopIteration:
-            return
+        return result

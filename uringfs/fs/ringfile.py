@@ -27,9 +27,9 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
+from uringfs.engine.context import Context, Entered, Entering
 from uringfs.engine.request import Attachment, RegisteredRing
-from uringfs.engine.submit import Entered, Worker
-from uringfs.engine.tctx import Owners
+from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
 from uringfs.fs.codec import text
@@ -39,7 +39,7 @@ from uringfs.fs.textmemory import TextRequests
 from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.rw.rw import TextRead
-from uringfs.ops.table import SQE128_OPCODES, lookup
+from uringfs.ops.table import OPS, SQE128_OPCODES
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
 from uringfs.register.table import query_blind, register
@@ -76,15 +76,15 @@ class RingFile:
     """Memory comes with the first open, the ring with setup; both go with the inode."""
 
     def __init__(
-        self, number: int, backend: Backend, nursery: trio.Nursery, owners: Owners, account: Account
+        self, number: int, backend: Backend, nursery: trio.Nursery, tctx: TaskContexts, account: Account
     ) -> None:
         self._number = number
         self._backend = backend
         self._nursery = nursery
-        self._owners = owners
+        self._tctx = tctx
         self._account = account
         self._memory: RingMemory | None = None
-        self.worker: Worker | None = None
+        self.worker: Context | None = None
         self.opaque = False
         """URINGFS_SETUP_OPAQUE"""
         self.answered = False
@@ -132,7 +132,7 @@ class RingFile:
     def setup(self, caller: Caller, entries: int, params: int) -> int:
         """io_uring_setup(2); params is an address: 0, or the index of a registered ring. EFAULT, EINVAL, ENOMEM;
         EBUSY if it has been set up."""
-        hooks = self._owners.hooks
+        hooks = self._tctx.hooks
         if not hooks:
             return self._setup(caller, entries, params)
         res = -errno.EIO
@@ -149,22 +149,22 @@ class RingFile:
         asked = read_params(caller, params)
         if self.worker is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
-        if self._owners.hooks and self._owners.hooks.breaker is not None:
-            self._owners.hooks.breaker.call("setup", caller, self._number, caller.uid)
+        if self._tctx.hooks and self._tctx.hooks.breaker is not None:
+            self._tctx.hooks.breaker.call("setup", caller, self._number, caller.uid)
         geometry = Geometry.of(entries, asked)
         check_user_rings(caller, geometry, asked)
-        sqpoll.check(asked, caller, self._owners.find_ring)
+        sqpoll.check(asked, caller, self._tctx.find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
         caller.memory.write(params, geometry.params(asked))
         if not geometry.flags & IORING_SETUP_REGISTERED_FD_ONLY:
             self._create(caller, geometry, asked)
             return 0
-        slots = self._owners.registered_rings(caller.program)
+        slots = self._tctx.registered_rings(caller.program)
         slot = free_slot(slots)
         slots[slot] = RegisteredRing(self._create(caller, geometry, asked))
         return slot
 
-    def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Worker:
+    def _create(self, caller: Caller, geometry: Geometry, asked: Params) -> Context:
         self._account.charge(geometry.memory_size)
         try:
             ring = Ring(self.memory(), geometry, (caller.tid, caller.uid), self._account.charge)
@@ -174,14 +174,14 @@ class RingFile:
         ring.number = self._number
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
-        self.worker = Worker(ring, self._nursery, self._owners, lookup, issuer)
+        self.worker = Context(ring, self._nursery, self._tctx, OPS, issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.worker.offload(caller, asked.sq_thread_idle)
         return self.worker
 
-    async def enter(self, caller: Caller, message: abi.Enter) -> Entered:
-        """io_uring_enter(2). EBADFD before setup, and what Worker.enter raises."""
-        return await self._ready().enter(
+    def enter(self, caller: Caller, message: abi.Enter) -> Entered | Entering:
+        """io_uring_enter(2). EBADFD before setup, and what Context.enter raises."""
+        return self._ready().enter(
             caller, message.to_submit, message.min_complete, message.flags, message.arg, message.argsz
         )
 
@@ -234,7 +234,7 @@ class RingFile:
             return nullcontext()
         return self._ready().deliveries.interrupts(caller.process, wait.leave)
 
-    def _ready(self) -> Worker:
+    def _ready(self) -> Context:
         if self.worker is None:
             raise UringError(errno.EBADFD, "this ring has not been set up: write `setup ENTRIES` or URINGFS_SETUP")
         return self.worker
@@ -276,7 +276,7 @@ class RingFile:
         geometry = Geometry.of(command.entries, asked)
         if geometry.in_user_memory:
             raise UringError(errno.EINVAL, "IORING_SETUP_NO_MMAP needs a client with memory to map over")
-        sqpoll.check(asked, caller, self._owners.find_ring)
+        sqpoll.check(asked, caller, self._tctx.find_ring)
         self._create(caller, geometry, asked)
         self.message = f"setup: {geometry.sq_entries} SQ entries, {geometry.cq_entries} CQ entries"
 
@@ -319,7 +319,9 @@ class RingFile:
         worker = self._ready()
         to_submit = worker.ring.sq.pending() if command.to_submit is None else command.to_submit
         flags = IORING_ENTER_GETEVENTS if command.wait else 0
-        entered = await worker.enter(caller, to_submit, command.wait, flags, 0, 0)
+        entered = worker.enter(caller, to_submit, command.wait, flags, 0, 0)
+        if not isinstance(entered, Entered):
+            entered = await entered()
         if entered.wait is not None:
             await self._text_wait(entered)
         self.message = f"enter: {entered.result} submitted, {worker.ring.cq.ready()} CQEs ready"

@@ -3,8 +3,8 @@
 same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
+from uringfs.engine.context import Context
 from uringfs.engine.resources import Buffer, Node
-from uringfs.engine.submit import Worker
 from uringfs.engine.wait import CqWait
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.table import SQE128_OPCODES
@@ -28,7 +28,7 @@ def show(file: RingFile) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
 
 
-def _fdinfo(worker: Worker) -> list[str]:
+def _fdinfo(worker: Context) -> list[str]:
     ring = worker.ring
     sq, cq = ring.sq, ring.cq
     (sq_head, sq_tail), (cq_head, cq_tail) = sq.words(), cq.words()
@@ -71,7 +71,7 @@ def _buffer(index: int, node: Node[Buffer] | None) -> str:
     return f"{index:5}: " + (f"{node.what.address:#x}/{node.what.length}" if node is not None else "<none>")
 
 
-def _ours(file: RingFile, worker: Worker) -> list[str]:
+def _ours(file: RingFile, worker: Context) -> list[str]:
     ring = worker.ring
     tid, uid = ring.owner
     pending = [request.sqe for request in worker.pending]

@@ -130,6 +130,5 @@ TABLE = (
 SQE128_OPCODES = frozenset(op.number for op in TABLE if op.is_128)
 
 
-def lookup(opcode: int) -> Op:
-    """The row of an opcode, or UNKNOWN."""
-    return TABLE[opcode] if opcode < len(TABLE) else UNKNOWN
+OPS = TABLE + (UNKNOWN,) * (256 - len(TABLE))
+"""By sqe->opcode, whatever it says."""

@@ -17,7 +17,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.structs import PARAMS_SIZE, Sqe
 from uringfs.engine.hooks import Subscriber
 from uringfs.engine.request import Request, RingContext
-from uringfs.engine.tctx import Owners
+from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
 from uringfs.ring.ring import Ring
@@ -96,9 +96,9 @@ class Live:
 class Tracer(Subscriber):
     """All readers of a mount. Subscribed as long as there is one."""
 
-    def __init__(self, owners: Owners) -> None:
-        self._owners = owners
-        self._hooks = owners.hooks
+    def __init__(self, tctx: TaskContexts) -> None:
+        self._tctx = tctx
+        self._hooks = tctx.hooks
         self._readers: list[Subscription] = []
         self._ids = itertools.count(1)
         self._batches: dict[RingContext, Batch] = {}
@@ -110,7 +110,7 @@ class Tracer(Subscriber):
 
     def add(self, reader: Subscription) -> None:
         self._readers.append(reader)
-        self._earlier.update(request for request in self._owners.pending() if request not in self._live)
+        self._earlier.update(request for request in self._tctx.pending() if request not in self._live)
         if len(self._readers) == 1:
             self._hooks.subscribe(self)
         else:

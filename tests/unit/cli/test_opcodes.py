@@ -9,7 +9,7 @@ import pytest
 from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, REGISTER_OPCODES, SETUP_FLAGS
 from uringfs.cli.opcodes import document
 from uringfs.engine.request import Op
-from uringfs.ops.table import TABLE, lookup
+from uringfs.ops.table import OPS, TABLE
 from uringfs.register.table import REGISTER, Row
 from uringfs.ring import support
 
@@ -27,7 +27,7 @@ def test_every_opcode_has_its_row() -> None:
 
 
 def test_an_opcode_that_is_not_there_has_a_name_too() -> None:
-    assert lookup(len(OPCODES)).name == lookup(255).name == "UNKNOWN"
+    assert OPS[len(OPCODES)].name == OPS[255].name == "UNKNOWN"
 
 
 def test_every_register_code_has_its_row() -> None:

@@ -15,8 +15,8 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.events import EPOLLIN, IORING_POLL_ADD_MULTI
 from uringfs.abi.structs import Sqe
+from uringfs.engine.context import Context
 from uringfs.engine.hooks import POINTS, Hooks, Subscriber, Traced
-from uringfs.engine.submit import Worker
 from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
 
@@ -66,7 +66,7 @@ def bench(nursery: trio.Nursery) -> Bench:
 @pytest.fixture
 def witness(bench: Bench) -> Witness:
     found = Witness()
-    bench.owners.hooks.subscribe(found)
+    bench.tctx.hooks.subscribe(found)
     return found
 
 
@@ -125,9 +125,9 @@ async def test_completions_beside_the_requests_own(bench: Bench, witness: Witnes
 
 
 async def test_nobody_is_told_after_the_last_has_left(bench: Bench, witness: Witness) -> None:
-    assert bench.owners.hooks
-    bench.owners.hooks.unsubscribe(witness)
-    assert not bench.owners.hooks
+    assert bench.tctx.hooks
+    bench.tctx.hooks.unsubscribe(witness)
+    assert not bench.tctx.hooks
     await bench.submit(nop(1))
     assert witness.seen == []
 
@@ -140,10 +140,10 @@ async def test_one_that_raises_is_told_no_more(
             raise ZeroDivisionError
 
     faulty = Faulty()
-    bench.owners.hooks.subscribe(faulty)
+    bench.tctx.hooks.subscribe(faulty)
     await bench.submit(nop(1), nop(2))
     assert bench.client.results() == [(1, 0), (2, 0)]
-    assert [subscriber for subscriber, _ in bench.owners.hooks["io_issue_sqe"]] == [witness]
+    assert [subscriber for subscriber, _ in bench.tctx.hooks["io_issue_sqe"]] == [witness]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
     caplog.clear()
     assert witness.seen.count(("issue", 2)) == 1
@@ -181,14 +181,14 @@ async def test_a_multishot_tells_of_each_cqe(bench: Bench) -> None:
         def io_issue_skip_complete(self, request: Traced) -> None:
             self.seen.append(("armed", request.sqe.user_data))
 
-        def io_submit_sqes(self, context: Worker, caller: Caller) -> None:
+        def io_submit_sqes(self, context: Context, caller: Caller) -> None:
             self.seen.append((context is bench.worker, caller.tid))
 
-        def io_ring_ctx_free(self, context: Worker) -> None:
+        def io_ring_ctx_free(self, context: Context) -> None:
             self.seen.append(("closed",))
 
     points = Points()
-    bench.owners.hooks.subscribe(points)
+    bench.tctx.hooks.subscribe(points)
     stream = bench.thread.fds[3] = Stream()
     await bench.submit(Sqe(IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, len=IORING_POLL_ADD_MULTI, user_data=1))
     stream.feed(b"x")

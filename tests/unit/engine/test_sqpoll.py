@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.fakehost.host import FakeCaller, FakeHost, FakeThread
+from tests.unit.support import enter
 from uringfs.abi.constants import (
     IORING_ENTER_SQ_WAIT,
     IORING_ENTER_SQ_WAKEUP,
@@ -18,12 +19,12 @@ from uringfs.abi.constants import (
     IORING_SQ_NEED_WAKEUP,
 )
 from uringfs.abi.structs import SQ_FLAGS, SQE, Params, Sqe
+from uringfs.engine.context import Context
 from uringfs.engine.sqpoll import check
-from uringfs.engine.submit import Worker
-from uringfs.engine.tctx import Owners
+from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.memory.mapped import MappedMemory
-from uringfs.ops.table import lookup
+from uringfs.ops.table import OPS
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 
@@ -39,7 +40,7 @@ class Polled:
         self.host.threads[100] = self.thread
         memory = MappedMemory()
         self.ring = Ring(memory, Geometry.of(4, Params(flags=IORING_SETUP_SQPOLL)), (100, 0))
-        self.worker = Worker(self.ring, nursery, Owners(self.host, nursery), lookup)
+        self.worker = Context(self.ring, nursery, TaskContexts(self.host, nursery), OPS)
         self.caller = self.host.caller(100, 0, 0)
         self.worker.offload(self.caller, IDLE_MS)
 
@@ -50,7 +51,7 @@ class Polled:
         return bool(self.ring.memory.load(SQ_FLAGS) & IORING_SQ_NEED_WAKEUP)
 
     async def enter(self, to_submit: int, flags: int) -> int:
-        return (await self.worker.enter(self.caller, to_submit, 0, flags, 0, 0)).result
+        return (await enter(self.worker, self.caller, to_submit, flags=flags)).result
 
 
 async def test_the_tail_is_seen_without_a_call(autojump_clock: trio.testing.MockClock) -> None:

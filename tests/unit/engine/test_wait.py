@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakehost.files import Stream
-from tests.unit.support import U32, Bench, iovecs, nop, readv, start_at
+from tests.unit.support import U32, Bench, enter, iovecs, nop, readv, start_at
 from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_OP_TIMEOUT
 from uringfs.abi.structs import GETEVENTS_ARG, TIMESPEC
 from uringfs.errors import UringError
@@ -306,7 +306,7 @@ async def test_what_is_there_already_needs_no_sigset(bench: Bench) -> None:
 
 async def waiting(bench: Bench, count: int):
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    entered = await bench.worker.enter(caller, 0, count, 1, 0, 0)
+    entered = await enter(bench.worker, caller, 0, count, 1, 0, 0)
     assert entered.wait is not None
     return entered.wait
 

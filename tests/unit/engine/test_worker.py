@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.fakehost.files import RegularFile, Stream
 from tests.fakehost.host import FakeThread
-from tests.unit.support import Bench, iovecs, nop, readv
+from tests.unit.support import Bench, enter, iovecs, nop, readv
 from uringfs.abi.constants import (
     IORING_NOP_INJECT_RESULT,
     IORING_SETUP_SUBMIT_ALL,
@@ -68,14 +68,14 @@ async def test_a_long_batch_lets_other_rings_have_a_turn(nursery) -> None:
     client.push(nop(1))
     finished = []
 
-    async def enter(name: str, worker, count: int) -> None:
-        await worker.enter(bench.host.caller(100, 0, 0), count, 0, 0, 0, 0)
+    async def one(name: str, worker, count: int) -> None:
+        await enter(worker, bench.host.caller(100, 0, 0), count, 0, 0, 0, 0)
         finished.append(name)
 
     async with trio.open_nursery() as inner:
-        inner.start_soon(enter, "long", bench.worker, 16384)
+        inner.start_soon(one, "long", bench.worker, 16384)
         await trio.lowlevel.checkpoint()
-        inner.start_soon(enter, "short", worker, 1)
+        inner.start_soon(one, "short", worker, 1)
     assert finished == ["short", "long"]
 
 
@@ -147,7 +147,7 @@ def test_any_bytes_in_the_shared_memory_are_survived(data: bytes, words: list[in
             assert 0 <= await bench.enter(words[0]) <= 8
             client, worker = bench.another()
             client.push(nop(5))
-            await worker.enter(bench.host.caller(100, 0, 0), 1, 0, 0, 0, 0)
+            await enter(worker, bench.host.caller(100, 0, 0), 1, 0, 0, 0, 0)
             assert client.results() == [(5, 0)]
             bench.worker.close()
             nursery.cancel_scope.cancel()
@@ -232,7 +232,7 @@ async def test_a_stuck_read_delays_no_other_request_and_no_other_ring(bench: Ben
     await bench.submit(read(1))
     for client, worker in others:
         client.push(nop(2), nop(3))
-        entered = await worker.enter(bench.host.caller(100, 0, 0), 2, 2, 1, 0, 0)
+        entered = await enter(worker, bench.host.caller(100, 0, 0), 2, 2, 1, 0, 0)
         assert entered == (2, None)
         assert client.results() == [(2, 0), (3, 0)]
     await bench.submit(nop(4))
@@ -287,7 +287,7 @@ async def test_the_exit_of_a_thread_cancels_its_requests_and_no_others(bench: Be
     bench.client.push(read(5))
     client.push(read(6))
     await bench.enter(1, thread=other)
-    await worker.enter(bench.host.caller(200, 0, 0), 1, 0, 0, 0, 0)
+    await enter(worker, bench.host.caller(200, 0, 0), 1, 0, 0, 0, 0)
     other.exit()
     await wait_all_tasks_blocked()
     assert client.results() == [(6, -errno.ECANCELED)]

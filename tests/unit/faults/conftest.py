@@ -31,7 +31,7 @@ def write(size: int, off: int = 0, user_data: int = 0, flags: int = 0) -> Sqe:
 
 @pytest.fixture
 def faults(bench: Bench, nursery: trio.Nursery) -> Faults:
-    return Faults(nursery, bench.owners.hooks, lambda number: f"ring{number}", lambda tid: (tid, 7, 1), "seed")
+    return Faults(nursery, bench.tctx.hooks, lambda number: f"ring{number}", lambda tid: (tid, 7, 1), "seed")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ async def test_corrupt_bytes_of_a_write(bench: Bench, file: RegularFile, inject:
 async def test_the_seed_says_which_bytes(bench: Bench, file: RegularFile, nursery: object) -> None:
     seen = []
     for seed in ("1", "1", "2"):
-        faults = Faults(bench.nursery, bench.owners.hooks, seed=seed)
+        faults = Faults(bench.nursery, bench.tctx.hooks, seed=seed)
         rule = faults.inject("READ:corrupt=3", ROOT)
         await run(bench, read(64))
         seen.append(bench.thread.memory.read(AT, 64))
@@ -240,19 +240,19 @@ async def test_cat_and_who_watches_are_told(bench: Bench, inject: Inject) -> Non
 
 
 async def test_without_rules_nobody_is_asked(bench: Bench, faults: Faults) -> None:
-    assert not bench.owners.hooks
+    assert not bench.tctx.hooks
     rule = faults.inject("NOP:retval=9", ROOT)
-    assert bench.owners.hooks.breaker is faults
+    assert bench.tctx.hooks.breaker is faults
     faults.remove(rule.id, ROOT)
-    assert not bench.owners.hooks
-    assert bench.owners.hooks.breaker is None
+    assert not bench.tctx.hooks
+    assert bench.tctx.hooks.breaker is None
     assert await run(bench, nop(1)) == [(1, 0)]
 
 
 async def test_a_rule_that_has_expired_costs_nothing(bench: Bench, faults: Faults) -> None:
     rule = faults.inject("NOP:retval=9:times=1", ROOT)
     assert await run(bench, nop(1), nop(2)) == [(1, 9), (2, 0)]
-    assert not bench.owners.hooks
+    assert not bench.tctx.hooks
     assert faults.given(ROOT) == [rule]
     assert "expired" in rule.describe()
 

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from tests.fakehost.files import RegularFile, Stream
 from tests.unit.faults.conftest import ROOT, Inject, read, run, write
-from tests.unit.support import Bench, nop
+from tests.unit.support import Bench, enter, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.events import EPOLLIN
 from uringfs.abi.structs import TIMESPEC, Sqe
@@ -90,7 +90,7 @@ async def test_a_rule_that_goes_lets_go(bench: Bench, faults: Faults) -> None:
     faults.remove(rule.id, ROOT)
     await trio.testing.wait_all_tasks_blocked()
     assert bench.client.results() == [(1, 0)]
-    assert not bench.owners.hooks
+    assert not bench.tctx.hooks
 
 
 async def test_a_rule_that_expires_lets_go(bench: Bench, inject: Inject, mock_clock: MockClock) -> None:
@@ -180,7 +180,7 @@ async def test_a_ring_that_is_closed(bench: Bench, file: RegularFile, faults: Fa
     await trio.testing.wait_all_tasks_blocked()
     assert bench.client.results() == []
     faults.remove_all(ROOT)
-    assert not bench.owners.hooks
+    assert not bench.tctx.hooks
 
 
 async def test_a_stalled_ring(bench: Bench, file: RegularFile, faults: Faults) -> None:
@@ -209,7 +209,7 @@ async def test_other_rings_go_on(bench: Bench, inject: Inject) -> None:
     await run(bench, nop(1))
     client, worker = bench.another()
     client.push(nop(2))
-    await worker.enter(bench.host.caller(100, 1000, 1000), 1, 0, 0, 0, 0)
+    await enter(worker, bench.host.caller(100, 1000, 1000), 1, 0, 0, 0, 0)
     assert client.results() == [(2, 0)]
 
 
@@ -223,7 +223,7 @@ async def test_completions_in_another_order(bench: Bench, faults: Faults) -> Non
 async def test_the_seed_says_in_which(bench: Bench) -> None:
     orders = []
     for seed in ("1", "1", "2"):
-        faults = Faults(bench.nursery, bench.owners.hooks, seed=seed)
+        faults = Faults(bench.nursery, bench.tctx.hooks, seed=seed)
         faults.inject("NOP:reorder=8", ROOT)
         orders.append(await run(bench, *(nop(number) for number in range(8))))
         faults.remove_all(ROOT)
@@ -300,7 +300,7 @@ async def test_no_buffers(bench: Bench, inject: Inject) -> None:
 
 async def test_a_deferring_ring(nursery: trio.Nursery, mock_clock: MockClock) -> None:
     bench = Bench(nursery, flags=abi.IORING_SETUP_DEFER_TASKRUN | abi.IORING_SETUP_SINGLE_ISSUER)
-    faults = Faults(nursery, bench.owners.hooks)
+    faults = Faults(nursery, bench.tctx.hooks)
     faults.inject("NOP:user_data=1:delay_enter=1ms", ROOT)
     faults.inject("NOP:user_data=2:delay_exit=1ms", ROOT)
     assert await run(bench, nop(1), nop(2), nop(3)) == [(3, 0)]

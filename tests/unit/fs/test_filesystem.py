@@ -59,7 +59,10 @@ class Mount:
         self.fs = RingFs(self.backend, self.host, nursery, 8)
 
     async def write(self, fh: int, data: bytes) -> None:
-        await self.fs.write(fh, data, TID, 1000, 1000)
+        written = self.fs.write(fh, data, TID, 1000, 1000)
+        result = written if isinstance(written, int) else await written()
+        if result:
+            raise UringError(-result)
 
     async def refusal(self, fh: int, data: bytes) -> int:
         with pytest.raises(UringError) as caught:

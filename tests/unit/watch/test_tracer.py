@@ -45,7 +45,7 @@ class Watched(Bench):
         super().__init__(nursery)
         self.ring.number = 7
         self.thread.memory.map(MEMORY, 4096)
-        self.tracer = Tracer(self.owners)
+        self.tracer = Tracer(self.tctx)
         self.viewer = Anybody()
         self.woken = 0
         self.reader = self.read(wanted)
@@ -194,7 +194,7 @@ async def test_one_that_was_under_way(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     stream = bench.thread.fds[3] = Stream()
     await bench.submit(Sqe(abi.IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, user_data=1))
-    tracer = Tracer(bench.owners)
+    tracer = Tracer(bench.tctx)
     reader = Subscription(Anybody(), lambda: None)
     reader.set_filter(filters.Filter(format="raw"))
     tracer.add(reader)
@@ -238,16 +238,16 @@ async def test_nobody_sees_anothers_ring(bench: Watched) -> None:
     bench.ring.owner = 100, 1001
     await bench.submit(nop(1))
     assert bench.events(*Kind) == []
-    assert not bench.owners.hooks.watched(bench.ring)
+    assert not bench.tctx.hooks.watched(bench.ring)
 
 
 async def test_who_asks_whether_a_ring_is_watched(bench: Watched) -> None:
-    assert bench.owners.hooks.watched(bench.ring)
+    assert bench.tctx.hooks.watched(bench.ring)
     bench.reader.set_filter(filters.Filter(rings=frozenset({8})))
     bench.tracer.changed()
-    assert not bench.owners.hooks.watched(bench.ring)
+    assert not bench.tctx.hooks.watched(bench.ring)
     bench.tracer.remove(bench.reader)
-    assert not bench.owners.hooks
+    assert not bench.tctx.hooks
 
 
 async def test_a_slow_reader_loses_events_and_no_request(nursery: trio.Nursery) -> None:
@@ -341,7 +341,7 @@ def test_words_add_up() -> None:
 async def test_what_was_injected_says_so(bench: Watched) -> None:
     class Rule:
         def issue(self, request: Request, perform: Callable[[Request], int]) -> int:
-            bench.owners.hooks.call("uringfs_inject", bench.ring, request.sqe.user_data, 3, "NOP:error=EIO")
+            bench.tctx.hooks.call("uringfs_inject", bench.ring, request.sqe.user_data, 3, "NOP:error=EIO")
             return -errno.EIO
 
         def complete(self, request: Request, res: int, failed: bool | None) -> tuple[int, bool | None]:
@@ -353,7 +353,7 @@ async def test_what_was_injected_says_so(bench: Watched) -> None:
         def enter(self, ring: object, caller: object, to_submit: int) -> int:
             return to_submit
 
-    bench.owners.hooks.breaker = Rule()  # type: ignore[assignment]
+    bench.tctx.hooks.breaker = Rule()  # type: ignore[assignment]
     await bench.submit(nop(1))
     injected, request = bench.events(Kind.INJECTED, Kind.REQUEST)
     assert (injected.id, injected.name, injected.sqe.user_data) == (3, b"NOP:error=EIO", 1)

@@ -17,17 +17,11 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SUPERVISE: (abi.SUPERVISE, abi.Supervise),
     abi.URINGFS_CMD_AGENT: (abi.AGENT, abi.Agent),
 }
-_FETCH = abi.URINGFS_CMD_FETCH.to_bytes(4, "little")
 
 
 def is_text(data: bytes) -> bool:
     """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 6."""
     return data[:1].isspace() or data[:1] >= b" "
-
-
-def may_wait(data: bytes) -> bool:
-    """What it asks for waits within cancel scopes of its own (Operations.lane() cannot take that)."""
-    return is_text(data) or data[:4] == _FETCH
 
 
 def decode(data: bytes) -> Message:

@@ -11,7 +11,7 @@ from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
 from uringfs.fs.codec import sqetext
 from uringfs.fs.codec.sqetext import SqeCommand
-from uringfs.ops.table import lookup
+from uringfs.ops.table import OPS
 
 MAX_LINE = 4096
 MAX_READ = 1 << 20
@@ -158,7 +158,7 @@ def _help(of: str | None) -> str:
         return "; ".join(HELP.values())
     number = sqetext.opcode(of)
     if number is not None and of not in HELP:
-        op = lookup(number)
+        op = OPS[number]
         note = f" ({op.note})" if op.note else ""
         return f"{op.name}: opcode {number}, {op.support}{note}; {HELP['sqe']}"
     if of not in HELP:

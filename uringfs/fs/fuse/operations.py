@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import trio
@@ -19,10 +20,9 @@ from uringfs import __version__, native  # before pyfuse3: see uringfs.native
 from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_FETCH, URINGFS_POLL_WAIT, URINGFS_XATTR
 from uringfs.errors import UringError
 from uringfs.fs import status
-from uringfs.fs.codec import control
-from uringfs.fs.filesystem import ROOT, RingFs, RingInode
+from uringfs.fs.filesystem import ROOT, RingFs, RingInode, Writing
 from uringfs.fs.inodes import NEW, Inode
-from uringfs.fs.interrupts import Interrupts, resume
+from uringfs.fs.interrupts import Interrupts
 from uringfs.ring.ring import Ring
 
 # isort: split
@@ -102,7 +102,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = fs
         self._watchers: dict[int, PollWatcher] = {}
-        self._begun: Coroutine[Any, Any, None] | None = None  # a write that lane() could not finish
+        self._begun: Writing | None = None  # a write that lane() could not finish
         self.interrupts = FuseInterrupts()
 
     # -- attributes
@@ -252,40 +252,37 @@ class Operations(pyfuse3.Operations):
 
     def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
         """A control write, done while it is read from the wire (native.lane_set()): bytes written or -errno.
-        None: it has to wait, and goes on in write(), which comes next.
-
-        It is in no cancel scope when it first waits: one costs as much as the rest of a control write."""
-        if control.may_wait(data) or not self._fs.attached(fh):
-            return None
-        call = self._fs.write(fh, data, tid, uid, gid)
+        None: it has to wait, and goes on in write(), which comes next."""
         try:
-            trap = call.send(None)
-        except StopIteration:
-            return len(data)
+            done = self._fs.write(fh, data, tid, uid, gid)
         except Exception as error:
             return -outcome("write", error)
-        self._begun = resume(call, trap)
+        if isinstance(done, int):
+            return done or len(data)
+        self._begun = done
         return None
 
     @door
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         # First, before anything else is read from the wire: pyfuse3 gives a write no context.
         unique, _, tid, uid, gid, _ = native.current()
-        call, self._begun = self._begun, None
-        if call is None:
-            call = self._fs.write(fh, bytes(buf), tid, uid, gid)
-        if not await self.interrupts.during(unique, call):
-            raise UringError(errno.EINTR)
+        begun, self._begun = self._begun, None
+        done = begun or self._fs.write(fh, bytes(buf), tid, uid, gid)
+        if not isinstance(done, int):
+            ended = await self.interrupts.during(unique, done)
+            done = -errno.EINTR if ended is None else ended
+        if done < 0:
+            raise pyfuse3.FUSEError(-done)
         return len(buf)
 
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:
         unique, _, tid, uid, gid, events = native.current()
         if events & URINGFS_POLL_WAIT:
-            done = await self.interrupts.during(unique, self._fs.wait(fh, tid, uid, gid))
-            if done and self._fs.waits(fh, tid):
-                return URINGFS_POLL_FETCH
-            return URINGFS_POLL_WAIT if done else 0
+            fetches = await self.interrupts.during(unique, partial(self._fs.wait, fh, tid, uid, gid))
+            if fetches is None:
+                return 0
+            return URINGFS_POLL_FETCH if fetches else URINGFS_POLL_WAIT
         ring = self._fs.ring(fh)
         if ring is None:
             return POLLERR

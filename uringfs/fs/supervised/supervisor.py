@@ -32,8 +32,8 @@ from uringfs.abi.seccomp import (
     PROBE_ANSWER,
     PROBE_ARG,
 )
-from uringfs.engine.submit import SUPPORTED_ENTER_FLAGS, Worker
-from uringfs.engine.tctx import Owners
+from uringfs.engine.context import SUPPORTED_ENTER_FLAGS, Context, Entered
+from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
 from uringfs.fs.inodes import ROOT, Inode
@@ -62,10 +62,10 @@ FindInode = Callable[[int], Inode[RingFile]]
 class Supervision:
     """All listeners of a mount."""
 
-    def __init__(self, host: Host, nursery: trio.Nursery, owners: Owners, find_inode: FindInode) -> None:
+    def __init__(self, host: Host, nursery: trio.Nursery, tctx: TaskContexts, find_inode: FindInode) -> None:
         self._host = host
         self._nursery = nursery
-        self._owners = owners
+        self._tctx = tctx
         self._find_inode = find_inode
         self._of_user: Counter[int] = Counter()
 
@@ -82,7 +82,7 @@ class Supervision:
                 output.close()
             raise
         supervisor = Supervisor(
-            self._host, self._owners, self._find_inode, listener, caller.detached(), output
+            self._host, self._tctx, self._find_inode, listener, caller.detached(), output
         )
         self._of_user[caller.uid] += 1
         self._nursery.start_soon(self._serve, supervisor, caller.uid)
@@ -101,7 +101,7 @@ class Enter:
     """One io_uring_enter that is being answered."""
 
     call: Notification
-    worker: Worker
+    worker: Context
     program: Program
     """That has made it."""
     submitted: int = 0
@@ -137,7 +137,7 @@ class Supervisor:
     def __init__(
         self,
         host: Host,
-        owners: Owners,
+        tctx: TaskContexts,
         find_inode: FindInode,
         listener: Listener,
         owner: Caller,
@@ -145,7 +145,7 @@ class Supervisor:
     ) -> None:
         """owner: who has handed the listener over. trace: is written to in its name."""
         self._host = host
-        self._owners = owners
+        self._tctx = tctx
         self._find_inode = find_inode
         self._listener = listener
         self._owner = owner
@@ -253,40 +253,48 @@ class Supervisor:
             enter = self._enters[call.tid] = Enter(call, worker, caller.program)
             self._some.set()
             try:
-                done = await self._interrupts.quick(call.id, self._submit(enter, caller))
-                if done and (enter.wait is not None or worker.deliveries.any()):
-                    done = await self._interrupts.during(call.id, self._finish(enter, caller))
-                return enter.submitted or enter.result if done else enter.interrupted()
+                entered: Entered | None = await self._begin(enter, caller)
+                if entered is not None:
+                    enter.submitted, enter.wait = entered
+                    if enter.wait is None and not worker.deliveries.any():
+                        return enter.submitted
+                    if await self._interrupts.during(call.id, partial(self._finish, enter, caller)):
+                        return enter.submitted or enter.result
+                return enter.interrupted()
             finally:
                 if self._enters.get(call.tid) is enter:
                     del self._enters[call.tid]
 
-    async def _submit(self, enter: Enter, caller: Caller) -> None:
+    async def _begin(self, enter: Enter, caller: Caller) -> Entered | None:
+        """All that comes before its wait. None: interrupted."""
         _, to_submit, min_complete, flags, arg, argsz = enter.call.args
-        entered = await enter.worker.enter(caller, to_submit & U32, min_complete & U32, flags & U32, arg, argsz)
-        enter.submitted, enter.wait = entered
+        entered = enter.worker.enter(caller, to_submit & U32, min_complete & U32, flags & U32, arg, argsz)
+        if isinstance(entered, Entered):
+            return entered
+        return await self._interrupts.during(enter.call.id, entered)
 
-    async def _finish(self, enter: Enter, caller: Caller) -> None:
-        """Wait, if it has to, and put descriptors where its requests, or earlier ones, want them."""
+    async def _finish(self, enter: Enter, caller: Caller) -> bool:
+        """Wait, if it has to, and put descriptors where its requests, or earlier ones, want them: True then."""
         wait = enter.wait
         while wait is not None:
             with enter.worker.deliveries.interrupts(caller.process, wait.leave):
                 enter.result = await wait.run()
             if not wait.left:
-                return
+                return True
             await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
             wait.resume()
         await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
+        return True
 
     # -- which ring
 
-    def _worker_of(self, file: File) -> Worker | None:
+    def _worker_of(self, file: File) -> Context | None:
         return self._find_inode(file.inode).payload.worker if file.inode not in (0, ROOT) else None
 
     @contextmanager
-    def _ring(self, caller: Caller, fd: int, registered: bool) -> Iterator[Worker]:
+    def _ring(self, caller: Caller, fd: int, registered: bool) -> Iterator[Context]:
         """io_uring_ctx_get_file(): its descriptor is held meanwhile. EINVAL, EBADF, EOPNOTSUPP, EBADFD."""
-        slots = self._owners.registered_rings(caller.program) if registered else {}
+        slots = self._tctx.registered_rings(caller.program) if registered else {}
         file = registered_ring(slots, fd).file if registered else None
         if file is not None:
             file.hold()

@@ -154,7 +154,7 @@ class Supervised:
         body = abi.SUPERVISE.pack(PARAMS, listener, -1)
         message = abi.HEADER.pack(abi.URINGFS_CMD_SUPERVISE, abi.HEADER.size + len(body)) + body
         try:
-            await self.fs.write(fh, message, TID, 1000, 1000)
+            assert self.fs.write(fh, message, TID, 1000, 1000) == 0
         finally:
             self.fs.release(fh)
             self.fs.inodes.forget(inode.number, 1)

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.unit.support import Bench
+from tests.unit.support import Bench, enter
 from uringfs.abi.structs import Sqe
 from uringfs.ops.events.futex import FUTEX_WAITV, LAST_LOOK, futexes
 
@@ -117,7 +117,7 @@ async def test_another_ring_of_the_same_process(nursery: trio.Nursery, words: Be
     client.push(wake(5))
     await words.submit(wait(1))
     caller = words.host.caller(words.thread.tid, 0, 0)
-    await worker.enter(caller, 1, 0, 0, 0, 0)
+    await enter(worker, caller, 1, 0, 0, 0, 0)
     assert client.results() == [(5, 1)]
     assert words.client.results() == [(1, 0)]
 

@@ -1,0 +1,312 @@
+"""A ring and what serves it (struct io_ring_ctx): its parts put together, io_uring_enter(2), and its end.
+
+One submission at a time, first come first served. What can be done at once is done by plain functions; where
+something has to wait they return an async function that goes on, for a task of whoever calls.
+"""
+
+import errno
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
+    IORING_ENTER_REGISTERED_RING,
+    IORING_ENTER_SQ_WAIT,
+    IORING_ENTER_SQ_WAKEUP,
+    IORING_SETUP_IOPOLL,
+    IORING_SETUP_R_DISABLED,
+    IORING_SETUP_SINGLE_ISSUER,
+)
+from uringfs.clientwork.deliveries import Deliveries
+from uringfs.engine.complete import Completion
+from uringfs.engine.index import Index
+from uringfs.engine.life import Life
+from uringfs.engine.request import Op, RegisteredRing, RingContext
+from uringfs.engine.resources import Resources
+from uringfs.engine.sqpoll import SqPoller
+from uringfs.engine.submit import Submission
+from uringfs.engine.task_work import LocalWork
+from uringfs.engine.tctx import TaskContexts
+from uringfs.engine.timeouts import Timeouts
+from uringfs.engine.wait import CqWait
+from uringfs.errors import UringError
+from uringfs.host.protocols import Caller, Channel, File, Program
+from uringfs.ring import support
+from uringfs.ring.ring import Ring
+
+SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
+
+
+class Entered(NamedTuple):
+    """What an enter came to: the return value, and the wait still to be done, if any."""
+
+    result: int
+    wait: CqWait | None = None
+
+
+Submitting = Callable[[], Awaitable[int]]
+"""Goes on with a submission, to its end: SQEs consumed."""
+Entering = Callable[[], Awaitable[Entered]]
+"""Goes on with an enter, as far as its wait. Cancelled before it has submitted: nothing is done."""
+
+
+class Context:
+    """One ring. It is what its requests see as their context (engine/request.py: RingContext)."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        nursery: trio.Nursery,
+        tctx: TaskContexts,
+        ops: Sequence[Op],
+        issuer: Program | None = None,
+    ) -> None:
+        """ops: the row of each opcode, 256 of them. issuer: of the thread that sets the ring up."""
+        self.ring = ring
+        self.setup_flags = ring.geometry.flags
+        self.host = tctx.host
+        self.hooks = tctx.hooks
+        self.positions = tctx.positions
+        self.late = tctx.late
+        self.resources = Resources()
+        self.timeouts = Timeouts(ring)
+        self.deliveries = Deliveries(self)
+        self.disabled = bool(self.setup_flags & IORING_SETUP_R_DISABLED)
+        single = self.setup_flags & IORING_SETUP_SINGLE_ISSUER and not self.disabled
+        self.submitter = issuer if single else None
+        """Of the one thread that may submit; None: any may."""
+        self.poller: SqPoller | None = None
+        self.closed = False
+        self._nursery = nursery
+        self._tctx = tctx
+        self._turns = ParkingLot()  # those who wait to submit
+        self._index = index = Index()
+        self._completion = completion = Completion(ring, self.hooks, self.timeouts, self)
+        self._life = life = Life(self, nursery, tctx, completion, index)
+        self._submission = submission = Submission(self, life, completion, ops)
+        # What ops and others see of these. Bound once: some are called for every request.
+        self.local_work = life.local_work
+        self.pending, self.pending_requests = index.pending, index.pending_requests
+        self.issued, self.set_user_data = index.issued, index.set_user_data
+        self.post_cqe, self.post_more = completion.post_cqe, completion.post_more
+        self.publish = completion.publish
+        self.post, self.complete, self.task_work = life.post, life.complete, life.task_work
+        self.let_go, self.cancel, self.cancel_all = life.let_go, life.cancel, life.cancel_all
+        self.resume, self.retain = life.resume, life.retain
+        self.file = submission.file
+        self.link_head, self.link_last = submission.link_head, submission.link_last
+        self.attachments = submission.attachments
+
+    @property
+    def flushed(self) -> int:
+        return self._completion.flushed
+
+    @property
+    def submitting(self) -> bool:
+        return self._life.submitting and self.poller is None
+
+    # -- io_uring_enter(2)
+
+    def enter(
+        self, caller: Caller, to_submit: int, min_complete: int, flags: int, arg: int, argsz: int
+    ) -> Entered | Entering:
+        """io_uring_enter(2). EINVAL, EFAULT, EEXIST, EBADFD, EOWNERDEAD."""
+        if flags & ~SUPPORTED_ENTER_FLAGS:
+            raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
+        if flags & IORING_ENTER_REGISTERED_RING:
+            self.check_registered(caller)
+        if self.disabled:
+            raise UringError(errno.EBADFD, "the ring is disabled: IORING_REGISTER_ENABLE_RINGS")
+        asked = to_submit
+        if self.hooks and self.hooks.breaker is not None:
+            to_submit = self.hooks.breaker.enter(self.ring, caller, to_submit)
+        self.ring.counters.enters += 1
+        submitted: int | Submitting = 0
+        if self.poller is not None:
+            submitted = self._offloaded(self.poller, to_submit, flags)
+        elif to_submit:
+            self.check_submitter(caller)
+            self.host.poller.dispatch()  # what has happened comes before what is submitted now
+            submitted = self.submit(caller, to_submit)
+        get_events = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz)
+        if isinstance(submitted, int):
+            return get_events(submitted)
+        return partial(_then, submitted, get_events)
+
+    def _get_events(
+        self,
+        caller: Caller,
+        asked: int,
+        min_complete: int,
+        flags: int,
+        arg: int,
+        argsz: int,
+        submitted: int,
+    ) -> Entered | Entering:
+        if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
+            return Entered(submitted)
+        self.host.poller.dispatch()  # what is ready already needs no wait
+        begin_wait = partial(self._begin_wait, submitted, caller, min_complete, flags, arg, argsz)
+        local = self.local_work
+        if local is None:
+            return begin_wait()
+        self.check_submitter(caller)
+        if local.coming():
+            return partial(_run_what_comes, local, min_complete, begin_wait)
+        local.run(min_complete)
+        return partial(_until_gone_on, local, begin_wait) if local.going_on() else begin_wait()
+
+    def _begin_wait(
+        self, submitted: int, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int
+    ) -> Entered:
+        """io_cqring_wait() as far as there is something to wait for."""
+        if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
+            self.ring.flush()
+            return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
+        try:
+            wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
+        except UringError:
+            if submitted:
+                return Entered(submitted)
+            raise
+        if wait is not None and self.hooks:
+            self.hooks.call("io_uring_cqring_wait", self.ring, min_complete)
+        local = self.local_work
+        if wait is not None and local is not None:
+            wait.begin, wait.end = partial(local.begin, wait), local.end
+        return Entered(submitted, wait)
+
+    def _offloaded(self, poller: SqPoller, to_submit: int, flags: int) -> int | Submitting:
+        """What an enter does on a polled ring."""
+        if poller.dead:
+            raise UringError(errno.EOWNERDEAD, "the thread that set the ring up is gone")
+        if flags & IORING_ENTER_SQ_WAKEUP:
+            poller.wake()
+        if flags & IORING_ENTER_SQ_WAIT and poller.full():
+            return partial(poller.wait_sq, to_submit)
+        return to_submit
+
+    # -- submission
+
+    def submit(self, caller: Caller, to_submit: int) -> int | Submitting:
+        """Take SQEs in a caller's name: how many were there. It has to wait if others submit, and if there are so
+        many that other rings get a turn meanwhile."""
+        if self._life.submitting:
+            return partial(self._submit_in_turn, caller, to_submit)
+        self._life.submitting = True
+        return self._submit(caller, to_submit)
+
+    async def _submit_in_turn(self, caller: Caller, to_submit: int) -> int:
+        await self._turns.park()  # whose turn it is next is not for those who come in between
+        submitted = self._submit(caller, to_submit)
+        return submitted if isinstance(submitted, int) else await submitted()
+
+    def _submit(self, caller: Caller, to_submit: int) -> int | Submitting:
+        left = False
+        try:
+            self._life.start_unsettled()
+            self._submission.begin(caller, to_submit)
+            left = self._submission.batch(caller)
+        finally:
+            if not left:
+                self._end_submission()
+        return partial(self._submit_rest, caller) if left else self._submission.done
+
+    async def _submit_rest(self, caller: Caller) -> int:
+        try:
+            while True:
+                # What has been done stands, whatever becomes of this task: no cancellation here.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                if not self._submission.batch(caller):
+                    break
+        finally:
+            self._end_submission()
+        return self._submission.done
+
+    def _end_submission(self) -> None:
+        try:
+            self._submission.end()
+        finally:
+            if self._turns:
+                self._turns.unpark()
+            else:
+                self._life.submitting = False
+
+    def check_submitter(self, caller: Caller) -> None:
+        """io_uring_add_tctx_node(), io_allowed_run_tw(): EEXIST for another thread than the ring's."""
+        only = self.submitter
+        if only is not None and (only.tid != caller.tid or not only.lives()):
+            raise UringError(errno.EEXIST, f"thread {only.tid} is the single issuer of this ring")
+
+    def enable(self, caller: Caller) -> None:
+        """io_register_enable_rings(): EBADFD unless disabled."""
+        if not self.disabled:
+            raise UringError(errno.EBADFD, "the ring is not disabled")
+        self.disabled = False
+        if self.poller is not None:
+            self.poller.wake()
+        if self.setup_flags & IORING_SETUP_SINGLE_ISSUER:
+            self.submitter = caller.program
+
+    def offload(self, caller: Caller, idle_ms: int) -> None:
+        """io_sq_offload_create(): from now on a poller submits, in this caller's name."""
+        lasting = caller.detached()
+        self.poller = SqPoller(self, idle_ms)
+        self._nursery.start_soon(self.poller.run, lasting, lasting.program.ended)
+
+    # -- threads, and other rings
+
+    def serve_agent(self, process: Hashable, channel: Channel) -> None:
+        """URINGFS_CMD_AGENT"""
+        self._nursery.start_soon(self.deliveries.serve(process, channel))
+
+    def registered_rings(self, caller: Caller) -> dict[int, RegisteredRing]:
+        """What its thread has registered with IORING_REGISTER_RING_FDS, by index."""
+        return self._tctx.registered_rings(caller.program)
+
+    def check_registered(self, caller: Caller) -> None:
+        """EBADF unless this ring is among them."""
+        if not self._tctx.has_registered(caller.program, self):
+            raise UringError(errno.EBADF, "this thread has not registered the ring")
+
+    def ring_of(self, file: File) -> RingContext | None:
+        """The ring a file of our own mount is; None for every other file, and one that is not set up."""
+        return self._tctx.find_ring(file.inode) if file.inode else None
+
+    # -- the end
+
+    def close(self) -> None:
+        """The ring is gone (io_ring_ctx_wait_and_kill()): all that pends is cancelled, and nothing posted."""
+        if self.poller is not None:
+            self.poller.stop()
+        self.deliveries.close()
+        if self.hooks:
+            self.hooks.call("io_ring_ctx_free", self)
+        self.closed = self._completion.closed = True
+        self._life.close()
+        self.resources.close()
+        if self.ring.eventfd is not None:
+            self.ring.eventfd.close()
+            self.ring.eventfd = None
+        for waiter in tuple(self.ring.waiters):
+            waiter.closed()
+
+
+async def _then(submitting: Submitting, get_events: Callable[[int], Entered | Entering]) -> Entered:
+    entered = get_events(await submitting())
+    return entered if isinstance(entered, Entered) else await entered()
+
+
+async def _run_what_comes(local: LocalWork, min_complete: int, begin_wait: Callable[[], Entered]) -> Entered:
+    await local.come()
+    local.run(min_complete)
+    return await _until_gone_on(local, begin_wait)
+
+
+async def _until_gone_on(local: LocalWork, begin_wait: Callable[[], Entered]) -> Entered:
+    await local.go_on()
+    return begin_wait()
