@@ -160,11 +160,20 @@ async def test_setup_with_a_bad_pointer_leaves_no_ring(mount: Mount, params: int
     assert mount.fs.ring(fh) is None
 
 
+async def test_a_control_write_that_needs_no_wait_is_done_when_it_returns(mount: Mount) -> None:
+    fh = mount.new()
+    assert mount.fs.write(fh, SETUP_8, TID, 1000, 1000) == 0
+    mount.client(fh).push(nop(1))
+    assert mount.fs.write(fh, enter(1), TID, 1000, 1000) == 0
+    assert mount.result() == 1
+    assert mount.client(fh).results() == [(1, 0)]
+
+
 async def test_an_enter_that_waits_goes_on_in_its_poll(mount: Mount) -> None:
     fh = mount.new()
     await mount.write(fh, SETUP_8)
     mount.client(fh).push(nop(1))
-    assert await mount.refusal(fh, enter(0, wait=1)) == errno.EINPROGRESS
+    assert mount.fs.write(fh, enter(0, wait=1), TID, 1000, 1000) == -errno.EINPROGRESS
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mount.fs.wait, fh, TID, 1000, 1000)
         await wait_all_tasks_blocked()
