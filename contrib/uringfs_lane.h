@@ -54,7 +54,7 @@ struct uringfs_lane_answer {
 
 /* uringfs_enter.can of an enter with to_submit, min_complete and flags 0, a kick: it counts as no enter, and says
  * no more than "look at the lane". */
-#define URINGFS_ENTER_KICK 32u
+#define URINGFS_ENTER_KICK 64u
 
 /* ---- the lock word ---- */
 
