@@ -105,6 +105,11 @@ class FakePoller:
         self._new.append(watch)
         return watch
 
+    def watch_slowly(
+        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
+    ) -> FakeWatch:
+        raise AssertionError("no fake file's poll blocks")
+
     def dispatch(self) -> None:
         new, self._new = self._new, []
         for watch in new:

@@ -4,16 +4,14 @@ One watcher for all polls (native/watcher.c): an epoll instance and AIO, and a t
 they happen; the loop takes them from that. Not trio's own epoll on top of it: adding to an epoll instance that
 another one watches takes a mutex of the whole machine (fs/eventpoll.c: epnested_mutex), which a client may hold
 while the kernel waits for our answer to its FUSE_POLL. For the same reason files whose poll may ask somebody
-(epoll instances, files of FUSE mounts, character devices) are polled by poll(2), in a thread of their own.
+(epoll instances, files of FUSE mounts, most character devices) are polled by poll(2), in a thread of their own.
 """
 
 import ctypes
 import fcntl
 import logging
 import os
-import select
 import stat
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +25,7 @@ from uringfs.abi.events import EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.abi.libc import libc
 from uringfs.abi.machine import EPOLL_EVENT_SIZE
 from uringfs.errors import UringError
+from uringfs.host.events.slowpoll import SlowPoll, SlowWatch, mask_now
 from uringfs.host.files.file import LocalFile
 from uringfs.host.protocols import File
 from uringfs.host.threads import in_thread
@@ -35,23 +34,21 @@ log = logging.getLogger(__name__)
 
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
+OF_THE_KERNEL = frozenset((1, 4, 5, *range(136, 144)))
+"""Majors of character devices that no other process answers for: memory, and terminals of all kinds."""
 MAX_SLOW = 64
-"""Threads that wait in polls which may block."""
-
-
-def mask_now(fd: int, events: int) -> int:
-    """vfs_poll()"""
-    poll = select.poll()
-    poll.register(fd, events & 0xFFFF)
-    return sum(mask for _, mask in poll.poll(0))
+"""Threads that wait in polls which may block, and as many that watch by such."""
 
 
 def answers_at_once(fd: int) -> bool:
-    """Polling this file asks the kernel alone: sockets, pipes, and anonymous inodes that are no epoll."""
-    mode = native.fd_identity(fd)[2]
+    """Polling this file asks the kernel alone: sockets, pipes, terminals, and anonymous inodes that are no
+    epoll."""
+    _, _, mode, device, *_ = native.fd_identity(fd)
     if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
         return True
-    if stat.S_IFMT(mode) in (stat.S_IFCHR, stat.S_IFLNK):
+    if stat.S_ISCHR(mode):
+        return os.major(device) in OF_THE_KERNEL
+    if stat.S_ISLNK(mode):
         return False
     name = os.readlink(f"/proc/self/fd/{fd}")
     if name.startswith(("anon_inode:", "pidfd:")):
@@ -263,55 +260,13 @@ def _fire(watch: Watch | Once, mask: int) -> None:
         log.exception("a poll failed in the daemon")
 
 
-class SlowPoll:
-    """poll(2) in a thread, of a file whose poll may block. Cancellable; the file may be closed meanwhile."""
-
-    def __init__(self, fd: int, events: int) -> None:
-        self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.Lock()
-        self._begun = self._given_up = False
-        self._poll = select.poll()
-        self._poll.register(self._fd, events & 0xFFFF)
-        self._poll.register(self._wake, select.POLLIN)
-
-    async def run(self, limiter: trio.CapacityLimiter, timeout: int | None) -> int:
-        """timeout: 0 asks, None waits."""
-        try:
-            return await in_thread(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
-        except trio.Cancelled:
-            with self._lock:
-                if not self._begun:
-                    self._given_up = True  # it waited for a free thread, or that has not come to it yet
-                elif self._wake >= 0:
-                    os.eventfd_write(self._wake, 1)
-            if self._given_up:
-                self._close()
-            raise
-
-    def _in_thread(self, timeout: int | None) -> int:
-        with self._lock:
-            if self._given_up:
-                return 0
-            self._begun = True
-        try:
-            return dict(self._poll.poll(timeout)).get(self._fd, 0)
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        os.close(self._fd)
-        with self._lock:
-            wake, self._wake = self._wake, -1
-            os.close(wake)
-
-
 class LocalPoller:
     """The polls of one daemon."""
 
     def __init__(self) -> None:
         self._poller = Poller()
         self._limiter = trio.CapacityLimiter(MAX_SLOW)
+        self._watching = trio.CapacityLimiter(MAX_SLOW)
         self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
 
     def same(self, file: File) -> File:
@@ -331,6 +286,13 @@ class LocalPoller:
         watch = self._poller.watch(_fd(file), events, fire)
         assert isinstance(file, LocalFile)
         self._watched[file.identity] = file
+        return watch
+
+    def watch_slowly(
+        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
+    ) -> SlowWatch:
+        watch = SlowWatch(_fd(file), events, fire, refuse)
+        trio.lowlevel.spawn_system_task(watch.run, self._watching, name="slow poll")
         return watch
 
     def dispatch(self) -> None:

@@ -33,7 +33,7 @@ class Poller(Protocol):
     """poll(2) without its waiting. Masks are those of poll(2), and what epoll_ctl(2) adds to them."""
 
     def mask(self, file: File, events: int) -> int | None:
-        """What holds now; None if asking might block: ask() and wait() then, never watch()."""
+        """What holds now; None if asking might block: ask(), wait() and watch_slowly() then, never watch()."""
 
     def same(self, file: File) -> File:
         """To be held in this one's place, which is closed: one of the same open file description that is watched
@@ -43,6 +43,11 @@ class Poller(Protocol):
         """Call fire(mask) from the loop at every event, as epoll reports them. With EPOLLONESHOT an event counts
         though it is over by then, and fire() may be called for the first alone: cancel() is False from when that
         has happened. EPERM: not such a file."""
+
+    def watch_slowly(
+        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
+    ) -> Watch:
+        """watch() of a file whose poll may block. refuse(what holds): it has no events to wait for."""
 
     def dispatch(self) -> None:
         """Call fire at once for what has happened until now."""

@@ -86,8 +86,13 @@ def _arm(request: Request) -> Outcome:
     if file.refused:
         return _arm_own(request, file)
     mask = poller.mask(file, poll.events)
-    if mask is None:
+    if mask is None and poll.events & EPOLLONESHOT:
         return partial(_slowly, request, file)
+    if mask is None:
+        watch = poller.watch_slowly(file, poll.events, partial(_ready, request), partial(_refused, request))
+        poll.watch = watch
+        request.arms_poll(poll.events)
+        return IOU_ISSUE_SKIP_COMPLETE
     mask &= poll.events
     if mask and poll.events & EDGE == EDGE:
         return mask
@@ -169,14 +174,23 @@ def _more(request: Request, mask: int) -> None:
     several, poll.refs = poll.refs > 1, 0
     if several:
         assert poll.file is not None
-        mask = (request.context.host.poller.mask(poll.file, poll.events) or 0) & poll.events
+        now = request.context.host.poller.mask(poll.file, poll.events)
+        mask = mask if now is None else now & poll.events
     if mask and not request.post_more(mask):
         _end_watch(poll)
         request.context.complete(request, mask, False)
 
 
+def _refused(request: Request, mask: int) -> None:
+    """__io_arm_poll_handler(): it has no wait queue."""
+    poll: Poll | None = request.data
+    if poll is not None and poll.watch is not None:
+        _end_watch(poll)
+        request.context.complete(request, mask & poll.events or -errno.EINVAL)
+
+
 async def _slowly(request: Request, file: File) -> int:
-    """A file whose poll may block. Of many shots it gets one: the client sees no IORING_CQE_F_MORE."""
+    """One event of a file whose poll may block."""
     poll: Poll = request.data
     poller = request.context.host.poller
     mask = await poller.ask(file, poll.events) & poll.events

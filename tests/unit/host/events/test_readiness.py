@@ -15,6 +15,7 @@ import trio
 
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.errors import UringError
+from uringfs.host.events.poller import MAX_SLOW
 from uringfs.host.events.timers import Heap
 from uringfs.host.files.file import LocalFile
 from uringfs.host.local import LocalHost
@@ -296,6 +297,41 @@ async def test_an_epoll_instance_is_polled_in_a_thread(host: LocalHost, pipe: Pi
             assert await host.poller.wait(file, EPOLLIN) == EPOLLIN
         events = await host.poller.epoll_wait(file, 4)
         assert struct.unpack("<IiI", events)[:2] == (EPOLLIN, pipe.reader)
+
+
+async def test_an_epoll_instance_is_watched_in_a_thread(host: LocalHost, pipe: Pipe) -> None:
+    heard, refused = Heard(), Heard()
+    with select.epoll() as epoll:
+        epoll.register(pipe.reader, EPOLLIN)
+        file = pipe.file(epoll.fileno())
+        watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, heard, refused)
+        for _ in range(3):
+            os.write(pipe.writer, b"x")
+            assert await heard.next() == EPOLLIN
+        assert watch.cancel()
+        assert not watch.cancel()
+        os.write(pipe.writer, b"x")
+    assert refused.masks == []
+
+
+async def test_watches_in_threads_hold_up_no_polls_in_threads(host: LocalHost, pipe: Pipe) -> None:
+    file, before = pipe.file(pipe.reader), len(os.listdir("/proc/self/fd"))
+    watches = [host.poller.watch_slowly(file, EPOLLIN | EPOLLET, Heard(), Heard()) for _ in range(MAX_SLOW + 10)]
+    os.write(pipe.writer, b"x")
+    with trio.fail_after(10):
+        assert await host.poller.ask(file, EPOLLIN) == EPOLLIN
+        for watch in watches:
+            watch.cancel()
+        while len(os.listdir("/proc/self/fd")) > before:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_what_has_no_events_is_not_watched(host: LocalHost) -> None:
+    file, refused = host.adopt(os.open("/dev/null", os.O_RDWR)), Heard()
+    watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, Heard(), refused)
+    assert await refused.next() == EPOLLIN
+    assert not watch.cancel()
+    file.close()
 
 
 async def test_a_poll_in_a_thread_is_cancelled(host: LocalHost, pipe: Pipe) -> None:
