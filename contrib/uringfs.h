@@ -92,8 +92,8 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
-/* New descriptors, CLOSE, WAITID and MADVISE. Nobody but a process itself can put a descriptor into its table,
- * close one, reap a child or call madvise(2) for its memory: a request that needs that completes once the
+/* New descriptors, CLOSE, WAITID, MADVISE and READ of a signalfd. Nobody but a process itself can put a descriptor into
+ * its table, close one, reap a child, call madvise(2) for its memory or take its signals: a request that needs that completes once the
  * process has done it. `entries` is read
  * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
  * URINGFS_RESULT_FETCH if there are more. The descriptors that are NEW arrive in this order in one message
@@ -101,10 +101,10 @@ struct uringfs_register {
  * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice; then, what came of it: a number or -errno */
+	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice, READ: the descriptor; then, what came of it: a number or -errno */
 	int32_t res;
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
-	/* ADVISE: instead of these, uint64_t address, length, 0.
+	/* ADVISE, READ: instead of these, uint64_t address, length, 0.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
 	uint32_t which, options;   /* idtype, and options with WNOHANG */
 	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
@@ -148,13 +148,15 @@ struct uringfs_agent {
 #define URINGFS_DESCRIPTOR_CLOEXEC 4u
 #define URINGFS_DESCRIPTOR_WAIT 8u
 #define URINGFS_DESCRIPTOR_ADVISE 16u
+#define URINGFS_DESCRIPTOR_READ 32u
 
-/* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE.
- * Without it such a request gets -EOPNOTSUPP, MADVISE what the daemon can do. */
+/* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE,
+ * read(2) for READs of a signalfd. Without it such a request gets -EOPNOTSUPP, MADVISE what the daemon can do. */
 #define URINGFS_ENTER_FETCHES 1u
 #define URINGFS_ENTER_WAITS 2u
 #define URINGFS_ENTER_ADVISES 16u
-#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES)
+#define URINGFS_ENTER_READS 32u
+#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -434,6 +436,28 @@ static inline void uringfs_madvise(struct uringfs_descriptor *e)
 	e->res = syscall(SYS_madvise, range[0], range[1], e->res) < 0 ? -errno : 0;
 }
 
+/* read(2), which does not wait. A signalfd knows RWF_NOWAIT since Linux 6.11; before that it is asked first. */
+static inline void uringfs_read(struct uringfs_descriptor *e)
+{
+	struct pollfd readable = {e->res, POLLIN, 0};
+	struct timespec now = {0, 0};
+	uint64_t range[2];
+	long ret;
+
+	memcpy(range, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(range));
+	ret = syscall(SYS_preadv2, e->res, range, 1, -1L, -1L, RWF_NOWAIT);
+	if (ret < 0 && errno == EOPNOTSUPP) {
+		ret = syscall(SYS_ppoll, &readable, 1, &now, NULL, 0);
+		if (ret > 0)
+			ret = syscall(SYS_read, e->res, range[0], range[1]);
+		else if (ret == 0) {
+			ret = -1;
+			errno = EAGAIN;
+		}
+	}
+	e->res = (int32_t)(ret < 0 ? -errno : ret);
+}
+
 static inline void uringfs_perform(struct uringfs_descriptor *e)
 {
 	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
@@ -442,6 +466,8 @@ static inline void uringfs_perform(struct uringfs_descriptor *e)
 		uringfs_waitid(e);
 	if (e->what & URINGFS_DESCRIPTOR_ADVISE)
 		uringfs_madvise(e);
+	if (e->what & URINGFS_DESCRIPTOR_READ)
+		uringfs_read(e);
 }
 
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)

@@ -15,13 +15,15 @@ MASK = "no other process can change a thread's mask: the signal ends the wait, i
 MEMORY = "no other process can map a ring over a program's memory: EINVAL"
 ADVICE = "no other process can call madvise(2) for a program's memory: what process_madvise(2) and stores can do"
 CHILDREN = "no other process can reap a child: EOPNOTSUPP"
-ABSENT = {"nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
+SIGNALS = "no other process can take a process's signals: READ of a signalfd is EOPNOTSUPP"
+ABSENT = {"signalfd_read": SIGNALS, "nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
 """Families of which one behaviour is enough."""
 SELDOM = {"closed": "about once in 1,000 closes what pends is served a moment longer: docs/run.md"}
 """Families that differ by chance, so rarely that neither verdict says anything."""
 DIFFERS = {
     ("nommap", "a_small_ring"): MEMORY,
     ("waitid", "a_child_that_has_ended"): CHILDREN,
+    ("signalfd_read", "read_of_one_of_two"): SIGNALS,
     ("close", "closes_a_descriptor"): NUMBER,
     ("close", "read_then_close_in_a_link"): NUMBER,
     ("close", "many_at_once"): NUMBER,

@@ -3,7 +3,7 @@
 import errno
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -130,6 +130,36 @@ class FakePoller:
 
     async def wait(self, file: File, events: int) -> int:
         raise AssertionError("no fake file's poll blocks")
+
+
+class FakeSignalWatch:
+    def __init__(self, watchers: list[Callable[[], None]], fire: Callable[[int], None]) -> None:
+        self._watchers = watchers
+        self._fire = fire
+        self._armed = True
+        watchers.append(self.look)
+
+    def look(self) -> None:
+        self._fire(EPOLLIN)
+
+    def cancel(self) -> bool:
+        armed, self._armed = self._armed, False
+        if armed:
+            self._watchers.remove(self.look)
+        return armed
+
+
+class FakeSignals:
+    """find: what a file handle stands for, a Signalfd."""
+
+    def __init__(self, find: Callable[[File], Any]) -> None:
+        self._find = find
+
+    def pending(self, caller: Caller, file: File) -> bool:
+        return bool(self._find(file).pending)
+
+    def watch(self, caller: Caller, file: File, fire: Callable[[int], None]) -> FakeSignalWatch:
+        return FakeSignalWatch(self._find(file).watchers, fire)
 
 
 class FakeChildWatch:

@@ -188,6 +188,20 @@ class Sink(Description):
             await self._writers.park()
 
 
+class Signalfd(Description):
+    """come() makes a signal pending; what reads it sets `pending` back."""
+
+    streaming = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending = False
+
+    def come(self) -> None:
+        self.pending = True
+        self.changed()
+
+
 class FakeFile:
     """The daemon's handle on a description."""
 
@@ -208,6 +222,9 @@ class FakeFile:
 
     def name(self) -> str:
         return "fake"
+
+    def signalfd(self) -> bool:
+        return isinstance(self._opened(), Signalfd)
 
     def writable_mode(self) -> bool:
         return self._opened().writable

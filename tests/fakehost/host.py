@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
-from tests.fakehost.events import FakeChildren, FakePoller, FakeTimers
+from tests.fakehost.events import FakeChildren, FakePoller, FakeSignals, FakeTimers
 from tests.fakehost.files import Description, FakeFile, RegularFile, description
 from tests.fakehost.memory import FakeMemory
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
@@ -306,6 +306,7 @@ class FakeHost:
         self.timers = FakeTimers()
         self.poller = FakePoller(description)
         self.children = FakeChildren()
+        self.signals = FakeSignals(description)
         self.openings: dict[int, FakeOpening] = {}
         """Who has opened ring files, by thread."""
 

@@ -82,7 +82,7 @@ FETCH = Struct("<QQIIiI")
 SUPERVISE = Struct("<Qii")
 AGENT = Struct("<QiI")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
-ADVICE = Struct("<QiIQQQ")  # the same of ADVISE: id, res, what, address, length, 0
+ADVICE = Struct("<QiIQQQ")  # the same of ADVISE and READ: id, res, what, address, length, 0
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
 
 
@@ -100,6 +100,7 @@ URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result
 URINGFS_ENTER_ADVISES = 1 << 4  # with URINGFS_ENTER_WAITS: and madvise(2)
+URINGFS_ENTER_READS = 1 << 5  # with URINGFS_ENTER_WAITS: and read(2), of signalfds
 URINGFS_SETUP_OPAQUE = 1 << 3  # Setup.can: read(2) is EINVAL where the file is open for writing, too
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
 URINGFS_RESULT_LATER = 1 << 33  # the same, and of a fetch: there will be some, which no enter waits for
@@ -109,4 +110,5 @@ URINGFS_DESCRIPTOR_CLOSE = 1 << 1
 URINGFS_DESCRIPTOR_CLOEXEC = 1 << 2
 URINGFS_DESCRIPTOR_WAIT = 1 << 3
 URINGFS_DESCRIPTOR_ADVISE = 1 << 4
+URINGFS_DESCRIPTOR_READ = 1 << 5
 RESULT = Struct("<q")  # what stands at `result`: the call's return value

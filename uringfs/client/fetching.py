@@ -1,4 +1,4 @@
-"""What requests need done in this process: new descriptors taken, CLOSE, WAITID and MADVISE performed.
+"""What requests need done in this process: new descriptors taken; CLOSE, WAITID, MADVISE, READ of a signalfd.
 
 docs/descriptors.md has the protocol; uringfs_fetch() of contrib/uringfs.h is the same in C.
 """
@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import socket
 from array import array
 from dataclasses import astuple, dataclass
@@ -21,17 +22,20 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
+    URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAIT,
     URINGFS_ENTER_ADVISES,
     URINGFS_ENTER_FETCHES,
+    URINGFS_ENTER_READS,
     URINGFS_ENTER_WAITS,
     URINGFS_OFF_CTL,
     URINGFS_RESULT_FETCH,
 )
+from uringfs.abi.structs import IOVEC
 
 ROOM = 16
 """Things to do that one message hands out."""
-CAN = URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES
+CAN = URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS
 """What this client does for its requests."""
 _SIGINFO_BYTES = 128
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -154,6 +158,23 @@ def _perform(entry: _Entry) -> None:
     if entry.what & URINGFS_DESCRIPTOR_ADVISE:
         _, advice, _, address, length, _ = ADVICE.unpack(ENTRY.pack(*astuple(entry)))
         entry.res = _result(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice))
+    if entry.what & URINGFS_DESCRIPTOR_READ:
+        _read(entry)
+
+
+def _read(entry: _Entry) -> None:
+    """read(2), which does not wait. A signalfd knows RWF_NOWAIT since Linux 6.11; before that it is asked."""
+    _, fd, _, address, length, _ = ADVICE.unpack(ENTRY.pack(*astuple(entry)))
+    iovec = ctypes.create_string_buffer(IOVEC.pack(address, length), IOVEC.size)
+    count = _libc.preadv2(fd, iovec, 1, ctypes.c_long(-1), os.RWF_NOWAIT)
+    if count < 0 and ctypes.get_errno() == errno.EOPNOTSUPP:
+        readable = select.poll()
+        readable.register(fd, select.POLLIN)
+        if not readable.poll(0):
+            entry.res = -errno.EAGAIN
+            return
+        count = _libc.read(fd, ctypes.c_void_p(address), ctypes.c_size_t(length))
+    entry.res = -ctypes.get_errno() if count < 0 else count
 
 
 def _waitid(entry: _Entry) -> None:

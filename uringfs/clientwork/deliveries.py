@@ -20,6 +20,7 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_ADVISE,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
+    URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAIT,
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_WAITS,
@@ -32,7 +33,7 @@ from uringfs.ring.ring import Ring
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
-WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE  # what takes whole entries
+WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ  # what takes whole entries
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 

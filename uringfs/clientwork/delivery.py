@@ -12,6 +12,7 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
+    URINGFS_DESCRIPTOR_READ,
     URINGFS_ENTER_FETCHES,
 )
 from uringfs.host.files.closing import close_fd
@@ -25,13 +26,14 @@ class Wanted(NamedTuple):
 
     what: int
     number: int
-    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice."""
+    """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice;
+    READ: the descriptor."""
     which: int = 0
     options: int = 0
     """WAIT: idtype and options of waitid(2)."""
     address: int = 0
     length: int = 0
-    """ADVISE: of the memory; bytes."""
+    """ADVISE, READ: of the memory; bytes."""
 
 
 class Report(NamedTuple):
@@ -137,7 +139,7 @@ class Delivery:
 
     def entry(self, wanted: Wanted) -> bytes:
         """struct uringfs_descriptor"""
-        if wanted.what & URINGFS_DESCRIPTOR_ADVISE:
+        if wanted.what & (URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ):
             return ADVICE.pack(self.number, wanted.number, wanted.what, wanted.address, wanted.length, 0)
         number = -1 if wanted.what & URINGFS_DESCRIPTOR_NEW else wanted.number
         return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)

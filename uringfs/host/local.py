@@ -16,6 +16,7 @@ from uringfs.errors import UringError
 from uringfs.host.events.children import LocalChildren, child_number
 from uringfs.host.events.eventfd import LocalEventFd
 from uringfs.host.events.poller import LocalPoller
+from uringfs.host.events.signals import LocalSignals
 from uringfs.host.events.timers import LocalTimers
 from uringfs.host.files import closings, limits
 from uringfs.host.files.closing import close_fd
@@ -360,6 +361,7 @@ class LocalHost:
         self.timers = LocalTimers()
         self.poller = LocalPoller()
         self.children = LocalChildren(self.timers, self.poller, self.adopt)
+        self.signals = LocalSignals(self.timers)
         self.actors = ActorPool()
         self.programs = Programs()
 

@@ -14,7 +14,6 @@ LEFT_OUT = {
 
 EXPECTED = {
     "futex": "waits are to be woken by futex(2), in their order",
-    "sigfd-deadlock": "a signalfd shows the signals of who polls it, which is the daemon",
 }
 """Passes on the kernel, not on uringfs. name -> why."""
 

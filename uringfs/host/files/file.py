@@ -105,6 +105,9 @@ class LocalFile:
     def _is_unix(self) -> bool:
         return self._socket and self._socket_type()[0] == socket.AF_UNIX
 
+    def signalfd(self) -> bool:
+        return not stat.S_IFMT(self._stat[2]) and self.name() == "anon_inode:[signalfd]"
+
     @property
     def can_poll(self) -> bool:
         """Nothing on a disk, nor memory as a device."""

@@ -71,6 +71,9 @@ class File(Protocol):
         """pwritev2(2) with RWF_NOWAIT, with the caller's rights and, to a Unix socket, in its name; EAGAIN when it
         would block."""
 
+    def signalfd(self) -> bool:
+        """Its readiness and its data are those of who asks."""
+
     @property
     def can_poll(self) -> bool:
         """file_can_poll()"""
@@ -191,7 +194,7 @@ class Caller(Protocol):
     tid: int
     memory: Memory
     can: int
-    """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, _WAITS, _ADVISES."""
+    """What its process does for requests, or has done: URINGFS_ENTER_FETCHES, _WAITS, _ADVISES, _READS."""
 
     @property
     def uid(self) -> int: ...

@@ -74,6 +74,16 @@ class Children(Protocol):
         find what it did not find when this began. At times it will not."""
 
 
+class Signals(Protocol):
+    """The pending signals of callers, for their signalfds."""
+
+    def pending(self, caller: Caller, file: File) -> bool:
+        """A read of that signalfd by the caller would not block now."""
+
+    def watch(self, caller: Caller, file: File, fire: Callable[[int], None]) -> Watch:
+        """Call fire(EPOLLIN) from the loop when a signal has come, a moment later, since this began."""
+
+
 class Opener(Protocol):
     """Who has opened a file that is written to with side effects."""
 
@@ -89,6 +99,9 @@ class Host(Protocol):
 
     @property
     def children(self) -> Children: ...
+
+    @property
+    def signals(self) -> Signals: ...
 
     @property
     def poller(self) -> Poller: ...

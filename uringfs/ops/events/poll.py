@@ -85,6 +85,8 @@ def _arm(request: Request) -> Outcome:
     request.disarm, request.outlives = partial(_disarm, request), True
     if file.refused:
         return _arm_own(request, file)
+    if file.signalfd():
+        return _arm_signals(request, file)
     mask = poller.mask(file, poll.events)
     if mask is None and poll.events & EPOLLONESHOT:
         return partial(_slowly, request, file)
@@ -111,6 +113,22 @@ def _arm(request: Request) -> Outcome:
     request.arms_poll(poll.events)
     if mask:
         poller.dispatch()
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _arm_signals(request: Request, file: File) -> int | Issue:
+    """signalfd_poll(): of who submits."""
+    poll: Poll = request.data
+    signals = request.context.host.signals
+    request.caller = request.caller.detached()
+    mask = EPOLLIN & poll.events if signals.pending(request.caller, file) else 0
+    if mask and poll.events & EPOLLONESHOT:
+        return mask
+    poll.watch = signals.watch(request.caller, file, partial(_ready, request))
+    request.arms_poll(poll.events)
+    if mask:
+        poll.refs += 1
+        request.context.task_work(partial(_more, request, mask))
     return IOU_ISSUE_SKIP_COMPLETE
 
 
@@ -174,7 +192,7 @@ def _more(request: Request, mask: int) -> None:
     several, poll.refs = poll.refs > 1, 0
     if several:
         assert poll.file is not None
-        now = request.context.host.poller.mask(poll.file, poll.events)
+        now = None if poll.file.signalfd() else request.context.host.poller.mask(poll.file, poll.events)
         mask = mask if now is None else now & poll.events
     if mask and not request.post_more(mask):
         _end_watch(poll)

@@ -102,6 +102,8 @@ class Transfer:
             raise UringError(errno.EBADF)
         if file.refused:
             raise UringError(file.refused)
+        if file.signalfd():
+            raise UringError(errno.EOPNOTSUPP, "signals are read by who has them, into plain buffers")
         if flags & ~RWF_SUPPORTED:
             raise UringError(errno.EOPNOTSUPP, f"rw_flags {flags:#x}")
         if flags & RWF_APPEND and flags & RWF_NOAPPEND:

@@ -6,9 +6,10 @@ from struct import Struct
 
 from uringfs.abi.constants import IOSQE_BUFFER_SELECT
 from uringfs.abi.structs import IOVEC
-from uringfs.engine.request import Attachment, Pending, Request
+from uringfs.engine.request import Attachment, Outcome, Pending, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, PathOpener
+from uringfs.ops.rw import signalfd
 from uringfs.ops.rw.io import CURRENT_POSITION, Reading, Transfer, Writing
 from uringfs.ops.rw.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
 from uringfs.ops.rw.select import issue_selected
@@ -90,11 +91,14 @@ def prep_vec_fixed(request: Request) -> None:
     request.data = copy_iovec(request.caller, request.sqe.addr, request.sqe.len)
 
 
-def issue_read(request: Request) -> int | Pending:
+def issue_read(request: Request) -> Outcome:
     """io_read()"""
     if request.flags & IOSQE_BUFFER_SELECT:
         return issue_selected(request)
-    return Reading(request, request.file(), request.data, attributes=bool(request.sqe.attr_type_mask)).issue()
+    file = request.file()
+    if file.signalfd():
+        return signalfd.issue(request, file, request.data)
+    return Reading(request, file, request.data, attributes=bool(request.sqe.attr_type_mask)).issue()
 
 
 def issue_write(request: Request) -> int | Pending:

@@ -5,8 +5,10 @@ import errno
 import mmap
 import os
 import select
+import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -14,6 +16,7 @@ import pytest
 import trio
 
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
+from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.host.events.poller import MAX_SLOW
 from uringfs.host.events.timers import Heap
@@ -396,3 +399,23 @@ def test_what_is_shared_and_what_is_not(tmp_path) -> None:
     assert found[0].offset == 4104
     assert sharedmem.find(os.getpid(), address_of(private)) is None
     assert sharedmem.find(os.getpid(), 0) is None
+
+
+async def test_pending_signals_of_a_caller(host: LocalHost) -> None:
+    own = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+    fd = libc.signalfd(-1, struct.pack("<Q", 1 << signal.SIGUSR1 - 1), os.O_CLOEXEC)
+    file, heard = host.adopt(fd), Heard()
+    caller = host.caller(threading.get_native_id(), os.getuid(), os.getgid())
+    assert file.signalfd()
+    watch = host.signals.watch(caller, file, heard)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert not host.signals.pending(caller, file)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert await heard.next() == EPOLLIN
+    assert host.signals.pending(caller, file)
+    assert watch.cancel()
+    assert not watch.cancel()
+    for _ in range(2):
+        signal.sigtimedwait({signal.SIGUSR1, signal.SIGUSR2}, 1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, own)
+    file.close()
