@@ -92,15 +92,15 @@ struct uringfs_lane_request {
 	uint32_t cq;	 /* POSTING: the CQ position of its CQE */
 	uint8_t state;	 /* URINGFS_LANE_UNDER_WAY ... */
 	uint8_t opcode;
-	uint8_t flags; /* IOSQE_* */
-	uint8_t pad;   /* 0 */
+	uint8_t flags;	    /* IOSQE_* */
+	uint8_t failed;	    /* FINISHED: 1, there is a CQE whatever the flags */
 	int32_t res;	    /* FINISHED: the CQE's */
 	uint32_t cqe_flags; /* the same */
 };
 
 #define URINGFS_LANE_UNDER_WAY 0u
 #define URINGFS_LANE_POSTING 1u	 /* it is complete as soon as cq_tail is past cq */
-#define URINGFS_LANE_FINISHED 2u /* the daemon posts it, if it is to be posted, and frees the place */
+#define URINGFS_LANE_FINISHED 2u /* the daemon posts it (IOSQE_CQE_SKIP_SUCCESS: if failed), and frees the place */
 
 #define URINGFS_LANE_REQUESTS 32u
 

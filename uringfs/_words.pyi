@@ -23,6 +23,8 @@ class Words:
         """The value before; sequentially consistent."""
     def fetch_and(self, offset: int, value: int, /) -> int:
         """The value before; sequentially consistent."""
+    def fence(self) -> None:
+        """smp_mb(): what was stored before is seen before anything is loaded behind."""
     def release(self) -> None:
         """Give the buffer back. May be called again."""
     def __enter__(self) -> Self: ...

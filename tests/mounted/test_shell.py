@@ -437,6 +437,9 @@ def test_getfattr(sh: Shell) -> None:
         "overflowed": 0,
         "injected": 0,
         "sq_dropped": 0,
+        "lane": 0,
+        "lane_submitted": 0,
+        "lane_completed": 0,
         "cq_overflow": 0,
     }
     dump = sh("getfattr --absolute-names -d -m uring $r")

@@ -41,6 +41,7 @@ FLOORS = (
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
     ("fs.textmemory",),
     ("fs.ringfile",),
+    ("fs.lanestatus",),
     ("fs.supervised", "fs.status"),
     ("fs.filesystem",),
     ("fs.fuse",),

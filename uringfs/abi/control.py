@@ -75,12 +75,22 @@ class Agent(NamedTuple):
     pad: int
 
 
+class Lane(NamedTuple):
+    """struct uringfs_lane_attach after its header."""
+
+    result: int
+    answer: int
+    version: int
+    room: int
+
+
 SETUP = Struct("<QIIQ")
 ENTER = Struct("<QIIIIQQ")
 REGISTER = Struct("<QIIQ")
 FETCH = Struct("<QQIIiI")
 SUPERVISE = Struct("<Qii")
 AGENT = Struct("<QiI")
+LANE = Struct("<QQII")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
 ADVICE = Struct("<QiIQQQ")  # the same of ADVISE and READ: id, res, what, address, length, 0
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
@@ -96,11 +106,13 @@ URINGFS_CMD_REGISTER = _iow(3, REGISTER)
 URINGFS_CMD_FETCH = _iow(4, FETCH)
 URINGFS_CMD_SUPERVISE = _iow(5, SUPERVISE)
 URINGFS_CMD_AGENT = _iow(6, AGENT)
+URINGFS_CMD_LANE = _iow(7, LANE)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result
 URINGFS_ENTER_ADVISES = 1 << 4  # with URINGFS_ENTER_WAITS: and madvise(2)
 URINGFS_ENTER_READS = 1 << 5  # with URINGFS_ENTER_WAITS: and read(2), of signalfds
+URINGFS_ENTER_KICK = 1 << 6  # alone: no enter, but a word that somebody may be waiting for (docs/lane.md)
 URINGFS_SETUP_OPAQUE = 1 << 3  # Setup.can: read(2) is EINVAL where the file is open for writing, too
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some
 URINGFS_RESULT_LATER = 1 << 33  # the same, and of a fetch: there will be some, which no enter waits for

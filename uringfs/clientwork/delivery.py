@@ -60,6 +60,9 @@ class Turn(Protocol):
 class Deliveries(Protocol):
     """The deliveries of a ring, as its requests and each delivery see them (deliveries.py)."""
 
+    def any(self) -> bool:
+        """Something is under way, for whichever process."""
+
     def begin(self, caller: Caller, needs: int = URINGFS_ENTER_FETCHES) -> "Delivery":
         """EOPNOTSUPP if the caller does no such thing."""
 

@@ -18,6 +18,7 @@ from uringfs.abi.events import (
     IORING_ASYNC_CANCEL_OP,
     IORING_ASYNC_CANCEL_USERDATA,
 )
+from uringfs.abi.lane import Taken
 from uringfs.engine.request import Request, RingContext
 from uringfs.host.protocols import File
 
@@ -47,10 +48,22 @@ class Criteria(NamedTuple):
             return False
         if self.flags & IORING_ASYNC_CANCEL_OP and request.op.number != self.opcode:
             return False
-        by_user_data = self.flags & IORING_ASYNC_CANCEL_USERDATA or not self.flags & (
-            IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_OP
-        )
-        return not by_user_data or request.sqe.user_data == self.user_data
+        return not self.by_user_data or request.sqe.user_data == self.user_data
+
+    def match_taken(self, taken: Taken) -> bool:
+        """The same of a request that a client performs itself. Which file it is about nobody knows."""
+        if self.flags & IORING_ASYNC_CANCEL_ANY:
+            return True
+        if self.flags & IORING_ASYNC_CANCEL_FD or (
+            self.flags & IORING_ASYNC_CANCEL_OP and taken.opcode != self.opcode
+        ):
+            return False
+        return not self.by_user_data or taken.user_data == self.user_data
+
+    @property
+    def by_user_data(self) -> bool:
+        others = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_OP
+        return bool(self.flags & IORING_ASYNC_CANCEL_USERDATA) or not self.flags & others
 
 
 def _has_file(request: Request, file: File) -> bool:
@@ -59,7 +72,8 @@ def _has_file(request: Request, file: File) -> bool:
 
 def try_cancel(context: RingContext, criteria: Criteria) -> int:
     """Cancel one, or all that are meant: how many were found."""
-    return _cancel(context, criteria)[0]
+    found = _cancel(context, criteria)[0]
+    return found + len(_running(context, criteria)) if criteria.all else found
 
 
 def finds(context: RingContext, criteria: Criteria) -> bool:
@@ -68,9 +82,18 @@ def finds(context: RingContext, criteria: Criteria) -> bool:
 
 
 def cancel_one(context: RingContext, criteria: Criteria) -> int:
-    """io_try_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT."""
+    """__io_async_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT; -EALREADY for
+    one that is being performed and cannot be stopped."""
     found, counts = _cancel(context, criteria)
-    return (1 if counts else 0) if found else -errno.ENOENT
+    if found:
+        return 1 if counts else 0
+    return -errno.EALREADY if _running(context, criteria) else -errno.ENOENT
+
+
+def _running(context: RingContext, criteria: Criteria) -> list[Taken]:
+    """Those that clients perform themselves, as io-wq does in the kernel."""
+    lane = context.ring.lane
+    return [] if lane is None else [taken for taken in lane.under_way() if criteria.match_taken(taken)]
 
 
 def _cancel(context: RingContext, criteria: Criteria) -> tuple[int, bool]:

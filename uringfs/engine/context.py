@@ -27,6 +27,7 @@ from uringfs.engine.index import Index
 from uringfs.engine.life import Life
 from uringfs.engine.request import Op, RegisteredRing, RingContext
 from uringfs.engine.resources import Resources
+from uringfs.engine.sharing import Sharing
 from uringfs.engine.sqpoll import SqPoller
 from uringfs.engine.submit import Submission
 from uringfs.engine.task_work import LocalWork
@@ -37,6 +38,7 @@ from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Channel, File, Program
 from uringfs.ring import support
 from uringfs.ring.ring import Ring
+from uringfs.ring.shared import Lane
 
 SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
 
@@ -88,6 +90,7 @@ class Context:
         self._completion = completion = Completion(ring, self.hooks, self.timeouts, self)
         self._life = life = Life(self, nursery, tctx, completion, index)
         self._submission = submission = Submission(self, life, completion, ops)
+        self.sharing = Sharing(self, life, submission, nursery)
         # What ops and others see of these. Bound once: some are called for every request.
         self.local_work = life.local_work
         self.pending, self.pending_requests = index.pending, index.pending_requests
@@ -206,6 +209,21 @@ class Context:
         return submitted if isinstance(submitted, int) else await submitted()
 
     def _submit(self, caller: Caller, to_submit: int) -> int | Submitting:
+        lane = self.ring.lane
+        if lane is not None and not lane.begin():
+            return partial(self._submit_behind_client, lane, caller, to_submit)
+        return self._submit_now(caller, to_submit)
+
+    async def _submit_behind_client(self, lane: Lane, caller: Caller, to_submit: int) -> int:
+        try:
+            await lane.wait()
+        except trio.Cancelled:
+            self._next_turn()
+            raise
+        submitted = self._submit_now(caller, to_submit)
+        return submitted if isinstance(submitted, int) else await submitted()
+
+    def _submit_now(self, caller: Caller, to_submit: int) -> int | Submitting:
         left = False
         try:
             self._life.start_unsettled()
@@ -231,10 +249,15 @@ class Context:
         try:
             self._submission.end()
         finally:
-            if self._turns:
-                self._turns.unpark()
-            else:
-                self._life.submitting = False
+            if self.ring.lane is not None:
+                self.ring.lane.end()
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        if self._turns:
+            self._turns.unpark()
+        else:
+            self._life.submitting = False
 
     def check_submitter(self, caller: Caller) -> None:
         """io_uring_add_tctx_node(), io_allowed_run_tw(): EEXIST for another thread than the ring's."""
@@ -257,6 +280,16 @@ class Context:
         lasting = caller.detached()
         self.poller = SqPoller(self, idle_ms)
         self._nursery.start_soon(self.poller.run, lasting, lasting.program.ended)
+
+    async def between_submissions(self, call: Callable[[], None]) -> None:
+        """call(), when nobody submits."""
+        if self._life.submitting:
+            await self._turns.park()
+        self._life.submitting = True
+        try:
+            call()
+        finally:
+            self._next_turn()
 
     # -- threads, and other rings
 
@@ -283,6 +316,7 @@ class Context:
         """The ring is gone (io_ring_ctx_wait_and_kill()): all that pends is cancelled, and nothing posted."""
         if self.poller is not None:
             self.poller.stop()
+        self.sharing.close()
         self.deliveries.close()
         if self.hooks:
             self.hooks.call("io_ring_ctx_free", self)

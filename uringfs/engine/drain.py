@@ -2,6 +2,7 @@
 them are complete, and those that come behind such."""
 
 from collections import deque
+from collections.abc import Callable
 
 from uringfs.abi.constants import IOSQE_ASYNC, IOSQE_IO_DRAIN
 from uringfs.engine.request import Request
@@ -17,6 +18,8 @@ class Drain:
         """They count as pending, and as unfinished once they are let go."""
         self.draining = False
         """One that runs is a drain."""
+        self.elsewhere: Callable[[], bool] = lambda: False
+        """Clients perform requests themselves, which were taken before any that is deferred (the lane)."""
 
     def defers(self, request: Request) -> bool:
         """It has to wait: it drains, or comes behind what does."""
@@ -39,7 +42,7 @@ class Drain:
         if not self.deferred:
             return None
         drain = bool(self.deferred[0].flags & IOSQE_IO_DRAIN)
-        if self.draining or (drain and self.unfinished):
+        if self.draining or (drain and (self.unfinished or self.elsewhere())):
             return None
         request = self.deferred.popleft()
         self.unfinished += _length(request)

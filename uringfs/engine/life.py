@@ -58,9 +58,10 @@ class Life:
         self.work = TaskWork(self._undefer, completion.publish)
         """What completions have let go."""
         defers = context.setup_flags & IORING_SETUP_DEFER_TASKRUN
-        self.local_work = LocalWork(context.ring, self._after_pass) if defers else None
-        self._held = Held(nursery, partial(self._soon, self._next_held))
-        self._unsettled: deque[Request] = deque()  # what starts once the wire is read
+        self.local_work = LocalWork(context.ring, self.after_pass) if defers else None
+        self.held = Held(nursery, partial(self._soon, self._next_held))
+        self.unsettled: deque[Request] = deque()
+        """What starts once the wire is read."""
 
     # -- queued, and issued
 
@@ -78,14 +79,14 @@ class Life:
         elif defers:
             self.drain.defer(request)
             self.work.run()
-        elif self._held.must_wait(request):
+        elif self.held.must_wait(request):
             self._hold_back(request)
         else:
             self._issue(request)
 
     def queue_alone(self, request: Request) -> None:
         """queue() of one that is linked to nothing, in short for most of them."""
-        drain, held = self.drain, self._held
+        drain, held = self.drain, self.held
         if request.flags & IOSQE_IO_DRAIN or drain.deferred or drain.draining or held.waiting or held.holders:
             self.queue(request)
         else:
@@ -97,15 +98,17 @@ class Life:
         except UringError as error:  # its caller is gone already
             self.post(request, -error.errno)
         else:
-            self._held.wait(request)
+            self.held.wait(request)
 
     def _next_held(self) -> None:
-        while (request := self._held.next()) is not None:
+        while (request := self.held.next()) is not None:
             self._issue_later(request)
 
     def let_go(self, request: Request) -> None:
         """What was held back behind a request that Holds may start."""
-        self._held.let_go(request)
+        self.held.let_go(request)
+        if self._context.ring.lane is not None:
+            self._context.ring.lane.attend()
 
     def _keep(self, request: Request | None) -> None:
         """A chain that outlives the control write: its caller must, too."""
@@ -165,7 +168,7 @@ class Life:
         request.scope = trio.CancelScope()
         self._nursery.start_soon(self._run, request, rest)
         if not request.flags & IOSQE_ASYNC:
-            self._held.hold(request)
+            self.held.hold(request)
 
     async def _run(self, request: Request, rest: Pending) -> None:
         """The task of a request that has to wait."""
@@ -217,7 +220,7 @@ class Life:
         if in_call or not self._context.host.unsettled():
             self._issue_later(request)
         else:
-            self._unsettled.append(request)
+            self.unsettled.append(request)
             self._nursery.start_soon(self._start_settled)
 
     def _issue_later(self, request: Request) -> None:
@@ -230,20 +233,23 @@ class Life:
     async def _start_settled(self) -> None:
         await self._context.host.settled()
         self.start_unsettled()
-        self._after_pass()
+        self.after_pass()
 
     def start_unsettled(self) -> None:
         """Start what waits for the wire. Who enters with the CQE of the one before in hand comes after all of
         it, as it is task work in the kernel, done before io_uring_enter(2) is."""
-        while self._unsettled:
-            request = self._unsettled.popleft()
+        while self.unsettled:
+            request = self.unsettled.popleft()
             if request in self._index.pending and not self._completion.closed:
                 self._issue_later(request)
 
     def _undefer(self) -> bool:
         """Let the first deferred request go, if it may."""
+        drained = self.drain.draining
         request = self.drain.next()
         if request is None:
+            if drained and self._context.ring.lane is not None:
+                self._context.ring.lane.attend()
             return False
         self._later(partial(self._start, request))
         return True
@@ -276,7 +282,8 @@ class Life:
         else:
             self.work.queue.append(work)
 
-    def _after_pass(self) -> None:
+    def after_pass(self) -> None:
+        """Publish what was posted, and start what it has let go."""
         self._completion.publish()
         self.work.run()
 
@@ -316,7 +323,7 @@ class Life:
 
     def _forget(self, request: Request) -> None:
         if request.holds is not None:
-            self._held.let_go(request)
+            self.held.let_go(request)
         if request in self._index.pending:
             self._index.remove(request)
             self._tctx.remove(request.caller.program, request)
@@ -352,7 +359,7 @@ class Life:
             request.flags &= ~IOSQE_IO_HARDLINK
             self.post(request, -errno.ECANCELED)
             self._completion.publish()
-        elif self._held.remove(request):
+        elif self.held.remove(request):
             self.post(request, -errno.ECANCELED)
             self._completion.publish()
 
@@ -376,7 +383,7 @@ class Life:
     def close(self) -> None:
         """The ring is gone (io_ring_ctx_wait_and_kill()): cancel all. Nothing is posted any more."""
         self.drain.deferred.clear()
-        self._held.waiting.clear()
+        self.held.waiting.clear()
         pending = self._index.pending_requests()
         for request in pending:
             if request.link_timeout is not None:

@@ -7,7 +7,7 @@ returns IOU_ISSUE_SKIP_COMPLETE, and calls context.complete() once.
 """
 
 import errno
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
@@ -69,6 +69,10 @@ class LocalTurns(Protocol):
 
 class Timeouts(Protocol):
     """The timeouts of a ring (engine/timeouts.py)."""
+
+    @property
+    def counted(self) -> Sequence[object]:
+        """Those that count completions."""
 
     links: "dict[int, dict[Request, None]]"
     """The armed LINK_TIMEOUTs, by user_data."""
@@ -374,6 +378,8 @@ class Op(NamedTuple):
     """The kernel's prep always gives it to a worker (REQ_F_FORCE_ASYNC); ours is a task."""
     inline: bool = False
     """The kernel's issue of it is one call that never waits, though ours is a task."""
+    lane: bool = False
+    """A client may perform it itself (docs/lane.md)."""
     fills_slot: bool = False
     """With sqe->file_index it makes a direct descriptor, and that is all that comes of it."""
 

@@ -46,6 +46,18 @@ class Table(Generic[T]):
     """A table of nodes: registered files, or registered buffers. nodes is None until one is registered."""
 
     nodes: list[Node[T] | None] | None = None
+    _changes: int = 0
+    _changed: bool = False
+
+    def count(self) -> int:
+        """How often it has changed. All since this was asked last counts as one change."""
+        self._changes += self._changed
+        self._changed = False
+        return self._changes
+
+    def fill(self, nodes: list[Node[T] | None]) -> None:
+        """Register all; what was there is let go by others."""
+        self.nodes, self._changed = nodes, True
 
     def node(self, index: int) -> Node[T] | None:
         """What is registered at an index, if anything."""
@@ -55,12 +67,14 @@ class Table(Generic[T]):
         """Set a slot; what was there is let go."""
         assert self.nodes is not None
         old, self.nodes[index] = self.nodes[index], node
+        self._changed = True
         if old is not None:
             old.close()
 
     def clear(self) -> None:
         """Unregister all, the last first (io_rsrc_data_free())."""
         nodes, self.nodes = self.nodes or [], None
+        self._changed = True
         for node in reversed(nodes):
             if node is not None:
                 node.close()
@@ -118,6 +132,11 @@ class Resources:
     """IORING_REGISTER_MEM_REGION has been called."""
     iowq_workers: tuple[int, int] | None = None
     """IORING_REGISTER_IOWQ_MAX_WORKERS: bounded, unbounded."""
+
+    def changes(self) -> tuple[int, int]:
+        """How often the files, and the buffers, have changed: once for each call, and for what requests do between
+        two looks."""
+        return self.files.count(), self.buffers.count()
 
     def file(self, index: int) -> Node[File]:
         """io_file_get_fixed(), held for the caller. EBADF."""

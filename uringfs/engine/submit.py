@@ -51,7 +51,8 @@ class Submission:
         """By SQ position: what a text request carries beside its SQE, and that SQE."""
         self._files: dict[int, File] = {}  # what the batch has asked for
         self._files_of = 0  # the thread whose batch it is, if it is more than one request
-        self._drain_disabled = False
+        self.drain_disabled = False
+        """A request with IOSQE_CQE_SKIP_SUCCESS has been submitted."""
         self._start = self._end = 0  # SQ positions: of the first entry, and the one behind the last
         self.done = 0
         """Entries consumed by the submission that goes on, or was the last."""
@@ -174,9 +175,9 @@ class Submission:
         if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
             raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")
         if sqe.flags & IOSQE_CQE_SKIP_SUCCESS:
-            self._drain_disabled = True
+            self.drain_disabled = True
         if sqe.flags & IOSQE_IO_DRAIN:
-            if self._drain_disabled:
+            if self.drain_disabled:
                 raise UringError(errno.EOPNOTSUPP, "a ring that has skipped CQEs cannot drain")
             if self._head is not None:
                 # draining in the middle of a link drains its head (io_init_drain())

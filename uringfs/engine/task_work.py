@@ -94,6 +94,8 @@ class LocalWork:
                 self._ring.sq.set_flags(IORING_SQ_TASKRUN)
             if self._ring.eventfd is not None and not quiet:
                 self._ring.eventfd.task_work()
+            if self._ring.lane is not None:
+                self._ring.lane.attend()
             for waiter in tuple(self._ring.waiters):  # who polls the ring
                 waiter.completions()
 

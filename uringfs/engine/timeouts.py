@@ -90,11 +90,13 @@ class Timeouts:
     def flush(self, context: RingContext) -> None:
         """io_flush_timeouts()"""
         seq = (context.flushed - self._ring.cq_timeouts) & U32
-        got, ended = (seq - self._last_flush) & U32, 0
-        for entry in self.counted:
-            if (entry.target - self._last_flush) & U32 > got:
-                break
-            ended += 1
+        got = (seq - self._last_flush) & U32
+        still = (at for at, entry in enumerate(self.counted) if (entry.target - self._last_flush) & U32 > got)
+        end = next(still, len(self.counted))
+        ended = self.counted[:end]
+        del self.counted[:end]
+        self._last_flush = seq  # before any completes: that may flush again
+        for entry in ended:
             if entry.request is None:
                 self._dead -= 1
                 continue
@@ -102,8 +104,6 @@ class Timeouts:
             stop(request)
             self._ring.cq_timeouts += 1
             context.complete(request, 0)
-        del self.counted[:ended]
-        self._last_flush = seq
 
 
 def start(request: Request, flags: int) -> None:

@@ -251,6 +251,7 @@ class RingFs:
         if not data:
             return 0
         self._admit(file, caller)
+        file.inode.payload.look()
         if control.is_text(data):
             return partial(self._text, file, caller, data)
         if file.flags == os.O_WRONLY:  # a client maps what it opens: this is a log, or a copy
@@ -307,24 +308,34 @@ class RingFs:
             case abi.Enter():
                 return self._enter(file, caller, message)
             case abi.Register():
-                caller.memory.write(message.result, RESULT.pack(ring_file.register(caller, message)))
+                registered = ring_file.register(caller, message)
+                if not isinstance(registered, int):
+                    return partial(self._later, caller, message.result, registered)
+                caller.memory.write(message.result, RESULT.pack(registered))
             case abi.Fetch():
-                return partial(self._fetch, file, caller, message)
+                return partial(self._later, caller, message.result, partial(ring_file.fetch, caller, message))
             case abi.Supervise():
                 caller.memory.write(message.result, bytes(8))
                 self._supervision.begin(caller, message.listener, message.trace)
             case abi.Agent():
                 caller.memory.write(message.result, bytes(8))
                 ring_file.agent(caller, message)
+            case abi.Lane():
+                if caller.uid != file.inode.uid:
+                    raise UringError(errno.EOPNOTSUPP, "the lane is for the ring's owner alone")
+                return partial(self._later, caller, message.result, partial(ring_file.lane, caller, message))
         return 0
 
-    async def _fetch(self, file: OpenFile, caller: Caller, message: abi.Fetch) -> int:
-        fetched = await file.inode.payload.fetch(caller, message)
-        caller.memory.write(message.result, RESULT.pack(fetched))
+    async def _later(self, caller: Caller, result: int, call: Callable[[], Awaitable[int]]) -> int:
+        caller.memory.write(result, RESULT.pack(await call()))
         return 0
 
     def _enter(self, file: OpenFile, caller: Caller, message: abi.Enter) -> int | Writing:
         caller.can = message.can
+        asks = message.to_submit or message.min_complete or message.flags
+        if message.can & abi.URINGFS_ENTER_KICK and not asks:
+            caller.memory.write(message.result, RESULT.pack(0))
+            return 0
         entered = file.inode.payload.enter(caller, message)
         if isinstance(entered, Entered):
             return self._entered(file, caller, message, entered)

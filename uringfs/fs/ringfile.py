@@ -3,7 +3,9 @@
 import errno
 import math
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import trio
 
@@ -24,6 +26,7 @@ from uringfs.abi.constants import (
     SETUP_FLAGS,
     flag_names,
 )
+from uringfs.abi.lane import ANSWER, URINGFS_LANE_VERSION, Answer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
@@ -39,13 +42,15 @@ from uringfs.fs.textmemory import TextRequests
 from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.rw.rw import TextRead
-from uringfs.ops.table import OPS, SQE128_OPCODES
+from uringfs.ops.table import LANE_OPS, OPS, SQE128_OPCODES
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
 from uringfs.register.table import query_blind, register
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
 
+Registering = Callable[[], Awaitable[int]]
+"""Goes on with io_uring_register(2), to its end."""
 TEXT_WAIT = 1.0
 """Seconds, where the kernel lets one control write to a file in at a time (RingMemory.parallel)."""
 SQ_OFFSETS = "head tail ring_mask ring_entries flags dropped array".split()
@@ -185,11 +190,36 @@ class RingFile:
             caller, message.to_submit, message.min_complete, message.flags, message.arg, message.argsz
         )
 
-    def register(self, caller: Caller, message: abi.Register) -> int:
+    def register(self, caller: Caller, message: abi.Register) -> int | Registering:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
         if message.opcode == IORING_REGISTER_QUERY and self.worker is None:
             return query_blind(caller, message.arg, message.nr_args)
-        return register(self._ready(), caller, message.opcode, message.arg, message.nr_args)
+        worker, args = self._ready(), (message.opcode, message.arg, message.nr_args)
+        return worker.sharing.between(partial(register, worker, caller, *args))
+
+    async def lane(self, caller: Caller, message: abi.Lane) -> int:
+        """URINGFS_CMD_LANE. EINVAL, EBADFD, EFAULT, and what Sharing.attach() raises."""
+        if not message.version:
+            raise UringError(errno.EINVAL, "no lane has version 0")
+        worker = self._ready()
+        lane = await worker.sharing.attach(caller, LANE_OPS)
+        geometry, version = worker.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
+        answer = Answer(
+            version,
+            lane.attach(caller),
+            geometry.flags,
+            geometry.sq_entries,
+            geometry.cq_entries,
+            geometry.sq_array,
+            lane.generation,
+        )
+        caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
+        return 0
+
+    def look(self) -> None:
+        """A client has something to say: perhaps it was in the lane."""
+        if self.worker is not None:
+            self.worker.sharing.look()
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:
         """URINGFS_CMD_FETCH: take what came of the last entries, hand out the next: how many, and a bit if
@@ -254,15 +284,17 @@ class RingFile:
                 self._text_setup(caller, command)
             case text.NopCommand():
                 sqe = Sqe(IORING_OP_NOP, command.flags, fd=-1, user_data=command.user_data)
-                self._queue(sqe, None)
+                await self._text_in_lane(partial(self._queue, sqe, None))
             case text.ReadvCommand():
-                self._text_readv(caller, command)
+                await self._text_in_lane(partial(self._text_readv, caller, command))
             case SqeCommand():
-                self._text_sqe(caller, command)
+                await self._text_in_lane(partial(self._text_sqe, caller, command))
             case text.EnterCommand():
                 await self._text_enter(caller, command)
             case text.ReapCommand():
-                self._text_reap(command)
+                await self._text_in_lane(partial(self._text_reap, command))
+            case text.LaneCommand():
+                await self._text_lane(command)
             case text.ParamsCommand():
                 self.message = describe_params(self.params())
             case text.HelpCommand():
@@ -336,6 +368,17 @@ class RingFile:
         if patience.cancelled_caught:
             limit = f"a text request waits for {TEXT_WAIT:g} s on the {self.backend} backend: ask again"
             raise UringError(errno.EAGAIN, f"{entered.result} submitted; {limit}")
+
+    async def _text_in_lane(self, call: Callable[[], None]) -> None:
+        """What touches the queues."""
+        behind = self._ready().sharing.between(call)
+        if behind is not None:
+            await behind()
+
+    async def _text_lane(self, command: text.LaneCommand) -> None:
+        worker = self._ready()
+        await worker.sharing.switch(command.on)
+        self.message = f"lane: {'on' if command.on else 'off'}"
 
     def _text_reap(self, command: text.ReapCommand) -> None:
         cq = self._ready().ring.cq

@@ -6,6 +6,7 @@ from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.engine.context import Context
 from uringfs.engine.resources import Buffer, Node
 from uringfs.engine.wait import CqWait
+from uringfs.fs import lanestatus
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.table import SQE128_OPCODES
 from uringfs.ring.ring import Ring
@@ -79,7 +80,8 @@ def _ours(file: RingFile, worker: Context) -> list[str]:
         f"Owner:\tpid:{tid}, uid:{uid}",
         f"Backend:\t{file.backend}",
         f"SetupFlags:\t{flag_names(SETUP_FLAGS, ring.geometry.flags)}",
-        *(f"{name}:\t{value}" for name, value in _counters(ring).items()),
+        *(f"{name}:\t{value}" for name, value in _counters(worker).items()),
+        *lanestatus.lines(worker),
         f"Waiting:\t{_waiting(ring)}",
         f"Pending:\t{len(pending)}",
         *(
@@ -97,12 +99,13 @@ def _waiting(ring: Ring) -> int:
     return sum(isinstance(waiter, CqWait) for waiter in ring.waiters)
 
 
-def _counters(ring: Ring) -> dict[str, int]:
-    counters = ring.counters
+def _counters(worker: Context) -> dict[str, int]:
+    ring = worker.ring
+    counters, lane = ring.counters, lanestatus.counters(worker)
     return {
-        "Enters": counters.enters,
-        "Submitted": counters.submitted,
-        "Completed": counters.completed,
+        "Enters": counters.enters + lane.enters,
+        "Submitted": counters.submitted + lane.submitted,
+        "Completed": counters.completed + lane.completed,
         "Cancelled": counters.cancelled,
         "Overflowed": counters.overflowed,
         "SqDropped": ring.sq.dropped,
@@ -114,7 +117,7 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
     """user.uring.NAME: the counters and sizes, as decimal text. Only the state before setup."""
     if file.worker is None:
         return {f"{XATTR_PREFIX}state": b"new"}
-    ring = file.worker.ring
+    ring, lane = file.worker.ring, lanestatus.counters(file.worker)
     numbers = {
         "sq_entries": ring.sq.entries,
         "cq_entries": ring.cq.entries,
@@ -123,17 +126,20 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
         "backlog": len(ring.cq.backlog),
         "pending": len(file.worker.pending),
         "waiting": _waiting(ring),
-        "enters": ring.counters.enters,
-        "submitted": ring.counters.submitted,
-        "completed": ring.counters.completed,
+        "enters": ring.counters.enters + lane.enters,
+        "submitted": ring.counters.submitted + lane.submitted,
+        "completed": ring.counters.completed + lane.completed,
+        "lane": int(lanestatus.is_on(file.worker)),
+        "lane_submitted": lane.submitted,
+        "lane_completed": lane.completed,
         "cancelled": ring.counters.cancelled,
         "overflowed": ring.counters.overflowed,
         "injected": ring.counters.injected,
         "sq_dropped": ring.sq.dropped,
         "cq_overflow": ring.cq.overflow,
     }
-    texts = {name: str(value).encode() for name, value in numbers.items()}
-    return {f"{XATTR_PREFIX}{name}": value for name, value in {"state": b"ready", **texts}.items()}
+    texts = {"state": "ready", **numbers}
+    return {f"{XATTR_PREFIX}{name}": str(value).encode() for name, value in texts.items()}
 
 
 def params(file: RingFile) -> bytes | None:

@@ -65,6 +65,9 @@ class RingMemory(Protocol):
     def fetch_and(self, offset: int, bits: int, /) -> int:
         """Keep only bits in the u32 at offset; the value before."""
 
+    def fence(self) -> None:
+        """What was stored before is seen before anything is loaded behind (smp_mb())."""
+
     def read(self, offset: int, size: int) -> bytes:
         """A copy of size bytes."""
 

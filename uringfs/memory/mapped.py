@@ -56,6 +56,7 @@ class MappedMemory:
     store: Callable[[int, int], None]
     fetch_or: Callable[[int, int], int]
     fetch_and: Callable[[int, int], int]
+    fence: Callable[[], None]
 
     def __init__(self) -> None:
         self._map: mmap.mmap | None = None
@@ -108,6 +109,7 @@ class MappedMemory:
         self.store = words.store
         self.fetch_or = words.fetch_or
         self.fetch_and = words.fetch_and
+        self.fence = words.fence
 
     def read(self, offset: int, size: int) -> bytes:
         assert self._map is not None
@@ -119,7 +121,7 @@ class MappedMemory:
 
     def close(self) -> None:
         if self._words is not None:
-            del self.load, self.store, self.fetch_or, self.fetch_and
+            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence
             self._words.release()
             self._words = None
         self._windows.clear()  # closed when nobody has a region in them any more

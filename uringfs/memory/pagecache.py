@@ -55,7 +55,7 @@ class Pages:
         self._address = address
         self._bytes = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self._words = Words(self._bytes)
-        self.load = self._words.load
+        self.load, self.fence = self._words.load, self._words.fence
 
     protection = mmap.PROT_READ | mmap.PROT_WRITE
 
@@ -63,7 +63,7 @@ class Pages:
         return bytes(self._bytes[offset : offset + size])
 
     def close(self) -> None:
-        del self.load
+        del self.load, self.fence
         self._words.release()
         self._bytes.release()
         libc.munmap(self._address, self._size)
@@ -197,7 +197,7 @@ class PageCacheMemory(MappedMemory):
         """Behind munmap(2) what was stored stands in the shadow (fs/fuse/file.c, fuse_vma_close())."""
         windows = list(self._pages)
         if self._pages:
-            del self.load, self.store, self.fetch_or, self.fetch_and, self._first
+            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self._first
         while self._pages:
             self._pages.popitem()[1].close()
         return windows
@@ -218,7 +218,7 @@ class PageCacheMemory(MappedMemory):
 
     def _bind(self, pages: ShadowPages | FilePages) -> None:
         self.load, self.store = pages.load, pages.store
-        self.fetch_or, self.fetch_and = pages.fetch_or, pages.fetch_and
+        self.fetch_or, self.fetch_and, self.fence = pages.fetch_or, pages.fetch_and, pages.fence
         self._first = pages
 
     # -- memory

@@ -125,6 +125,12 @@ static PyObject *words_fetch_and(PyObject *self, PyObject *const *args, Py_ssize
 	return word ? PyLong_FromUnsignedLong(__atomic_fetch_and(word, value, __ATOMIC_SEQ_CST)) : NULL;
 }
 
+static PyObject *words_fence(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(arg))
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	Py_RETURN_NONE;
+}
+
 static PyObject *words_release(PyObject *self, PyObject *Py_UNUSED(arg))
 {
 	words_drop((Words *)self);
@@ -152,6 +158,7 @@ static PyMethodDef words_methods[] = {
 	METHOD(store, METH_FASTCALL, "store(offset, value): smp_store_release"),
 	METHOD(fetch_or, METH_FASTCALL, "fetch_or(offset, value) -> int: the value before"),
 	METHOD(fetch_and, METH_FASTCALL, "fetch_and(offset, value) -> int: the value before"),
+	METHOD(fence, METH_NOARGS, "fence(): smp_mb: what was stored before is seen before what is loaded behind"),
 	METHOD(release, METH_NOARGS, "release(): give the buffer back; later accesses raise ValueError"),
 	{"__enter__", words_enter, METH_NOARGS, NULL},
 	{"__exit__", (PyCFunction)(void (*)(void))words_exit, METH_FASTCALL, NULL},

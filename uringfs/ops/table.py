@@ -49,43 +49,48 @@ FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
 
 WAITS = "for clients that fetch (docs/descriptors.md)"
 ADVISES = f"{WAITS}, else see docs/differences.md"
+CANCELS = "EALREADY for what a client performs itself (docs/lane.md), and no other"
 SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
 WOKEN = "threads in futex(2) itself only where the futex is in shared memory and not FUTEX2_PRIVATE"
 
 # fmt: off
 TABLE = (
-    Op(abi.IORING_OP_NOP, nop.prep, nop.issue, "full", iopoll=True),
-    Op(abi.IORING_OP_READV, rw.prep_vec, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True),
-    Op(abi.IORING_OP_WRITEV, rw.prep_vec, rw.issue_write, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_NOP, nop.prep, nop.issue, "full", iopoll=True, lane=True),
+    Op(abi.IORING_OP_READV, rw.prep_vec, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True,
+       lane=True),
+    Op(abi.IORING_OP_WRITEV, rw.prep_vec, rw.issue_write, "full", ioprio=True, iopoll=True, lane=True),
     Op(abi.IORING_OP_FSYNC, sync.prep_fsync, sync.issue_fsync, "full", RANGE, force_async=True),
-    Op(abi.IORING_OP_READ_FIXED, rw.prep_fixed, rw.issue_read_fixed, "full", ioprio=True, iopoll=True),
-    Op(abi.IORING_OP_WRITE_FIXED, rw.prep_fixed, rw.issue_write_fixed, "full", ioprio=True, iopoll=True),
-    Op(abi.IORING_OP_POLL_ADD, poll.prep_add, poll.issue_add, "full", MULTISHOT),
+    Op(abi.IORING_OP_READ_FIXED, rw.prep_fixed, rw.issue_read_fixed, "full", ioprio=True, iopoll=True, lane=True),
+    Op(abi.IORING_OP_WRITE_FIXED, rw.prep_fixed, rw.issue_write_fixed, "full", ioprio=True, iopoll=True,
+       lane=True),
+    Op(abi.IORING_OP_POLL_ADD, poll.prep_add, poll.issue_add, "full", MULTISHOT, lane=True),
     Op(abi.IORING_OP_POLL_REMOVE, poll.prep_remove, poll.issue_remove, "full"),
     Op(abi.IORING_OP_SYNC_FILE_RANGE, sync.prep_sync_file_range, sync.issue_sync_file_range, "full",
        force_async=True),
-    Op(abi.IORING_OP_SENDMSG, send.prep_sendmsg, send.issue, "full", ioprio=True),
-    Op(abi.IORING_OP_RECVMSG, recv.prep_recvmsg, recv.issue, "partial", SCM, ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_SENDMSG, send.prep_sendmsg, send.issue, "full", ioprio=True, lane=True),
+    Op(abi.IORING_OP_RECVMSG, recv.prep_recvmsg, recv.issue, "partial", SCM, ioprio=True, buffer_select=True,
+       lane=True),
     Op(abi.IORING_OP_TIMEOUT, timeout.prep, timeout.issue, "full"),
     Op(abi.IORING_OP_TIMEOUT_REMOVE, timeout.prep_remove, timeout.issue_remove, "full"),
     Op(abi.IORING_OP_ACCEPT, accept.prep, accept.issue, "full", FETCHES, ioprio=True),
-    Op(abi.IORING_OP_ASYNC_CANCEL, cancel.prep, cancel.issue, "full", "never EALREADY"),
+    Op(abi.IORING_OP_ASYNC_CANCEL, cancel.prep, cancel.issue, "full", CANCELS),
     Op(abi.IORING_OP_LINK_TIMEOUT, timeout.prep_link, timeout.issue_link, "full"),
     Op(abi.IORING_OP_CONNECT, net.prep_connect, net.issue_connect, "full", PEERCRED),
     Op(abi.IORING_OP_FALLOCATE, sync.prep_fallocate, sync.issue_fallocate, "full", force_async=True),
     Op(abi.IORING_OP_OPENAT, openclose.prep_openat, openclose.issue_open, "full", FETCHES,
-       inline=True, fills_slot=True),
-    Op(abi.IORING_OP_CLOSE, openclose.prep_close, openclose.issue_close, "full", FETCHES, inline=True),
+       inline=True, fills_slot=True, lane=True),
+    Op(abi.IORING_OP_CLOSE, openclose.prep_close, openclose.issue_close, "full", FETCHES, inline=True, lane=True),
     Op(abi.IORING_OP_FILES_UPDATE, prep_files_update, issue_files_update, "full", iopoll=True),
     Op(abi.IORING_OP_STATX, statx.prep, statx.issue, "full", force_async=True),
-    Op(abi.IORING_OP_READ, rw.prep, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True),
-    Op(abi.IORING_OP_WRITE, rw.prep, rw.issue_write, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_READ, rw.prep, rw.issue_read, "full", ioprio=True, iopoll=True, buffer_select=True,
+       lane=True),
+    Op(abi.IORING_OP_WRITE, rw.prep, rw.issue_write, "full", ioprio=True, iopoll=True, lane=True),
     Op(abi.IORING_OP_FADVISE, advise.prep_fadvise, advise.issue_fadvise, "full", inline=True),
     Op(abi.IORING_OP_MADVISE, advise.prep_madvise, advise.issue_madvise, "full", ADVISES, force_async=True),
-    Op(abi.IORING_OP_SEND, send.prep_send, send.issue, "full", ioprio=True, buffer_select=True),
-    Op(abi.IORING_OP_RECV, recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True),
+    Op(abi.IORING_OP_SEND, send.prep_send, send.issue, "full", ioprio=True, buffer_select=True, lane=True),
+    Op(abi.IORING_OP_RECV, recv.prep_recv, recv.issue, "full", ioprio=True, buffer_select=True, lane=True),
     Op(abi.IORING_OP_OPENAT2, openclose.prep_openat2, openclose.issue_open, "full", FETCHES,
-       inline=True, fills_slot=True),
+       inline=True, fills_slot=True, lane=True),
     Op(abi.IORING_OP_EPOLL_CTL, epoll.prep_ctl, epoll.issue_ctl, "full"),
     Op(abi.IORING_OP_SPLICE, splice.prep_splice, splice.issue_splice, "full", force_async=True),
     Op(abi.IORING_OP_PROVIDE_BUFFERS, prep_provide, issue_provide, "full", iopoll=True),
@@ -102,7 +107,7 @@ TABLE = (
     Op(abi.IORING_OP_SETXATTR, xattr.prep_setxattr, xattr.issue_setxattr, "full", force_async=True),
     Op(abi.IORING_OP_FGETXATTR, xattr.prep_fgetxattr, xattr.issue_fgetxattr, "full", force_async=True),
     Op(abi.IORING_OP_GETXATTR, xattr.prep_getxattr, xattr.issue_getxattr, "full", force_async=True),
-    Op(abi.IORING_OP_SOCKET, net.prep_socket, net.issue_socket, "full", FETCHES, fills_slot=True),
+    Op(abi.IORING_OP_SOCKET, net.prep_socket, net.issue_socket, "full", FETCHES, fills_slot=True, lane=True),
     Op(abi.IORING_OP_URING_CMD, socketcmd.prep, socketcmd.issue, "partial", SOCKETS,
        iopoll=True, buffer_select=True),
     Op(abi.IORING_OP_SEND_ZC, send.prep_send_zc, send.issue_zc, "full", "copies", ioprio=True),
@@ -119,14 +124,18 @@ TABLE = (
     Op(abi.IORING_OP_LISTEN, net.prep_listen, net.issue_listen, "full", PEERCRED),
     Op(abi.IORING_OP_RECV_ZC, _recv_zc_prep, _unknown_issue, "refused", NO_ZCRX, ioprio=True),
     Op(abi.IORING_OP_EPOLL_WAIT, epoll.prep_wait, epoll.issue_wait, "full"),
-    Op(abi.IORING_OP_READV_FIXED, rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True, iopoll=True),
-    Op(abi.IORING_OP_WRITEV_FIXED, rw.prep_vec_fixed, rw.issue_writev_fixed, "full", ioprio=True, iopoll=True),
+    Op(abi.IORING_OP_READV_FIXED, rw.prep_vec_fixed, rw.issue_readv_fixed, "full", ioprio=True, iopoll=True,
+       lane=True),
+    Op(abi.IORING_OP_WRITEV_FIXED, rw.prep_vec_fixed, rw.issue_writev_fixed, "full", ioprio=True, iopoll=True,
+       lane=True),
     Op(abi.IORING_OP_PIPE, pipe.prep, pipe.issue, "full"),
-    Op(abi.IORING_OP_NOP128, nop.prep, nop.issue, "full", iopoll=True, is_128=True),
+    Op(abi.IORING_OP_NOP128, nop.prep, nop.issue, "full", iopoll=True, is_128=True, lane=True),
     Op(abi.IORING_OP_URING_CMD128, socketcmd.prep, socketcmd.issue, "partial", SOCKETS,
        iopoll=True, is_128=True, buffer_select=True),
 )
 # fmt: on
+LANE_OPS = sum(1 << op.number for op in TABLE if op.lane)
+"""Bit N: a client may perform opcode N itself."""
 SQE128_OPCODES = frozenset(op.number for op in TABLE if op.is_128)
 
 

@@ -47,7 +47,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> int:
     for index in range(nr):
         base, length = _iovec(call, data + index * IOVEC.size) if data else (0, 0)
         nodes.append(_node(call, base, length, _tag(call, tags, index), unpinnable))
-    table.nodes = nodes
+    table.fill(nodes)
     return 0
 
 
@@ -175,4 +175,4 @@ def _clone(call: Registration, source: Table[Buffer], src_off: int, dst_off: int
         if ours is not None:
             ours.close()
     table.clear()
-    table.nodes = nodes
+    table.fill(nodes)

@@ -19,13 +19,13 @@ class RegisteredEventFd:
     def __init__(self, ring: Ring, eventfd: EventFd, asynchronous: bool) -> None:
         self._ring = ring
         self._eventfd = eventfd
-        self._asynchronous = asynchronous
+        self.asynchronous = asynchronous
         self._last = ring.cq.tail
         self._signals = 0
 
     def completions(self, from_worker: bool) -> None:
         """io_eventfd_signal(), once a batch and only if it posted something."""
-        if self._disabled() or (self._asynchronous and not from_worker):
+        if self._disabled() or (self.asynchronous and not from_worker):
             return
         if self._ring.cq.tail != self._last:
             self._last = self._ring.cq.tail
@@ -33,7 +33,7 @@ class RegisteredEventFd:
 
     def task_work(self) -> None:
         """io_req_local_work_add(): work is there for an enter that waits."""
-        if not self._asynchronous and not self._disabled():
+        if not self.asynchronous and not self._disabled():
             self._signal()
 
     def _signal(self) -> None:

@@ -53,7 +53,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> None:
         raise UringError(errno.EINVAL)
     if nr > min(IORING_MAX_FIXED_FILES, call.caller.limit_nofile()):
         raise UringError(errno.EMFILE)
-    table.nodes = [None] * nr
+    table.fill([None] * nr)
     call.ring.resources.file_alloc_range = (0, nr)
     call.ring.resources.file_alloc_hint = 0
     try:
@@ -66,7 +66,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> None:
                 continue
             table.put(index, Node(registrable(call.caller, fd), close_file, tag, call.post_tag))
     except UringError:
-        for node in table.nodes:
+        for node in call.resources.files.nodes or ():
             if node is not None:
                 node.tag = 0  # io_clear_table_tags(): a failed registration posts nothing
         table.clear()

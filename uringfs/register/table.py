@@ -155,7 +155,11 @@ def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args:
     restrictions = ring.resources.restrictions
     if restrictions is not None and not ring.disabled and opcode not in restrictions.register_ops:
         raise UringError(errno.EACCES, f"register opcode {opcode} is restricted")
-    return row.handler(Registration(ring, caller, opcode, arg, nr_args))
+    ring.resources.changes()  # of requests, before those of this call
+    try:
+        return row.handler(Registration(ring, caller, opcode, arg, nr_args))
+    finally:
+        ring.resources.changes()
 
 
 def register_blind(

@@ -302,8 +302,9 @@ class CompletionQueue:
             self._sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
         self.publish()
 
-    def publish(self) -> None:
-        """io_commit_cqring(): let the client see what was posted, in the mirror as a copy of the batch."""
+    def publish(self) -> bool:
+        """io_commit_cqring(): let the client see what was posted, in the mirror as a copy of the batch. False if
+        that has to wait."""
         memory, first = self._memory, self._published & self._mask
         count = min((self.tail - self._published) & U32, self.entries)
         while count:
@@ -314,6 +315,7 @@ class CompletionQueue:
         self._published = self.tail
         memory.store(CQ_TAIL, self.tail)
         memory.store(IORING_OFF_CQ_RING + CQ_TAIL, self.tail)
+        return True
 
     def peek(self) -> list[tuple[int, Cqe]]:
         """(index, CQE) of those the client has not reaped, for people to look at."""

@@ -10,6 +10,7 @@ from uringfs.errors import UringError
 from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.queues import CompletionQueue, SubmissionQueue
+from uringfs.ring.shared import Lane, SharedCompletionQueue, SharedSubmissionQueue
 
 
 class Waiter(Protocol):
@@ -22,6 +23,9 @@ class Waiter(Protocol):
 
 class EventFdSignal(Protocol):
     """A registered eventfd (register/eventfd.py)."""
+
+    asynchronous: bool
+    """Only completions of requests that went to a worker count."""
 
     def completions(self, from_worker: bool) -> None: ...
 
@@ -43,6 +47,22 @@ class Counters:
     overflowed: int = 0
     cancelled: int = 0
     injected: int = 0
+
+
+class Waiters(list[Waiter]):
+    """Of a ring with a lane: clients are told when there are some."""
+
+    def __init__(self, waiters: list[Waiter], lane: Lane) -> None:
+        super().__init__(waiters)
+        self._lane = lane
+
+    def append(self, waiter: Waiter) -> None:
+        super().append(waiter)
+        self._lane.attend()
+
+    def remove(self, waiter: Waiter) -> None:
+        super().remove(waiter)
+        self._lane.attend()
 
 
 class ChargedRegion:
@@ -98,6 +118,16 @@ class Ring:
         """Work waits for an enter with GETEVENTS (IORING_SETUP_DEFER_TASKRUN)."""
         self.clock = time.CLOCK_MONOTONIC
         """Of waits (IORING_REGISTER_CLOCK)."""
+        self.lane: Lane | None = None
+        """Clients take requests, too: the queues are had by turns."""
+
+    def share(self, lane: Lane) -> None:
+        """From now on there is a lane, and the daemon has it."""
+        sq, cq, memory, geometry = self.sq, self.cq, self.memory, self.geometry
+        self.lane = lane
+        self.sq = SharedSubmissionQueue(sq, memory, geometry, lane)
+        self.cq = SharedCompletionQueue(cq, memory, geometry, self.sq, lane)
+        self.waiters = Waiters(self.waiters, lane)
 
     def region(self, offset: int, size: int) -> Region:
         """Memory for the client to map at that offset: RingMemory.region(). ENOMEM."""
@@ -110,7 +140,8 @@ class Ring:
 
     def publish(self) -> None:
         """Show the client what was posted, and tell who waits for it. Once a batch, not once a CQE."""
-        self.cq.publish()
+        if not self.cq.publish():
+            return
         if self.eventfd is not None:
             self.eventfd.completions(self.from_worker)
         self.from_worker = False

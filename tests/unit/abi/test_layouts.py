@@ -7,7 +7,7 @@ from struct import Struct
 
 import pytest
 
-from uringfs.abi import constants, control, seccomp, structs
+from uringfs.abi import constants, control, lane, seccomp, structs
 from uringfs.abi.constants import (
     ENTER_FLAGS,
     FEATURES,
@@ -253,3 +253,47 @@ def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) 
     ]
     assert len(names) > 10
     assert [int(line) for line in printed] == ours
+
+
+def test_the_lane(tmp_path: Path) -> None:
+    """contrib/uringfs_lane.h: constants by their names, members of struct uringfs_lane by their places."""
+    constants_ = [name for name in vars(lane) if name.startswith("URINGFS_")]
+    members = {
+        "version": lane.LANE_VERSION,
+        "generation": lane.LANE_GENERATION,
+        "ops": lane.LANE_OPS,
+        "ops[1]": lane.LANE_OPS_ABOVE,
+        "sqe_flags": lane.LANE_FLAGS,
+        "attention": lane.LANE_ATTENTION,
+        "files": lane.LANE_FILES,
+        "buffers": lane.LANE_BUFFERS,
+        "daemon": lane.LANE_DAEMON,
+        "lock": lane.LANE_LOCK,
+        "posted": lane.LANE_STATE,
+        "sq_head": lane.LANE_SQ_HEAD,
+        "enters": lane.LANE_COUNTERS,
+        "taken": lane.LANE_TAKEN,
+        "requests": lane.LANE_REQUESTS,
+        "seen": lane.LANE_STATE + 12,
+        "cq_head": lane.LANE_STATE + 16,
+        "cq_heads": lane.LANE_STATE + 20,
+        "doing": lane.LANE_STATE + 28,
+        "doing_user_data": lane.LANE_STATE + 32,
+    }
+    expected = {name: getattr(lane, name) for name in constants_}
+    expected |= {f"offsetof(struct uringfs_lane, {name})": offset for name, offset in members.items()}
+    places = (0, 8, 12, 16, 20, 21, 22, 23, 24, 28)
+    for name, offset in zip(lane.Taken._fields, places, strict=True):
+        expected[f"offsetof(struct uringfs_lane_request, {name})"] = offset
+    expected["sizeof(struct uringfs_lane_request)"] = lane.REQUEST.size
+    expected["sizeof(struct uringfs_lane_answer)"] = lane.ANSWER.size
+    expected["URINGFS_CMD_LANE"] = control.URINGFS_CMD_LANE
+    expected["URINGFS_ENTER_KICK"] = control.URINGFS_ENTER_KICK
+    source, program = tmp_path / "lane.c", tmp_path / "lane"
+    lines = "".join(f'\tprintf("%lld\\n", (long long)({expression}));\n' for expression in expected)
+    source.write_text(
+        f'#include <stdio.h>\n#include "uringfs_lane.h"\nint main(void)\n{{\n{lines}\treturn 0;\n}}\n'
+    )
+    subprocess.run(["cc", "-std=c11", f"-I{CONTRIB}", "-o", program, source], check=True)
+    found = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
+    assert dict(zip(expected, map(int, found), strict=True)) == expected

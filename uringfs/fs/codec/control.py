@@ -7,7 +7,7 @@ from struct import Struct
 from uringfs.abi import control as abi
 from uringfs.errors import UringError
 
-Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent
+Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.Lane
 
 _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SETUP: (abi.SETUP, abi.Setup),
@@ -16,11 +16,12 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_FETCH: (abi.FETCH, abi.Fetch),
     abi.URINGFS_CMD_SUPERVISE: (abi.SUPERVISE, abi.Supervise),
     abi.URINGFS_CMD_AGENT: (abi.AGENT, abi.Agent),
+    abi.URINGFS_CMD_LANE: (abi.LANE, abi.Lane),
 }
 
 
 def is_text(data: bytes) -> bool:
-    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 6."""
+    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 7."""
     return data[:1].isspace() or data[:1] >= b" "
 
 

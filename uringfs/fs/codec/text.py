@@ -59,6 +59,12 @@ class HelpCommand(NamedTuple):
     message: str
 
 
+class LaneCommand(NamedTuple):
+    """lane on, lane off: clients may take requests themselves"""
+
+    on: bool
+
+
 class ReapCommand(NamedTuple):
     """reap [N]: take N CQEs off the CQ, by default all"""
 
@@ -69,7 +75,7 @@ def acts(command: "Command") -> bool:
     """It names a path or descriptors, or executes what is queued, now or by a poller: in the name of who writes
     it."""
     polls = isinstance(command, SetupCommand) and bool(command.flags & IORING_SETUP_SQPOLL)
-    return polls or isinstance(command, ReadvCommand | SqeCommand | EnterCommand)
+    return polls or isinstance(command, ReadvCommand | SqeCommand | EnterCommand | LaneCommand)
 
 
 Command = (
@@ -79,6 +85,7 @@ Command = (
     | SqeCommand
     | EnterCommand
     | ReapCommand
+    | LaneCommand
     | ParamsCommand
     | HelpCommand
 )
@@ -89,6 +96,7 @@ HELP = {
     "sqe": "sqe op=OPCODE [FIELD=N ...] [data=TEXT] [room=N] [flags=A|B]: queue any request; or OPCODE FIELD=N",
     "enter": "enter [N] [wait=N]: submit N requests, or all, then wait until N completions are ready",
     "reap": "reap [N]: take N completions, or all",
+    "lane": "lane on|off: clients may perform requests themselves, or not",
     "params": "params: sizes and offsets, for a program that maps the ring",
     "help": "help [COMMAND]",
 }
@@ -132,6 +140,8 @@ def _command(verb: str, words: list[str]) -> Command:
             command = EnterCommand(fields.bare("count"), fields.number("wait", 0, 0xFFFFFFFF))
         case "reap":
             command = ReapCommand(fields.bare("count"))
+        case "lane":
+            command = LaneCommand(_on(fields.bare_word()))
         case "params":
             command = ParamsCommand()
         case "help":
@@ -151,6 +161,12 @@ def _sqe(verb: str, fields: "_Fields") -> SqeCommand:
         raise UringError(errno.EINVAL, f"unknown command {verb!r}: {', '.join(HELP)}, or an opcode")
     flags = fields.bits("flags", SQE_FLAGS, "IOSQE_")
     return sqetext.parse(verb, number, flags, fields.rest())
+
+
+def _on(word: str | None) -> bool:
+    if word not in ("on", "off"):
+        raise UringError(errno.EINVAL, "lane: on or off?")
+    return word == "on"
 
 
 def _help(of: str | None) -> str:

@@ -1,0 +1,303 @@
+"""The lane of a ring, the daemon's side (docs/lane.md): which processes take part, whose turn it is, and what
+clients have left to the daemon.
+
+The daemon never waits for a client. What needs the lane while a client has it is put off until that one's next
+control write, its end, or a look now and then.
+"""
+
+import errno
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from uringfs.abi import lane as abi
+from uringfs.abi.constants import (
+    IORING_SETUP_IOPOLL,
+    IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_SQ_REWIND,
+    IORING_SETUP_SQPOLL,
+    IOSQE_CQE_SKIP_SUCCESS,
+)
+from uringfs.abi.lane import LaneCounters, State, Taken
+from uringfs.engine.request import RingContext
+from uringfs.errors import UringError
+from uringfs.host.protocols import Caller, Memory, Program
+from uringfs.ring.lane import Ending, LanePage, abandoned, finished, interrupted
+from uringfs.ring.ring import Ring
+from uringfs.ring.shared import SharedCompletionQueue, SharedSubmissionQueue
+
+MOST = 256
+"""Processes that take part in one lane: each costs the daemon descriptors."""
+PAUSE, LONGEST_PAUSE = 0.001, 0.1  # seconds between looks whether a client has let go
+LOOK = 1.0  # and, at most, whether a process is gone whose thread is
+NO_LANE = IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
+
+
+class Served(Protocol):
+    """What goes on at a ring beside its lane (engine/sharing.py)."""
+
+    def attention(self) -> int:
+        """URINGFS_LANE_*: who has to hear of what clients do, and why they may take no request."""
+
+    def skips_cqes(self) -> None:
+        """A client has performed a request with IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
+
+    def go_on(self) -> None:
+        """Publish what was posted, tell who waits for it, and start what may start now."""
+
+
+class Holder:
+    """A process that takes part: its number, and its address space, which the number stands for."""
+
+    __slots__ = ("number", "process", "program", "space")
+
+    def __init__(self, number: int, caller: Caller) -> None:
+        self.number = number
+        self.process: Hashable = caller.process
+        self.program: Program = caller.program
+        """Of the thread that has attached."""
+        self.space: Memory = caller.space
+
+
+class RingLane:
+    """The lane of one ring, from the first attach on."""
+
+    def __init__(self, context: RingContext, served: Served, nursery: trio.Nursery, ops: int) -> None:
+        """ops: bit N, opcode N may be taken. EOPNOTSUPP: not on such a ring. ENOMEM."""
+        if context.setup_flags & NO_LANE:
+            raise UringError(errno.EOPNOTSUPP, "no lane on a ring that is polled, or with IORING_SETUP_SQ_REWIND")
+        self._context = context
+        self._ring = context.ring
+        self._served = served
+        self._nursery = nursery
+        self._scopes: set[trio.CancelScope] = set()  # of its tasks
+        self.ops = ops
+        self.page = self._begin_page(self._ring)
+        self.had = True
+        self.holders: dict[int, Holder] = {}
+        self.generation = 1
+        self._geometry, self._disabled = context.ring.geometry, context.disabled
+        self._seen = 0  # IOSQE_* of requests that clients have taken
+        self._depth = 0
+        self._wanted = False  # the daemon waits for it
+        self._turns = ParkingLot()  # those who do
+        self._comes_back = False
+        self._ring.share(self)
+        self.let_go()
+
+    def _begin_page(self, ring: Ring) -> LanePage:
+        ring.charge(abi.URINGFS_LANE_SIZE)
+        try:
+            ring.memory.hold([(abi.URINGFS_OFF_LANE, abi.URINGFS_LANE_SIZE)])
+        except UringError:
+            ring.charge(-abi.URINGFS_LANE_SIZE)
+            raise
+        page = LanePage(ring.memory)
+        page.begin(State())
+        page.set(abi.LANE_OPS, self.ops & 0xFFFFFFFF)
+        page.set(abi.LANE_OPS_ABOVE, self.ops >> 32)
+        page.set(abi.LANE_FLAGS, abi.LANE_SQE_FLAGS)
+        return page
+
+    @property
+    def _sq(self) -> SharedSubmissionQueue:
+        assert isinstance(self._ring.sq, SharedSubmissionQueue)
+        return self._ring.sq
+
+    @property
+    def _cq(self) -> SharedCompletionQueue:
+        assert isinstance(self._ring.cq, SharedCompletionQueue)
+        return self._ring.cq
+
+    # -- who takes part
+
+    def attach(self, caller: Caller) -> int:
+        """The number of the caller's process. EUSERS, ESRCH."""
+        process = caller.process
+        for holder in self.holders.values():
+            if holder.process == process and not holder.space.gone():
+                return holder.number
+        if len(self.holders) == MOST:
+            raise UringError(errno.EUSERS, f"{MOST} processes take part in this lane")
+        number = next(n for n in range(1, MOST + 1) if n not in self.holders)
+        holder = self.holders[number] = Holder(number, caller)
+        self._nursery.start_soon(self._task, self._until_gone, holder)
+        return number
+
+    async def _task(self, call: Callable[..., Awaitable[None]], *args: Holder) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await call(*args)
+            finally:
+                self._scopes.discard(scope)
+
+    async def _until_gone(self, holder: Holder) -> None:
+        await holder.program.ended()
+        pause = PAUSE
+        while not holder.space.gone():  # others of its threads go on
+            await trio.sleep(pause)
+            pause = min(2 * pause, LOOK)
+        await self.wait()
+        try:
+            self._bury(holder.number, None)
+            del self.holders[holder.number]
+        finally:
+            self.end()
+        self._served.go_on()  # it may have posted, and told nobody
+
+    def _lives(self, number: int) -> bool:
+        holder = self.holders.get(number)
+        return holder is not None and not holder.space.gone()
+
+    # -- whose turn it is
+
+    def take(self) -> bool:
+        if self.had:
+            return True
+        if not self._wanted:
+            self.page.want()
+        number = self.page.holder()
+        if number and self._lives(number):
+            self._wanted = True
+            if not self._comes_back:
+                self._comes_back = True
+                self._nursery.start_soon(self._task, self._come_back)
+            return False
+        self._adopt(number)
+        return True
+
+    def _adopt(self, dead: int) -> None:
+        """The daemon has it now. dead: who has left it as it was; 0: nobody."""
+        state = self.page.load()
+        self.had, self._wanted, self._seen = True, False, state.seen
+        if state.seen & IOSQE_CQE_SKIP_SUCCESS:
+            self._served.skips_cqes()
+        self._sq.adopt(state)
+        self._cq.adopt(state, clean=not dead)
+        if dead:
+            self._sq.commit()
+            self._bury(dead, state)
+            self.page.unlock()
+        if self._cq.outstanding:
+            self._cq.post_outstanding()
+
+    def _bury(self, number: int, state: State | None) -> None:
+        """Requests that a dead process had taken, and not completed, are. state: of the page, if it had the
+        lock."""
+        if state is not None:
+            self._end(interrupted(state, -errno.ECANCELED))
+        for place, request in self.page.requests():
+            if request.holder == number:
+                self._end(abandoned(request, state, -errno.ECANCELED))
+                self.page.free(place)
+
+    def _end(self, ending: Ending | None) -> None:
+        if ending is not None:
+            self._context.post_cqe(*ending)
+
+    def let_go(self) -> None:
+        if not self.had or self._depth:
+            return
+        self._cq.show()
+        self.attend()
+        self.page.store(self._cq.state(self._sq.head, self._seen))
+        self.had = False
+        if self._turns:
+            self._wanted = True
+            self._turns.unpark()
+        else:
+            self.page.leave()
+
+    def begin(self) -> bool:
+        """Have it until end(), whatever is published meanwhile. False: wait()."""
+        if not self.take():
+            return False
+        self._depth += 1
+        return True
+
+    async def wait(self) -> None:
+        """begin(), when a client has let go. Cancellable."""
+        while not self.begin():
+            await self._turns.park()
+
+    def end(self) -> None:
+        self._depth -= 1
+        self.let_go()
+
+    async def _come_back(self) -> None:
+        """For the sake of a client that was stopped, or killed, before it could say that it has let go."""
+        pause = PAUSE
+        while self._wanted:
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._wanted:
+                self.look()
+        self._comes_back = False
+
+    # -- what clients have done
+
+    def look(self) -> None:
+        """A client has kicked, or called: it may have let go, posted, or left something to be posted."""
+        left = any(self._left(request) for _, request in self.page.requests())
+        if (left or self._wanted) and self.take() and left:
+            self._collect()
+        if not self._depth:
+            self._served.go_on()
+
+    def _left(self, request: Taken) -> bool:
+        return request.state == abi.URINGFS_LANE_FINISHED and request.holder in self.holders
+
+    def _collect(self) -> None:
+        """Read once more: what stands beside the state was written before it."""
+        for place, request in self.page.requests():
+            if self._left(request):
+                self._end(finished(request))
+                self.page.free(place)
+
+    def under_way(self) -> list[Taken]:
+        """Requests that clients have taken, and perform."""
+        return [request for _, request in self.page.requests() if request.holder in self.holders]
+
+    def any_under_way(self) -> bool:
+        return bool(self.under_way())
+
+    def counters(self) -> LaneCounters:
+        return self.page.counters()
+
+    def taken(self) -> dict[int, int]:
+        """Requests completed by clients, by opcode."""
+        return {opcode: count for opcode, count in enumerate(self.page.taken()) if count}
+
+    # -- what clients have to know
+
+    def attend(self) -> None:
+        page = self.page
+        files, buffers = self._context.resources.changes()
+        page.set(abi.LANE_FILES, files)
+        page.set(abi.LANE_BUFFERS, buffers)
+        if self._renewed():
+            self.generation += 1
+        page.set(abi.LANE_GENERATION, self.generation)
+        if page.set(abi.LANE_ATTENTION, self._served.attention()):
+            self._ring.memory.fence()
+
+    def _renewed(self) -> bool:
+        """What the processes were told when they attached holds no more."""
+        context = self._context
+        before = self._geometry, self._disabled
+        self._geometry, self._disabled = context.ring.geometry, context.disabled
+        single = context.setup_flags & IORING_SETUP_SINGLE_ISSUER
+        return self._geometry is not before[0] or bool(single and self._disabled != before[1])
+
+    def close(self) -> None:
+        """The ring is gone."""
+        for scope in self._scopes:
+            scope.cancel()
+        self.holders.clear()
+        with suppress(UringError):  # its memory is gone, too
+            self.page.set(abi.LANE_ATTENTION, abi.URINGFS_LANE_OFF)
+            self.page.set(abi.LANE_VERSION, 0)

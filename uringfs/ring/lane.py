@@ -1,0 +1,133 @@
+"""The page of a ring's lane, from the daemon's side (docs/lane.md): its words, and how the lane is had and let go.
+
+Words that clients write are arbitrary numbers here: they are masked, compared and shown, and never say how long
+anything takes. Which process is behind a number, and whether it lives, is for others to know.
+"""
+
+from typing import NamedTuple
+
+from uringfs.abi import lane as abi
+from uringfs.abi.constants import IOSQE_CQE_SKIP_SUCCESS
+from uringfs.abi.lane import LaneCounters, State, Taken
+from uringfs.abi.numbers import U32
+from uringfs.memory.base import RingMemory
+
+BASE = abi.URINGFS_OFF_LANE
+_REQUESTS_SIZE = abi.URINGFS_LANE_REQUESTS * abi.REQUEST.size
+# Of all requests, read as one number: the bits of their holders.
+_HOLDERS = sum(U32 << 8 * (n * abi.REQUEST.size + 8) for n in range(abi.URINGFS_LANE_REQUESTS))
+
+
+class Ending(NamedTuple):
+    """A CQE that a request gets which its client did not complete."""
+
+    user_data: int
+    res: int
+    cqe_flags: int = 0
+
+
+class LanePage:
+    """Of one ring, whose memory it is part of."""
+
+    def __init__(self, memory: RingMemory) -> None:
+        self._memory = memory
+        self._stored: dict[int, int] = {}  # the daemon's own words
+
+    def begin(self, state: State) -> None:
+        """Before anybody attaches: whatever stands there is gone, and the daemon has the lane."""
+        self._stored.clear()
+        self._memory.write(BASE, bytes(abi.URINGFS_LANE_SIZE))
+        self.want()
+        self.store(state)
+        self.set(abi.LANE_VERSION, abi.URINGFS_LANE_VERSION)
+
+    def set(self, offset: int, value: int) -> bool:
+        """A word of the daemon's alone; False if it has been that already."""
+        if self._stored.get(offset) == value:
+            return False
+        self._stored[offset] = value
+        self._memory.store(BASE + offset, value)
+        return True
+
+    # -- the lock
+
+    def want(self) -> None:
+        """Clients stay out from now on, or leave and kick."""
+        self._memory.store(BASE + abi.LANE_DAEMON, 1)
+        self._memory.fence()
+
+    def holder(self) -> int:
+        """Who of the clients has the lane. 0, behind want(): the daemon has it."""
+        return self._memory.load(BASE + abi.LANE_LOCK) & abi.URINGFS_LANE_HOLDERS
+
+    def unlock(self) -> None:
+        """Of a holder that is dead."""
+        self._memory.store(BASE + abi.LANE_LOCK, 0)
+
+    def leave(self) -> None:
+        """Clients may come in."""
+        self._memory.store(BASE + abi.LANE_DAEMON, 0)
+        self._memory.fence()
+
+    # -- what is handed over with it
+
+    def load(self) -> State:
+        return State._make(abi.STATE.unpack(self._memory.read(BASE + abi.LANE_STATE, abi.STATE.size)))
+
+    def store(self, state: State) -> None:
+        self._memory.write(BASE + abi.LANE_STATE, abi.STATE.pack(*state))
+
+    def tail(self) -> int:
+        """cq_tail, whoever has the lane."""
+        return self._memory.load(BASE + abi.LANE_POSTED_TAIL)
+
+    def sq_head(self) -> int:
+        return self._memory.load(BASE + abi.LANE_SQ_HEAD)
+
+    # -- requests that clients have taken and perform
+
+    def requests(self) -> list[tuple[int, Taken]]:
+        """(place, request)"""
+        data = self._memory.read(BASE + abi.LANE_REQUESTS, _REQUESTS_SIZE)
+        if not int.from_bytes(data, "little") & _HOLDERS:
+            return []
+        taken = map(Taken._make, abi.REQUEST.iter_unpack(data))
+        return [(place, request) for place, request in enumerate(taken) if request.holder]
+
+    def free(self, place: int) -> None:
+        self._memory.store(BASE + abi.LANE_REQUESTS + place * abi.REQUEST.size + 8, 0)
+
+    # -- counters
+
+    def counters(self) -> LaneCounters:
+        data = self._memory.read(BASE + abi.LANE_COUNTERS, abi.COUNTERS.size)
+        return LaneCounters._make(abi.COUNTERS.unpack(data))
+
+    def taken(self) -> tuple[int, ...]:
+        """Requests completed by clients, by opcode."""
+        return abi.TAKEN.unpack(self._memory.read(BASE + abi.LANE_TAKEN, abi.TAKEN.size))
+
+
+def finished(request: Taken) -> Ending | None:
+    """The CQE of one that its client has performed and could not post; None if it is to have none."""
+    if request.flags & IOSQE_CQE_SKIP_SUCCESS and not request.failed:
+        return None
+    return Ending(request.user_data, request.res, request.cqe_flags)
+
+
+def interrupted(state: State, canceled: int) -> Ending | None:
+    """The holder of the lock is dead: the CQE of what it had taken and not completed. canceled: its res."""
+    return Ending(state.doing_user_data, canceled) if state.sq_head != state.done else None
+
+
+def abandoned(request: Taken, state: State | None, canceled: int) -> Ending | None:
+    """The CQE of a request whose client is dead, if it has had none. state: as that client left it, if it had the
+    lock: what it was posting is complete if the tail is past it, and what it was taking is interrupted()'s."""
+    if request.state == abi.URINGFS_LANE_FINISHED:
+        return finished(request)
+    if state is not None:
+        posted = request.state == abi.URINGFS_LANE_POSTING and request.cq != state.tail
+        taking = request.sq == state.done and state.sq_head != state.done
+        if posted or (taking and request.state == abi.URINGFS_LANE_UNDER_WAY):
+            return None
+    return Ending(request.user_data, canceled)
