@@ -220,7 +220,7 @@ def main() -> None:
         wake_without_a_message()
     for _ in range(sessions):
         demo = Demo(passthrough or "--try-backing" in options)
-        native.lane_set(demo.lane if "--lane" in options else None)
+        native.lane_set(demo.lane if "--lane" in options else None, None)
         pyfuse3.init(demo, mountpoint, {"fsname=fusewire", "default_permissions"})
         say(event="mounted", taken=native.hooks_taken())
         try:

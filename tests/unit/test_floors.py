@@ -41,7 +41,7 @@ FLOORS = (
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
     ("fs.textmemory",),
     ("fs.ringfile",),
-    ("fs.lanestatus",),
+    ("fs.lanestatus", "fs.waits"),
     ("fs.supervised", "fs.status"),
     ("fs.filesystem",),
     ("fs.fuse",),

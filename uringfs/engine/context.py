@@ -171,7 +171,7 @@ class Context:
             self.ring.flush()
             return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
         try:
-            wait = CqWait.start(self.ring, caller, min_complete, flags, arg, argsz)
+            wait = CqWait.start(self.ring, caller, self.host.timers, min_complete, flags, arg, argsz)
         except UringError:
             if submitted:
                 return Entered(submitted)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import trio
 
@@ -19,7 +18,6 @@ from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
 from uringfs.engine.context import Context, Entered, Entering
 from uringfs.engine.tctx import TaskContexts
-from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.codec import control, text
@@ -27,7 +25,8 @@ from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
 from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.supervised.supervisor import Supervision
-from uringfs.host.protocols import Caller, Host, Opener, Program
+from uringfs.fs.waits import Polled, Waiting
+from uringfs.host.protocols import Caller, Host, Opener
 from uringfs.memory.base import Backend
 from uringfs.ring.ring import Ring
 
@@ -43,17 +42,6 @@ OUT_OF_REACH = (
 )
 TIDY = 1.0
 """Seconds between two collections, at least."""
-
-
-class Waiting(NamedTuple):
-    """An enter whose wait is a poll(2) of its own."""
-
-    message: abi.Enter
-    submitted: int
-    """SQEs."""
-    wait: CqWait
-    program: Program
-    """That has entered: the results are stored in its memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -357,44 +345,20 @@ class RingFs:
         file.waits[caller.tid] = Waiting(message, entered.result, entered.wait, caller.program)
         return -errno.EINPROGRESS
 
-    async def wait(self, fh: int, tid: int, uid: int, gid: int) -> bool:
-        """The poll(2) by which an enter waits. Stores its return value; Cancelled is a signal: EINTR. True: it
-        goes on once its thread has fetched descriptors."""
+    def wait(self, fh: int, tid: int, uid: int, gid: int) -> Polled:
+        """The poll(2) by which an enter of that thread waits. EINVAL: there is none."""
         file = self.opened(fh)
         caller = self._host.caller(tid, uid, gid)
         waiting = file.waits.pop(tid, None)
         if waiting is None or waiting.program is not caller.program:
             raise UringError(errno.EINVAL, "no enter of this thread is waiting")
-        message, submitted, wait, _ = waiting
-        caller.can = message.can
-        result = -errno.EINTR
-        try:
-            with file.inode.payload.interrupted_by_fetch(caller, wait):
-                result = await wait.run()
-            left = wait.left
-            if left:
-                wait.resume()
-                file.waits[tid] = waiting
-        except trio.Cancelled:
-            result = wait.interrupted()
-            raise
-        finally:
-            if tid not in file.waits:
-                self._store(file, caller, message, submitted or result)
-        return left
+        caller.can = waiting.message.can
+        return Polled(file.inode.payload, caller, waiting, file.waits)
 
     def fetchable(self, fh: int) -> bool:
         """There are descriptors for somebody to fetch."""
         worker = self.opened(fh).inode.payload.worker
         return worker is not None and worker.deliveries.any_ready()
-
-    def _store(self, file: OpenFile, caller: Caller, message: abi.Enter, result: int) -> None:
-        try:
-            if result > 0:  # it has submitted
-                result |= file.inode.payload.fetch_left(caller)
-            caller.memory.write(message.result, RESULT.pack(result))
-        except UringError as error:
-            log.info("thread %d: the result of a wait could not be stored: %s", caller.tid, error)
 
     def ring(self, fh: int) -> Ring | None:
         """The ring of an open file, if it has been set up."""

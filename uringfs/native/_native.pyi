@@ -193,10 +193,20 @@ def take_interrupts() -> list[int]:
     unreadable then. Unknown ones have been answered already: ignore them. The kernel asks only once, and
     the caller waits for the answer, even with SIGKILL."""
 
-def lane_set(handler: Callable[[int, bytes, int, int, int], int | None] | None, /) -> None:
+def lane_set(
+    handler: Callable[[int, bytes, int, int, int], int | None] | None,
+    poll_handler: Callable[[int, int, int, int, int], int | None] | None,
+    /,
+) -> None:
     """From now on every FUSE_WRITE is offered to handler(fh, data, tid, uid, gid) from within the wire's read
     hook: the task is that which pyfuse3 would dispatch it in, current() tells of it. It answers the number of
-    bytes written or -errno; None: pyfuse3's Operations.write() gets it, next of all. Must not raise, nor wait."""
+    bytes written or -errno; None: pyfuse3's Operations.write() gets it, next of all. Must not raise, nor wait.
+
+    Polls for URINGFS_POLL_WAIT are poll_handler(unique, fh, tid, uid, gid)'s, which answers events or -errno;
+    None: poll_answer() comes later."""
+
+def poll_answer(unique: int, events: int, /) -> None:
+    """The answer of such a poll: events or -errno. Nothing happens if nobody waits for it any more."""
 
 def emptied() -> int:
     """How often a read of the session's descriptor has found no message."""

@@ -91,6 +91,6 @@ async def test_the_end_of_a_wait_is_for_the_program_that_entered(mount: Mount) -
     mount.thread.exec()
     mount.thread.memory.map(RESULT, 4096)
     with pytest.raises(UringError) as caught:
-        await mount.fs.wait(fh, TID, 1000, 1000)
+        mount.fs.wait(fh, TID, 1000, 1000)
     assert caught.value.errno == errno.EINVAL
     assert mount.thread.memory.read(RESULT, 8) == bytes(8)

@@ -18,10 +18,12 @@ from tests.fakehost.host import FakeHost
 from tests.unit.support import Client, nop
 from uringfs.abi import control as abi
 from uringfs.abi.constants import IORING_ENTER_GETEVENTS, IORING_OFF_SQES
+from uringfs.abi.control import URINGFS_POLL_WAIT
 from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.filesystem import TIDY, RingFs
+from uringfs.fs.waits import Waits
 from uringfs.memory.mapped import Daemons, MappedMemory
 from uringfs.native import Words
 
@@ -169,30 +171,54 @@ async def test_a_control_write_that_needs_no_wait_is_done_when_it_returns(mount:
     assert mount.client(fh).results() == [(1, 0)]
 
 
-async def test_an_enter_that_waits_goes_on_in_its_poll(mount: Mount) -> None:
+async def test_an_enter_that_waits_goes_on_in_its_poll(mount: Mount, nursery: trio.Nursery) -> None:
     fh = mount.new()
     await mount.write(fh, SETUP_8)
     mount.client(fh).push(nop(1))
     assert mount.fs.write(fh, enter(0, wait=1), TID, 1000, 1000) == -errno.EINPROGRESS
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(mount.fs.wait, fh, TID, 1000, 1000)
-        await wait_all_tasks_blocked()
-        await mount.write(fh, enter(1, result=RESULT + 8))
+    answers: list[tuple[int, int]] = []
+    waits = Waits(lambda number, events: answers.append((number, events)))
+    nursery.start_soon(waits.run)
+    waits.begin(7, mount.fs.wait(fh, TID, 1000, 1000))
+    await wait_all_tasks_blocked()
+    assert answers == []
+    await mount.write(fh, enter(1, result=RESULT + 8))
+    await wait_all_tasks_blocked()
+    assert answers == [(7, URINGFS_POLL_WAIT)]
     assert mount.result() == 0
     assert mount.client(fh).results() == [(1, 0)]
     with pytest.raises(UringError):
-        await mount.fs.wait(fh, TID, 1000, 1000)
+        mount.fs.wait(fh, TID, 1000, 1000)
+    assert not waits.interrupt(7)
+
+
+async def test_a_wait_that_is_over_when_its_poll_comes(mount: Mount, nursery: trio.Nursery) -> None:
+    fh = mount.new()
+    await mount.write(fh, SETUP_8)
+    mount.client(fh).push(nop(1))
+    assert mount.fs.write(fh, enter(0, wait=1), TID, 1000, 1000) == -errno.EINPROGRESS
+    await mount.write(fh, enter(1, result=RESULT + 8))
+    answers: list[tuple[int, int]] = []
+    waits = Waits(lambda number, events: answers.append((number, events)))
+    nursery.start_soon(waits.run)
+    waits.begin(7, mount.fs.wait(fh, TID, 1000, 1000))
+    assert answers == []
+    await wait_all_tasks_blocked()
+    assert answers == [(7, URINGFS_POLL_WAIT)]
+    assert mount.result() == 0
 
 
 async def test_an_interrupted_wait_stores_eintr(mount: Mount) -> None:
     fh = mount.new()
     await mount.write(fh, SETUP_8)
     await mount.refusal(fh, enter(0, wait=1))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(mount.fs.wait, fh, TID, 1000, 1000)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+    answers: list[tuple[int, int]] = []
+    waits = Waits(lambda number, events: answers.append((number, events)))
+    waits.begin(7, mount.fs.wait(fh, TID, 1000, 1000))
+    assert waits.interrupt(7)
+    assert answers == [(7, 0)]
     assert mount.result() == -errno.EINTR
+    assert mount.fs.ring(fh).waiters == []
 
 
 async def test_a_session_in_text(mount: Mount) -> None:

@@ -11,18 +11,18 @@ import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import trio
 
 from uringfs import __version__, native  # before pyfuse3: see uringfs.native
-from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_FETCH, URINGFS_POLL_WAIT, URINGFS_XATTR
+from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_FETCH, URINGFS_XATTR
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode, Writing
 from uringfs.fs.inodes import NEW, Inode
 from uringfs.fs.interrupts import Interrupts
+from uringfs.fs.waits import Waits
 from uringfs.ring.ring import Ring
 
 # isort: split
@@ -64,14 +64,19 @@ def door(handler: Handler[P, R]) -> Handler[P, R]:
 
 
 class FuseInterrupts(Interrupts):
-    """By `unique`, the request's number."""
+    """By `unique`, the request's number. waits: some of them."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self._waits = waits
 
     async def run(self) -> None:
         """Deliver them, as the wire's read hook reports them."""
         while True:
             await trio.lowlevel.wait_readable(native.interrupt_fd())
             for unique in native.take_interrupts():
-                self.interrupt(unique)
+                if not self._waits.interrupt(unique):
+                    self.interrupt(unique)
 
 
 class PollWatcher:
@@ -103,7 +108,8 @@ class Operations(pyfuse3.Operations):
         self._fs = fs
         self._watchers: dict[int, PollWatcher] = {}
         self._begun: Writing | None = None  # a write that lane() could not finish
-        self.interrupts = FuseInterrupts()
+        self.waits = Waits(native.poll_answer)
+        self.interrupts = FuseInterrupts(self.waits)
 
     # -- attributes
 
@@ -262,6 +268,14 @@ class Operations(pyfuse3.Operations):
         self._begun = done
         return None
 
+    def poll_wait(self, unique: int, fh: int, tid: int, uid: int, gid: int) -> int | None:
+        """A poll by which an enter waits (native.lane_set()): -errno. None: native.poll_answer() comes later."""
+        try:
+            self.waits.begin(unique, self._fs.wait(fh, tid, uid, gid))
+        except Exception as error:
+            return -outcome("poll", error)
+        return None
+
     @door
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         # First, before anything else is read from the wire: pyfuse3 gives a write no context.
@@ -277,12 +291,6 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:
-        unique, _, tid, uid, gid, events = native.current()
-        if events & URINGFS_POLL_WAIT:
-            fetches = await self.interrupts.during(unique, partial(self._fs.wait, fh, tid, uid, gid))
-            if fetches is None:
-                return 0
-            return URINGFS_POLL_FETCH if fetches else URINGFS_POLL_WAIT
         ring = self._fs.ring(fh)
         if ring is None:
             return POLLERR

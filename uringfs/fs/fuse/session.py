@@ -102,7 +102,7 @@ async def _serve(
         host = LocalHost()
         fs = RingFs(_backend(mount), host, nursery, mount.max_rings, mount.quota)
         operations = Operations(fs)
-        native.lane_set(operations.lane)
+        native.lane_set(operations.lane, operations.poll_wait)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
         options = {"subtype=uringfs", "default_permissions", *mount.options}
         if not any(option.startswith("fsname=") for option in options):
@@ -117,13 +117,14 @@ async def _serve(
             gc.freeze()  # what has been loaded stays: no collection has to look at it again
             nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
+            nursery.start_soon(operations.waits.run)
             nursery.start_soon(_take_signals, signals, nursery.cancel_scope, hangup)
             nursery.start_soon(_announce, mount, fs, ready)
             nursery.start_soon(_watch_helper, native.keeper_pid())
             nursery.start_soon(_watch_helper, native.pager_pid(), mount.mountpoint)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
-            native.lane_set(None)
+            native.lane_set(None, None)
             fs.close()
             pyfuse3.close(unmount=True)
         nursery.cancel_scope.cancel()

@@ -40,7 +40,8 @@ void interrupts_clear(void);
 void lane_enter(void);
 bool lane_answers(int fd, const char *buf, size_t size);
 ssize_t lane_read(void *buf, size_t size);
-PyObject *lane_set(PyObject *module, PyObject *handler);
+PyObject *lane_set(PyObject *module, PyObject *args);
+PyObject *poll_answer(PyObject *module, PyObject *args);
 
 /* pager.c: see there */
 #define PAGER_MOST (1u << 20)		    /* bytes of one READ or WRITE */

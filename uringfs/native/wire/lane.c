@@ -2,7 +2,8 @@
 /*
  * The lane: writes are offered to one Python function while they are being read from the wire. What it
  * answers is replied to at once, and the next message read: no libfuse, no pyfuse3, no pass through epoll.
- * Whatever it does not take goes on to libfuse as if it had never been here.
+ * Whatever it does not take goes on to libfuse as if it had never been here. Polls by which an enter waits are
+ * given to another, which answers them now or later, by poll_answer().
  *
  * Across CPUs most of a round trip is the wake-up of a sleeping CPU. So, as long as the next write comes
  * soon after the last answer, the lane waits for it awake, lending the CPU to whoever wants it.
@@ -19,7 +20,10 @@
 #define AWAKE_NS 50000	/* for this long */
 #define TURN_NS 1000000 /* and then the loop's other tasks have their turn */
 
+#define WIRE_POLL_WAIT 0x400 /* URINGFS_POLL_WAIT */
+
 static PyObject *handler; /* NULL: no lane */
+static PyObject *poll_handler;
 
 static struct {
 	int64_t entered, answered; /* CLOCK_MONOTONIC, ns */
@@ -55,6 +59,52 @@ static void reply(int fd, uint64_t unique, int res)
 		return; /* ENOENT: the client has been killed meanwhile */
 }
 
+/* To a poll: events, or -errno */
+static void reply_poll(int fd, uint64_t unique, int res)
+{
+	struct fuse_poll_out out = {.revents = res < 0 ? 0 : (uint32_t)res};
+	struct fuse_out_header head = {.unique = unique, .error = res < 0 ? res : 0};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {&out, sizeof(out)}};
+
+	head.len = (uint32_t)(sizeof(head) + (res < 0 ? 0 : sizeof(out)));
+	if (writev(fd, iov, res < 0 ? 1 : 2) < 0)
+		return; /* ENOENT: as above */
+}
+
+/* Whether the message is dealt with, or will be: a poll by which an enter waits. */
+static bool poll_answers(int fd, const struct fuse_in_header *in, const struct fuse_poll_in *arg)
+{
+	PyObject *answer;
+	int res = -EIO;
+
+	if (!poll_handler || !(arg->events & WIRE_POLL_WAIT))
+		return false;
+	answer = PyObject_CallFunction(poll_handler, "KKIII", (unsigned long long)in->unique,
+				       (unsigned long long)arg->fh, in->pid, in->uid, in->gid);
+	if (answer == Py_None) {
+		Py_DECREF(answer);
+		lane.soon = false; /* it waits for us, so what it waits for is in the loop */
+		return true;
+	}
+	if (!answer || !get_int(answer, EIO, &res))
+		PyErr_WriteUnraisable(poll_handler);
+	Py_XDECREF(answer);
+	reply_poll(fd, in->unique, res);
+	return true;
+}
+
+PyObject *poll_answer(PyObject *Py_UNUSED(m), PyObject *args)
+{
+	unsigned long long unique;
+	int res;
+
+	if (!PyArg_ParseTuple(args, "Ki:poll_answer", &unique, &res))
+		return NULL;
+	if (wire.session)
+		reply_poll(wire.fd, unique, res);
+	Py_RETURN_NONE;
+}
+
 /* Whether the message is dealt with. */
 bool lane_answers(int fd, const char *buf, size_t size)
 {
@@ -64,6 +114,8 @@ bool lane_answers(int fd, const char *buf, size_t size)
 	PyObject *answer;
 	int res = -EIO;
 
+	if (size >= sizeof(*in) + sizeof(struct fuse_poll_in) && in->opcode == FUSE_POLL)
+		return poll_answers(fd, in, (const void *)(buf + sizeof(*in)));
 	if (!handler || size < sizeof(*in) + sizeof(*arg) || in->opcode != FUSE_WRITE ||
 	    arg->size != size - sizeof(*in) - sizeof(*arg))
 		return false;
@@ -98,8 +150,13 @@ ssize_t lane_read(void *buf, size_t size)
 	return n;
 }
 
-PyObject *lane_set(PyObject *Py_UNUSED(m), PyObject *arg)
+PyObject *lane_set(PyObject *Py_UNUSED(m), PyObject *args)
 {
-	Py_XSETREF(handler, arg == Py_None ? NULL : Py_NewRef(arg));
+	PyObject *writes, *polls;
+
+	if (!PyArg_ParseTuple(args, "OO:lane_set", &writes, &polls))
+		return NULL;
+	Py_XSETREF(handler, writes == Py_None ? NULL : Py_NewRef(writes));
+	Py_XSETREF(poll_handler, polls == Py_None ? NULL : Py_NewRef(polls));
 	Py_RETURN_NONE;
 }
