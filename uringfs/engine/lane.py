@@ -81,6 +81,7 @@ class RingLane:
         self.generation = 1
         self._geometry, self._disabled = context.ring.geometry, context.disabled
         self._seen = 0  # IOSQE_* of requests that clients have taken
+        self._closed = False
         self._depth = 0
         self._wanted = False  # the daemon waits for it
         self._turns = ParkingLot()  # those who do
@@ -141,6 +142,8 @@ class RingLane:
         while not holder.space.gone():  # others of its threads go on
             await trio.sleep(pause)
             pause = min(2 * pause, LOOK)
+        if self._closed:  # meanwhile, and its memory with it
+            return
         await self.wait()
         try:
             self._bury(holder.number, None)
@@ -234,7 +237,7 @@ class RingLane:
         while self._wanted:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            if self._wanted:
+            if self._wanted and not self._closed:
                 self.look()
         self._comes_back = False
 
@@ -295,6 +298,7 @@ class RingLane:
 
     def close(self) -> None:
         """The ring is gone."""
+        self._closed = True
         for scope in self._scopes:
             scope.cancel()
         self.holders.clear()

@@ -598,6 +598,15 @@ async def test_a_client_that_scribbles_harms_its_own_ring_only(
     assert not lane.holders
 
 
+async def test_a_ring_that_ends_with_its_process(bench: Bench) -> None:
+    """Its last descriptor is closed as the process ends: who watches that finds neither."""
+    await attach(bench)
+    bench.thread.exit()
+    bench.worker.close()
+    bench.ring.memory.close()
+    await wait_all_tasks_blocked()
+
+
 async def test_a_ring_that_is_gone_has_no_lane(bench: Bench) -> None:
     _, client = await attach(bench)
     bench.worker.close()
