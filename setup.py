@@ -12,6 +12,8 @@ from setuptools.command.build_py import build_py
 
 SHARED = (  # of contrib/, in the same places below uringfs/share: `uringfs config` names them
     "uringfs.h",
+    "uringfs_lane.h",
+    *(f"lane/{path.name}" for path in sorted(Path("contrib/lane").glob("*.h"))),
     "uringfs.pc",
     *(f"examples/{name}" for name in ("Makefile", "nop.c", "uring-cp.c", "watch.c")),
     *("oci/profile.py", "oci/seccomp.json"),
@@ -67,8 +69,13 @@ setup(
         # No module: a plain library beside it. The flags are those of contrib/launcher/Makefile.
         Extension(
             "uringfs.native._trap",
-            sources=[f"contrib/launcher/{name}.c" for name in "trap calls agent rings signals exec say".split()],
-            depends=["contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"],
+            sources=[
+                f"contrib/launcher/{name}.c" for name in "trap calls lane agent rings signals exec say".split()
+            ],
+            depends=[
+                *("contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"),
+                *map(str, [Path("contrib/uringfs_lane.h"), *sorted(Path("contrib/lane").glob("*.h"))]),
+            ],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],
                 *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-lto"],

@@ -13,6 +13,9 @@
  * A control write is one system call's arguments: a header {cmd, size}, then the arguments, user
  * addresses as they are. docs/control-abi.md describes the same from the daemon's side.
  * x86-64 and aarch64 (and any other little-endian 64-bit Linux).
+ *
+ * With URINGFS_LANE defined before, uringfs_enter() performs what cannot wait itself (docs/lane.md; lane/ and
+ * uringfs_lane.h beside this header; x86-64 and aarch64). Each file that includes it so has a table of its own.
  */
 #ifndef URINGFS_H
 #define URINGFS_H
@@ -608,10 +611,9 @@ static inline uint64_t uringfs_ignored(void)
 	return found;
 }
 
-/* io_uring_enter2(2): arg is a kernel sigset, or a struct io_uring_getevents_arg with EXT_ARG. Returns
- * the number of SQEs submitted, or -1: EBADFD (not set up), EINVAL, EFAULT, EINTR ... */
-static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
-				 const void *arg, size_t argsz)
+/* io_uring_enter2(2) as the daemon does it, lane or not. */
+static inline int uringfs_enter_daemon(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+				       const void *arg, size_t argsz)
 {
 	const int64_t unset = INT64_MIN;
 	struct {
@@ -682,6 +684,32 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 		errno = saved;
 	}
 	return ret;
+}
+
+#ifdef URINGFS_LANE
+#include "lane/client.h"
+#endif
+
+/* io_uring_enter2(2): arg is a kernel sigset, or a struct io_uring_getevents_arg with EXT_ARG. Returns
+ * the number of SQEs submitted, or -1: EBADFD (not set up), EINVAL, EFAULT, EINTR ... */
+static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+				 const void *arg, size_t argsz)
+{
+#ifdef URINGFS_LANE
+	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0};
+	int ret;
+
+	if (lane_enter(&c))
+		return (int)c.taken;
+	ret = uringfs_enter_daemon(fd, c.to_submit, min_complete, flags, arg, argsz);
+	if (ret < 0) {
+		lane_failed(fd, errno);
+		return lane_sum_of(&c, -errno) < 0 ? -1 : (int)c.taken;
+	}
+	return (int)lane_sum_of(&c, ret);
+#else
+	return uringfs_enter_daemon(fd, to_submit, min_complete, flags, arg, argsz);
+#endif
 }
 
 /* io_uring_enter(2). sigset: NULL, or the mask during the wait, as in ppoll(2). */

@@ -45,8 +45,12 @@ struct uringfs_lane_answer {
 	uint32_t cq_entries;
 	uint32_t sq_array;   /* offset of the index array in the ring file; 0 with NO_SQARRAY */
 	uint32_t generation; /* uringfs_lane.generation of these */
-	uint32_t pad;	     /* 0 */
+	uint32_t flags;	     /* URINGFS_LANE_OPENS */
 };
+
+/* A mapping of the ring file keeps it open (page-cache mounts): whoever maps it behind the program's back would keep the
+ * ring alive when the program has closed it. */
+#define URINGFS_LANE_OPENS 1u
 
 /* _IOW('u', 7, struct uringfs_lane_attach) */
 #define URINGFS_CMD_LANE                                                                          \

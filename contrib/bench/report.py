@@ -12,6 +12,16 @@ FLAT = (
     ("cost of a TIMEOUT, 10000 / 10 pending", "TIMEOUT, 10000 pending", "TIMEOUT, 10 pending"),
 )
 """What must not grow: name, the large row, the small one."""
+OF_THE_KERNEL = {
+    "run": {
+        **dict.fromkeys(("NOP x32", "NOP x256", "NOP x4096", "WRITE 4K x32"), "> 1"),
+        **dict.fromkeys(("READ 4K x32", "READV 4K x32", "READ_FIXED 4K x32"), "> 0.7"),
+        **dict.fromkeys(("NOP x1", "READV 4K x1", "READ 4K x1", "WRITE 4K x1"), "> 0.2"),
+        "POLL_ADD ready x32": "> 0.5",
+    },
+    "lane": dict.fromkeys(("NOP x32", "NOP x256", "NOP x4096"), "> 1"),
+}
+"""Columns whose speed is compared with the kernel's, by row: the aim."""
 NO_OPCODE = "no such opcode"
 """bench's error where the backend lacks the row's opcode."""
 
@@ -107,6 +117,10 @@ def ratios(results: list[Result]) -> list[Result]:
             mine, other = find(results, "uringfs", pin, row), find(results, "gVisor", pin, row)
             aim = "> 1" if across else None
             add(f"{row}, ops/s: uringfs / gVisor", pin, divide(mine, other, "ops_per_s"), aim)
+        for column, aims in OF_THE_KERNEL.items():
+            for row, least in aims.items():
+                mine, other = find(results, column, pin, row), find(results, "kernel", SAME, row)
+                add(f"{row}, ops/s: {column} / kernel", pin, divide(mine, other, "ops_per_s"), least)
     for column, pin in dict.fromkeys((r["column"], r["pinning"]) for r in results):
         for name, row, small_row in FLAT:
             large, small = find(results, column, pin, row), find(results, column, pin, small_row)

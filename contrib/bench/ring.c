@@ -70,11 +70,12 @@ static int floor_enter(struct ring *ring, unsigned to_submit, unsigned min_compl
 }
 
 const struct backend backends[] = {
-	{"kernel",  kernel_open, kernel_setup, kernel_enter, kernel_reg, 0},
-	{"gvisor",  kernel_open, kernel_setup, kernel_enter, kernel_reg, 1},
-	{"uringfs", fs_open,     fs_setup,     fs_enter,     fs_reg,     0},
-	{"floor",   floor_open,  NULL,         floor_enter,  NULL,       0},
-	{NULL,      NULL,        NULL,         NULL,         NULL,       0},
+	{"kernel",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 0},
+	{"gvisor",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 1},
+	{"uringfs", fs_open,     fs_setup,     fs_enter,           fs_reg,     0},
+	{"lane",    fs_open,     fs_setup,     lane_backend_enter, fs_reg,     0},
+	{"floor",   floor_open,  NULL,         floor_enter,        NULL,       0},
+	{NULL,      NULL,        NULL,         NULL,               NULL,       0},
 };
 
 const struct backend *backend_find(const char *name)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """`make bench`: the same C program against every backend this machine can run, in one table.
 
-Columns: kernel (io_uring's own system calls), uringfs (a mount of this checkout), gVisor (runsc), and the
-floor (the write round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the same
+Columns: kernel (io_uring's own system calls), run (the same program by `uringfs run`), lane (uringfs.h with
+URINGFS_LANE), uringfs (a mount of this checkout, by control writes), gVisor (runsc), and the floor (the write
+round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the same
 CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The interpreter that runs this file
 also runs mount.py.
 """
@@ -27,7 +28,7 @@ from report import ACROSS, NO_OPCODE, SAME, Result, ratio_lines, ratios, summari
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
-BENCH, FLOOR = OUT / "bench", OUT / "floor"
+BENCH, DYNAMIC, FLOOR = OUT / "bench", OUT / "bench-dynamic", OUT / "floor"
 MOUNT = HERE.parent.parent / "mount.py"
 RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups"]
 READ_FILE_SIZE = 1 << 20
@@ -97,6 +98,22 @@ def run_uringfs(plan: Plan, pin: str) -> list[Result]:
     return run_daemon(plan, "uringfs", pin, uringfs(), "new")
 
 
+def run_lane(plan: Plan, pin: str) -> list[Result]:
+    return run_daemon(plan, "lane", pin, uringfs(), "new")
+
+
+def by_run(mountpoint: Path) -> list[str]:
+    return [str(Path(sys.executable).with_name("uringfs")), "run", "--mount", str(mountpoint), "--"]
+
+
+def run_run(plan: Plan, pin: str) -> list[Result]:
+    build(DYNAMIC)
+    client_cpu, daemon_cpu = plan.pinnings[pin]
+    with daemon(uringfs(), [daemon_cpu]) as mountpoint:
+        command = [*by_run(mountpoint), str(DYNAMIC), *plan.command("kernel")[1:]]
+        return plan.measure("run", pin, command, client_cpu)
+
+
 def fio_kernel(plan: Plan, pin: str) -> list[Result]:
     return fio.measure("kernel", pin, [], plan.cpus[0], plan.data, plan.budget * plan.repetitions)
 
@@ -104,7 +121,7 @@ def fio_kernel(plan: Plan, pin: str) -> list[Result]:
 def fio_uringfs(plan: Plan, pin: str) -> list[Result]:
     client_cpu, daemon_cpu = plan.pinnings[pin]
     with daemon(uringfs(), [daemon_cpu]) as mountpoint:
-        run = [str(Path(sys.executable).with_name("uringfs")), "run", "--mount", str(mountpoint), "--"]
+        run = by_run(mountpoint)
         return fio.measure("uringfs", pin, run, client_cpu, plan.data, plan.budget * plan.repetitions)
 
 
@@ -128,12 +145,14 @@ def run_floor(plan: Plan, pin: str) -> list[Result]:
 Columns = dict[str, Callable[[Plan, str], list[Result]]]
 COLUMNS: Columns = {
     "kernel": run_kernel,
+    "run": run_run,
+    "lane": run_lane,
     "uringfs": run_uringfs,
     "gVisor": run_gvisor,
     "floor": run_floor,
 }
 # The floor right before uringfs, whose first row is compared with it: a noisy machine is noisy for both.
-ORDER = ("kernel", "gVisor", "floor", "uringfs")
+ORDER = ("kernel", "run", "lane", "gVisor", "floor", "uringfs")
 FIO: Columns = {"kernel": fio_kernel, "uringfs": fio_uringfs}
 
 

@@ -153,6 +153,8 @@ long trap_setup(uint32_t entries, uintptr_t params)
 	if (ret == 0 && p.flags & SETUP_REGISTERED_FD_ONLY)
 		ret = trap_ring_add((int)fd, 0, 16);
 	else if (ret == 0)
+		trap_lane_begin((int)fd);
+	if (ret == 0 && !(p.flags & SETUP_REGISTERED_FD_ONLY))
 		return fd;
 	RAW(SYS_close, fd);
 	return ret;
@@ -160,23 +162,38 @@ long trap_setup(uint32_t entries, uintptr_t params)
 
 /* ---- enter ---- */
 
-long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, uintptr_t arg, size_t argsz)
+static long enter_daemon(const struct trap_enter *e)
+{
+	long ret = trap_check_ring((int)e->fd);
+
+	if (ret < 0)
+		return ret;
+	return result_of(uringfs_enter_daemon((int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg,
+					      e->argsz));
+}
+
+long trap_enter(struct trap_enter *e, const uint64_t *mask)
 {
 	long ret;
 
-	if (flags & ~ENTER_KNOWN)
+	if (e->flags & ~ENTER_KNOWN)
 		return -EINVAL;
-	if (flags & ENTER_REGISTERED_RING) {
-		ret = trap_ring_of(fd);
+	if (e->flags & ENTER_REGISTERED_RING) {
+		ret = trap_ring_of(e->fd);
 		if (ret < 0)
 			return ret;
-		fd = (uint32_t)ret;
-		flags &= ~ENTER_REGISTERED_RING;
+		e->fd = (uint32_t)ret;
+		e->flags &= ~ENTER_REGISTERED_RING;
 	}
-	ret = trap_check_ring((int)fd);
-	if (ret < 0)
+	if (!trap_state.no_lane && trap_lane(e))
+		return e->taken;
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
+	ret = enter_daemon(e);
+	if (ret < 0 && trap_lane_failed((int)e->fd, ret))
 		return ret;
-	return result_of(uringfs_enter2((int)fd, to_submit, min_complete, flags, (void *)arg, argsz));
+	if (ret < 0)
+		return e->taken ? (long)e->taken : ret;
+	return ret + (long)e->taken;
 }
 
 /* ---- register ---- */

@@ -47,16 +47,17 @@ struct plan {
 /* False: nothing to do. */
 static bool plan(char *const *envp, struct plan *p)
 {
-	bool mount = false, loads = false, trace = !trap_state.trace_entry;
+	bool mount = false, loads = false, trace = !trap_state.trace_entry, no_lane = !trap_state.no_lane_entry;
 
 	memset(p, 0, sizeof(*p));
-	p->count = 4;
+	p->count = 5;
 	p->preload = "";
 	if (!trap_state.active || !trap_state.library)
 		return false;
 	for (; envp && *envp; envp++, p->count++) {
 		mount = mount || strcmp(*envp, trap_state.mount_entry) == 0;
 		trace = trace || starts(*envp, TRAP_ENV_TRACE);
+		no_lane = no_lane || starts(*envp, TRAP_ENV_NO_LANE);
 		if (starts(*envp, TRAP_ENV_PRELOAD)) {
 			p->preload = *envp + strlen(TRAP_ENV_PRELOAD);
 			loads = preloads(p->preload);
@@ -64,7 +65,7 @@ static bool plan(char *const *envp, struct plan *p)
 	}
 	if (!loads)
 		p->preload_size = strlen(TRAP_ENV_PRELOAD) + trap_state.library_length + 1 + strlen(p->preload) + 1;
-	return !mount || !loads || !trace;
+	return !mount || !loads || !trace || !no_lane;
 }
 
 static char **fill(const struct plan *p, char *const *envp, char **to, char *preload)
@@ -73,11 +74,13 @@ static char **fill(const struct plan *p, char *const *envp, char **to, char *pre
 
 	for (; envp && *envp; envp++)
 		if (!starts(*envp, TRAP_ENV_MOUNT) && !starts(*envp, TRAP_ENV_TRACE) &&
-		    !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
+		    !starts(*envp, TRAP_ENV_NO_LANE) && !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
 			*at++ = *envp;
 	*at++ = (char *)(uintptr_t)trap_state.mount_entry;
 	if (trap_state.trace_entry)
 		*at++ = (char *)(uintptr_t)trap_state.trace_entry;
+	if (trap_state.no_lane_entry)
+		*at++ = (char *)(uintptr_t)trap_state.no_lane_entry;
 	if (preload) {
 		size_t name = strlen(TRAP_ENV_PRELOAD), length = trap_state.library_length;
 

@@ -108,17 +108,27 @@ static void trace(long nr, const long *a, long ret)
 
 /* ---- the handler ---- */
 
-static long call(long nr, const long *a)
+static long enter(const long *a, const uint64_t *mask)
+{
+	struct trap_enter e = {(uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
+			       (size_t)a[5], 0};
+
+	return trap_enter(&e, mask);
+}
+
+/* mask: of the interrupted call. What may wait runs with it, as if the handler had not blocked anything. */
+static long call(long nr, const long *a, const uint64_t *mask)
 {
 	long ret;
 
 	if (nr == NR_ENTER && a[5] == PROBE_ARG && (int)a[0] == -1)
 		return PROBE_ANSWER;
+	if (nr != NR_ENTER)
+		RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
 	if (nr == NR_SETUP)
 		ret = trap_setup((uint32_t)a[0], (uintptr_t)a[1]);
 	else if (nr == NR_ENTER)
-		ret = trap_enter((uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
-				 (size_t)a[5]);
+		ret = enter(a, mask);
 	else
 		ret = trap_register((uint32_t)a[0], (uint32_t)a[1], (uintptr_t)a[2], (uint32_t)a[3]);
 	if (trap_state.trace)
@@ -126,8 +136,8 @@ static long call(long nr, const long *a)
 	return ret;
 }
 
-/* Runs with the signal mask of the interrupted call (SA_NODEFER, empty sa_mask), so the mask in here is
- * the caller's own; and on the caller's stack, because other handlers may run on top of a wait. */
+/* Begins with all signals blocked but SIGSYS (SA_NODEFER), for the lane's sake; whatever waits has the mask of the
+ * interrupted call. On the caller's stack, because other handlers may run on top of a wait. */
 static void on_sigsys(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
@@ -136,9 +146,12 @@ static void on_sigsys(int sig, siginfo_t *info, void *context)
 	if (info->si_code == SYS_SECCOMP && info->si_arch == TRAP_ARCH && info->si_syscall >= NR_SETUP &&
 	    info->si_syscall <= NR_REGISTER) {
 		const long a[6] = ARGUMENTS(uc);
+		uint64_t mask;
 
-		RETURN_REGISTER(uc) = call(info->si_syscall, a);
+		memcpy(&mask, &uc->uc_sigmask, sizeof(mask));
+		RETURN_REGISTER(uc) = call(info->si_syscall, a, &mask);
 	} else {
+		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &uc->uc_sigmask, 0, sizeof(uint64_t));
 		trap_forward(sig, info, context);
 	}
 	errno = saved;
@@ -171,6 +184,7 @@ static void take_sigsys(void)
 	memset(&sa, 0, sizeof(sa));
 	sa.handler = on_sigsys;
 	sa.flags = SA_SIGINFO | SA_NODEFER;
+	sa.mask = ~bit;
 #if defined(__x86_64__)
 	sa.flags |= KERNEL_SA_RESTORER;
 	sa.restorer = trap_restorer;
@@ -256,7 +270,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 {
 	char **envp = environ ? environ : arguments_environ;
 	const char *mount = find(envp, TRAP_ENV_MOUNT), *preload = find(envp, TRAP_ENV_PRELOAD);
-	const char *trace_entry = find(envp, TRAP_ENV_TRACE);
+	const char *trace_entry = find(envp, TRAP_ENV_TRACE), *no_lane_entry = find(envp, TRAP_ENV_NO_LANE);
 	size_t length;
 	long ret;
 
@@ -272,6 +286,8 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 	trap_state.mount_entry = keep(mount);
 	trap_state.trace_entry = trace_entry ? keep(trace_entry) : NULL;
 	trap_state.trace = trace_entry != NULL;
+	trap_state.no_lane_entry = no_lane_entry ? keep(no_lane_entry) : NULL;
+	trap_state.no_lane = no_lane_entry != NULL;
 	if (preload)
 		keep_library(preload + strlen(TRAP_ENV_PRELOAD));
 	mount += strlen(TRAP_ENV_MOUNT);

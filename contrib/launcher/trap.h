@@ -20,52 +20,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../lane/raw.h"
+
 #define TRAP_SIGNAL 31 /* SIGSYS */
 #define TRAP_SIGSYS_BIT (1ULL << (TRAP_SIGNAL - 1))
 #define TRAP_ENV_MOUNT "URINGFS_TRAP_MOUNT="
 #define TRAP_ENV_TRACE "URINGFS_TRAP_TRACE="
+#define TRAP_ENV_NO_LANE "URINGFS_TRAP_NO_LANE="
 #define TRAP_ENV_PRELOAD "LD_PRELOAD="
 
 /* What interposes on libc; all else is hidden. */
 #define TRAP_EXPORT __attribute__((visibility("default")))
 
-/* No wrapper of libc: not a cancellation point, no errno. -errno on failure. */
-static inline long raw_syscall(long nr, long a, long b, long c, long d, long e, long f)
-{
-#if defined(__x86_64__)
-	long ret;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = nr;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	register long x5 __asm__("x5") = f;
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-	return x0;
-#else
-#error "x86-64 and aarch64 only"
-#endif
-}
-
-#define RAW_SEVENTH(a, b, c, d, e, f, g, ...) a, b, c, d, e, f, g
-#define RAW_CAST(a, b, c, d, e, f, g)                                                             \
-	raw_syscall((long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f), (long)(g))
-#define RAW_CALL(...) RAW_CAST(__VA_ARGS__)
-#define RAW(...) RAW_CALL(RAW_SEVENTH(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0))
-
-/* The same with libc's convention. */
+/* RAW() with libc's convention. */
 static inline long raw_errno(long ret)
 {
 	if (ret >= 0 || ret < -4095)
@@ -77,12 +44,14 @@ static inline long raw_errno(long ret)
 struct trap_state {
 	bool active;   /* the filter is there: URINGFS_TRAP_MOUNT was set when the program began */
 	bool trace;
+	bool no_lane; /* each request is the daemon's */
 	uint32_t dev_major, dev_minor; /* of the mount */
 	char new_path[4096];           /* MOUNT/new */
 	size_t mount_length;           /* of MOUNT in it */
 	int directory;                 /* behind a chroot: a descriptor of MOUNT, + 1 */
 	const char *mount_entry;       /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
 	const char *trace_entry;       /* or NULL */
+	const char *no_lane_entry;     /* or NULL */
 	const char *library;           /* our own path, the first of LD_PRELOAD */
 	size_t library_length;
 };
@@ -90,9 +59,21 @@ extern struct trap_state trap_state;
 
 /* calls.c: what the system call returns, or -errno */
 long trap_setup(uint32_t entries, uintptr_t params);
-long trap_enter(uint32_t fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, uintptr_t arg, size_t argsz);
+struct trap_enter { /* io_uring_enter(2) */
+	uint32_t fd, to_submit, min_complete, flags;
+	uintptr_t arg;
+	size_t argsz;
+	uint32_t taken; /* SQEs, by the lane */
+};
+/* mask: the caller's, which is set before anything may wait */
+long trap_enter(struct trap_enter *e, const uint64_t *mask);
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args);
 void trap_mount_device(const char *mount);
+
+/* lane.c: true: that was all of it, and e->taken is the result. False: what *e says now goes to the daemon. */
+bool trap_lane(struct trap_enter *e);
+bool trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon; true: that is gone */
+void trap_lane_begin(int fd); /* a ring that has been set up */
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
 struct io_uring_params;

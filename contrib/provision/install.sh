@@ -20,7 +20,9 @@ units=$prefix/lib/systemd/system
 if [ -n "$remove" ]; then
     rm -rf "$home"
     rm -f "$prefix/bin/uringfs" "$sbin/mount.fuse.uringfs" "$prefix/include/uringfs.h" \
-        "$prefix/lib/pkgconfig/uringfs.pc" "$units/uringfs.service"
+        "$prefix/include/uringfs_lane.h" "$prefix/lib/pkgconfig/uringfs.pc" "$units/uringfs.service"
+    for header in contrib/lane/*.h; do rm -f "$prefix/include/lane/${header##*/}"; done
+    rmdir "$prefix/include/lane" 2>/dev/null || true
     exit 0
 fi
 
@@ -32,7 +34,9 @@ mkdir -p "$prefix/bin" "$prefix/include" "$prefix/lib/pkgconfig" "$sbin" "$units
 "$home/bin/python" -m pip install -q --disable-pip-version-check .
 ln -sf "$home/bin/uringfs" "$prefix/bin/uringfs"
 ln -sf "$home/bin/mount.fuse.uringfs" "$sbin/mount.fuse.uringfs"
-install -m 644 contrib/uringfs.h "$prefix/include"
+mkdir -p "$prefix/include/lane"
+install -m 644 contrib/uringfs.h contrib/uringfs_lane.h "$prefix/include"
+install -m 644 contrib/lane/*.h "$prefix/include/lane"
 sed "s|^includedir=.*|includedir=$prefix/include|" contrib/uringfs.pc >"$prefix/lib/pkgconfig/uringfs.pc"
 sed "s|/usr/local/bin|$prefix/bin|" contrib/systemd/uringfs.service >"$units/uringfs.service"
 "$prefix/bin/uringfs" --version

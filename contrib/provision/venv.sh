@@ -20,7 +20,7 @@ unchanged() { # stamp, fingerprint
 # Everything, when pyproject.toml changed: pip builds the extension module in place as well
 dependencies=$(fingerprint pyproject.toml contrib/provision/venv.sh)
 [ -z "$extras" ] || dependencies="$dependencies with tests"
-module=$(fingerprint setup.py uringfs/native/*.[ch] uringfs/native/*/*.[ch] contrib/launcher/*.[ch] contrib/uringfs.h)
+module=$(fingerprint setup.py uringfs/native/*.[ch] uringfs/native/*/*.[ch] contrib/launcher/*.[ch] contrib/lane/*.h contrib/uringfs*.h)
 if ! unchanged .dependencies "$dependencies" && ! unchanged .dependencies "$dependencies with tests"; then
     echo "making $venv with $python"
     "$python" -m venv --clear $venv

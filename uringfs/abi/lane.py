@@ -78,6 +78,7 @@ COUNTERS = Struct("<QQQQ")
 TAKEN = Struct("<64Q")
 REQUEST = Struct("<QIIIBBBBiI")
 ANSWER = Struct("<IIIIIIII")
+URINGFS_LANE_OPENS = 1 << 0  # Answer.flags: a mapping keeps the ring file open
 
 
 class State(NamedTuple):
@@ -131,4 +132,4 @@ class Answer(NamedTuple):
     cq_entries: int
     sq_array: int
     generation: int
-    pad: int = 0
+    flags: int = 0

@@ -15,15 +15,19 @@ from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
 # contrib/launcher/trap.h
 ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
 ENV_TRACE = b"URINGFS_TRAP_TRACE"
+ENV_NO_LANE = b"URINGFS_TRAP_NO_LANE"
 ENV_PRELOAD = b"LD_PRELOAD"
 LIBRARY = "native/_trap.*so"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "uringfs run [--mount DIR] [--trace] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+    parser.usage = "uringfs run [--mount DIR] [--trace] [--no-lane] [--mode MODE] -- PROGRAM [ARGUMENT...]"
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     parser.add_argument(
         "--trace", action="store_true", help="print each io_uring call to the standard error output"
+    )
+    parser.add_argument(
+        "--no-lane", action="store_true", help="trap: the daemon performs each request, none the program itself"
     )
     parser.add_argument(
         "--mode",
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             mount = instance.mounted(args.mount)
             if args.mount is None:
                 preload = instance.reachable(mount, preload)
-            env = environment(mount, preload, trace=args.trace)
+            env = environment(mount, preload, trace=args.trace, lane=not args.no_lane)
         else:
             notify.supervise(instance.mounted(args.mount), trace=args.trace)
             env = dict(_initial_environment())
@@ -78,15 +82,16 @@ def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
             yield name, value
 
 
-def environment(mount: str, preload: str, *, trace: bool) -> dict[bytes, bytes]:
+def environment(mount: str, preload: str, *, trace: bool, lane: bool = True) -> dict[bytes, bytes]:
     """The library must be the first that LD_PRELOAD names: by that it knows its own path."""
     env = dict(_initial_environment())
     before = env.get(ENV_PRELOAD)
     env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")
     env[ENV_MOUNT] = os.fsencode(mount)
-    env.pop(ENV_TRACE, None)
-    if trace:
-        env[ENV_TRACE] = b"1"
+    for name, wanted in ((ENV_TRACE, trace), (ENV_NO_LANE, not lane)):
+        env.pop(name, None)
+        if wanted:
+            env[name] = b"1"
     return env
 
 

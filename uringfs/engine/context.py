@@ -94,6 +94,7 @@ class Context:
         # What ops and others see of these. Bound once: some are called for every request.
         self.local_work = life.local_work
         self.pending, self.pending_requests = index.pending, index.pending_requests
+        self.polls = index.polls
         self.issued, self.set_user_data = index.issued, index.set_user_data
         self.post_cqe, self.post_more = completion.post_cqe, completion.post_more
         self.publish = completion.publish

@@ -1,5 +1,7 @@
 """The requests of a ring that are not complete, and how others find them (io_uring/cancel.c)."""
 
+from uringfs.abi.constants import IORING_OP_POLL_ADD
+from uringfs.abi.events import IORING_POLL_ADD_MULTI
 from uringfs.engine.request import Request
 
 
@@ -10,10 +12,14 @@ class Index:
         self.pending: dict[Request, None] = {}
         """Issued and not complete, or held back (links, drain), in their order."""
         self._issued: dict[int, dict[Request, None]] = {}  # by user_data
+        self.polls: set[Request] = set()
+        """Of those issued, the POLL_ADDs that are multishot."""
 
     def begun(self, request: Request) -> None:
         """It counts as the newest of those issued."""
         self._issued.setdefault(request.sqe.user_data, {})[request] = None
+        if request.sqe.opcode == IORING_OP_POLL_ADD and request.sqe.len & IORING_POLL_ADD_MULTI:
+            self.polls.add(request)
 
     def remove(self, request: Request) -> None:
         """It is complete."""
@@ -22,6 +28,7 @@ class Index:
 
     def hide(self, request: Request) -> None:
         """Nobody finds it any more, though it may be pending."""
+        self.polls.discard(request)
         same = self._issued.get(request.sqe.user_data)
         if same is not None and request in same:
             del same[request]

@@ -1,7 +1,7 @@
 """Whether clients of a ring take requests themselves, and what they have to know of it (docs/lane.md). Until one
 asks for that there is no lane, and nothing here costs anything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -10,7 +10,7 @@ import trio
 from uringfs.abi import lane as abi
 from uringfs.engine.lane import RingLane
 from uringfs.engine.life import Life
-from uringfs.engine.request import RingContext
+from uringfs.engine.request import Request, RingContext
 from uringfs.engine.submit import Submission
 from uringfs.engine.wait import CqWait
 from uringfs.host.protocols import Caller
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 class Submits(RingContext, Protocol):
     """A ring's context, as far as it is needed here."""
+
+    polls: Set[Request]
 
     async def between_submissions(self, call: Callable[[], None]) -> None:
         """call(), when nobody submits."""
@@ -120,7 +122,7 @@ class Sharing:
             bits |= abi.URINGFS_LANE_BACKLOG
         if drain.deferred or drain.draining:
             bits |= abi.URINGFS_LANE_DRAIN
-        if self._life.unsettled:
+        if self._life.unsettled or context.polls:  # what has happened comes before what is submitted now
             bits |= abi.URINGFS_LANE_UNSETTLED
         if self._submission.attachments:
             bits |= abi.URINGFS_LANE_TEXT

@@ -26,7 +26,7 @@ from uringfs.abi.constants import (
     SETUP_FLAGS,
     flag_names,
 )
-from uringfs.abi.lane import ANSWER, URINGFS_LANE_VERSION, Answer
+from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, Answer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
@@ -212,6 +212,7 @@ class RingFile:
             geometry.cq_entries,
             geometry.sq_array,
             lane.generation,
+            0 if worker.ring.memory.backing_id else URINGFS_LANE_OPENS,
         )
         caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
         return 0

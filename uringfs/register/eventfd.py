@@ -25,11 +25,10 @@ class RegisteredEventFd:
 
     def completions(self, from_worker: bool) -> None:
         """io_eventfd_signal(), once a batch and only if it posted something."""
-        if self._disabled() or (self.asynchronous and not from_worker):
+        before, self._last = self._last, self._ring.cq.tail
+        if self._last == before or self._disabled() or (self.asynchronous and not from_worker):
             return
-        if self._ring.cq.tail != self._last:
-            self._last = self._ring.cq.tail
-            self._signal()
+        self._signal()
 
     def task_work(self) -> None:
         """io_req_local_work_add(): work is there for an enter that waits."""

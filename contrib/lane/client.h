@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lane in a client: io_uring_enter(2) as far as it needs no daemon. Part of uringfs.h, with URINGFS_LANE defined,
+ * and of the launcher. Who calls may define, before:
+ *
+ *   LANE_BLOCK(old)     block all signals, and keep the mask in *old, a uint64_t: no handler of the program's may come
+ *   LANE_UNBLOCK(old)   between lock and unlock
+ *   LANE_IS_RING(fd)    0: that is a ring file of the mount
+ */
+#ifndef URINGFS_LANE_CLIENT_H
+#define URINGFS_LANE_CLIENT_H
+
+#include "host.h"
+
+#include "rings.h"
+
+#ifndef LANE_BLOCK
+#define LANE_ALL_SIGNALS (~(uint64_t)0)
+#define LANE_BLOCK(old)                                                                           \
+	do {                                                                                      \
+		const uint64_t all_ = LANE_ALL_SIGNALS;                                           \
+		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all_, old, sizeof(all_));                   \
+	} while (0)
+#define LANE_UNBLOCK(old) RAW(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*(old)))
+#endif
+#ifndef LANE_IS_RING
+#define LANE_IS_RING(fd) uringfs_check(fd)
+#endif
+
+#define LANE_TAG 0x6c61000000000000LL
+#define LANE_CALLS 1024u
+/* All enter flags of 6.18 but ENTER_REGISTERED_RING, which the caller resolves; SQ_WAKEUP and SQ_WAIT are of
+ * no matter to rings without a poller. */
+#define LANE_ENTER_FLAGS 0xefu
+
+/* What io_uring_enter(2) was called with; then, what is left of it for the daemon, and how many SQEs have been taken. */
+struct lane_call {
+	int fd;
+	uint32_t to_submit, min_complete, flags;
+	const void *arg;
+	size_t argsz;
+	uint32_t taken;
+};
+
+/* ---- attach ---- */
+
+static inline int64_t lane_control(int fd, void *msg, size_t size, volatile int64_t *result)
+{
+	struct uringfs_hdr *hdr = (struct uringfs_hdr *)msg;
+
+	hdr->size = (uint32_t)size;
+	return uringfs_control(fd, msg, size, result) < 0 ? -errno : *result;
+}
+
+/* 0, or -errno: ENOTTY, EOPNOTSUPP ... */
+static inline int64_t lane_ask(int fd, struct uringfs_lane_answer *answer)
+{
+	struct uringfs_lane_attach m;
+	volatile int64_t result = -EIO;
+	int saved = errno;
+	int64_t ret;
+
+	memset(&m, 0, sizeof(m));
+	memset(answer, 0, sizeof(*answer));
+	m.cmd = URINGFS_CMD_LANE;
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.answer = (uint64_t)(uintptr_t)answer;
+	m.version = URINGFS_LANE_VERSION;
+	m.room = sizeof(*answer);
+	ret = lane_control(fd, &m, sizeof(m), &result);
+	errno = saved;
+	if (ret == 0 && (answer->version != URINGFS_LANE_VERSION || answer->flags & URINGFS_LANE_OPENS))
+		return -EOPNOTSUPP;
+	return ret;
+}
+
+/* 0, or -errno: ENOTCONN, ECONNABORTED ... */
+static inline int64_t lane_call_daemon(struct lane *l)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_enter m;
+	int saved = errno;
+	int64_t ret;
+
+	memset(&m, 0, sizeof(m));
+	m.hdr.cmd = URINGFS_CMD_ENTER;
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.can = URINGFS_ENTER_KICK;
+	__atomic_fetch_add(&l->page->kicks, 1, __ATOMIC_RELAXED);
+	ret = lane_control(l->fd, &m, sizeof(m), &result);
+	errno = saved;
+	return ret;
+}
+
+static inline void lane_kick(struct lane *l)
+{
+	lane_call_daemon(l);
+}
+
+static const struct lane_host lane_client_host = {
+	lane_host_file_flags,
+	lane_host_file_mode,
+	lane_host_fixed_file,
+	lane_host_fixed_buffer,
+	lane_host_read,
+	lane_host_write,
+	lane_host_iovecs,
+	lane_host_check_iovecs,
+	lane_host_poll,
+	lane_host_send,
+	lane_host_recv,
+	lane_host_more,
+	lane_host_open,
+	lane_host_socket,
+	lane_host_close,
+	lane_kick,
+};
+
+/* The tag is the ring's inode and device. */
+static inline int64_t lane_tag(const struct stat *st)
+{
+	return LANE_TAG | (int64_t)(st->st_dev & 0xffff) << 32 | (int64_t)(st->st_ino & 0xffffffff);
+}
+
+/* LANE_READY; LANE_REFUSED: there is none; LANE_FREE: not for this thread, which another may ask again for. */
+static inline uint32_t lane_make(struct lane_ring *r, int fd)
+{
+	struct uringfs_lane_answer answer;
+	int64_t ret;
+
+	if (RAW(SYS_lseek, fd, r->tag, SEEK_SET) != r->tag)
+		return LANE_REFUSED;
+	ret = lane_ask(fd, &answer);
+	if (ret < 0)
+		return ret == -EEXIST ? LANE_FREE : LANE_REFUSED;
+	r->calls = 0;
+	r->gone = false;
+	r->thread = answer.setup_flags & IORING_SETUP_SINGLE_ISSUER ? (int)RAW(SYS_gettid) : 0;
+	if (lane_map_all(r, fd, &answer))
+		return LANE_READY;
+	lane_unmap_all(r);
+	return LANE_REFUSED;
+}
+
+/* Whatever comes of it is remembered under the tag, so that it is asked once. */
+static inline void lane_attach(struct lane_ring *r, int fd)
+{
+	struct stat st;
+	uint32_t state;
+
+	if (RAW(SYS_fstat, fd, &st) < 0 || LANE_IS_RING(fd) != 0 || !lane_seize(r))
+		return;
+	r->tag = lane_tag(&st);
+	state = lane_make(r, fd);
+	r->lane.host = &lane_client_host;
+	r->lane.device = st.st_dev;
+	r->lane.fd = fd;
+	__atomic_store_n(&r->state, state, __ATOMIC_SEQ_CST);
+}
+
+/* A ring that has just been set up: the mappings are made now, not amid what the program does later. */
+static inline void lane_begin(int fd)
+{
+	struct lane_ring *r = lane_place(fd);
+
+	if (r)
+		lane_attach(r, fd);
+}
+
+/* It is in use behind that, and the ring that was attached, with its queues as they were. */
+static inline bool lane_use_current(struct lane_ring *r, int fd, int64_t tag)
+{
+	if (r->lane.fd != fd || !lane_use(r, tag))
+		return false;
+	if (lane_load(&r->lane.page->generation) == r->lane.generation)
+		return true;
+	lane_let_go(r);
+	return false;
+}
+
+/* The ring of a descriptor, in use. NULL: it has no lane. */
+static inline struct lane_ring *lane_get(int fd)
+{
+	int64_t tag = RAW(SYS_lseek, fd, 0, SEEK_CUR);
+	struct lane_ring *r = tag < 0 ? NULL : lane_place(fd);
+
+	if (!r || (lane_state(r) == LANE_REFUSED && r->tag == tag))
+		return NULL;
+	if (!lane_use_current(r, fd, tag)) {
+		lane_attach(r, fd);
+		if (!lane_use_current(r, fd, r->tag))
+			return NULL;
+	}
+	if (!r->thread || r->thread == RAW(SYS_gettid))
+		return r;
+	lane_let_go(r);
+	return NULL;
+}
+
+/* ---- enter ---- */
+
+/* io_cqring_wait(), as long as it need not wait: true. What arg says is only looked at where that shows. */
+static inline bool lane_need_not_wait(struct lane_pass *p, const struct lane_call *c)
+{
+	uint32_t attention = lane_load(&p->lane->page->attention), min = c->min_complete;
+
+	if (attention & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED) || (!p->taken && (c->arg || attention)))
+		return false;
+	min = min < p->lane->cq_entries ? min : p->lane->cq_entries;
+	return p->tail - lane_cq_head(p) >= min;
+}
+
+/* io_uring_enter(2), with the lane: true if that was all of it. */
+static inline bool lane_pass(struct lane_pass *p, const struct lane_call *c)
+{
+	uint32_t queued = lane_queued(p);
+
+	p->left = c->to_submit < queued ? c->to_submit : queued;
+	if (p->left)
+		lane_take(p);
+	if (p->left || p->outside)
+		return false;
+	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS)
+		return lane_need_not_wait(p, c);
+	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
+}
+
+static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
+{
+	struct lane_pass p;
+	bool whole;
+
+	memset(&p, 0, offsetof(struct lane_pass, files));
+	p.lane = l;
+	if (!lane_lock(l))
+		return false;
+	whole = lane_look(&p) && lane_pass(&p, c);
+	c->taken = p.taken;
+	c->to_submit -= p.taken;
+	if (p.outside)
+		return false;
+	l->page->enters += whole;
+	lane_leave(&p);
+	if (whole && lane_is_wanted(&p))
+		l->host->kick(l);
+	return whole;
+}
+
+/* A daemon that is gone is noticed by whoever needs it. A program that does not is told all the same, in time. */
+static inline bool lane_daemon_is_there(struct lane_ring *r)
+{
+	if (!r->gone && ++r->calls % LANE_CALLS == 0 && lane_call_daemon(&r->lane) < 0)
+		r->gone = true;
+	return !r->gone;
+}
+
+/* True: the call has ended, and c->taken is its result. False: it goes on in the daemon with what *c says now, and its
+ * result there is added; an error only counts if nothing was taken. */
+static inline bool lane_enter(struct lane_call *c)
+{
+	struct lane_ring *r;
+	uint64_t old;
+	bool whole;
+
+	c->taken = 0;
+	if (c->flags & ~LANE_ENTER_FLAGS || (!c->to_submit && !(c->flags & IORING_ENTER_GETEVENTS)))
+		return false;
+	LANE_BLOCK(&old);
+	r = lane_get(c->fd);
+	whole = r && lane_daemon_is_there(r) && lane_enter_ring(&r->lane, c);
+	if (r)
+		lane_let_go(r);
+	LANE_UNBLOCK(&old);
+	return whole;
+}
+
+static inline bool lane_is_the_end(int error)
+{
+	return error == ENOTCONN || error == ECONNABORTED || error == EIO;
+}
+
+/* A call by way of the daemon has failed: if that is gone, no call succeeds any more. error: its errno. */
+static inline void lane_failed(int fd, int error)
+{
+	struct lane_ring *r;
+	uint64_t old;
+
+	if (!lane_is_the_end(error))
+		return;
+	LANE_BLOCK(&old);
+	r = lane_get(fd);
+	if (r) {
+		r->gone = true;
+		lane_let_go(r);
+	}
+	LANE_UNBLOCK(&old);
+}
+
+/* io_uring_enter(2)'s result, of both halves. ret: the daemon's number, or -errno, which does not count if requests
+ * were taken; but that there is no daemon any more is said in any case. */
+static inline long lane_sum_of(const struct lane_call *c, long ret)
+{
+	if (ret < 0)
+		return c->taken && !lane_is_the_end((int)-ret) ? (long)c->taken : ret;
+	return ret + (long)c->taken;
+}
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* READ, WRITE, READV, WRITEV, READ_FIXED, WRITE_FIXED (io_uring/rw.c): what the page cache has, and what a stream has
+ * or takes, inline; a write to a regular file, which is io-wq's in the kernel, without the lane. Part of core.h. */
+#ifndef URINGFS_LANE_RW_H
+#define URINGFS_LANE_RW_H
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8
+#endif
+#define LANE_UIO_MAXIOV 1024u
+#define LANE_MAX_RW_COUNT 0x7ffff000u
+#define LANE_TASK_SIZE_MAX 0x7ffffffff000ULL
+#define LANE_O_DIRECT O_DIRECT
+
+static inline bool lane_access_ok(uint64_t addr, uint64_t size)
+{
+	return addr <= LANE_TASK_SIZE_MAX && size <= LANE_TASK_SIZE_MAX - addr;
+}
+
+/* ---- descriptors ---- */
+
+/* io_file_get_normal(), io_file_get_fixed(): 0, or what the request ends with; -EAGAIN: it is the daemon's. */
+static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file **found)
+{
+	struct lane *l = p->lane;
+	struct lane_file *file = NULL;
+	long fd = sqe->fd;
+
+	if (sqe->flags & IOSQE_FIXED_FILE)
+		fd = l->host->fixed_file(l, (uint32_t)sqe->fd);
+	if (fd < 0)
+		return fd == -EAGAIN ? fd : -EBADF;
+	for (unsigned i = 0; i < p->nr_files; i++)
+		if (p->files[i].fd == fd)
+			file = &p->files[i];
+	if (!file) {
+		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];
+		file->fd = (int)fd;
+		file->flags = (int)l->host->file_flags(l, (int)fd);
+		file->mode = 0;
+	}
+	*found = file;
+	return file->flags < 0 || file->flags & O_PATH ? -EBADF : 0;
+}
+
+/* S_IFMT, or LANE_MODE_RING */
+static inline uint32_t lane_file_type(struct lane_pass *p, struct lane_file *file)
+{
+	if (!file->mode) {
+		long mode = p->lane->host->file_mode(p->lane, file->fd);
+
+		file->mode = mode < 0 ? LANE_MODE_RING : (uint32_t)mode;
+	}
+	return file->mode == LANE_MODE_RING ? LANE_MODE_RING : file->mode & S_IFMT;
+}
+
+static inline enum lane_outcome lane_result(struct lane_done *done, long res, bool failed)
+{
+	done->res = (int32_t)res;
+	done->failed = failed;
+	return LANE_DONE;
+}
+
+/* What the daemon is asked about, too: it has not begun, or it is not clear what the kernel would make of it. */
+static inline bool lane_leaves(long res)
+{
+	return res == -EAGAIN || res == -EOPNOTSUPP || res == -EINVAL || res == -EINTR || res == -ENOSYS ||
+	       res == -EPERM;
+}
+
+/* ---- preparation ---- */
+
+/* __io_prep_rw(): no PI attributes, no RWF_* (ioprio: lane_understands()) */
+static inline bool lane_prep_rw(const struct io_uring_sqe *sqe)
+{
+	uint64_t attr_type_mask;
+
+	memcpy(&attr_type_mask, (const char *)sqe + 56, sizeof(attr_type_mask));
+	return !attr_type_mask && !sqe->rw_flags && (int64_t)sqe->off >= -1;
+}
+
+/* io_prep_rw(), import_ubuf() */
+static inline bool lane_sure_rw(struct lane_pass *p, const struct io_uring_sqe *sqe)
+{
+	(void)p;
+	return lane_prep_rw(sqe) && sqe->len && sqe->len < LANE_MAX_RW_COUNT && lane_access_ok(sqe->addr, sqe->len);
+}
+
+/* io_prep_rwv(); what the iovecs say, the call itself finds out: lane_sum(). */
+static inline bool lane_sure_rwv(struct lane_pass *p, const struct io_uring_sqe *sqe)
+{
+	(void)p;
+	return lane_prep_rw(sqe) && sqe->len && sqe->len <= LANE_UIO_MAXIOV &&
+	       lane_access_ok(sqe->addr, sqe->len * sizeof(struct iovec));
+}
+
+/* io_prep_read_fixed(): the buffer is looked up when the request is issued. */
+static inline bool lane_sure_rw_fixed(struct lane_pass *p, const struct io_uring_sqe *sqe)
+{
+	(void)p;
+	return lane_prep_rw(sqe) && sqe->len && sqe->len < LANE_MAX_RW_COUNT;
+}
+
+static inline struct lane_rw lane_rw_of(const struct io_uring_sqe *sqe, int fd, int flags)
+{
+	struct lane_rw rw;
+
+	rw.fd = fd;
+	rw.flags = flags;
+	rw.addr = sqe->addr;
+	rw.nr = sqe->len;
+	rw.vector = sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV;
+	rw.off = (int64_t)sqe->off;
+	return rw;
+}
+
+/* Bytes that are asked for. */
+static inline long lane_sum(struct lane *l, const struct lane_rw *rw)
+{
+	return rw->vector ? l->host->iovecs(l, rw->addr, rw->nr) : (long)rw->nr;
+}
+
+/* kiocb_done(): the request fails unless all is done. Iovecs that cannot be read are an error of preparation, so the
+ * daemon's; and what asks for nothing reaches a file by io_uring, but not by preadv2(2). */
+static inline enum lane_outcome lane_rw_done(struct lane *l, const struct lane_rw *rw, long res, struct lane_done *done)
+{
+	long sum;
+
+	if (lane_leaves(res) || (res < 0 && rw->vector && l->host->check_iovecs(l, rw->addr, rw->nr)))
+		return LANE_WAITS;
+	if (res < 0)
+		return lane_result(done, res, true);
+	sum = lane_sum(l, rw);
+	return sum ? lane_result(done, res, res != sum) : LANE_WAITS;
+}
+
+/* What the request ends with if there is no file, but for iovecs, which are looked at first. */
+static inline enum lane_outcome lane_rw_no_file(const struct io_uring_sqe *sqe, long ret, struct lane_done *done)
+{
+	if (ret == -EAGAIN || sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV)
+		return LANE_WAITS;
+	return lane_result(done, ret, true);
+}
+
+/* io_kiocb_update_pos(): the current position of a file that has one is read without its lock there; by preadv2(2)
+ * whoever holds that would hold us up. */
+static inline bool lane_position_is_locked(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file *file)
+{
+	uint32_t type;
+
+	if ((int64_t)sqe->off >= 0)
+		return false;
+	type = lane_file_type(p, file);
+	return type == S_IFREG || type == S_IFBLK || type == S_IFDIR || type == LANE_MODE_RING;
+}
+
+/* ---- reading ---- */
+
+/* Of a file with a size, less than asked for is all there is, or what was cached: the kernel would go on then
+ * (need_complete_io()). One byte more says which. */
+static inline bool lane_is_all(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file, long res)
+{
+	uint32_t type = lane_file_type(p, file);
+	struct lane_rw next = *rw;
+	char byte;
+
+	if (type != S_IFREG && type != S_IFBLK)
+		return true;
+	next.addr = (uintptr_t)&byte;
+	next.nr = 1;
+	next.vector = false;
+	next.off += res;
+	return p->lane->host->read(p->lane, &next) == 0;
+}
+
+/* io_read(). Of a stream io_uring ignores the position 0, what others mean there is each file's own. */
+static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file,
+					  struct lane_done *done)
+{
+	struct lane *l = p->lane;
+	struct lane_rw stream = *rw;
+	long res, sum;
+
+	if (file->flags & LANE_O_DIRECT)
+		return LANE_WAITS;
+	res = l->host->read(l, rw);
+	if (res == -ESPIPE) {
+		if (rw->off)
+			return LANE_WAITS;
+		stream.off = -1;
+		res = l->host->read(l, &stream);
+		return lane_rw_done(l, &stream, res, done);
+	}
+	if (res <= 0)
+		return lane_rw_done(l, rw, res, done);
+	sum = lane_sum(l, rw);
+	if (res != sum && !lane_is_all(p, rw, file, res))
+		return LANE_WAITS;
+	return lane_result(done, res, res != sum);
+}
+
+static inline enum lane_outcome lane_issue_read(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						struct lane_done *done)
+{
+	struct lane_file *file;
+	long ret = lane_get_file(p, sqe, &file);
+	struct lane_rw rw;
+
+	if (ret < 0)
+		return lane_rw_no_file(sqe, ret, done);
+	if (lane_position_is_locked(p, sqe, file))
+		return LANE_WAITS;
+	rw = lane_rw_of(sqe, file->fd, RWF_NOWAIT);
+	return lane_read(p, &rw, file, done);
+}
+
+/* ---- writing ---- */
+
+/* io_write(), as io-wq calls it */
+static inline void lane_blocking_write(struct lane *l, const struct io_uring_sqe *sqe, struct lane_done *done)
+{
+	struct lane_rw rw = lane_rw_of(sqe, done->fd, 0);
+	long res = l->host->write(l, &rw), sum = res < 0 ? 0 : lane_sum(l, &rw);
+
+	lane_result(done, res, res != sum);
+}
+
+/* Once begun without the lane it cannot be left to the daemon any more: what preparation would say comes first. */
+static inline enum lane_outcome lane_write_regular(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						   struct lane_file *file, struct lane_done *done)
+{
+	struct lane_rw rw = lane_rw_of(sqe, file->fd, 0);
+
+	if (file->flags & LANE_O_DIRECT || (rw.vector && p->lane->host->check_iovecs(p->lane, rw.addr, rw.nr)))
+		return LANE_WAITS;
+	done->fd = file->fd;
+	return LANE_BLOCKS;
+}
+
+/* io_write() */
+static inline enum lane_outcome lane_issue_write(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						 struct lane_done *done)
+{
+	struct lane_file *file;
+	long ret = lane_get_file(p, sqe, &file);
+	struct lane *l = p->lane;
+	struct lane_rw rw;
+	uint32_t type;
+
+	if (ret < 0)
+		return lane_rw_no_file(sqe, ret, done);
+	if (lane_position_is_locked(p, sqe, file))
+		return LANE_WAITS;
+	type = lane_file_type(p, file);
+	if (type == S_IFREG)
+		return lane_write_regular(p, sqe, file, done);
+	if (type == LANE_MODE_RING || type == S_IFBLK)
+		return LANE_WAITS;
+	rw = lane_rw_of(sqe, file->fd, RWF_NOWAIT);
+	ret = l->host->write(l, &rw);
+	if (ret == -ESPIPE && rw.off)
+		return LANE_WAITS;
+	if (ret == -ESPIPE) {
+		rw.off = -1;
+		ret = l->host->write(l, &rw);
+	}
+	return lane_rw_done(l, &rw, ret, done);
+}
+
+/* ---- registered buffers ---- */
+
+/* io_init_rw_fixed(), io_import_fixed() */
+static inline enum lane_outcome lane_issue_rw_fixed(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						    struct lane_done *done)
+{
+	if (p->lane->host->fixed_buffer(p->lane, sqe->buf_index, sqe->addr, sqe->len) < 0)
+		return LANE_WAITS;
+	return sqe->opcode == IORING_OP_READ_FIXED ? lane_issue_read(p, sqe, done) : lane_issue_write(p, sqe, done);
+}
+
+#endif

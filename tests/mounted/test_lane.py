@@ -1,0 +1,34 @@
+"""The client's side of the lane: under `uringfs run`, and in a program with URINGFS_LANE and uringfs.h."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.test_run import run
+from tests.support.mounting import BACKEND, Mount, open_directory
+
+SOURCE = Path(__file__).with_name("lane_probe.c")
+ALL = 1 + 2 + 3 + 4 + 5 + 2 + 1
+
+pytestmark = pytest.mark.skipif(BACKEND == "pagecache", reason="no lane in programs there: docs/lane.md")
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Path]:
+    with open_directory() as directory:
+        for name, flags in (("probe", []), ("with_header", ["-DURINGFS_LANE"])):
+            subprocess.run(["gcc", "-O2", *flags, "-o", str(directory / name), str(SOURCE)], check=True)
+        yield directory
+
+
+@pytest.mark.parametrize(("options", "taken"), [([], ALL), (["--no-lane"], 0)])
+def test_under_run(probe: Path, mount: Mount, options: list[str], taken: int) -> None:
+    done = run(*options, "--mount", mount.path, "--", probe / "probe")
+    assert (done.returncode, int(done.stdout.strip() or 0), done.stderr) == (0, taken, "")
+
+
+def test_in_a_program(probe: Path, mount: Mount) -> None:
+    done = subprocess.run([probe / "with_header", mount.path / "new"], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == ALL
