@@ -336,6 +336,9 @@ class FakeHost:
             raise UringError(errno.ESRCH)
         return thread.status
 
+    def lineage(self, tid: int) -> tuple[int, ...]:
+        return tid, 1
+
     async def open_ring(self) -> FakeFile:
         await trio.lowlevel.checkpoint()
         return self.rings()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import config, doctor, listen, mount, opcodes, run, standard, status, umount
+from uringfs.cli import config, doctor, inject, listen, mount, opcodes, run, standard, status, umount
 
 COMMANDS = (
     ("mount", mount, "mount a ring filesystem"),
@@ -14,6 +14,7 @@ COMMANDS = (
     ("doctor", doctor, "what works on this machine, and what to do about the rest"),
     ("run", run, "run a program whose io_uring is uringfs"),
     ("listen", listen, "serve containers whose seccomp profile has a listenerPath"),
+    ("inject", inject, "break requests on purpose"),
     ("config", config, "print where the header, the library, the profile are"),
     ("opcodes", opcodes, "print what is supported, as Markdown"),
 )

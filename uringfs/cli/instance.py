@@ -10,7 +10,7 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -37,16 +37,16 @@ def mounted(directory: str | None) -> str:
     return path
 
 
-def start() -> str:
-    """The mountpoint, in service for as long as this process lives, whatever it executes. Who may not mount does
-    so in namespaces of this process's own."""
+def start(*options: str) -> str:
+    """The mountpoint of one with these options of `uringfs mount`, in service for as long as this process lives,
+    whatever it executes. Who may not mount does so in namespaces of this process's own."""
     if not namespaces.may_mount():
         namespaces.enter()
     receive, send = os.pipe()
     me = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        _detach_and(lambda: _mind(me, send))
+        _detach_and(lambda: _mind(me, send, options))
     os.close(send)
     os.close(me)
     os.waitpid(child, 0)
@@ -93,7 +93,7 @@ def _keep_only(*fds: int, output: int) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def _mind(program: int, send: int) -> None:
+def _mind(program: int, send: int, options: Sequence[str]) -> None:
     """The minder. What the daemon says until it serves goes to `send`, else the mountpoint and READY. It makes the
     directory itself: whatever ends the program, somebody is there to remove it."""
     os.chdir("/")
@@ -111,7 +111,7 @@ def _mind(program: int, send: int) -> None:
     if daemon == 0:
         try:
             _keep_only(send, output=output)
-            os._exit(_serve(str(mountpoint), send))
+            os._exit(_serve(str(mountpoint), send, options))
         finally:
             os._exit(FAILED)
     ended = os.pidfd_open(daemon)
@@ -134,13 +134,13 @@ def _take_down(daemon: int, ended: int) -> None:
     os.waitpid(daemon, 0)
 
 
-def _serve(mountpoint: str, send: int) -> int:
+def _serve(mountpoint: str, send: int, options: Sequence[str]) -> int:
     """The daemon. allow_other: for a program that becomes another user."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     os.environ.pop("NOTIFY_SOCKET", None)  # what is ready is the program's to say
     parser = argparse.ArgumentParser()
     mount.add_arguments(parser)
-    args = parser.parse_args([mountpoint, "-o", "allow_other", "--log-level", "warning"])
+    args = parser.parse_args([mountpoint, "-o", "allow_other", "--log-level", "warning", *options])
 
     def ready() -> None:
         with suppress(BrokenPipeError):  # the program has ended: the minder sees to it

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
-from uringfs.cli import backends, logs, options, pidfile, systemd
+from uringfs.cli import backends, faults, logs, options, pidfile, systemd
 from uringfs.cli import mountpoint as points
 from uringfs.cli.mountpoint import MountError
 
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="instead of the standard error output, or, with --daemon, syslog; SIGHUP opens it anew",
     )
+    faults.add_arguments(parser)
     parser.add_argument("--pid-file", type=Path, metavar="FILE", help="has the daemon's process id while it runs")
     parser.set_defaults(run=run)
 
@@ -181,7 +182,8 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
     per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
     quota = Quota(per_user, args.max_memory_per_user)
     check = backends.check_nothing if "ro" in wanted else backends.check_ring
-    offer = session.MountOptions(mountpoint, wanted, args.max_rings, quota, check)
+    rules = session.Rules(tuple(args.inject), faults.seed(args))
+    offer = session.MountOptions(mountpoint, wanted, args.max_rings, quota, check, rules=rules)
     try:
         backends.serve(backends.possible(args.backend), offer, serving, _hangup)
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uringfs
-from uringfs.cli import instance, notify, program
+from uringfs.cli import faults, instance, notify, program
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
 
 # contrib/launcher/trap.h
@@ -21,7 +21,10 @@ LIBRARY = "native/_trap.*so"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "uringfs run [--mount DIR] [--trace] [--no-lane] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+    parser.usage = (
+        "uringfs run [--mount DIR] [--trace] [--no-lane] [--inject RULE]... [--seed N] [--mode MODE] -- "
+        "PROGRAM [ARGUMENT...]"
+    )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     parser.add_argument(
         "--trace", action="store_true", help="print each io_uring call to the standard error output"
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="trap: a preloaded library, for dynamic programs; notify: the daemon answers, for static ones, too",
     )
+    faults.add_arguments(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT...]")
     parser.set_defaults(run=run)
 
@@ -47,20 +51,43 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         path = program.find(command[0])
-        if program.mode(path, args.mode) == "trap":
-            preload = library()
-            mount = instance.mounted(args.mount)
+        mode = program.mode(path, args.mode)
+        preload = library() if mode == "trap" else ""
+        mount = _mounted(args)
+        if mode == "trap":
             if args.mount is None:
                 preload = instance.reachable(mount, preload)
             env = environment(mount, preload, trace=args.trace, lane=not args.no_lane)
         else:
-            notify.supervise(instance.mounted(args.mount), trace=args.trace)
+            notify.supervise(mount, trace=args.trace)
             env = dict(_initial_environment())
         _become(path, command, env)
     except RunError as error:
         print(f"uringfs run: {error}", file=sys.stderr)
         return error.status
     return FAILED
+
+
+def _mounted(args: argparse.Namespace) -> str:
+    """Where; with the faults in force. Those of a mount of others' are for this process and its children alone."""
+    if args.mount is not None:
+        mount = instance.mounted(args.mount)
+        _inject(mount, args.inject)
+        return mount
+    seed = faults.seed(args)
+    if args.inject and args.seed is None:
+        print(f"uringfs run: --seed {seed}", file=sys.stderr)
+    return instance.start(*(f"--inject={rule}" for rule in args.inject), f"--seed={seed}")
+
+
+def _inject(mount: str, rules: list[str]) -> None:
+    from uringfs.client.faults import Faults  # the extension module is not needed to say that something is missing
+
+    try:
+        for rule in rules:
+            Faults(mount).inject(f"{rule}:pid={os.getpid()}" if ":pid=" not in rule else rule)
+    except OSError as error:
+        raise RunError(FAILED, f"{mount}: {error.strerror}") from error
 
 
 def library() -> str:

@@ -3,7 +3,7 @@ at issue those that do, at completion it has the last word (ops/hooks.py: Breake
 
 import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import trio
@@ -49,13 +49,15 @@ class Faults(Subscriber):
         names: Naming = lambda number: "",
         lineage: Lineage = lambda tid: (tid,),
         seed: str = "",
+        ended: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
-        """seed: all chance is a function of it, and of what is submitted."""
+        """seed: all chance is a function of it, and of what is submitted. ended: waits until a process has."""
         self._nursery = nursery
         self._hooks = hooks
         self._names = names
         self._lineage = lineage
         self._seed = seed
+        self._ended = ended
         self._last_id = 0
         self._rules: dict[int, Given] = {}
         self._by_opcode: dict[int, tuple[Given, ...]] = {}
@@ -88,6 +90,8 @@ class Faults(Subscriber):
         given = self._rules[self._last_id] = Given(self._last_id, rule, who, ring, chance, deadline)
         if rule.expires is not None:
             self._nursery.start_soon(self._expire, given)
+        if rule.pid is not None and self._ended is not None:
+            self._nursery.start_soon(self._end_with, given, self._ended(rule.pid))
         self._changed()
         return given
 
@@ -121,6 +125,14 @@ class Faults(Subscriber):
 
     async def _expire(self, given: Given) -> None:
         await trio.sleep_until(given.deadline)
+        self._is_over(given)
+
+    async def _end_with(self, given: Given, ended: Awaitable[None]) -> None:
+        await ended
+        if given.id in self._rules:
+            self._is_over(given)
+
+    def _is_over(self, given: Given) -> None:
         given.expired = True
         self._changed()
         given.let_go()

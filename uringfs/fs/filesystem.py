@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,11 +20,15 @@ from uringfs.abi.control import RESULT
 from uringfs.engine.context import Context, Entered, Entering
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
-from uringfs.fs import status
+from uringfs.faults.engine import Faults
+from uringfs.faults.given import Who
+from uringfs.fs import faultcontrol, status
 from uringfs.fs.codec import control, text
-from uringfs.fs.inodes import NEW, ROOT, Inode, InodeTable
+from uringfs.fs.codec.faulttext import FaultCommand
+from uringfs.fs.inodes import FIRST, NEW, ROOT, Inode, InodeTable
 from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
+from uringfs.fs.specials import Specials
 from uringfs.fs.supervised.supervisor import Supervision
 from uringfs.fs.waits import Polled, Waiting
 from uringfs.host.protocols import Caller, Host, Opener
@@ -72,11 +77,15 @@ class RingFs:
         nursery: trio.Nursery,
         max_rings: int,
         quota: Quota | None = None,
+        seed: str = "",
     ) -> None:
+        """seed: of whatever chance decides."""
         self._backend = backend
         self._host = host
         self._nursery = nursery
         self._tctx = TaskContexts(host, nursery, self._find_ring)
+        self.faults = Faults(nursery, self._tctx.hooks, self._name_of, host.lineage, seed, self._ended)
+        self.specials = Specials(host, {b".control": faultcontrol.Control(self.faults)})
         self._supervision = Supervision(host, nursery, self._tctx, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
@@ -94,7 +103,19 @@ class RingFs:
         return self.inodes[number]
 
     def _find_ring(self, inode: int) -> Context | None:
-        return None if inode == ROOT else self.inodes[inode].payload.worker
+        return None if inode < FIRST else self.inodes[inode].payload.worker
+
+    def _name_of(self, number: int) -> str:
+        return os.fsdecode(self.inodes.name_of(number))
+
+    async def _ended(self, tid: int) -> None:
+        """A process, whatever it executes meanwhile."""
+        with suppress(UringError):
+            while True:
+                program = self._host.caller(tid, 0, 0).program
+                await program.ended()
+                if program.exited():
+                    return
 
     def facts(self) -> dict[str, int | str]:
         """What the mount is: for its directory's xattrs. uptime in seconds."""
@@ -121,6 +142,8 @@ class RingFs:
 
     def create(self, name: bytes, mode: int, uid: int, gid: int) -> RingInode:
         """A named ring file; counts as a lookup. mode is what open(2) or mknod(2) gave, umask applied."""
+        if self.specials.find(name) is not None:
+            raise UringError(errno.EEXIST)
         inode = self.inodes.create(name, mode, uid, gid)
         inode.lookups += 1
         return inode
@@ -202,6 +225,9 @@ class RingFs:
     def write(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | Writing:
         """One control write: what it comes to, 0 or -EINPROGRESS for an enter that goes on in wait(). What failed
         stands in `cat`. Where it has to wait, an async function that goes on with it."""
+        if fh not in self._open and fh in self.specials:
+            self.specials.write(fh, data, tid, uid, gid)
+            return 0
         file = self.opened(fh)
         caller = self._host.caller(tid, uid, gid)
         try:
@@ -250,7 +276,10 @@ class RingFs:
         for command in text.parse(data):
             if text.acts(command):
                 self._admit_owner(file, caller, "a text command that names a path or executes requests")
-            await file.inode.payload.command(caller, command)
+            if isinstance(command, FaultCommand):
+                file.inode.payload.message = self._fault(file, caller, command)
+            else:
+                await file.inode.payload.command(caller, command)
         return 0
 
     def _admit(self, file: OpenFile, caller: Caller) -> None:
@@ -272,6 +301,14 @@ class RingFs:
         """EACCES"""
         if caller.uid != file.inode.uid:
             raise UringError(errno.EACCES, f"{what} is for the ring's owner, user {file.inode.uid}, alone")
+
+    def _fault(self, file: OpenFile, caller: Caller, command: FaultCommand) -> str:
+        """A text command about faults, of the ring that it is written to. EACCES unless the writer owns it, or is
+        root."""
+        if caller.uid:
+            self._admit_owner(file, caller, "to inject faults")
+        who = Who(caller.uid, self._host.opener(caller.tid))
+        return faultcontrol.perform(self.faults, command, who, file.inode.number)
 
     def _explain(self, error: UringError, caller: Caller) -> None:
         """Say so, in the log once for each user, if it is the caller itself that is beyond our reach."""

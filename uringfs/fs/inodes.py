@@ -16,6 +16,8 @@ from typing import Generic, TypeVar
 from uringfs.errors import UringError
 
 ROOT = 1
+FIRST = 16
+"""Of a ring file. Those between are of files that are no rings (specials.py)."""
 ROOT_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o777
 NEW = b"new"
 MAX_NAME = 255
@@ -52,7 +54,7 @@ class InodeTable(Generic[T]):
         self._most = most
         self._make = make
         self._dropped = dropped
-        self._numbers = itertools.count(ROOT + 1)
+        self._numbers = itertools.count(FIRST)
         self._inodes: dict[int, Inode[T]] = {}
         self._names: dict[bytes, Inode[T]] = {}
         self.root: Inode[None] = Inode(ROOT, ROOT_MODE, os.geteuid(), os.getegid(), None, names=2)
@@ -69,6 +71,10 @@ class InodeTable(Generic[T]):
             return self._inodes[number]
         except KeyError:
             raise UringError(errno.ESTALE) from None
+
+    def name_of(self, number: int) -> bytes:
+        """b"" for an inode without a name."""
+        return next((name for name, inode in self._names.items() if inode.number == number), b"")
 
     def names_behind(self, number: int) -> list[tuple[bytes, Inode[T]]]:
         """Those of inodes above that number, in the order of their numbers: a place to go on that stays

@@ -26,6 +26,7 @@ from uringfs.host.identity.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_AD
 from uringfs.host.listener import LocalListener
 from uringfs.host.net.channel import LocalChannel, own_end, send_message
 from uringfs.host.process import advise, sharedmem
+from uringfs.host.process.lineage import lineage
 from uringfs.host.process.memory import VmMemory
 from uringfs.host.process.program import Program, ProgramMemory, Programs
 from uringfs.host.protocols import INFINITY, Caller, Memory, Name
@@ -394,6 +395,9 @@ class LocalHost:
 
     def status(self, tid: int) -> ThreadStatus:
         return thread_status(tid)
+
+    def lineage(self, tid: int) -> tuple[int, ...]:
+        return lineage(tid)
 
     async def open_ring(self) -> LocalFile:
         path = os.path.join(self.own_mount, "new")

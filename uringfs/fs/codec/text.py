@@ -9,7 +9,8 @@ from typing import NamedTuple, overload
 from uringfs.abi.constants import IORING_SETUP_SQPOLL, SETUP_FLAGS, SQE_FLAGS
 from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
-from uringfs.fs.codec import sqetext
+from uringfs.fs.codec import faulttext, sqetext
+from uringfs.fs.codec.faulttext import FaultCommand
 from uringfs.fs.codec.sqetext import SqeCommand
 from uringfs.ops.table import OPS
 
@@ -88,6 +89,7 @@ Command = (
     | LaneCommand
     | ParamsCommand
     | HelpCommand
+    | FaultCommand
 )
 HELP = {
     "setup": "setup ENTRIES [cq=N] [flags=A|B]: io_uring_setup(2)",
@@ -99,6 +101,7 @@ HELP = {
     "lane": "lane on|off: clients may perform requests themselves, or not",
     "params": "params: sizes and offsets, for a program that maps the ring",
     "help": "help [COMMAND]",
+    **faulttext.HELP,
 }
 
 
@@ -106,12 +109,16 @@ def parse(data: bytes) -> list[Command]:
     """The commands of a write; blank lines and what follows a '#' are ignored. EINVAL says what is wrong."""
     if b"\0" in data:
         raise UringError(errno.EINVAL, "text commands hold no NUL; binary messages start with a command word")
-    commands = []
+    commands: list[Command] = []
     for raw in data.split(b"\n"):
         if len(raw) > MAX_LINE:
             raise UringError(errno.EINVAL, f"a line of {len(raw)} bytes; at most {MAX_LINE}")
-        words = sqetext.words(raw.decode("utf-8", "surrogateescape"))
-        if words and not words[0].startswith("#"):
+        line = raw.decode("utf-8", "surrogateescape")
+        words = sqetext.words(line)
+        fault = faulttext.parse(line)
+        if fault is not None:
+            commands.append(fault)
+        elif words and not words[0].startswith("#"):
             commands.append(_command(words[0], words[1:]))
     return commands
 

@@ -20,8 +20,9 @@ from uringfs.abi.control import RING_FILE_SIZE, URINGFS_POLL_FETCH, URINGFS_XATT
 from uringfs.errors import UringError
 from uringfs.fs import status
 from uringfs.fs.filesystem import ROOT, RingFs, RingInode, Writing
-from uringfs.fs.inodes import NEW, Inode
+from uringfs.fs.inodes import FIRST, NEW, Inode
 from uringfs.fs.interrupts import Interrupts
+from uringfs.fs.specials import Special
 from uringfs.fs.waits import Waits
 from uringfs.ring.ring import Ring
 
@@ -37,6 +38,7 @@ RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Node = RingInode | Inode[None] | Inode[Special]
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
 
 
@@ -113,18 +115,21 @@ class Operations(pyfuse3.Operations):
 
     # -- attributes
 
-    def _node(self, number: int) -> RingInode | Inode[None]:
+    def _node(self, number: int) -> Node:
+        special = self._fs.specials.node(number)
+        if special is not None:
+            return special
         return self._fs.inodes.root if number == ROOT else self._fs.inodes[number]
 
     def _attributes(
-        self, inode: RingInode | Inode[None], entry_timeout: float = ATTR_TIMEOUT
+        self, inode: Node, entry_timeout: float = ATTR_TIMEOUT
     ) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode.number
         entry.st_mode = inode.mode
         entry.st_nlink = inode.names
         entry.st_uid, entry.st_gid = inode.uid, inode.gid
-        entry.st_size = RING_FILE_SIZE if inode.number != ROOT else 0
+        entry.st_size = RING_FILE_SIZE if inode.number >= FIRST else 0
         entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = inode.atime_ns, inode.mtime_ns, inode.ctime_ns
         entry.attr_timeout, entry.entry_timeout = ATTR_TIMEOUT, entry_timeout
         return entry
@@ -154,6 +159,9 @@ class Operations(pyfuse3.Operations):
     async def lookup(self, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
         if name == b"." or name == b"..":
             return self._attributes(self._fs.inodes.root)
+        special = self._fs.specials.find(name)
+        if special is not None:
+            return self._attributes(special)
         inode = self._fs.lookup(name, ctx.uid, ctx.gid)
         return self._attributes(inode, ATTR_TIMEOUT if name in self._fs.inodes else 0)
 
@@ -170,6 +178,7 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def unlink(self, parent: int, name: bytes, ctx: Any) -> None:
+        self._fs.specials.check(name)
         self._fs.inodes.unlink(name)
 
     @door
@@ -178,6 +187,7 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
             raise UringError(errno.EINVAL)
+        self._fs.specials.check(name_old, name_new)
         self._fs.inodes.rename(
             name_old, name_new, noreplace=bool(flags & RENAME_NOREPLACE), exchange=bool(flags & RENAME_EXCHANGE)
         )
@@ -230,6 +240,9 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        special = self._fs.specials.node(inode)
+        if special is not None:
+            return self._file_info(self._fs.specials.open(special, ctx.pid, ctx.uid))
         node = self._fs.inodes[inode]
         if not await self._fs.prepare(node, ctx.pid):
             return self._file_info(OURS)
@@ -241,6 +254,7 @@ class Operations(pyfuse3.Operations):
     @door
     async def release(self, fh: int) -> None:
         self._drop_watcher(fh)
+        self._fs.specials.release(fh)
         self._fs.release(fh)
 
     @door
@@ -254,6 +268,8 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def read(self, fh: int, off: int, size: int) -> bytes:
+        if fh in self._fs.specials:
+            return self._fs.specials.read(fh, off, size)
         return self._fs.read(fh, off, size)
 
     def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
@@ -291,6 +307,8 @@ class Operations(pyfuse3.Operations):
 
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:
+        if fh in self._fs.specials:
+            return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM
         ring = self._fs.ring(fh)
         if ring is None:
             return POLLERR
@@ -333,11 +351,13 @@ class Operations(pyfuse3.Operations):
         return list(self._xattrs(inode))
 
     def _params(self, inode: int) -> bytes | None:
-        return None if inode == ROOT else status.params(self._fs.inodes[inode].payload)
+        return None if inode < FIRST else status.params(self._fs.inodes[inode].payload)
 
     def _xattrs(self, inode: int) -> dict[bytes, bytes]:
         if inode == ROOT:
             return {name.encode(): value for name, value in status.mount_xattrs(self._fs.facts()).items()}
+        if inode < FIRST:
+            return {}
         payload = self._fs.inodes[inode].payload
         return {name.encode(): value for name, value in status.xattrs(payload).items()}
 

@@ -15,6 +15,7 @@ import trio
 from uringfs import native  # before pyfuse3: see uringfs.native
 from uringfs.abi.libc import libc
 from uringfs.errors import UringError
+from uringfs.faults.given import Who
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.fuse.operations import Operations
 from uringfs.fs.quota import Quota
@@ -41,6 +42,14 @@ ENDING = tuple(
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Faults from the start on, and the seed of those that come by chance."""
+
+    inject: tuple[str, ...] = ()
+    seed: str = ""
+
+
+@dataclass(frozen=True)
 class MountOptions:
     mountpoint: str
     options: frozenset[str]
@@ -53,6 +62,7 @@ class MountOptions:
     """passthrough or pagecache"""
     why: str = ""
     """What the log says about that choice; "" for nothing."""
+    rules: Rules = Rules()
 
 
 class BackendError(UringError):
@@ -100,7 +110,7 @@ async def _serve(
     scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
-        fs = RingFs(_backend(mount), host, nursery, mount.max_rings, mount.quota)
+        fs = RingFs(_backend(mount), host, nursery, mount.max_rings, mount.quota, mount.rules.seed)
         operations = Operations(fs)
         native.lane_set(operations.lane, operations.poll_wait)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
@@ -168,6 +178,9 @@ async def _announce(mount: MountOptions, fs: RingFs, ready: Callable[[], None]) 
         ) from error
     except trio.TooSlowError as error:
         raise BackendError(errno.ETIME, f"a first ring did not come to life in {CHECKED:g} s") from error
+    who = Who(os.geteuid())
+    for rule in mount.rules.inject:  # behind the first ring, which was not to meet them
+        log.info("seed %s, rule %s", mount.rules.seed, fs.faults.inject(rule, who).describe())
     log.info("%s: serving rings; backend %s%s", mount.mountpoint, mount.backend, mount.why and f": {mount.why}")
     ready()
 

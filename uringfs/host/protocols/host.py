@@ -122,6 +122,9 @@ class Host(Protocol):
     def status(self, tid: int) -> ThreadStatus:
         """ESRCH"""
 
+    def lineage(self, tid: int) -> tuple[int, ...]:
+        """A thread's process, that one's parent, and so on."""
+
     async def open_ring(self) -> File:
         """A new ring file of our own mount, as every open of `new` makes one."""
 
