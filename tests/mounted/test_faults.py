@@ -138,9 +138,7 @@ def test_kinds(mount: Mount, programs: Programs, file: Path, kind: str, door: st
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_an_interrupted_enter_has_done_nothing(
-    mount: Mount, programs: Programs, file: Path, door: str
-) -> None:
+def test_an_interrupted_enter_has_done_nothing(mount: Mount, programs: Programs, file: Path, door: str) -> None:
     """The next finds the request that this has left, too."""
     done = broken(mount, programs, door, file, ["enter:error=EINTR:when=2"], "nops:1", "nops:1", "nops:1")
     assert done.said == f"1:0 \nenter {-errno.EINTR}\n\n1:0 \n"
@@ -323,3 +321,51 @@ def test_rules_from_the_start(directory: Path) -> None:
     ):
         pass
     assert "seed 7, rule 1:" in mount.log()
+
+
+# -- an older kernel
+
+AS = {
+    "5.5": f"1:{-errno.EINVAL} \n",
+    "5.6": "1:8 \n",
+}
+
+
+@pytest.mark.parametrize("version", AS)
+@pytest.mark.parametrize("mode", ["trap", "notify"])
+@pytest.mark.parametrize("private", [True, False], ids=["private", "mounted"])
+def test_as_an_older_kernel(
+    mount: Mount, programs: Programs, file: Path, version: str, mode: str, private: bool
+) -> None:
+    where = () if private else ("--mount", mount.path)
+    words = (*where, "--as-kernel", version, "--mode", mode, "--", programs.calls, file)
+    done = run(*words, "write:8:0")
+    assert (done.stdout, done.stderr) == (AS[version], "")
+    assert run(*words, "nops:1").stdout == "1:0 \n"
+
+
+def test_others_find_the_mounts_kernel(mount: Mount, programs: Programs, file: Path) -> None:
+    run("--mount", mount.path, "--as-kernel", "5.5", "--", programs.calls, file, "nops:1")
+    assert broken(mount, programs, "control", file, [], "write:8:0").said == "1:8 \n"
+
+
+def test_a_kernel_that_is_none(programs: Programs, file: Path) -> None:
+    done = run("--as-kernel", "5.0", "--", programs.calls, file)
+    assert done.returncode == 2
+    assert "'5.0' is no kernel from 5.1 to 6.18" in done.stderr
+
+
+def test_a_mount_of_an_older_kernel(directory: Path, programs: Programs, file: Path) -> None:
+    with Mount(directory, "--as-kernel", "5.5") as mount:
+        assert broken(mount, programs, "control", file, [], "write:8:0").said == AS["5.5"]
+        with pytest.raises(OSError, match="Invalid argument"):
+            Ring(mount / "new", 4, flags=1 << 10)  # SQE128
+
+
+def test_text_sets_up_a_ring_of_an_older_kernel(mount: Mount, name: str, file: Path) -> None:
+    ring = mount / name
+    ring.write_text("setup 8 kernel=5.5\nread fd=0 user_data=1\nenter\nreap\n")
+    assert f"user_data:1, res:{-errno.EINVAL}" in ring.read_text()
+    with pytest.raises(OSError, match="Invalid argument"):
+        (mount / f"{name}.other").write_text("setup 8 kernel=4.19\n")
+    os.unlink(mount / f"{name}.other")

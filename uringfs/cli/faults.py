@@ -3,6 +3,7 @@
 import argparse
 import random
 
+from uringfs.abi.kernels import CURRENT, Kernel, kernel
 from uringfs.faults import parser
 from uringfs.faults.parser import RuleError
 
@@ -21,6 +22,22 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--seed", metavar="N", help="of all that chance decides about faults; by default another each time"
     )
+
+
+    arguments.add_argument(
+        "--as-kernel",
+        type=_kernel,
+        default=CURRENT,
+        metavar="VERSION",
+        help="5.1 to 6.18: what that kernel's io_uring had not is refused as by it",
+    )
+
+
+def _kernel(text: str) -> Kernel:
+    try:
+        return kernel(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def rule(text: str) -> str:

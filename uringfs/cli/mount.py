@@ -182,7 +182,7 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
     per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
     quota = Quota(per_user, args.max_memory_per_user)
     check = backends.check_nothing if "ro" in wanted else backends.check_ring
-    rules = session.Rules(tuple(args.inject), faults.seed(args))
+    rules = session.Rules(tuple(args.inject), faults.seed(args), args.as_kernel)
     offer = session.MountOptions(mountpoint, wanted, args.max_rings, quota, check, rules=rules)
     try:
         backends.serve(backends.possible(args.backend), offer, serving, _hangup)

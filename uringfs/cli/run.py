@@ -22,8 +22,8 @@ LIBRARY = "native/_trap.*so"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "uringfs run [--mount DIR] [--trace] [--no-lane] [--inject RULE]... [--seed N] [--mode MODE] -- "
-        "PROGRAM [ARGUMENT...]"
+        "uringfs run [--mount DIR] [--trace] [--no-lane] [--inject RULE]... [--seed N] [--as-kernel VERSION] "
+        "[--mode MODE] -- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     parser.add_argument(
@@ -72,19 +72,22 @@ def _mounted(args: argparse.Namespace) -> str:
     """Where; with the faults in force. Those of a mount of others' are for this process and its children alone."""
     if args.mount is not None:
         mount = instance.mounted(args.mount)
-        _inject(mount, args.inject)
+        _inject(mount, args)
         return mount
     seed = faults.seed(args)
     if args.inject and args.seed is None:
         print(f"uringfs run: --seed {seed}", file=sys.stderr)
-    return instance.start(*(f"--inject={rule}" for rule in args.inject), f"--seed={seed}")
+    rules = (f"--inject={rule}" for rule in args.inject)
+    return instance.start(*rules, f"--seed={seed}", f"--as-kernel={args.as_kernel}")
 
 
-def _inject(mount: str, rules: list[str]) -> None:
+def _inject(mount: str, args: argparse.Namespace) -> None:
     from uringfs.client.faults import Faults  # the extension module is not needed to say that something is missing
 
     try:
-        for rule in rules:
+        if args.as_kernel.version is not None:
+            Faults(mount).as_kernel(str(args.as_kernel), os.getpid())
+        for rule in args.inject:
             Faults(mount).inject(f"{rule}:pid={os.getpid()}" if ":pid=" not in rule else rule)
     except OSError as error:
         raise RunError(FAILED, f"{mount}: {error.strerror}") from error

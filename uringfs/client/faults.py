@@ -44,6 +44,10 @@ class Faults:
             with suppress(FaultError):  # somebody else has removed it
                 rule.remove()
 
+    def as_kernel(self, version: str, pid: int) -> None:
+        """Rings that a process, or one that comes from it, sets up from now on are of that kernel, 5.1 to 6.18."""
+        self._ask(f"kernel {version} pid={pid}")
+
     def rules(self) -> list[dict[str, Any]]:
         """Of each: id, rule, matched, injected, waiting, expired, user, ring."""
         found: list[dict[str, Any]] = json.loads(self._ask("faults json"))

@@ -70,6 +70,7 @@ class Context:
         """ops: the row of each opcode, 256 of them. issuer: of the thread that sets the ring up."""
         self.ring = ring
         self.setup_flags = ring.geometry.flags
+        self._enter_flags = SUPPORTED_ENTER_FLAGS & ring.geometry.kernel.enter_flags
         self.host = tctx.host
         self.hooks = tctx.hooks
         self.positions = tctx.positions
@@ -119,8 +120,8 @@ class Context:
         self, caller: Caller, to_submit: int, min_complete: int, flags: int, arg: int, argsz: int
     ) -> Entered | Entering:
         """io_uring_enter(2). EINVAL, EFAULT, EEXIST, EBADFD, EOWNERDEAD."""
-        if flags & ~SUPPORTED_ENTER_FLAGS:
-            raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
+        if flags & ~self._enter_flags:
+            raise UringError(errno.EINVAL, f"enter flags {flags & ~self._enter_flags:#x} are not supported")
         if flags & IORING_ENTER_REGISTERED_RING:
             self.check_registered(caller)
         if self.disabled:

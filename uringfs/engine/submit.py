@@ -45,6 +45,7 @@ class Submission:
         self._life = life
         self._completion = completion
         self._ops = ops
+        self._common_flags = SQE_COMMON_FLAGS & context.ring.geometry.kernel.sqe_flags
         self._setup_flags = context.setup_flags
         self._submit_all = bool(context.setup_flags & IORING_SETUP_SUBMIT_ALL)
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
@@ -151,7 +152,7 @@ class Submission:
         sqe, op = request.sqe, request.op
         if op.is_128 and not self._setup_flags & IORING_SETUP_SQE128 and not self._ring.sq.take_second(self._end):
             raise UringError(errno.EINVAL, f"{op.name} needs two entries, in one piece, of a ring with SQE_MIXED")
-        if sqe.flags & ~SQE_COMMON_FLAGS:
+        if sqe.flags & ~self._common_flags:
             self._check_flags(sqe, op)
         restrictions = self._context.resources.restrictions
         if restrictions is not None and op.support != "none" and not restrictions.admits(sqe.opcode, sqe.flags):
@@ -170,7 +171,7 @@ class Submission:
     def _check_flags(self, sqe: Sqe, op: Op) -> None:
         if op.support == "none":
             return  # prep says so
-        if sqe.flags & ~SQE_VALID_FLAGS:
+        if sqe.flags & ~(SQE_VALID_FLAGS & self._ring.geometry.kernel.sqe_flags):
             raise UringError(errno.EINVAL, f"sqe flags {sqe.flags:#x}")
         if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
             raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")

@@ -6,10 +6,11 @@ from typing import Protocol
 
 import trio
 
+from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.engine.hooks import Hooks
 from uringfs.engine.position import LastFirst, Turns
 from uringfs.engine.request import RegisteredRing, Request, RingContext
-from uringfs.host.protocols import Host, Program
+from uringfs.host.protocols import Caller, Host, Program
 
 
 class Pends(Protocol):
@@ -34,6 +35,8 @@ class TaskContexts:
         self.host = host
         self.find_ring = find_ring
         """The ring behind an inode of the mount."""
+        self.kernel_of: Callable[[Caller], Kernel] = lambda caller: CURRENT
+        """What a ring is made to be of that a caller sets up."""
         self.positions = Turns()
         self.late = LastFirst()
         self.hooks = Hooks()

@@ -6,16 +6,20 @@ import json
 from uringfs.errors import UringError
 from uringfs.faults.engine import Faults
 from uringfs.faults.given import Given, Who
+from uringfs.faults.kernels import Kernels
 from uringfs.fs.codec import faulttext
 from uringfs.fs.codec.faulttext import FaultCommand
 from uringfs.fs.specials import Session, Special
 from uringfs.host.protocols import Caller, Opener
 
 
-def perform(faults: Faults, command: FaultCommand, who: Who, ring: int = 0) -> str:
+def perform(faults: Faults, kernels: Kernels, command: FaultCommand, who: Who, ring: int = 0) -> str:
     """What the command has to say. ring: the inode of the file it was written to, 0 for none. EINVAL, ENOENT,
     EAGAIN."""
     match command:
+        case faulttext.KernelCommand():
+            kernels.set(command.pid, command.kernel, who)
+            return f"kernel: {command.kernel} for process {command.pid}"
         case faulttext.InjectCommand():
             return f"inject: rule {faults.inject(command.rule, who, ring).id}"
         case faulttext.UninjectCommand(None):
@@ -60,8 +64,9 @@ class Control(Special):
 
     mode = 0o666
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, kernels: Kernels) -> None:
         self._faults = faults
+        self._kernels = kernels
 
     def text(self, session: Session) -> str:
         """Before anything is written: the rules of who has opened it."""
@@ -76,5 +81,5 @@ class Control(Special):
             if command is None:
                 words = "; ".join(faulttext.HELP.values())
                 raise UringError(errno.EINVAL, f"unknown command {line.split()[0]!r}: {words}")
-            replies.append(perform(self._faults, command, Who(caller.uid, opener)))
+            replies.append(perform(self._faults, self._kernels, command, Who(caller.uid, opener)))
         return "\n".join(replies)

@@ -17,11 +17,13 @@ import trio
 from uringfs import __version__
 from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
+from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.engine.context import Context, Entered, Entering
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.faults.engine import Faults
 from uringfs.faults.given import Who
+from uringfs.faults.kernels import Kernels
 from uringfs.fs import faultcontrol, status
 from uringfs.fs.codec import control, text
 from uringfs.fs.codec.faulttext import FaultCommand
@@ -78,14 +80,17 @@ class RingFs:
         max_rings: int,
         quota: Quota | None = None,
         seed: str = "",
+        kernel: Kernel = CURRENT,
     ) -> None:
-        """seed: of whatever chance decides."""
+        """seed: of whatever chance decides. kernel: what its rings are made to be of."""
         self._backend = backend
         self._host = host
         self._nursery = nursery
         self._tctx = TaskContexts(host, nursery, self._find_ring)
         self.faults = Faults(nursery, self._tctx.hooks, self._name_of, host.lineage, seed, self._ended)
-        self.specials = Specials(host, {b".control": faultcontrol.Control(self.faults)})
+        self._kernels = Kernels(nursery, host.lineage, self._ended, kernel)
+        self._tctx.kernel_of = self._kernels.of
+        self.specials = Specials(host, {b".control": faultcontrol.Control(self.faults, self._kernels)})
         self._supervision = Supervision(host, nursery, self._tctx, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
@@ -308,7 +313,7 @@ class RingFs:
         if caller.uid:
             self._admit_owner(file, caller, "to inject faults")
         who = Who(caller.uid, self._host.opener(caller.tid))
-        return faultcontrol.perform(self.faults, command, who, file.inode.number)
+        return faultcontrol.perform(self.faults, self._kernels, command, who, file.inode.number)
 
     def _explain(self, error: UringError, caller: Caller) -> None:
         """Say so, in the log once for each user, if it is the caller itself that is beyond our reach."""

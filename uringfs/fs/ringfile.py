@@ -26,6 +26,7 @@ from uringfs.abi.constants import (
     SETUP_FLAGS,
     flag_names,
 )
+from uringfs.abi.kernels import CURRENT
 from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, Answer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
@@ -42,7 +43,7 @@ from uringfs.fs.textmemory import TextRequests
 from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.rw.rw import TextRead
-from uringfs.ops.table import LANE_OPS, OPS, SQE128_OPCODES
+from uringfs.ops.table import LANE_OPS, SQE128_OPCODES, ops_of
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
 from uringfs.register.table import query_blind, register
@@ -156,7 +157,7 @@ class RingFile:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         if self._tctx.hooks and self._tctx.hooks.breaker is not None:
             self._tctx.hooks.breaker.call("setup", caller, self._number, caller.uid)
-        geometry = Geometry.of(entries, asked)
+        geometry = Geometry.of(entries, asked, self._tctx.kernel_of(caller))
         check_user_rings(caller, geometry, asked)
         sqpoll.check(asked, caller, self._tctx.find_ring)
         # Before the ring exists: an address that cannot be written must not leave a ring behind.
@@ -179,7 +180,7 @@ class RingFile:
         ring.number = self._number
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
-        self.worker = Context(ring, self._nursery, self._tctx, OPS, issuer)
+        self.worker = Context(ring, self._nursery, self._tctx, ops_of(geometry.kernel), issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.worker.offload(caller, asked.sq_thread_idle)
         return self.worker
@@ -193,7 +194,7 @@ class RingFile:
     def register(self, caller: Caller, message: abi.Register) -> int | Registering:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
         if message.opcode == IORING_REGISTER_QUERY and self.worker is None:
-            return query_blind(caller, message.arg, message.nr_args)
+            return query_blind(caller, message.arg, message.nr_args, self._tctx.kernel_of(caller))
         worker, args = self._ready(), (message.opcode, message.arg, message.nr_args)
         return worker.sharing.between(partial(register, worker, caller, *args))
 
@@ -202,6 +203,8 @@ class RingFile:
         if not message.version:
             raise UringError(errno.EINVAL, "no lane has version 0")
         worker = self._ready()
+        if worker.ring.geometry.kernel != CURRENT:
+            raise UringError(errno.EOPNOTSUPP, "clients perform requests as today's kernel does")
         lane = await worker.sharing.attach(caller, LANE_OPS)
         geometry, version = worker.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
         answer = Answer(
@@ -306,7 +309,8 @@ class RingFile:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         flags = command.flags | (IORING_SETUP_CQSIZE if command.cq is not None else 0)
         asked = Params(cq_entries=command.cq or 0, flags=flags)
-        geometry = Geometry.of(command.entries, asked)
+        kernel = command.kernel or self._tctx.kernel_of(caller)
+        geometry = Geometry.of(command.entries, asked, kernel)
         if geometry.in_user_memory:
             raise UringError(errno.EINVAL, "IORING_SETUP_NO_MMAP needs a client with memory to map over")
         sqpoll.check(asked, caller, self._tctx.find_ring)

@@ -8,8 +8,10 @@ without it answers.
 """
 
 import errno
+from functools import lru_cache
 
 from uringfs.abi import constants as abi
+from uringfs.abi.kernels import Kernel
 from uringfs.engine.request import Op, Pending, Request
 from uringfs.errors import UringError
 from uringfs.ops import nop
@@ -141,3 +143,9 @@ SQE128_OPCODES = frozenset(op.number for op in TABLE if op.is_128)
 
 OPS = TABLE + (UNKNOWN,) * (256 - len(TABLE))
 """By sqe->opcode, whatever it says."""
+
+
+@lru_cache(maxsize=64)
+def ops_of(kernel: Kernel) -> tuple[Op, ...]:
+    """The same of an older kernel: what that had not is unknown."""
+    return tuple(op if op.number in kernel.opcodes else UNKNOWN for op in OPS)

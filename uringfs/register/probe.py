@@ -4,7 +4,7 @@ import errno
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.ops.table import TABLE
+from uringfs.ops.table import TABLE, ops_of
 from uringfs.register.registration import Registration
 from uringfs.ring.support import SUPPORTED
 
@@ -21,11 +21,12 @@ def probe(call: Registration) -> int:
     size = PROBE.size + call.nr_args * PROBE_OP.size
     if any(call.read(size)):
         raise UringError(errno.EINVAL, "the probe's buffer must be zeroed")
-    last = max(op.number for op in TABLE if op.support in SUPPORTED)
+    ops = ops_of(call.ring.ring.geometry.kernel)[: len(TABLE)]
+    last = max(op.number for op in ops if op.support in SUPPORTED)
     count = min(call.nr_args, last + 1)
-    ops = b"".join(
-        PROBE_OP.pack(op.number, 0, IO_URING_OP_SUPPORTED if op.support in SUPPORTED else 0, 0)
-        for op in TABLE[:count]
+    rows = b"".join(
+        PROBE_OP.pack(number, 0, IO_URING_OP_SUPPORTED if op.support in SUPPORTED else 0, 0)
+        for number, op in enumerate(ops[:count])
     )
-    call.caller.memory.write(call.arg, (PROBE.pack(last, count, 0) + ops).ljust(size, b"\0"))
+    call.caller.memory.write(call.arg, (PROBE.pack(last, count, 0) + rows).ljust(size, b"\0"))
     return 0

@@ -4,9 +4,10 @@ import errno
 from struct import Struct
 
 from uringfs.abi.constants import SQE_VALID_FLAGS
+from uringfs.abi.kernels import Kernel
 from uringfs.errors import UringError
 from uringfs.host.protocols import Memory
-from uringfs.ops.table import TABLE
+from uringfs.ops.table import ops_of
 from uringfs.ring import support
 
 HDR = Struct("<QQIIi12s")  # struct io_uring_query_hdr: next_entry, query_data, query_op, size, result, resv[3]
@@ -18,17 +19,17 @@ NR_QUERY_OPCODES = 1
 MAX_CLEARED = 1 << 16  # bytes; a client that says it has more gets no more
 
 
-def query(memory: Memory, address: int, nr_args: int, nr_register_opcodes: int) -> int:
+def query(memory: Memory, address: int, nr_args: int, nr_register_opcodes: int, kernel: Kernel) -> int:
     """io_query(): a list of entries, each answered in place."""
     if nr_args:
         raise UringError(errno.EINVAL)
     answer = OPCODE.pack(
-        1 + max(op.number for op in TABLE if op.support in support.SUPPORTED),
+        1 + max(op.number for op in ops_of(kernel) if op.support in support.SUPPORTED),
         nr_register_opcodes,
-        support.mask(support.FEATURES),
-        support.mask(support.SETUP_FLAGS),
-        support.mask(support.ENTER_FLAGS),
-        SQE_VALID_FLAGS,
+        support.mask(support.FEATURES) & kernel.features,
+        support.mask(support.SETUP_FLAGS) & kernel.setup_flags,
+        support.mask(support.ENTER_FLAGS) & kernel.enter_flags,
+        SQE_VALID_FLAGS & kernel.sqe_flags,
         NR_QUERY_OPCODES,
         0,
     )

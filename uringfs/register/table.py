@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from uringfs.abi import constants as abi
+from uringfs.abi.kernels import CURRENT, REGISTERED_RING_SINCE, Kernel
 from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
@@ -58,21 +59,22 @@ def _absent(call: Registration) -> int:
 
 
 def _query(call: Registration) -> int:
-    return query_blind(call.caller, call.arg, call.nr_args)
+    return query_blind(call.caller, call.arg, call.nr_args, call.ring.ring.geometry.kernel)
 
 
-def query_blind(caller: Caller, arg: int, nr_args: int) -> int:
-    """IORING_REGISTER_QUERY, which needs no ring."""
-    return query(caller.memory, arg, nr_args, _register_last())
+def query_blind(caller: Caller, arg: int, nr_args: int, kernel: Kernel = CURRENT) -> int:
+    """IORING_REGISTER_QUERY, which needs no ring. EINVAL of a kernel without it."""
+    check_opcode(abi.IORING_REGISTER_QUERY, kernel)
+    return query(caller.memory, arg, nr_args, _register_last(kernel), kernel)
 
 
-def _register_last() -> int:
+def _register_last(kernel: Kernel) -> int:
     """IORING_REGISTER_LAST of a kernel that has what we support."""
-    return 1 + max(code for code, row in REGISTER.items() if row.support in SUPPORTED)
+    return 1 + max(code for code in kernel.register if REGISTER[code].support in SUPPORTED)
 
 
 def _restrictions(call: Registration) -> int:
-    return register_restrictions(call, _register_last())
+    return register_restrictions(call, _register_last(call.ring.ring.geometry.kernel))
 
 
 def _enable_rings(call: Registration) -> int:
@@ -145,12 +147,15 @@ def register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: 
 
 
 def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args: int) -> int:
+    kernel = ring.ring.geometry.kernel
     if opcode & abi.IORING_REGISTER_USE_REGISTERED_RING:
+        if not kernel.since(REGISTERED_RING_SINCE):
+            raise UringError(errno.EINVAL, "the kernel is too old for registered rings")
         ring.check_registered(caller)
         opcode &= ~abi.IORING_REGISTER_USE_REGISTERED_RING
     if ring.hooks and ring.hooks.breaker is not None:
         ring.hooks.breaker.call("register", caller, ring.ring.number, ring.ring.owner[1])
-    row = _row(opcode)
+    row = _row(opcode, kernel)
     ring.check_submitter(caller)
     restrictions = ring.resources.restrictions
     if restrictions is not None and not ring.disabled and opcode not in restrictions.register_ops:
@@ -163,25 +168,30 @@ def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args:
 
 
 def register_blind(
-    ring_of: Callable[[File], RingContext | None], caller: Caller, opcode: int, arg: int, nr_args: int
+    ring_of: Callable[[File], RingContext | None],
+    caller: Caller,
+    opcode: int,
+    arg: int,
+    nr_args: int,
+    kernel: Kernel = CURRENT,
 ) -> int:
     """io_uring_register_blind(): io_uring_register(2) on descriptor -1."""
-    check_opcode(opcode)
+    check_opcode(opcode, kernel)
     match opcode:
         case abi.IORING_REGISTER_SEND_MSG_RING:
             return sync_msg_ring(caller, arg, nr_args, ring_of)
         case abi.IORING_REGISTER_QUERY:
-            return query_blind(caller, arg, nr_args)
+            return query_blind(caller, arg, nr_args, kernel)
     raise UringError(errno.EINVAL, f"register opcode {opcode} needs a ring")
 
 
-def check_opcode(opcode: int) -> None:
+def check_opcode(opcode: int, kernel: Kernel = CURRENT) -> None:
     """EINVAL for one that is not there: before a ring is looked for."""
-    _row(opcode)
+    _row(opcode, kernel)
 
 
-def _row(opcode: int) -> Row:
+def _row(opcode: int, kernel: Kernel) -> Row:
     row = REGISTER.get(opcode)
-    if row is None or row.support == "none":
+    if row is None or row.support == "none" or opcode not in kernel.register:
         raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")
     return row

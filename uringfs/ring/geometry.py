@@ -28,6 +28,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQPOLL,
     IORING_SETUP_TASKRUN_FLAG,
 )
+from uringfs.abi.kernels import CQ_FLAGS_SINCE, CURRENT, Kernel
 from uringfs.abi.numbers import page_align
 from uringfs.abi.structs import (
     CQ_FLAGS,
@@ -70,6 +71,8 @@ class Geometry:
     """Byte offset of the index array; 0 with NO_SQARRAY."""
     rings_size: int
     """Bytes of struct io_rings with the CQEs and the index array."""
+    kernel: Kernel = CURRENT
+    """What the ring is made to be of."""
 
     @property
     def file_size(self) -> int:
@@ -109,13 +112,14 @@ class Geometry:
         return CQE.size * (2 if self.flags & IORING_SETUP_CQE32 else 1)
 
     @classmethod
-    def of(cls, entries: int, params: Params) -> "Geometry":
+    def of(cls, entries: int, params: Params, kernel: Kernel = CURRENT) -> "Geometry":
         """io_uring/io_uring.c: io_uring_setup(), io_uring_fill_params(), rings_size(). EINVAL, EOVERFLOW."""
         if params.resv0 or params.resv1 or params.resv2:
             raise UringError(errno.EINVAL, "io_uring_params.resv must be 0")
         flags = params.flags
-        if flags & ~SUPPORTED_SETUP_FLAGS:
-            raise UringError(errno.EINVAL, f"setup flags {flags & ~SUPPORTED_SETUP_FLAGS:#x} are not supported")
+        unknown = flags & ~(SUPPORTED_SETUP_FLAGS & kernel.setup_flags)
+        if unknown:
+            raise UringError(errno.EINVAL, f"setup flags {unknown:#x} are not supported")
         _check_flags(flags)
         sq_entries = _entries(entries, IORING_MAX_ENTRIES, flags, "entries")
         cq_entries = 2 * sq_entries
@@ -124,14 +128,16 @@ class Geometry:
             if cq_entries < sq_entries:
                 raise UringError(errno.EINVAL, "the CQ is smaller than the SQ")
         size, sq_array = rings_size(flags, sq_entries, cq_entries)
-        return cls(sq_entries, cq_entries, flags, sq_array, size)
+        return cls(sq_entries, cq_entries, flags, sq_array, size, kernel)
 
     def params(self, asked: Params) -> bytes:
         """struct io_uring_params as the call hands it back, 120 bytes."""
-        head = asked._replace(sq_entries=self.sq_entries, cq_entries=self.cq_entries, features=FEATURES)
+        features = FEATURES & self.kernel.features
+        head = asked._replace(sq_entries=self.sq_entries, cq_entries=self.cq_entries, features=features)
         sq_user, cq_user = (asked.sq_user_addr, asked.cq_user_addr) if self.in_user_memory else (0, 0)
         sq_off = (SQ_HEAD, SQ_TAIL, SQ_RING_MASK, SQ_RING_ENTRIES, SQ_FLAGS, SQ_DROPPED, self.sq_array, 0, sq_user)
-        cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, cq_user)
+        cq_flags = CQ_FLAGS if self.kernel.since(CQ_FLAGS_SINCE) else 0
+        cq_off = (CQ_HEAD, CQ_TAIL, CQ_RING_MASK, CQ_RING_ENTRIES, CQ_OVERFLOW, CQES, cq_flags, 0, cq_user)
         return PARAMS.pack(*head)[:SQ_OFF] + OFFSETS.pack(*sq_off) + OFFSETS.pack(*cq_off)
 
 

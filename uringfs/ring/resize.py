@@ -35,7 +35,7 @@ def new_geometry(ring: Ring, asked: Params) -> Geometry:
     if asked.flags & ~RESIZE_FLAGS:
         raise UringError(errno.EINVAL)
     flags = asked.flags | ring.geometry.flags & KEPT_FLAGS
-    return Geometry.of(asked.sq_entries, Params(cq_entries=asked.cq_entries, flags=flags))
+    return Geometry.of(asked.sq_entries, Params(cq_entries=asked.cq_entries, flags=flags), ring.geometry.kernel)
 
 
 def resize(ring: Ring, new: Geometry) -> None:

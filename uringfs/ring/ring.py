@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uringfs.abi.constants import IORING_SQ_CQ_OVERFLOW
+from uringfs.abi.constants import IORING_FEAT_NODROP, IORING_SQ_CQ_OVERFLOW
 from uringfs.errors import UringError
 from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
@@ -99,6 +99,8 @@ class Ring:
         self.owner = owner
         self.sq = SubmissionQueue(memory, geometry)
         self.cq = CompletionQueue(memory, geometry, self.sq)
+        if not geometry.kernel.features & IORING_FEAT_NODROP:
+            self.cq.max_backlog = 0
         self.counters = Counters()
         self.waiters: list[Waiter] = []
         """In the order they came. A waiter takes itself out."""

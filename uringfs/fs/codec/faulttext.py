@@ -4,6 +4,7 @@ rule is the rest of its line, blanks and all."""
 import errno
 from typing import NamedTuple
 
+from uringfs.abi.kernels import Kernel, kernel
 from uringfs.errors import UringError
 
 
@@ -31,11 +32,19 @@ class FaultsCommand(NamedTuple):
     json: bool
 
 
-FaultCommand = InjectCommand | UninjectCommand | ReleaseCommand | FaultsCommand
+class KernelCommand(NamedTuple):
+    """kernel VERSION pid=N"""
+
+    kernel: Kernel
+    pid: int
+
+
+FaultCommand = KernelCommand | InjectCommand | UninjectCommand | ReleaseCommand | FaultsCommand
 HELP = {
     "inject": "inject RULE: break requests (docs/faults.md); answers with the rule's id",
     "uninject": "uninject ID|all: remove a rule; what it holds goes on",
     "release": "release ID: what a rule holds goes on",
+    "kernel": "kernel VERSION pid=N: the rings of a process are of an older kernel",
     "faults": "faults [json]: the rules, and what they have matched",
 }
 
@@ -50,11 +59,21 @@ def parse(line: str) -> FaultCommand | None:
         return UninjectCommand(None if rest == "all" else _number(verb, rest, "an id, or all"))
     if verb == "release":
         return ReleaseCommand(_number(verb, rest, "an id"))
+    if verb == "kernel":
+        return _kernel(rest)
     if verb == "faults":
         if rest not in ("", "json"):
             raise UringError(errno.EINVAL, f"faults: what is {rest!r}? It takes nothing, or json")
         return FaultsCommand(rest == "json")
     return None
+
+
+def _kernel(rest: str) -> KernelCommand:
+    version, _, pid = rest.partition(" pid=")
+    try:
+        return KernelCommand(kernel(version.strip()), _number("kernel", pid, "pid=N"))
+    except ValueError as error:
+        raise UringError(errno.EINVAL, f"kernel: {error}") from None
 
 
 def _number(verb: str, word: str, fits: str) -> int:

@@ -7,6 +7,7 @@ import errno
 from typing import NamedTuple, overload
 
 from uringfs.abi.constants import IORING_SETUP_SQPOLL, SETUP_FLAGS, SQE_FLAGS
+from uringfs.abi.kernels import Kernel, kernel
 from uringfs.abi.numbers import U64
 from uringfs.errors import UringError
 from uringfs.fs.codec import faulttext, sqetext
@@ -19,11 +20,12 @@ MAX_READ = 1 << 20
 
 
 class SetupCommand(NamedTuple):
-    """setup ENTRIES [cq=N] [flags=A|B]"""
+    """setup ENTRIES [cq=N] [flags=A|B] [kernel=VERSION]"""
 
     entries: int
     cq: int | None
     flags: int
+    kernel: Kernel | None = None
 
 
 class NopCommand(NamedTuple):
@@ -92,7 +94,7 @@ Command = (
     | FaultCommand
 )
 HELP = {
-    "setup": "setup ENTRIES [cq=N] [flags=A|B]: io_uring_setup(2)",
+    "setup": "setup ENTRIES [cq=N] [flags=A|B] [kernel=VERSION]: io_uring_setup(2)",
     "nop": "nop [user_data=N] [flags=A|B]: queue a NOP",
     "readv": "readv path=PATH [len=N] [off=N] [user_data=N] [flags=A|B]: queue a read of a file, kept for `cat`",
     "sqe": "sqe op=OPCODE [FIELD=N ...] [data=TEXT] [room=N] [flags=A|B]: queue any request; or OPCODE FIELD=N",
@@ -132,7 +134,7 @@ def _command(verb: str, words: list[str]) -> Command:
             if entries is None:
                 raise UringError(errno.EINVAL, "setup needs a number of entries: setup 8")
             flags = fields.bits("flags", SETUP_FLAGS, "IORING_SETUP_")
-            command = SetupCommand(entries, fields.number("cq", None), flags)
+            command = SetupCommand(entries, fields.number("cq", None), flags, fields.kernel())
         case "nop" if not fields.beyond("user_data", "flags"):
             command = NopCommand(fields.number("user_data", 0), fields.bits("flags", SQE_FLAGS, "IOSQE_"))
         case "readv" if not fields.has("fd"):
@@ -252,6 +254,16 @@ class _Fields:
             else:
                 raise UringError(errno.EINVAL, f"{self._verb}: unknown flag {word!r}: one of {' '.join(names)}")
         return bits
+
+    def kernel(self) -> Kernel | None:
+        """The value of kernel=, None without one."""
+        value = self._named.pop("kernel", None)
+        if value is None:
+            return None
+        try:
+            return kernel(value)
+        except ValueError as error:
+            raise UringError(errno.EINVAL, f"{self._verb}: kernel={error}") from None
 
     def _integer(self, name: str, value: str, most: int) -> int:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from uringfs import native  # before pyfuse3: see uringfs.native
+from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.abi.libc import libc
 from uringfs.errors import UringError
 from uringfs.faults.given import Who
@@ -43,10 +44,11 @@ ENDING = tuple(
 
 @dataclass(frozen=True)
 class Rules:
-    """Faults from the start on, and the seed of those that come by chance."""
+    """Faults from the start on, the seed of those that come by chance, and what the rings are made to be of."""
 
     inject: tuple[str, ...] = ()
     seed: str = ""
+    kernel: Kernel = CURRENT
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ async def _serve(
     scheduling.in_order()
     async with trio.open_nursery() as nursery:
         host = LocalHost()
-        fs = RingFs(_backend(mount), host, nursery, mount.max_rings, mount.quota, mount.rules.seed)
+        rules = mount.rules
+        fs = RingFs(
+            _backend(mount), host, nursery, mount.max_rings, mount.quota, seed=rules.seed, kernel=rules.kernel
+        )
         operations = Operations(fs)
         native.lane_set(operations.lane, operations.poll_wait)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)

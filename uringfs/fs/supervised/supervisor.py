@@ -237,9 +237,10 @@ class Supervisor:
         fd, opcode, arg, nr_args, *_ = call.args
         fd, opcode, nr_args = fd & U32, opcode & U32, nr_args & U32
         registered = bool(opcode & IORING_REGISTER_USE_REGISTERED_RING)
-        check_opcode(opcode & ~IORING_REGISTER_USE_REGISTERED_RING)
+        kernel = self._tctx.kernel_of(caller)
+        check_opcode(opcode & ~IORING_REGISTER_USE_REGISTERED_RING, kernel)
         if fd == U32 and not registered:
-            return register_blind(self._worker_of, caller, opcode, arg, nr_args)
+            return register_blind(self._worker_of, caller, opcode, arg, nr_args, kernel)
         with self._ring(caller, fd, registered) as worker:
             return register(worker, caller, opcode, arg, nr_args)
 
