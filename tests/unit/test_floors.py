@@ -48,6 +48,7 @@ FLOORS = (
     ("fs.fuse",),
     ("fs",),
     ("client",),
+    ("testing",),
     ("cli",),
     ("__main__",),
 )

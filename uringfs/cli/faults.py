@@ -20,7 +20,7 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         help="break requests, as docs/faults.md says: WRITE:path=*.wal:error=EIO:when=3. As often as wanted",
     )
     arguments.add_argument(
-        "--seed", metavar="N", help="of all that chance decides about faults; by default another each time"
+        "--seed", type=_seed, metavar="N", help="of what chance decides about faults; by default a new one"
     )
 
 
@@ -38,6 +38,13 @@ def _kernel(text: str) -> Kernel:
         return kernel(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seed(word: str) -> int:
+    number = int(word)
+    if not 0 <= number < LARGEST_SEED:
+        raise argparse.ArgumentTypeError("must be at least 0, and below 2^32")
+    return number
 
 
 def rule(text: str) -> str:

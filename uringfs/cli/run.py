@@ -87,8 +87,10 @@ def _inject(mount: str, args: argparse.Namespace) -> None:
     try:
         if args.as_kernel.version is not None:
             Faults(mount).as_kernel(str(args.as_kernel), os.getpid())
-        for rule in args.inject:
-            Faults(mount).inject(f"{rule}:pid={os.getpid()}" if ":pid=" not in rule else rule)
+        for number, rule in enumerate(args.inject):
+            own = f":pid={os.getpid()}" if ":pid=" not in rule else ""
+            seed = f":seed={int(args.seed) + number}" if args.seed is not None and ":seed=" not in rule else ""
+            Faults(mount).inject(f"{rule}{own}{seed}")
     except OSError as error:
         raise RunError(FAILED, f"{mount}: {error.strerror}") from error
 

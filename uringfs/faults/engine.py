@@ -2,7 +2,6 @@
 at issue those that do, at completion it has the last word (ops/hooks.py: Breaker)."""
 
 import errno
-import random
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
@@ -86,8 +85,8 @@ class Faults(Subscriber):
             self._of(rule.release, who)
         self._last_id += 1
         deadline = trio.current_time() + (rule.expires or 0.0)
-        chance = random.Random(f"{self._seed}:{self._last_id}")
-        given = self._rules[self._last_id] = Given(self._last_id, rule, who, ring, chance, deadline)
+        seed = f"{self._seed}:{self._last_id}" if rule.seed is None else str(rule.seed)
+        given = self._rules[self._last_id] = Given(self._last_id, rule, who, ring, seed, deadline)
         if rule.expires is not None:
             self._nursery.start_soon(self._expire, given)
         if rule.pid is not None and self._ended is not None:
@@ -182,7 +181,7 @@ class Faults(Subscriber):
         fired = [g for g in candidates if not g.expired and matching.issued(g, request) and g.fires()]
         if not fired:
             return None
-        self._injections[request] = injection = Injection(request, fired, self._seed)
+        self._injections[request] = injection = Injection(request, fired)
         if any(given.expired for given in fired):
             self._changed()
         return injection

@@ -48,14 +48,18 @@ class Given:
     rule: Rule
     who: Who
     ring: int
-    chance: random.Random
+    seed: str
     deadline: float
     """trio's clock."""
+    chance: random.Random = field(init=False)
     matched: int = 0
     injected: int = 0
     expired: bool = False
     waiting: list[Waiting] = field(default_factory=list)
     _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
 
     def fires(self) -> bool:
         """A request, or call, matches: whether it is one to inject into."""

@@ -21,10 +21,9 @@ Perform = Callable[[Request], Outcome]
 class Injection:
     """Of one request, from issue to completion."""
 
-    def __init__(self, request: Request, fired: Sequence[Given], seed: str) -> None:
+    def __init__(self, request: Request, fired: Sequence[Given]) -> None:
         self.request = request
         self.fired = tuple(fired)
-        self._seed = seed
         self.left = False
         """Its result has been looked at."""
         given = self.by("nomore")
@@ -91,7 +90,7 @@ class Injection:
             self.request.sqe = self.request.sqe._replace(off=off)
         given = self.by("corrupt")
         if given is not None and given.rule.corrupt is not None:
-            chance = random.Random(f"{self._seed}:{given.id}:{given.injected}")
+            chance = random.Random(f"{given.seed}:{given.injected}")
             Corruption(given.rule.corrupt, chance, self._iovecs()).alter(self.request)
 
     def _iovecs(self) -> list[tuple[int, int]]:

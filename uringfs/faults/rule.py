@@ -26,6 +26,7 @@ class Rule:
     ring: str = ""
     when: When = field(default_factory=When)
     probability: float = 1.0
+    seed: int | None = None
     times: int | None = None
     expires: float | None = None
     """Seconds."""

@@ -50,6 +50,8 @@ WORDS = (
          "of the requests that match, counted from 1: `3`, `3+` (from there on), `3+2` (every second), `3..9`, "
          "`3..9+2`; as strace's", calls=EVERYTHING),
     Word("probability", "match", "P", values.probability, "by chance: `0.1` or `10%`", calls=EVERYTHING),
+    Word("seed", "match", "N", values.number,
+         "of what chance decides about this rule; by default the mount's, and the rule's id", calls=EVERYTHING),
     Word("times", "life", "N", values.count, "it expires when it has been injected so often", calls=EVERYTHING),
     Word("expires", "life", "TIME", values.seconds, "it expires so long after it was given", calls=EVERYTHING),
     Word("error", "act", "ERRNO", values.error,

@@ -40,6 +40,7 @@ CASES = {
     "WRITE:range=..4095:error=EIO": {"range": values.Range(0, 4095)},
     "NOP:pid=12:ring=db*:error=EIO": {"pid": 12, "ring": "db*"},
     "NOP:probability=25%:error=EIO": {"probability": 0.25},
+    "NOP:probability=0.5:seed=7:error=EIO": {"probability": 0.5, "seed": 7},
     "NOP:times=3:expires=1.5s:error=EIO": {"times": 3, "expires": 1.5},
     "NOP:retval=-17": {"retval": -17, "result": -17},
     "NOP:error=EAGAIN:after": {"after": True, "result": -errno.EAGAIN},
