@@ -40,7 +40,7 @@ FLOORS = (
     ("watch",),
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
     ("fs.textmemory", "fs.specials"),
-    ("fs.faultcontrol",),
+    ("fs.faultcontrol", "fs.watching"),
     ("fs.ringfile",),
     ("fs.lanestatus", "fs.waits"),
     ("fs.supervised", "fs.status"),

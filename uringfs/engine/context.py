@@ -320,6 +320,7 @@ class Context:
             self.poller.stop()
         self.sharing.close()
         self.deliveries.close()
+        self._tctx.closed.add(self.ring.counters)
         if self.hooks:
             self.hooks.call("io_ring_ctx_free", self)
         self.closed = self._completion.closed = True

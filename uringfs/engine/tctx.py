@@ -11,6 +11,7 @@ from uringfs.engine.hooks import Hooks
 from uringfs.engine.position import LastFirst, Turns
 from uringfs.engine.request import RegisteredRing, Request, RingContext
 from uringfs.host.protocols import Caller, Host, Program
+from uringfs.ring.ring import Counters
 
 
 class Pends(Protocol):
@@ -40,6 +41,8 @@ class TaskContexts:
         self.positions = Turns()
         self.late = LastFirst()
         self.hooks = Hooks()
+        self.closed = Counters()
+        """Of all rings that are closed."""
         self._nursery = nursery
         self._pending: dict[Program, dict[Request, Pends]] = {}
         self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,7 @@ from uringfs.errors import UringError
 from uringfs.faults.engine import Faults
 from uringfs.faults.given import Who
 from uringfs.faults.kernels import Kernels
-from uringfs.fs import faultcontrol, status
+from uringfs.fs import faultcontrol, status, watching
 from uringfs.fs.codec import control, text
 from uringfs.fs.codec.faulttext import FaultCommand
 from uringfs.fs.inodes import FIRST, NEW, ROOT, Inode, InodeTable
@@ -35,7 +35,10 @@ from uringfs.fs.supervised.supervisor import Supervision
 from uringfs.fs.waits import Polled, Waiting
 from uringfs.host.protocols import Caller, Host, Opener
 from uringfs.memory.base import Backend
-from uringfs.ring.ring import Ring
+from uringfs.ring.ring import Counters, Ring
+from uringfs.watch import metrics
+from uringfs.watch.stats import Stats
+from uringfs.watch.tracer import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +93,17 @@ class RingFs:
         self.faults = Faults(nursery, self._tctx.hooks, self._name_of, host.lineage, seed, self._ended)
         self._kernels = Kernels(nursery, host.lineage, self._ended, kernel)
         self._tctx.kernel_of = self._kernels.of
-        self.specials = Specials(host, {b".control": faultcontrol.Control(self.faults, self._kernels)})
+        self._tracer = Tracer(self._tctx)
+        self._stats = Stats(self._tctx.hooks)
+        self.specials = Specials(
+            host,
+            {
+                b".control": faultcontrol.Control(self.faults, self._kernels),
+                b".trace": watching.Trace(self._tracer),
+                b".rings": watching.Rings(self._rings, self._tctx, self._stats, backend.name),
+                b".metrics": watching.Metrics(lambda: metrics.text(self._facts), self._stats, nursery),
+            },
+        )
         self._supervision = Supervision(host, nursery, self._tctx, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
@@ -109,6 +122,29 @@ class RingFs:
 
     def _find_ring(self, inode: int) -> Context | None:
         return None if inode < FIRST else self.inodes[inode].payload.worker
+
+    def _rings(self) -> Iterator[tuple[str, Context]]:
+        for name, inode in self.inodes.everything():
+            if inode.payload.worker is not None:
+                yield os.fsdecode(name), inode.payload.worker
+
+    def _facts(self) -> metrics.Facts:
+        counters, in_flight = Counters(), 0
+        counters.add(self._tctx.closed)
+        for _, worker in self._rings():
+            counters.add(worker.ring.counters)
+            in_flight += len(worker.pending)
+        return metrics.Facts(
+            version=__version__,
+            backend=self._backend.name,
+            uptime=time.monotonic() - self._begun,
+            rings=len(self.inodes),
+            in_flight=in_flight,
+            counters=counters,
+            tallies=self._stats.total(),
+            readers=self._tracer.readers(),
+            lost=self._tracer.lost(),
+        )
 
     def _name_of(self, number: int) -> str:
         return os.fsdecode(self.inodes.name_of(number))

@@ -76,6 +76,11 @@ class InodeTable(Generic[T]):
         """b"" for an inode without a name."""
         return next((name for name, inode in self._names.items() if inode.number == number), b"")
 
+    def everything(self) -> list[tuple[bytes, Inode[T]]]:
+        """With their names, b"" for none, in the order of their numbers."""
+        names = {inode.number: name for name, inode in self._names.items()}
+        return [(names.get(number, b""), inode) for number, inode in self._inodes.items()]
+
     def names_behind(self, number: int) -> list[tuple[bytes, Inode[T]]]:
         """Those of inodes above that number, in the order of their numbers: a place to go on that stays
         one whatever is made, removed or renamed meanwhile."""

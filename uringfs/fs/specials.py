@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uringfs.errors import UringError
 from uringfs.fs.inodes import FIRST, ROOT, Inode
 from uringfs.host.protocols import Caller, Host, Opener
+from uringfs.watch.stream import TraceStream
 
 
 @dataclass(eq=False)
@@ -27,6 +28,8 @@ class Session:
     """The text a reader is in the middle of."""
     begin: int | None = None
     """The offset at which it began to read that; None: it has not."""
+    stream: TraceStream | None = None
+    """Where reads wait for what comes, instead of a text."""
 
 
 class Special:
@@ -37,6 +40,16 @@ class Special:
     def text(self, session: Session) -> str:
         """What a read gives before something is written."""
         raise NotImplementedError
+
+    def opened(self, session: Session, flags: int) -> None:
+        """flags: of the open(2)."""
+
+    def closed(self, session: Session) -> None:
+        """Its last close."""
+
+    def say(self, session: Session, data: bytes, caller: Caller, opener: Opener) -> str | None:
+        """write(), for a file that tells its open files apart. None: reads go on as they were."""
+        return self.write(data, caller, opener)
 
     def write(self, data: bytes, caller: Caller, opener: Opener) -> str:
         """What it has to say. opener: the writer, as it is now. UringError."""
@@ -70,22 +83,31 @@ class Specials:
         if any(name in self._names for name in names):
             raise UringError(errno.EPERM, "this file belongs to the mount")
 
-    def open(self, inode: Inode[Special], tid: int, uid: int) -> int:
+    def open(self, inode: Inode[Special], tid: int, uid: int, flags: int) -> int:
         """The fh. tid, uid: of who opens."""
         fh = next(self._serials) << 32
-        self._open[fh] = Session(inode.payload, uid, self._host.opener(tid))
+        session = Session(inode.payload, uid, self._host.opener(tid))
+        inode.payload.opened(session, flags)
+        self._open[fh] = session
         return fh
 
     def __contains__(self, fh: int) -> bool:
         return fh in self._open
 
     def release(self, fh: int) -> None:
-        self._open.pop(fh, None)
+        session = self._open.pop(fh, None)
+        if session is not None:
+            session.special.closed(session)
+
+    def stream(self, fh: int) -> TraceStream | None:
+        return self._open[fh].stream
 
     def read(self, fh: int, offset: int, size: int) -> bytes:
         """What the last write by this open file had to say, or the text. The first read behind a write, wherever
         that has left the position, and one at 0 take it anew."""
         session = self._open[fh]
+        if session.stream is not None:
+            return session.stream.take(size)
         if offset == 0 or session.begin is None:
             session.begin = offset
             text = session.reply if session.reply is not None else session.special.text(session)
@@ -101,7 +123,7 @@ class Specials:
             raise UringError(errno.EACCES, "the writer has rights that the opener had not: docs/security.md")
         session.begin = None
         try:
-            session.reply = session.special.write(data, caller, self._host.opener(tid))
+            session.reply = session.special.say(session, data, caller, self._host.opener(tid))
         except UringError as error:
             session.reply = f"error {error}"
             raise

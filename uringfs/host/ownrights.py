@@ -20,5 +20,5 @@ OWN_RIGHTS = {
     "host.files.blind": "/proc/TID/mountinfo: which file system a file is on",
     "register.iowq": "sched_getaffinity(2), prlimit(2): checks of IORING_REGISTER_IOWQ_*",
     "engine.sqpoll": "sched_getaffinity(2): the check of sq_thread_cpu",
-    "watch.processes": "/proc/TID/comm, /proc/PID/stat: names and ancestors of who submits, for who may watch it",
+    "watch.processes": "/proc/TID/comm: the names of those who submit, for who may watch it",
 }

@@ -48,6 +48,10 @@ class Counters:
     cancelled: int = 0
     injected: int = 0
 
+    def add(self, other: "Counters") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Waiters(list[Waiter]):
     """Of a ring with a lane: clients are told when there are some."""

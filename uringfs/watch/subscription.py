@@ -24,8 +24,8 @@ class Who(NamedTuple):
     pid: int
     tid: int
     comm: bytes
-    ancestors: Callable[[], list[int]]
-    """Processes from which it descends, the nearest first."""
+    lineage: Callable[[], tuple[int, ...]]
+    """Its process, that one's parent, and so on."""
 
 
 def lost(count: int) -> bytes:
@@ -80,7 +80,7 @@ class Subscription:
             return True
         if trees is None:
             return False
-        if who.pid not in self._trees and not self._trees.isdisjoint(who.ancestors()):
+        if who.pid not in self._trees and not self._trees.isdisjoint(who.lineage()):
             self._trees.add(who.pid)
         return who.pid in self._trees
 

@@ -23,7 +23,7 @@ from uringfs.host.protocols import Caller, File
 from uringfs.ring.ring import Ring
 from uringfs.watch import peek, registering
 from uringfs.watch.describe import describe
-from uringfs.watch.processes import ancestors, comm
+from uringfs.watch.processes import comm
 from uringfs.watch.record import (
     FIXED,
     HEAD,
@@ -105,6 +105,7 @@ class Tracer(Subscriber):
         self._live: dict[Request, Live] = {}
         self._names: dict[int, tuple[object, Who]] = {}  # by thread, with its program
         self._heads: dict[Ring, int] = {}
+        self._lost = 0  # by readers that are gone
         self._more: Request | None = None  # posts the next CQE
         self._earlier: set[Request] = set()  # taken before anybody watched
 
@@ -118,12 +119,20 @@ class Tracer(Subscriber):
 
     def remove(self, reader: Subscription) -> None:
         self._readers.remove(reader)
+        self._lost += reader.total_lost
         if self._readers:
             self._hooks.change()
             return
         self._hooks.unsubscribe(self)
         for known in (self._batches, self._live, self._names, self._heads, self._earlier):
             known.clear()
+
+    def readers(self) -> int:
+        return len(self._readers)
+
+    def lost(self) -> int:
+        """Events, of all readers."""
+        return self._lost + sum(reader.total_lost for reader in self._readers)
 
     def changed(self) -> None:
         """A reader wants something else."""
@@ -144,7 +153,7 @@ class Tracer(Subscriber):
         if len(self._names) >= MOST_KNOWN:
             self._names.clear()
         pid = caller.group
-        who = Who(pid, caller.tid, comm(caller.tid), partial(ancestors, pid))
+        who = Who(pid, caller.tid, comm(caller.tid), partial(self._tctx.host.lineage, caller.tid))
         self._names[caller.tid] = program, who
         return who
 

@@ -25,6 +25,7 @@ from uringfs.fs.interrupts import Interrupts
 from uringfs.fs.specials import Special
 from uringfs.fs.waits import Waits
 from uringfs.ring.ring import Ring
+from uringfs.watch.stream import TraceStream
 
 # isort: split
 import pyfuse3
@@ -84,7 +85,7 @@ class FuseInterrupts(Interrupts):
 class PollWatcher:
     """Tells the kernel once that a ring's readiness may have changed; it asks again itself."""
 
-    def __init__(self, ring: Ring, handle: Any) -> None:
+    def __init__(self, ring: Ring | TraceStream, handle: Any) -> None:
         self._ring = ring
         self._handle = handle
         ring.waiters.append(self)
@@ -242,7 +243,7 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         special = self._fs.specials.node(inode)
         if special is not None:
-            return self._file_info(self._fs.specials.open(special, ctx.pid, ctx.uid))
+            return self._file_info(self._fs.specials.open(special, ctx.pid, ctx.uid, flags))
         node = self._fs.inodes[inode]
         if not await self._fs.prepare(node, ctx.pid):
             return self._file_info(OURS)
@@ -269,6 +270,9 @@ class Operations(pyfuse3.Operations):
     @door
     async def read(self, fh: int, off: int, size: int) -> bytes:
         if fh in self._fs.specials:
+            unique, stream = native.current()[0], self._fs.specials.stream(fh)
+            if stream is not None and await self.interrupts.during(unique, stream.wait) is None:
+                raise UringError(errno.EINTR)
             return self._fs.specials.read(fh, off, size)
         return self._fs.read(fh, off, size)
 
@@ -308,7 +312,7 @@ class Operations(pyfuse3.Operations):
     @door
     async def poll(self, inode: int, fh: int, poll_handle: Any, ctx: Any) -> int:
         if fh in self._fs.specials:
-            return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM
+            return self._poll_special(fh, poll_handle)
         ring = self._fs.ring(fh)
         if ring is None:
             return POLLERR
@@ -319,6 +323,14 @@ class Operations(pyfuse3.Operations):
         room = POLLOUT | POLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
         room |= URINGFS_POLL_FETCH if self._fs.fetchable(fh) else 0
         return room | (POLLIN | POLLRDNORM if ring.readable() else 0)
+
+    def _poll_special(self, fh: int, poll_handle: Any) -> int:
+        stream = self._fs.specials.stream(fh)
+        if stream is not None and poll_handle is not None:
+            self._drop_watcher(fh)
+            self._watchers[fh] = PollWatcher(stream, poll_handle)
+        readable = POLLIN | POLLRDNORM if stream is None or stream.readable() else 0
+        return readable | POLLOUT | POLLWRNORM
 
     def _drop_watcher(self, fh: int) -> None:
         watcher = self._watchers.pop(fh, None)
