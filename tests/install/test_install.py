@@ -103,7 +103,7 @@ def test_c_programs(venv: Path, mounted: Path, tmp_path: Path) -> None:
 def test_programs_as_they_are(venv: Path, mounted: Path) -> None:
     code = "import ctypes; print(ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)))"
     for mode in ("trap", "notify"):
-        words = ("run", "--mode", mode, "--trace", "--mount", mounted, "--", "python3", "-c", code)
+        words = ("run", "--mode", mode, "--trace-calls", "--mount", mounted, "--", "python3", "-c", code)
         done = subprocess.run(
             [venv / "uringfs", *words], capture_output=True, text=True, timeout=DEADLINE, env=ENV
         )

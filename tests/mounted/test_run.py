@@ -59,7 +59,7 @@ def test_as_on_the_kernel(probe: Path, mount: Mount, behaviour: str) -> None:
 
 def test_the_probe_runs_on_the_mount(probe: Path, mount: Mount) -> None:
     """Else all of the above would compare the kernel with itself."""
-    done = run("--mount", mount.path, "--trace", "--", probe, "one_nop")
+    done = run("--mount", mount.path, "--trace-calls", "--", probe, "one_nop")
     assert re.search(r"^\[\d+\] io_uring_setup\(4, 0x[0-9a-f]+\) = \d+$", done.stderr, re.MULTILINE), done.stderr
     assert re.search(r"^\[\d+\] io_uring_enter\(\d+, 1, 1, 0x1, 0x0, 8\) = 1$", done.stderr, re.MULTILINE), (
         done.stderr
@@ -214,7 +214,7 @@ def test_a_program_with_another_libc(mount: Mount, tmp_path: Path) -> None:
         """
     )
     subprocess.run(["musl-gcc", "-o", program, source], check=True)
-    done = run("--mount", mount.path, "--trace", "--", program)
+    done = run("--mount", mount.path, "--trace-calls", "--", program)
     assert (done.returncode, done.stdout) == (0, "3 0\n3 0\n")
     assert len(re.findall(r"^\[\d+\] io_uring_setup\(4, \w+\) = 3$", done.stderr, re.MULTILINE)) == 2
 

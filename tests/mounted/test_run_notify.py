@@ -73,7 +73,7 @@ def test_static_programs_are_supervised_without_being_asked(static: Path, mount:
     script.write_text(f"#!{static} one_nop\n")
     script.chmod(0o755)
     for program in ([static, "one_nop"], [script]):
-        done = run("--mount", mount.path, "--trace", "--", *program)
+        done = run("--mount", mount.path, "--trace-calls", "--", *program)
         words = r"\[\d+\] io_uring_setup\(4, 0x[0-9a-f]+\) = \d+\n"
         words += r"\[\d+\] io_uring_enter\(\d+, 1, 1, 0x1, 0x0, 8\) = 1\n"
         if program == [static, "one_nop"]:
@@ -87,7 +87,7 @@ def test_static_programs_are_supervised_without_being_asked(static: Path, mount:
 def test_a_trace_that_nobody_reads(static: Path, mount: Mount) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [*COMMAND, "--mount", mount.path, "--trace", "--", static, "one_nop"]
+    command = [*COMMAND, "--mount", mount.path, "--trace-calls", "--", static, "one_nop"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, text=True, timeout=DEADLINE)
     os.close(write)
     assert (done.returncode, done.stdout) == (0, "a nop\n")

@@ -32,7 +32,7 @@ def run(*command: object) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("mode", ["trap", "notify"])
 def test_a_program_without_any_mount(ordinary: tuple[str, ...], program: Path, mode: str) -> None:
-    done = run(*ordinary, *RUN, "--trace", "--mode", mode, "--", program, "one_nop")
+    done = run(*ordinary, *RUN, "--trace-calls", "--mode", mode, "--", program, "one_nop")
     assert done.returncode == 0, done.stderr
     assert "io_uring_setup(" in done.stderr
     assert "io_uring_enter(" in done.stderr

@@ -11,7 +11,7 @@ from tests.support.programs import on_the_kernel, output
 
 
 def supervised(mount: Mount, *command: object) -> tuple[object, ...]:
-    return (*URINGFS, "run", "--mount", mount.path, "--mode", "notify", "--trace", "--", *command)
+    return (*URINGFS, "run", "--mount", mount.path, "--mode", "notify", "--trace-calls", "--", *command)
 
 
 @pytest.mark.parametrize("job", ["randread", "verify", "fixedbufs", "registerfiles", "sqthread_poll"])

@@ -5,7 +5,20 @@ import sys
 from collections.abc import Sequence
 
 from uringfs import __version__
-from uringfs.cli import config, doctor, inject, listen, mount, opcodes, run, standard, status, umount
+from uringfs.cli import (
+    config,
+    doctor,
+    inject,
+    listen,
+    mount,
+    opcodes,
+    run,
+    standard,
+    status,
+    trace,
+    traced,
+    umount,
+)
 
 COMMANDS = (
     ("mount", mount, "mount a ring filesystem"),
@@ -15,6 +28,7 @@ COMMANDS = (
     ("run", run, "run a program whose io_uring is uringfs"),
     ("listen", listen, "serve containers whose seccomp profile has a listenerPath"),
     ("inject", inject, "break requests on purpose"),
+    ("trace", trace, "show every request of rings that run"),
     ("config", config, "print where the header, the library, the profile are"),
     ("opcodes", opcodes, "print what is supported, as Markdown"),
 )
@@ -33,7 +47,10 @@ def _run(argv: Sequence[str] | None) -> int:
         command = commands.add_parser(name, help=about)
         module.add_arguments(command)
         command.set_defaults(error=command.error)
-    args, unknown = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["run"]:
+        words[1:] = traced.bare(words[1:], commands.choices["run"])
+    args, unknown = parser.parse_known_args(words)
     if unknown:
         args.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the subcommand's usage
     return int(args.run(args))

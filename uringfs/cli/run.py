@@ -7,9 +7,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import uringfs
-from uringfs.cli import faults, instance, notify, program
+from uringfs.cli import faults, instance, notify, program, traced
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
 
 # contrib/launcher/trap.h
@@ -22,12 +23,13 @@ LIBRARY = "native/_trap.*so"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "uringfs run [--mount DIR] [--trace] [--no-lane] [--inject RULE]... [--seed N] [--as-kernel VERSION] "
-        "[--mode MODE] -- PROGRAM [ARGUMENT...]"
+        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--inject RULE]... [--seed N] "
+        "[--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
+    traced.add_arguments(parser)
     parser.add_argument(
-        "--trace", action="store_true", help="print each io_uring call to the standard error output"
+        "--trace-calls", action="store_true", help="print each io_uring call to the standard error output"
     )
     parser.add_argument(
         "--no-lane", action="store_true", help="trap: the daemon performs each request, none the program itself"
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns only if the program could not be run: 125, 126 or 127, as env(1)."""
+    """Returns only if the program could not be run: 125, 126 or 127, as env(1); or has been traced: its own."""
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         print("uringfs run: no PROGRAM: uringfs run -- PROGRAM [ARGUMENT...]", file=sys.stderr)
@@ -54,18 +56,23 @@ def run(args: argparse.Namespace) -> int:
         mode = program.mode(path, args.mode)
         preload = library() if mode == "trap" else ""
         mount = _mounted(args)
-        if mode == "trap":
-            if args.mount is None:
-                preload = instance.reachable(mount, preload)
-            env = environment(mount, preload, trace=args.trace, lane=not args.no_lane)
-        else:
-            notify.supervise(mount, trace=args.trace)
-            env = dict(_initial_environment())
-        _become(path, command, env)
+        if mode == "trap" and args.mount is None:
+            preload = instance.reachable(mount, preload)
+
+        def become() -> NoReturn:
+            if mode == "trap":
+                env = environment(mount, preload, trace=args.trace_calls, lane=not args.no_lane)
+            else:
+                notify.supervise(mount, trace=args.trace_calls)
+                env = dict(_initial_environment())
+            _become(path, command, env)
+
+        if traced.wanted(args):
+            return traced.run(args, mount, become)
+        become()
     except RunError as error:
         print(f"uringfs run: {error}", file=sys.stderr)
         return error.status
-    return FAILED
 
 
 def _mounted(args: argparse.Namespace) -> str:
@@ -127,7 +134,7 @@ def environment(mount: str, preload: str, *, trace: bool, lane: bool = True) -> 
     return env
 
 
-def _become(path: str, command: list[str], env: dict[bytes, bytes]) -> None:
+def _become(path: str, command: list[str], env: dict[bytes, bytes]) -> NoReturn:
     """The same process: pid, terminal, signals, descriptors and exit status are the program's own."""
     sys.stdout.flush()
     sys.stderr.flush()
