@@ -1,5 +1,5 @@
-"""Where lines go: a descriptor that may be full at times. What does not fit is lost and counted, by whole lines, and
-writing goes on when there is room again."""
+"""Where lines go: a descriptor that may be full at times. What does not fit is lost and counted, by whole lines,
+and writing goes on when there is room again."""
 
 import errno
 import os

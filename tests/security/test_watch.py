@@ -1,0 +1,205 @@
+"""A trace shows data, paths and addresses: nobody sees by it what nobody could have seen without."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attack import PR_SET_DUMPABLE, SECRETS_GROUP, USER, Arena, become
+
+from tests.support.children import Child, in_child
+from uringfs.client import Ring, nop, prep
+from uringfs.watch.follow import Follower
+from uringfs.watch.record import Kind
+
+LAST = 99
+STRANGER = USER + 1
+
+
+def watcher(arena: Arena, uid: int, said: Path) -> Callable[[Child], None]:
+    """Notes the user_data of all requests that this user is shown, up to LAST."""
+
+    def watch(parent: Child) -> None:
+        if uid:
+            become(uid, uid)
+        seen: list[int] = []
+        with Follower([str(arena.mount.path)], "") as follower:
+            parent.tell()
+            while LAST not in seen:
+                seen += [one.sqe.user_data for one in follower.read() if one.kind in (Kind.REQUEST, Kind.CQE)]
+        said.write_text(json.dumps(seen))
+
+    return watch
+
+
+def submits(arena: Arena, user_data: int, prepare: Callable[[], None]) -> None:
+    def submit(parent: Child) -> None:
+        prepare()
+        with Ring(arena.mount / "new", 4) as ring:
+            ring.queue(nop(user_data))
+            ring.submit(wait=1)
+
+    with in_child(submit):
+        pass
+
+
+def in_a_group() -> None:
+    become(USER, USER, [SECRETS_GROUP])
+
+
+HIDES = """
+import ctypes, sys
+sys.path.insert(0, sys.argv[1])
+from uringfs.client import Ring, nop
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+with Ring(sys.argv[2], 4) as ring:
+    ring.queue(nop(1))
+    ring.submit(wait=1)
+"""
+
+
+def as_root() -> None:
+    pass
+
+
+def own() -> None:
+    become(USER, USER)
+
+
+def stranger() -> None:
+    become(STRANGER, STRANGER)
+
+
+def setuid_of_the_users() -> None:
+    """Effective ids are the user's, the real and saved ones root's: what it could be again."""
+    os.setresgid(-1, USER, -1)
+    os.setgroups([])
+    os.setresuid(-1, USER, -1)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+OTHERS = (as_root, stranger, in_a_group, setuid_of_the_users)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.__name__)
+def test_a_user_sees_its_own_and_nobody_elses(arena: Arena, scratch: Path, other: Callable[[], None]) -> None:
+    said = scratch / "seen"
+    with in_child(watcher(arena, USER, said)) as child:
+        child.expect()
+        submits(arena, 1, other)
+        submits(arena, 2, own)
+        submits(arena, LAST, own)
+    assert json.loads(said.read_text()) == [2, LAST]
+
+
+def test_memory_that_a_program_hides_stays_hidden(arena: Arena, scratch: Path) -> None:
+    said, root = scratch / "seen", str(Path(__file__).parents[2])
+    with in_child(watcher(arena, USER, said)) as child:
+        child.expect()
+        command = [sys.executable, "-c", HIDES, root, arena.mount / "new"]
+        subprocess.run(command, user=USER, group=USER, extra_groups=[], check=True, timeout=60)
+        submits(arena, LAST, own)
+    assert json.loads(said.read_text()) == [LAST]
+
+
+def test_root_sees_all(arena: Arena, scratch: Path) -> None:
+    said = scratch / "seen"
+    with in_child(watcher(arena, 0, said)) as child:
+        child.expect()
+        for number, other in enumerate((*OTHERS, own)):
+            submits(arena, number, other)
+        submits(arena, LAST, as_root)
+    assert json.loads(said.read_text()) == [*range(len(OTHERS) + 1), LAST]
+
+
+def test_anothers_program_in_ones_own_ring(arena: Arena, scratch: Path) -> None:
+    """It enters a ring that the user has set up: what it reads is still its own."""
+    said, secret = scratch / "seen", (arena.directory / "secret").read_bytes()
+    with in_child(watcher(arena, USER, said)) as child:
+        child.expect()
+
+        path = arena.mount / "shared"
+        path.touch()
+        path.chmod(0o666)
+
+        def set_up(parent: Child) -> None:
+            become(USER, USER)
+            path.write_text("setup 4")
+
+        with in_child(set_up):
+            pass
+        with Ring(path, entries=None) as ring, open(arena.directory / "secret", "rb") as file:
+            buffer = bytearray(64)
+            ring.queue(prep.read(file.fileno(), buffer, off=0, user_data=1))
+            ring.submit(wait=1)
+            assert buffer.startswith(secret)
+        submits(arena, LAST, own)
+    assert json.loads(said.read_text()) == [LAST]
+
+
+def test_the_list_of_rings(arena: Arena) -> None:
+    with Ring(arena.mount / "new", 4) as ring:
+        number = os.fstat(ring.fileno()).st_ino
+
+        def look(parent: Child) -> None:
+            become(USER, USER)
+            with Ring(arena.mount / "new", 4) as mine:
+                mine_number = os.fstat(mine.fileno()).st_ino
+                fd = os.open(arena.mount / ".rings", os.O_RDWR)
+                listed = {json.loads(line)["ring"] for line in os.read(fd, 1 << 20).splitlines()}
+                assert listed == {mine_number}, listed
+                os.write(fd, f"ring={number}".encode())
+                assert os.pread(fd, 1 << 20, 0) == b""
+
+        with in_child(look):
+            pass
+        with open(arena.mount / ".rings", "rb", 0) as rings:
+            assert number in {json.loads(line)["ring"] for line in rings.read(1 << 20).splitlines()}
+
+
+def test_the_metrics_are_whose_the_mode_says(arena: Arena) -> None:
+    metrics = arena.mount / ".metrics"
+
+    def refused(parent: Child) -> None:
+        become(USER, USER)
+        for what in (lambda: os.open(metrics, os.O_RDONLY), lambda: os.chmod(metrics, 0o444)):
+            with pytest.raises(PermissionError):
+                what()
+
+    def allowed(parent: Child) -> None:
+        become(USER, USER)
+        assert "uringfs_rings" in metrics.read_text()
+
+    with in_child(refused):
+        pass
+    os.chmod(metrics, 0o444)
+    try:
+        with in_child(allowed):
+            pass
+    finally:
+        os.chmod(metrics, 0o400)
+
+
+def test_a_filter_gives_no_right(arena: Arena, scratch: Path) -> None:
+    """Naming another's ring or process shows nothing of it."""
+    with Ring(arena.mount / "new", 4) as ring:
+        number = os.fstat(ring.fileno()).st_ino
+
+        def look(parent: Child) -> None:
+            become(USER, USER)
+            with Follower([str(arena.mount.path)], f"ring={number} pid={os.getppid()}") as follower:
+                parent.tell()
+                parent.expect()
+                assert follower.read() == []
+
+        with in_child(look) as child:
+            child.expect()
+            ring.queue(nop(1))
+            ring.submit(wait=1)
+            child.tell()
+
+
