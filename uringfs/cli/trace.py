@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from uringfs.cli import mountpoint as points
+from uringfs.cli import ls
 from uringfs.errors import UringError
 from uringfs.watch import filters
 from uringfs.watch.follow import Follower
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _which(args: argparse.Namespace) -> tuple[list[str], str, int]:
     """The mounts, the words of the filter, and the process to wait for. UringError."""
-    mounts = [points.place(place) for place in args.mount or []] or points.all_mounts()
+    mounts = ls.mounts(args.mount or [])
     if not mounts:
         raise UringError(1, "nothing is mounted")
     if args.all:

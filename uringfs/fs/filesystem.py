@@ -129,16 +129,17 @@ class RingFs:
                 yield os.fsdecode(name), inode.payload.worker
 
     def _facts(self) -> metrics.Facts:
-        counters, in_flight = Counters(), 0
+        counters, rings, in_flight = Counters(), 0, 0
         counters.add(self._tctx.closed)
         for _, worker in self._rings():
             counters.add(worker.ring.counters)
+            rings += 1
             in_flight += len(worker.pending)
         return metrics.Facts(
             version=__version__,
             backend=self._backend.name,
             uptime=time.monotonic() - self._begun,
-            rings=len(self.inodes),
+            rings=rings,
             in_flight=in_flight,
             counters=counters,
             tallies=self._stats.total(),

@@ -53,7 +53,7 @@ class Collector:
         about = {"version": facts.version, "backend": facts.backend}
         yield InfoMetricFamily("uringfs_mount", "What serves this mount.", value=about)
         yield GaugeMetricFamily("uringfs_uptime_seconds", "Since it was mounted.", value=facts.uptime)
-        yield GaugeMetricFamily("uringfs_rings", "Rings there are.", value=facts.rings)
+        yield GaugeMetricFamily("uringfs_rings", "Rings that are set up.", value=facts.rings)
         yield GaugeMetricFamily("uringfs_in_flight", "Requests under way.", value=facts.in_flight)
         yield GaugeMetricFamily("uringfs_trace_readers", "Open traces.", value=facts.readers)
         yield CounterMetricFamily("uringfs_trace_lost", "Events that slow readers have lost.", value=facts.lost)
