@@ -23,8 +23,8 @@ LIBRARY = "native/_trap.*so"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--inject RULE]... [--seed N] "
-        "[--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--inject RULE]... "
+        "[--seed N] [--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     traced.add_arguments(parser)

@@ -217,3 +217,13 @@ class Objects:
 
     def line(self, record: Record) -> str:
         return json.dumps(self.object(record), separators=(",", ":")) + "\n"
+
+
+def schema_table() -> str:
+    """The schema as Markdown, for docs/watch.md."""
+    lines = []
+    for event, named in SCHEMA.items():
+        lines += [f"### {event}", "", "| field | |", "|---|---|"]
+        lines += [f"| `{name}` | {meaning} |" for name, meaning in named.items()]
+        lines.append("")
+    return "\n".join(lines).rstrip()
