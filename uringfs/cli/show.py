@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         print(f"uringfs show: {args.ring}: no ring that is set up and yours to see", file=sys.stderr)
         return ls.FAILED
-    print(json.dumps(found[0], indent=2) if args.json else _text(found[0]))
+    print(json.dumps(found[0], indent=2) if args.json else about(found[0], f"in {ls.INTERVAL:g} s"))
     return 0
 
 
@@ -40,11 +40,12 @@ def _which(word: str, places: list[str]) -> tuple[int, list[str]]:
     return found.st_ino, [place for place in places if os.stat(place).st_dev == found.st_dev]
 
 
-def _text(ring: Ring) -> str:
+def about(ring: Ring, when: str) -> str:
+    """when: its latencies were counted."""
     facts = {name: value for name, value in ring.items() if not isinstance(value, list | dict)}
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
     if ring["ops"]:
-        lines += ["", f"in {ls.INTERVAL:g} s:", ls.table(_ops(ring["ops"]))]
+        lines += ["", f"{when}:", ls.table(_ops(ring["ops"]))]
     if ring["requests"]:
         lines += ["", "requests under way:", ls.table(_requests(ring["requests"]))]
     return "\n".join(lines)
