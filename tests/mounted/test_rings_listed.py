@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,16 @@ def test_words_of_the_list(mount: Mount) -> None:
         assert b"what fits: stats ring=NUMBER" in os.read(fd, 4096)
     finally:
         os.close(fd)
+
+
+def test_files_of_the_mount_are_not_taken_for_rings(directory: Path) -> None:
+    """Both are numbered as they are opened."""
+    with Mount(directory, "--backend", "pagecache") as mount:
+        rings = [Ring(mount / "new", 4) for _ in range(4)]
+        for _ in range(20):
+            (mount / ".metrics").read_bytes()
+        for ring in rings:
+            ring.queue(nop(1))
+            ring.submit(wait=1)
+            assert [cqe.user_data for cqe in ring.reap()] == [1]
+            ring.close()

@@ -13,6 +13,9 @@ from uringfs.fs.inodes import FIRST, ROOT, Inode
 from uringfs.host.protocols import Caller, Host, Opener
 from uringfs.watch.stream import TraceStream
 
+OURS = 1 << 63
+"""Bit of their fh: those of rings have 31 bits above the backing id (RingFs.open())."""
+
 
 @dataclass(eq=False)
 class Session:
@@ -85,7 +88,7 @@ class Specials:
 
     def open(self, inode: Inode[Special], tid: int, uid: int, flags: int) -> int:
         """The fh. tid, uid: of who opens."""
-        fh = next(self._serials) << 32
+        fh = OURS | next(self._serials) << 32
         session = Session(inode.payload, uid, self._host.opener(tid))
         inode.payload.opened(session, flags)
         self._open[fh] = session
