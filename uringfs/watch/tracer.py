@@ -269,6 +269,11 @@ class Tracer(Subscriber):
     def _emit(self, kind: int, live: Live, request: Request, res: int, cflags: int, position: int) -> None:
         batch, sqe, flags, data = live.batch, request.sqe, live.flags, live.data
         opcode = sqe.opcode
+        readers = [reader for reader in batch.readers if reader.wants_result(opcode, res)]
+        if all(reader.full() for reader in readers):  # nothing is made for nobody
+            for reader in readers:
+                reader.lose()
+            return
         if res > 0 and batch.data and opcode in peek.INCOMING:
             data, more = peek.incoming(request.caller.memory, sqe, res, batch.data)
             flags |= TRUNCATED if more else 0
@@ -287,9 +292,8 @@ class Tracer(Subscriber):
         )
         if file or name or data:
             event = b"".join((event, file, name, name2, data))
-        for reader in batch.readers:
-            if reader.wants_result(opcode, res):
-                reader.push(event)
+        for reader in readers:
+            reader.push(event)
 
     def _tell(self, record: Record, ring: Ring | None) -> None:
         """An event of no request. ring: that it is about."""
