@@ -4,8 +4,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from uringfs.cli import ls
 from uringfs.errors import UringError
@@ -119,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         wanted = words(args.trace, args.string_size)
         mounts, which, process = _which(args)
-        with Follower(mounts, f"{wanted} {which}") as follower:
-            follow(follower, Writer(args), *([os.pidfd_open(process)] if process else []))
+        ended = [os.pidfd_open(process)] if process else []
+        with _stop() as stop, Follower(mounts, f"{wanted} {which}") as follower:
+            follow(follower, Writer(args), stop, *ended)
     except UringError as error:
         print(f"uringfs trace: {error.message}", file=sys.stderr)
         return USAGE
@@ -146,18 +147,27 @@ def _which(args: argparse.Namespace) -> tuple[list[str], str, int]:
     return on, f"ring={found.st_ino}", 0
 
 
-def follow(follower: Follower, writer: Writer, *ends: int) -> None:
-    """SIGINT and SIGTERM end it in order."""
+@contextmanager
+def _stop() -> Iterator[int]:
+    """A descriptor that becomes readable with SIGINT or SIGTERM: they end a trace in order."""
     stop, stopped = os.pipe()
     before = {
         number: signal.signal(number, lambda *_: os.write(stopped, b"."))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        for records in follower.until(stop, *ends):
-            writer.write(records)
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(stop)
+        os.close(stopped)
+
+
+def follow(follower: Follower, writer: Writer, *ends: int) -> None:
+    try:
+        for records in follower.until(*ends):
+            writer.write(records)
+    finally:
         with suppress(BrokenPipeError):
             writer.close()
