@@ -272,6 +272,30 @@ TEST(multishot_of_those_that_wait)
 	note_new(&r);
 }
 
+/* Programs die of it (pgagroal). */
+TEST(multishot_does_not_overflow)
+{
+	int l = tcp_listener(&at), c;
+	struct io_uring_sqe sqe = on(l);
+	struct pollfd readable;
+	struct cqe cqe;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	sqe.ioprio = ACCEPT_MULTISHOT;
+	start(&r, sqe);
+	readable = (struct pollfd){r.fd, POLLIN, 0};
+	for (int i = 0; i < 10; i++) {
+		c = connected();
+		EXPECT_EQ(poll(&readable, 1, -1), 1);
+		EXPECT_EQ(atomic_load(r.sq_flags) & IORING_SQ_CQ_OVERFLOW, 0);
+		cqe = ring_wait(&r);
+		EXPECT_EQ(cqe.flags, IORING_CQE_F_MORE);
+		expect_talk(c, cqe.res);
+		EXPECT_EQ(atomic_load(r.cq_overflow), 0);
+	}
+}
+
 TEST(multishot_direct)
 {
 	int l = tcp_listener(&at);

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import trio
 
-from uringfs.abi.constants import IORING_SETUP_TASKRUN_FLAG, IORING_SQ_TASKRUN
 from uringfs.engine.request import Request
 from uringfs.ring.ring import Ring
 
@@ -90,8 +89,7 @@ class LocalWork:
     def _tell(self, quiet: bool = False) -> None:
         if not self._ring.has_work:
             self._ring.has_work = True
-            if self._ring.geometry.flags & IORING_SETUP_TASKRUN_FLAG:
-                self._ring.sq.set_flags(IORING_SQ_TASKRUN)
+            self._ring.show_work()
             if self._ring.eventfd is not None and not quiet:
                 self._ring.eventfd.task_work()
             if self._ring.lane is not None:
@@ -168,7 +166,7 @@ class LocalWork:
     def _pass(self) -> int:
         queue, self._queue = self._queue, deque()
         self._ring.has_work = False
-        self._ring.sq.clear_flags(IORING_SQ_TASKRUN)
+        self._ring.show_work()
         for work in queue:
             work()
         self._after()

@@ -5,7 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uringfs.abi.constants import IORING_FEAT_NODROP, IORING_SQ_CQ_OVERFLOW
+from uringfs.abi.constants import (
+    IORING_FEAT_NODROP,
+    IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_TASKRUN,
+)
 from uringfs.errors import UringError
 from uringfs.memory.base import Region, RingMemory
 from uringfs.ring.geometry import Geometry
@@ -155,12 +159,16 @@ class Ring:
             waiter.completions()
 
     def want_enter(self, wanted: bool) -> None:
-        """Have clients enter, as if completions had overflowed: something waits for a call of theirs."""
+        """Have clients enter, as for task work: something waits for a call of theirs."""
         self._enter_wanted = wanted
-        if wanted:
-            self.sq.set_flags(IORING_SQ_CQ_OVERFLOW)
-        elif not self.cq.backlog:
-            self.sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
+        self.show_work()
+
+    def show_work(self) -> None:
+        """IORING_SQ_TASKRUN, at which programs enter: after every change of has_work."""
+        if self._enter_wanted or (self.has_work and self.geometry.flags & IORING_SETUP_TASKRUN_FLAG):
+            self.sq.set_flags(IORING_SQ_TASKRUN)
+        else:
+            self.sq.clear_flags(IORING_SQ_TASKRUN)
 
     def readable(self) -> bool:
         """What POLLIN says (io_uring_poll()): completions, or io_has_work()."""

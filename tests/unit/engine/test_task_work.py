@@ -9,11 +9,13 @@ from tests.unit.support import Bench, nop
 from uringfs.abi.constants import (
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_TASKRUN,
     IOSQE_IO_LINK,
     OPCODES,
 )
 from uringfs.abi.events import IORING_TIMEOUT_MULTISHOT
-from uringfs.abi.structs import TIMESPEC, Sqe
+from uringfs.abi.structs import SQ_FLAGS, TIMESPEC, Sqe
 from uringfs.ops.events.poll import IORING_POLL_ADD_MULTI
 
 POLL_ADD, READ, TIMEOUT = (OPCODES.index(name) for name in ("POLL_ADD", "READ", "TIMEOUT"))
@@ -76,3 +78,27 @@ async def test_a_timeout_that_has_run_out_then_is_not_set_again(deferring: Bench
     deferring.worker.close()
     await wait_all_tasks_blocked()
     assert deferring.host.timers._heap.first() is None
+
+
+async def test_the_flag_shows_as_long_as_anything_wants_an_enter(nursery: trio.Nursery) -> None:
+    flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG
+    bench = Bench(nursery, flags=flags)
+    ring, stream = bench.ring, Stream()
+    bench.thread.fds[3] = stream
+    bench.thread.memory.map(BUFFER, 64)
+
+    def shows() -> bool:
+        return bool(ring.memory.load(SQ_FLAGS) & IORING_SQ_TASKRUN)
+
+    await bench.submit(Sqe(READ, fd=3, addr=BUFFER, len=4, user_data=1))
+    ring.want_enter(True)
+    assert shows()
+    stream.feed(b"data")
+    await wait_all_tasks_blocked()
+    ring.want_enter(False)
+    assert shows()
+    ring.want_enter(True)
+    await bench.enter(0, wait=1)
+    assert shows()
+    ring.want_enter(False)
+    assert not shows()
