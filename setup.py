@@ -70,7 +70,8 @@ setup(
         Extension(
             "uringfs.native._trap",
             sources=[
-                f"contrib/launcher/{name}.c" for name in "trap calls lane agent rings signals exec say".split()
+                f"contrib/launcher/{name}.c"
+                for name in "trap calls lane agent rings signals exec target say string".split()
             ],
             depends=[
                 *("contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"),
@@ -79,6 +80,7 @@ setup(
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],
                 *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-lto"],
+                *["-fno-builtin", "-fno-tree-loop-distribute-patterns"],  # string.c
                 *(["-mno-outline-atomics"] if platform.machine() == "aarch64" else []),
             ],
             extra_link_args=["-nostdlib", "-fno-lto", "-Wl,-z,now", "-Wl,-z,initfirst", "-Wl,-z,nodelete"],

@@ -6,8 +6,11 @@
 
 #include <alloca.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #pragma weak dlsym
@@ -107,6 +110,7 @@ TRAP_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	char **with_us = ENVIRONMENT(envp);
 
+	trap_look_at(AT_FDCWD, path);
 	return (int)raw_errno(RAW(SYS_execve, path, argv, with_us));
 }
 
@@ -114,6 +118,7 @@ TRAP_EXPORT int execveat(int fd, const char *path, char *const argv[], char *con
 {
 	char **with_us = ENVIRONMENT(envp);
 
+	trap_look_at(fd, path);
 	return (int)raw_errno(RAW(SYS_execveat, fd, path, argv, with_us, flags));
 }
 
@@ -128,6 +133,7 @@ TRAP_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]
 {
 	char **with_us = ENVIRONMENT(envp);
 	REAL(execvpe);
+	trap_look_for(file, environ);
 	return real(file, argv, with_us);
 }
 
@@ -195,6 +201,7 @@ TRAP_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file
 {
 	char **with_us = ENVIRONMENT(envp);
 	REAL(posix_spawn);
+	trap_look_at(AT_FDCWD, path);
 	return real(pid, path, actions, attr, argv, with_us);
 }
 
@@ -203,5 +210,29 @@ TRAP_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_fil
 {
 	char **with_us = ENVIRONMENT(envp);
 	REAL(posix_spawnp);
+	trap_look_for(file, environ);
 	return real(pid, file, actions, attr, argv, with_us);
+}
+
+/* What these execute gets the program's environment, from within libc: ours is put in its place meanwhile. */
+#define LENT(call)                                                                                \
+	__extension__({                                                                           \
+		char **own_ = environ, **with_us_ = ENVIRONMENT(own_);                            \
+		environ = with_us_;                                                               \
+		__typeof__(call) ret_ = call;                                                     \
+		if (environ == with_us_)                                                          \
+			environ = own_;                                                           \
+		ret_;                                                                             \
+	})
+
+TRAP_EXPORT int system(const char *command)
+{
+	REAL(system);
+	return LENT(real(command));
+}
+
+TRAP_EXPORT FILE *popen(const char *command, const char *type)
+{
+	REAL(popen);
+	return LENT(real(command, type));
 }

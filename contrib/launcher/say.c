@@ -105,3 +105,14 @@ void trap_say_no_mount(void)
 	say("uringfs: no ring filesystem is mounted at ", mount,
 	    " (URINGFS_TRAP_MOUNT): io_uring_setup answers ENOSYS\n");
 }
+
+void trap_say_valgrind(void)
+{
+	say("uringfs: under valgrind nothing is trapped", ": uringfs run --mode notify", "\n");
+}
+
+void trap_say_deadly(const char *path)
+{
+	say("uringfs: nothing can be preloaded into ", path,
+	    " (static, setuid or setgid): its first io_uring call ends it with SIGSYS; uringfs run --mode notify\n");
+}

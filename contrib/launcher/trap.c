@@ -264,6 +264,15 @@ static void keep_library(const char *preload)
 	trap_state.library_length = kept ? length : 0;
 }
 
+/* It preloads libraries of its own, and is no place for a SIGSYS that a system call of the program's brings. */
+static bool under_valgrind(const char *preload)
+{
+	for (; preload && *preload; preload++)
+		if (strncmp(preload, "vgpreload_", sizeof("vgpreload_") - 1) == 0)
+			return true;
+	return false;
+}
+
 /* -z initfirst: before any other constructor, which might use io_uring or threads. glibc passes main's
  * arguments, musl has environ set by then. */
 __attribute__((constructor)) static void begin(int argc, char **argv, char **arguments_environ)
@@ -283,6 +292,10 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 		return;
 	}
 	trap_remember_stderr();
+	if (under_valgrind(preload)) {
+		trap_say_valgrind();
+		return;
+	}
 	trap_state.mount_entry = keep(mount);
 	trap_state.trace_entry = trace_entry ? keep(trace_entry) : NULL;
 	trap_state.trace = trace_entry != NULL;

@@ -97,6 +97,12 @@ long trap_copy_out(uintptr_t to, const void *from, size_t size);
 void trap_remember_stderr(void);
 void trap_say_no_variable(const char *preload);
 void trap_say_no_mount(void);
+void trap_say_valgrind(void);
+void trap_say_deadly(const char *path);
+
+/* target.c: what an exec of this comes to, if io_uring would be the end of it */
+void trap_look_at(int directory, const char *path);
+void trap_look_for(const char *file, char *const *envp);
 
 /* signals.c: a SIGSYS that is not ours goes where the program wants it */
 void trap_forward(int sig, void *info, void *context);

@@ -186,6 +186,57 @@ def test_a_static_program_that_needs_no_ring_may_be_executed(mount: Mount, tmp_p
     assert (done.stdout, done.stderr) == ("static\n0\n", "")
 
 
+SETUP = """\
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) { char p[120]; memset(p, 0, sizeof(p)); return syscall(425, 4, p) < 0; }
+"""
+
+
+def setup_program(directory: Path, *options: str) -> Path:
+    """One that sets a ring up."""
+    source, target = directory / "setup.c", directory / "setup"
+    source.write_text(SETUP)
+    subprocess.run(["cc", *options, "-o", target, source], check=True)
+    return target
+
+
+@pytest.mark.parametrize("kind", ["static", "setgid"])
+def test_who_cannot_be_helped_is_told(mount: Mount, tmp_path: Path, kind: str) -> None:
+    target = setup_program(tmp_path, *(["-static"] if kind == "static" else []))
+    if kind == "setgid":
+        os.chown(target, -1, 65534)
+        target.chmod(0o2755)
+    spawn = f"import os; print(os.waitpid(os.posix_spawn({str(target)!r}, ['x'], {{}}), 0)[1] & 127 | 128)"
+    for command in (("sh", "-c", f"{target}; echo $?"), ("python3", "-c", spawn)):
+        done = run("--mount", mount.path, "--", *command)
+        assert done.stdout == "159\n"
+        assert f"nothing can be preloaded into {target} (static, setuid or setgid)" in done.stderr
+        assert "--mode notify" in done.stderr
+
+
+def test_what_system_and_popen_execute_after_clearenv(mount: Mount, tmp_path: Path) -> None:
+    target, source, clears = setup_program(tmp_path), tmp_path / "clears.c", tmp_path / "clears"
+    source.write_text(
+        "#include <stdio.h>\n#include <stdlib.h>\n"
+        f'int main(void) {{ clearenv(); int a = system("{target}"), b = pclose(popen("{target}", "r"));'
+        ' printf("%d %d %s\\n", a, b, getenv("LD_PRELOAD") ? "set" : "clear"); }\n'
+    )
+    subprocess.run(["cc", "-o", clears, source], check=True)
+    done = run("--mount", mount.path, "--", clears)
+    assert (done.stdout, done.stderr) == ("0 0 clear\n", "")
+
+
+def test_under_valgrind_it_keeps_out_of_the_way(mount: Mount, tmp_path: Path) -> None:
+    # a library that is called so is all that is seen of it
+    (tmp_path / "vgpreload_core.so").symlink_to(library())
+    shell = f'LD_PRELOAD="$LD_PRELOAD:{tmp_path}/vgpreload_core.so" exec true'
+    done = run("--mount", mount.path, "--", "sh", "-c", shell)
+    assert done.stderr == "uringfs: under valgrind nothing is trapped: uringfs run --mode notify\n"
+    assert done.returncode == 0
+
+
 def test_python_and_its_children(mount: Mount) -> None:
     code = "import subprocess, threading; subprocess.run(['echo', 'child'], check=True, env={})"
     done = run("--mount", mount.path, "--", sys.executable, "-c", code)

@@ -3,17 +3,15 @@
 import os
 import shutil
 import stat
-from struct import Struct
+from typing import BinaryIO, NamedTuple
 
 from uringfs.abi.machine import MACHINE
+from uringfs.cli.elf import Elf
 
 # As env(1): own failure, found but cannot be run, not found
 FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
 
-_EHDR = Struct("<16sHHIQQQIHHHHHH")  # Elf64_Ehdr
-_EHDR_MACHINE, _EHDR_PHOFF, _EHDR_PHENTSIZE, _EHDR_PHNUM = 2, 5, 9, 10
-_PT_INTERP = 3
-_ELFCLASS64 = 2
+VALGRIND = frozenset(("valgrind", "valgrind.bin"))
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 _MAX_SCRIPTS = 4
 
@@ -24,6 +22,14 @@ class RunError(Exception):
     def __init__(self, status: int, line: str) -> None:
         super().__init__(line)
         self.status = status
+
+
+class Reason(NamedTuple):
+    """Why a program is not for trap."""
+
+    line: str
+    certain: bool = True
+    """It cannot be done at all; else it goes wrong, more or less often."""
 
 
 def find(name: str) -> str:
@@ -37,17 +43,17 @@ def find(name: str) -> str:
 
 
 def mode(path: str, asked: str) -> str:
-    """trap or notify; asked: auto for the former where it can be. RunError if it cannot be run so. What
+    """trap or notify; asked: auto for the former where it goes well. RunError if it cannot be run so. What
     cannot be read is left to execve(2)."""
     machine = MACHINE
     if machine not in _MACHINES:
         raise RunError(FAILED, f"this machine is {machine}: programs can be run on x86-64 and aarch64")
     if not _has_seccomp():
         raise RunError(FAILED, "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)")
-    static = _is_static(path, _MACHINES[machine], _MAX_SCRIPTS)
-    if static and asked == "trap":
-        raise RunError(FAILED, f"{static} is statically linked: nothing can be preloaded into it: --mode notify")
-    return ("notify" if static else "trap") if asked == "auto" else asked
+    reason = _why_not_trap(path, _MACHINES[machine], _MAX_SCRIPTS)
+    if reason is not None and reason.certain and asked == "trap":
+        raise RunError(FAILED, f"{reason.line}: nothing can be preloaded into it: --mode notify")
+    return ("notify" if reason else "trap") if asked == "auto" else asked
 
 
 def _has_seccomp() -> bool:
@@ -55,33 +61,49 @@ def _has_seccomp() -> bool:
         return any(line.startswith("Seccomp:") for line in status)
 
 
-def _is_static(path: str, machine: int, scripts: int) -> str:
-    """The path of the program, or of the script's interpreter, if it is statically linked. RunError."""
+def _why_not_trap(path: str, machine: int, scripts: int) -> Reason | None:
+    """Of the program, or of the script's interpreter; None where trap works. RunError."""
+    if os.path.basename(os.path.realpath(path)) in VALGRIND:
+        return Reason(f"{path} has a processor of its own, to which no SIGSYS comes", certain=False)
     try:
         with open(path, "rb") as file:
             head = file.read(4096)
-            rights = os.fstat(file.fileno())
             if head[:2] == b"#!" and scripts:
                 words = head[2:].split(b"\n", 1)[0].split()
-                return _is_static(os.fsdecode(words[0]), machine, scripts - 1) if words else ""
-            if head[:4] != b"\x7fELF" or len(head) < _EHDR.size:
-                return ""
-            _check_class(path, head, machine)
-            header = _EHDR.unpack_from(head)
-            file.seek(header[_EHDR_PHOFF])
-            segments = file.read(header[_EHDR_PHENTSIZE] * header[_EHDR_PHNUM])
-    except OSError:
-        return ""
-    types = [
-        int.from_bytes(segments[i : i + 4], "little") for i in range(0, len(segments), header[_EHDR_PHENTSIZE])
-    ]
-    if rights.st_mode & (stat.S_ISUID | stat.S_ISGID) and os.geteuid() != 0:
+                return _why_not_trap(os.fsdecode(words[0]), machine, scripts - 1) if words else None
+            return _of_elf(path, file, machine)
+    except (OSError, ValueError):
+        return None
+
+
+def _of_elf(path: str, file: BinaryIO, machine: int) -> Reason | None:
+    elf = Elf(file)
+    _check_class(path, elf, machine)
+    changes = _changes_ids(path, os.fstat(file.fileno()))
+    if elf.is_static():
+        return Reason(f"{path} is statically linked")
+    if changes:
+        return Reason(f"{path} is setuid or setgid")
+    if elf.is_go():
+        return Reason(f"{path} is a Go program, whose runtime handles signals itself", certain=False)
+    if b"\0libasan.so" in elf.strings():
+        return Reason(f"{path} has an AddressSanitizer that must be the first library", certain=False)
+    return None
+
+
+def _changes_ids(path: str, rights: os.stat_result) -> bool:
+    """An exec of it changes the user or group, and then takes no LD_PRELOAD (AT_SECURE). RunError: not for us,
+    who need no_new_privs for a filter."""
+    group = rights.st_mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
+    if not rights.st_mode & stat.S_ISUID and not group:
+        return False
+    if os.geteuid() != 0:
         raise RunError(FAILED, f"{path} is setuid or setgid: only root can run it so")
-    return "" if _PT_INTERP in types else path
+    return bool(rights.st_mode & stat.S_ISUID and rights.st_uid) or (group and rights.st_gid != os.getegid())
 
 
-def _check_class(path: str, head: bytes, machine: int) -> None:
-    if head[4] != _ELFCLASS64:
+def _check_class(path: str, elf: Elf, machine: int) -> None:
+    if not elf.is_64bit:
         raise RunError(FAILED, f"{path} is a 32-bit program: only 64-bit ones can be run")
-    if _EHDR.unpack_from(head)[_EHDR_MACHINE] != machine:
+    if elf.machine != machine:
         raise RunError(FAILED, f"{path} is for another machine: only {MACHINE} programs can be run")

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What of <string.h> the library needs, for itself alone: in a program with a sanitizer libc's are interceptors, which
+ * are not ready yet when the constructor runs. Compiled so that no compiler makes a call of itself of them. */
+#include "trap.h"
+
+#include <string.h>
+
+void *memcpy(void *to, const void *from, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((char *)to)[i] = ((const char *)from)[i];
+	return to;
+}
+
+void *memset(void *to, int byte, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((char *)to)[i] = (char)byte;
+	return to;
+}
+
+int memcmp(const void *a, const void *b, size_t size)
+{
+	const unsigned char *x = a, *y = b;
+
+	for (; size > 0; size--, x++, y++)
+		if (*x != *y)
+			return *x - *y;
+	return 0;
+}
+
+size_t strlen(const char *text)
+{
+	const char *at = text;
+
+	while (*at)
+		at++;
+	return (size_t)(at - text);
+}
+
+int strncmp(const char *a, const char *b, size_t size)
+{
+	for (; size > 0; size--, a++, b++)
+		if (*a != *b || !*a)
+			return (unsigned char)*a - (unsigned char)*b;
+	return 0;
+}
+
+int strcmp(const char *a, const char *b)
+{
+	return strncmp(a, b, SIZE_MAX);
+}
+
+char *strchr(const char *text, int c)
+{
+	for (; *text != (char)c; text++)
+		if (!*text)
+			return NULL;
+	return (char *)(uintptr_t)text;
+}
+
+size_t strcspn(const char *text, const char *reject)
+{
+	const char *at = text;
+
+	while (*at && !strchr(reject, *at))
+		at++;
+	return (size_t)(at - text);
+}
