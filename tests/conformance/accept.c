@@ -284,7 +284,7 @@ TEST(multishot_does_not_overflow)
 	ring_init(&r, 4, 0);
 	sqe.ioprio = ACCEPT_MULTISHOT;
 	start(&r, sqe);
-	readable = (struct pollfd){r.fd, POLLIN, 0};
+	readable = (struct pollfd){r.fd, POLLIN | URINGFS_POLL_FETCH, 0};
 	for (int i = 0; i < 10; i++) {
 		c = connected();
 		EXPECT_EQ(poll(&readable, 1, -1), 1);

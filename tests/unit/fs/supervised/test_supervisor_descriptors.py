@@ -10,7 +10,7 @@ from tests.fakehost.files import RegularFile
 from tests.unit.fs.supervised.support import ARG, BLANK, Supervised
 from uringfs.abi.constants import (
     IORING_ENTER_GETEVENTS,
-    IORING_SQ_CQ_OVERFLOW,
+    IORING_SQ_TASKRUN,
     OPCODES,
 )
 from uringfs.abi.seccomp import (
@@ -65,7 +65,7 @@ async def test_a_descriptor_that_comes_late_calls_for_an_enter(
     supervised.thread.acting.set()
     await wait_all_tasks_blocked()
     assert ring.readable()
-    assert client.memory.load(SQ_FLAGS) == IORING_SQ_CQ_OVERFLOW
+    assert client.memory.load(SQ_FLAGS) == IORING_SQ_TASKRUN
     assert client.results() == []
     assert await supervised.enter(fd, 0, flags=IORING_ENTER_GETEVENTS) == 0
     assert client.memory.load(SQ_FLAGS) == 0
