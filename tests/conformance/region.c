@@ -162,6 +162,37 @@ TEST(a_message_without_a_ring)
 	EXPECT_EQ(send_message(&r, &sqe), -EBADF);
 }
 
+static struct ring issuers[2];
+
+static void *send_from_another_thread(void *sqe)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		((struct io_uring_sqe *)sqe)->fd = issuers[i].fd;
+		EXPECT_EQ(send_message(&issuers[i], sqe), 0);
+	}
+	return NULL;
+}
+
+TEST(a_message_to_another_threads_own_ring)
+{
+	struct io_uring_sqe sqe;
+	pthread_t thread;
+	struct cqe cqe;
+
+	ring_init(&issuers[0], 4, IORING_SETUP_SINGLE_ISSUER);
+	ring_init(&issuers[1], 4, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	memset(&sqe, 0, sizeof(sqe));
+	sqe.opcode = IORING_OP_MSG_RING;
+	sqe.off = 77;
+	sqe.len = 5;
+	EXPECT_EQ(pthread_create(&thread, NULL, send_from_another_thread, &sqe), 0);
+	EXPECT_EQ(pthread_join(thread, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		cqe = ring_wait(&issuers[i]);
+		note("%llu %d %u", (unsigned long long)cqe.user_data, cqe.res, cqe.flags);
+	}
+}
+
 /* A region of the ring's: mapped at the offset that the call gives back. */
 static char *ring_region(struct ring *r, uint64_t size, unsigned flags, uint64_t reg_flags)
 {
