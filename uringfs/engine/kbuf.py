@@ -28,10 +28,12 @@ class ProvidedBuffers:
 class BufferRing:
     """A group registered with IORING_REGISTER_PBUF_RING: the client moves the tail, we the head."""
 
-    def __init__(self, memory: Region, entries: int, incremental: bool) -> None:
+    def __init__(self, memory: Region, entries: int, incremental: bool, min_left: int = 0) -> None:
+        """min_left: bytes; an incremental buffer with less left is used up."""
         self._memory = memory
         self._mask = entries - 1
         self.incremental = incremental
+        self._min_left = max(min_left, 1)
         self.head = 0
 
     def close(self) -> None:
@@ -60,7 +62,7 @@ class BufferRing:
             addr, size, _ = self.at()
             used = min(length, size)
             offset = (self.head & self._mask) * BUF.size
-            if size != used or not used:
+            if size - used >= self._min_left:
                 entry = (addr + used).to_bytes(8, "little") + (size - used).to_bytes(4, "little")
                 self._memory.write(offset, entry)
                 return False

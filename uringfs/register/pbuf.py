@@ -11,7 +11,7 @@ from uringfs.memory.base import Region
 from uringfs.register.region import caller_region
 from uringfs.register.registration import Registration
 
-BUF_REG = Struct("<QIHH24s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, resv[3]
+BUF_REG = Struct("<QIHHI20s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, min_left, resv[5]
 BUF_STATUS = Struct("<II32s")  # struct io_uring_buf_status: buf_group, head, resv[8]
 IOU_PBUF_RING_MMAP = 1
 IOU_PBUF_RING_INC = 2
@@ -21,9 +21,11 @@ MAX_ENTRIES = 1 << 15  # full and empty could not be told apart beyond
 def register_pbuf_ring(call: Registration) -> int:
     """io_register_pbuf_ring()"""
     call.need_one()
-    ring_addr, entries, bgid, flags, resv = BUF_REG.unpack(call.read(BUF_REG.size))
+    ring_addr, entries, bgid, flags, min_left, resv = BUF_REG.unpack(call.read(BUF_REG.size))
     if any(resv) or flags & ~(IOU_PBUF_RING_MMAP | IOU_PBUF_RING_INC):
         raise UringError(errno.EINVAL)
+    if min_left and not flags & IOU_PBUF_RING_INC:
+        raise UringError(errno.EINVAL, "min_left without IOU_PBUF_RING_INC")
     if not entries or entries & (entries - 1) or entries > MAX_ENTRIES:
         raise UringError(errno.EINVAL, f"{entries} entries")
     groups = call.resources.buffer_groups
@@ -39,14 +41,14 @@ def register_pbuf_ring(call: Registration) -> int:
         memory = call.ring.ring.region(offset, size)
     else:
         memory = caller_region(call.caller, ring_addr, size)
-    groups[bgid] = BufferRing(memory, entries, bool(flags & IOU_PBUF_RING_INC))
+    groups[bgid] = BufferRing(memory, entries, bool(flags & IOU_PBUF_RING_INC), min_left)
     return 0
 
 
 def unregister_pbuf_ring(call: Registration) -> int:
     """io_unregister_pbuf_ring()"""
     call.need_one()
-    _, _, bgid, flags, resv = BUF_REG.unpack(call.read(BUF_REG.size))
+    _, _, bgid, flags, _, resv = BUF_REG.unpack(call.read(BUF_REG.size))
     if any(resv) or flags:
         raise UringError(errno.EINVAL)
     _ring(call, bgid).close()
