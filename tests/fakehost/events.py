@@ -75,9 +75,14 @@ class FakeWatch:
 
     def cancel(self) -> bool:
         armed, self._armed = self._armed, False
+        self._fire = _nothing  # the poller may know it still
         if armed:
             self._polled.watchers.remove(self.look)
         return armed
+
+
+def _nothing(_: int) -> None:
+    pass
 
 
 def mask_of(polled: Polled) -> int:

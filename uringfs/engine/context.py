@@ -25,7 +25,7 @@ from uringfs.clientwork.deliveries import Deliveries
 from uringfs.engine.complete import Completion
 from uringfs.engine.index import Index
 from uringfs.engine.life import Life
-from uringfs.engine.request import Op, RegisteredRing, RingContext
+from uringfs.engine.request import Op, RegisteredRing, Request, RingContext
 from uringfs.engine.resources import Resources
 from uringfs.engine.sharing import Sharing
 from uringfs.engine.sqpoll import SqPoller
@@ -40,6 +40,8 @@ from uringfs.ring import support
 from uringfs.ring.ring import Ring
 from uringfs.ring.shared import Lane
 
+STEPS = 8
+"""Of the scheduler, in which a task that has been woken goes on and completes."""
 SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
 
 
@@ -94,6 +96,8 @@ class Context:
         self.sharing = Sharing(self, life, submission, nursery)
         # What ops and others see of these. Bound once: some are called for every request.
         self.local_work = life.local_work
+        self.beginning: set[Request] = set()
+        self.woken: set[Request] = set()
         self.pending, self.pending_requests = index.pending, index.pending_requests
         self.polls = index.polls
         self.issued, self.set_user_data = index.issued, index.set_user_data
@@ -136,7 +140,10 @@ class Context:
         elif to_submit:
             self.check_submitter(caller)
             self.host.poller.dispatch()  # what has happened comes before what is submitted now
-            submitted = self.submit(caller, to_submit)
+            if self.woken and self.local_work is None:
+                submitted = partial(self._submit_behind, caller, to_submit)
+            else:
+                submitted = self.submit(caller, to_submit)
         get_events = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz)
         if isinstance(submitted, int):
             return get_events(submitted)
@@ -155,6 +162,38 @@ class Context:
         if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
             return Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
+        if self.woken or (self.beginning and not min_complete):
+            return partial(self._get_events_behind, caller, min_complete, flags, arg, argsz, submitted)
+        return self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
+
+    async def _get_events_behind(
+        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
+    ) -> Entered:
+        await self._let_go_on()
+        entered = self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
+        return entered if isinstance(entered, Entered) else await entered()
+
+    async def _submit_behind(self, caller: Caller, to_submit: int) -> int:
+        await self._let_go_on()
+        submitted = self.submit(caller, to_submit)
+        return submitted if isinstance(submitted, int) else await submitted()
+
+    async def _let_go_on(self) -> None:
+        """Give tasks that were woken a moment in which they go on: in the kernel it is this call that does. Once:
+        what takes longer is no business of an enter's."""
+        for _ in range(STEPS):
+            if not (self.woken or self.beginning):
+                self.host.poller.dispatch()  # some may have come to their wait, and need none
+                if not self.woken:
+                    return
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self.woken.clear()
+        self.beginning.clear()
+
+    def _run_task_work(
+        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
+    ) -> Entered | Entering:
+        """io_run_local_work(), and then the wait."""
         begin_wait = partial(self._begin_wait, submitted, caller, min_complete, flags, arg, argsz)
         local = self.local_work
         if local is None:

@@ -166,6 +166,8 @@ class Life:
         if self._hooks:
             self._hooks.call("io_uring_queue_async_work", request)
         request.scope = trio.CancelScope()
+        if request.target is not None and request.target.streaming:
+            request.context.beginning.add(request)
         self._nursery.start_soon(self._run, request, rest)
         if not request.flags & IOSQE_ASYNC:
             self.held.hold(request)

@@ -106,6 +106,14 @@ class RingContext(Protocol):
     def timeouts(self) -> Timeouts: ...
 
     @property
+    def beginning(self) -> "set[Request]":
+        """That will wait for their files, but whose tasks have not come to it."""
+
+    @property
+    def woken(self) -> "set[Request]":
+        """Whose tasks have been woken by their files, and have not come to their next wait."""
+
+    @property
     def local_work(self) -> LocalTurns | None:
         """With IORING_SETUP_DEFER_TASKRUN."""
 
@@ -309,8 +317,14 @@ class Request:
 
     def waits_again(self) -> None:
         """settle() comes before its task does anything further."""
+        self._is_going()
         if self.context.local_work is not None:
             self.context.local_work.waits(self)
+
+    def _is_going(self) -> None:
+        """No enter need wait for its task to go on."""
+        self.context.beginning.discard(self)
+        self.context.woken.discard(self)
 
     def arms_poll(self, events: int) -> None:
         """For those who watch: it waits for these EPOLL* events now."""
@@ -338,6 +352,7 @@ class Request:
             for file in self.held:
                 file.close()
             self.held.clear()
+        self._is_going()
         self.data = self.disarm = None
 
 

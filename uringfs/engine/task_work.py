@@ -100,6 +100,7 @@ class LocalWork:
     async def turn(self, request: Request) -> None:
         """Wait until the task of this request may take data, and complete."""
         turn = trio.Event()
+        request.context.woken.discard(request)
 
         def go_on() -> None:
             if request.scope is not None and not request.scope.cancel_called:

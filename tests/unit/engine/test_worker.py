@@ -12,6 +12,7 @@ from tests.fakehost.files import RegularFile, Stream
 from tests.fakehost.host import FakeThread
 from tests.unit.support import Bench, enter, iovecs, nop, readv
 from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
     IORING_NOP_INJECT_RESULT,
     IORING_SETUP_SUBMIT_ALL,
     IOSQE_BUFFER_SELECT,
@@ -410,3 +411,42 @@ async def test_counters(bench: Bench) -> None:
     await wait_all_tasks_blocked()
     counters = bench.ring.counters
     assert (counters.enters, counters.submitted, counters.completed, counters.cancelled) == (1, 3, 3, 1)
+
+
+# -- what has become ready
+
+
+@pytest.mark.parametrize("armed", [False, True])
+async def test_an_enter_that_waits_for_nothing_lets_reads_go_on(bench: Bench, armed: bool) -> None:
+    stream = reader(bench)
+    await bench.submit(read(1))
+    if armed:
+        await wait_all_tasks_blocked()
+    stream.feed(b"data")
+    assert await bench.enter(0, flags=IORING_ENTER_GETEVENTS) == 0
+    assert bench.client.results() == [(1, 4)]
+    assert not bench.worker.woken
+    assert not bench.worker.beginning
+
+
+async def test_what_has_become_ready_comes_before_what_is_submitted(bench: Bench) -> None:
+    stream = reader(bench)
+    await bench.submit(read(1))
+    await wait_all_tasks_blocked()
+    stream.feed(b"data")
+    await bench.submit(read(2))
+    assert bench.client.results() == [(1, 4)]
+    await wait_all_tasks_blocked()
+    stream.feed(b"more")
+    await bench.submit(nop(3))
+    assert bench.client.results() == [(2, 4), (3, 0)]
+
+
+async def test_an_enter_waits_for_nothing_that_takes_long(bench: Bench) -> None:
+    """A task that was let go on once is no business of later enters'."""
+    reader(bench)
+    await bench.submit(read(1))
+    for _ in range(2):
+        assert await bench.enter(0, flags=IORING_ENTER_GETEVENTS) == 0
+        assert bench.client.results() == []
+        assert not bench.worker.beginning

@@ -122,7 +122,7 @@ async def test_regions_and_other_sizes_count(mount: Mount) -> None:
 
     def buffers(group: int, entries: int) -> bytes:
         """struct io_uring_buf_reg; entries 0: to unregister"""
-        return BUF_REG.pack(0, entries, group, IOU_PBUF_RING_MMAP if entries else 0, bytes(24))
+        return BUF_REG.pack(0, entries, group, IOU_PBUF_RING_MMAP if entries else 0, 0, bytes(20))
 
     async def refused(opcode: int, arg: bytes) -> int:
         with pytest.raises(UringError) as caught:

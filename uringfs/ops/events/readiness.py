@@ -1,12 +1,14 @@
-"""Waiting for a socket (io_uring/poll.c: io_arm_poll_handler())."""
+"""Waiting for what can be polled (io_uring/poll.c: io_arm_poll_handler())."""
 
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import trio
 
-from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN
+from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT
 from uringfs.engine.request import Request
+from uringfs.errors import UringError
 from uringfs.host.protocols import File, Watch
 
 APOLL_MAX_RETRY = 128
@@ -43,7 +45,7 @@ class Readiness:
             self._armed.__exit__()
 
     def _fire(self, mask: int) -> None:
-        self._event.set()
+        _wake(self._request, self._event, mask)
 
     def again(self) -> None:
         """The next wait() only lets others have a turn."""
@@ -55,6 +57,8 @@ class Readiness:
             self.again()
         self._waited = True
         self._request.waits_again()
+        if self._event.is_set():
+            self._request.context.woken.add(self._request)
         await self._event.wait()
         await self._armed.go_on()
         await self._request.settle()
@@ -64,14 +68,44 @@ class Readiness:
         return bool((self._poller.mask(self._file, self._events) or 0) & self._events)
 
 
+def _wake(request: Request, event: trio.Event, _: int) -> None:
+    if not event.is_set():
+        request.context.woken.add(request)
+        event.set()
+
+
 async def until_readable(request: Request, file: File) -> None:
     """Wait until a read would not block; what settle() raises."""
     request.arms_poll(EPOLLIN)
     request.waits_again()
     if not file.bytestream():
-        await file.wait()
+        await _readable(request, file)
     else:
         with request.context.late.arm(file.identity) as armed:
-            await file.wait()
+            await _readable(request, file)
             await armed.go_on()
     await request.settle()
+
+
+async def _readable(request: Request, file: File) -> None:
+    poller = request.context.host.poller
+    mask = poller.mask(file, EPOLLIN)
+    if mask is None:
+        await file.wait()
+        return
+    if mask:
+        request.context.woken.add(request)
+        await trio.lowlevel.checkpoint()
+        return
+    event, events = trio.Event(), EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLET | EPOLLONESHOT
+    try:
+        watch = poller.watch(file, events, partial(_wake, request, event))
+    except UringError:  # a file that cannot be polled never blocks for long
+        await trio.lowlevel.checkpoint()
+        return
+    try:
+        await event.wait()
+    finally:
+        event.set()
+        if watch.cancel() and not request.context.closed:
+            poller.settle()
