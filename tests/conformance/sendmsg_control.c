@@ -169,3 +169,92 @@ TEST(another_ones_credentials)
 	}
 	expect_child_ok(pid);
 }
+
+#define GROUP 5
+#define ROOM 256
+#define MULTISHOT (1U << 1) /* IORING_RECV_MULTISHOT */
+
+static char buffers[8][ROOM];
+
+static void send_pipes(int fd, int n)
+{
+	struct iovec v;
+	struct msghdr m = text(&v, "fds");
+	int p[4];
+
+	OK(pipe(p));
+	OK(pipe(p + 2));
+	EXPECT_EQ(write(p[1], "1", 1), 1);
+	EXPECT_EQ(write(p[3], "2", 1), 1);
+	p[1] = p[2];
+	attach(&m, SCM_RIGHTS, p, (size_t)n * sizeof(int));
+	EXPECT_EQ(sendmsg(fd, &m, 0), 3);
+	close(p[0]);
+	close(p[2]);
+}
+
+/* What a shot has stored: struct io_uring_recvmsg_out, control messages, data. */
+static void note_shot(struct cqe cqe, size_t controllen)
+{
+	char *at = buffers[cqe.flags >> IORING_CQE_BUFFER_SHIFT], c;
+	struct msghdr m = {.msg_control = at + 16, .msg_controllen = ((uint32_t *)(void *)at)[1]};
+	struct cmsghdr *one = CMSG_FIRSTHDR(&m);
+	uint32_t *out = (void *)at;
+	int fd;
+
+	note("res=%d flags=%u: controllen=%u payloadlen=%u flags=0x%x \"%.3s\"", cqe.res, cqe.flags & 0xffff, out[1],
+	     out[2], out[3], at + 16 + controllen);
+	for (size_t n = 0; one && n < (one->cmsg_len - CMSG_LEN(0)) / sizeof(int); n++) {
+		memcpy(&fd, CMSG_DATA(one) + n * sizeof(int), sizeof(fd));
+		EXPECT_EQ(read(fd, &c, 1), 1);
+		note("%c, cloexec %d", c, fcntl(fd, F_GETFD));
+		close(fd);
+	}
+}
+
+static void descriptors_of_a_multishot(size_t controllen, unsigned flags)
+{
+	struct msghdr m = {.msg_controllen = controllen};
+	struct io_uring_sqe sqe;
+	int sv[2];
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	pair(SOCK_SEQPACKET, sv);
+	sqe = sqe_of(IORING_OP_PROVIDE_BUFFERS, 8, buffers, ROOM);
+	sqe.buf_group = GROUP;
+	run(&r, sqe);
+	send_pipes(sv[0], 2);
+	sqe = receiving(sv[1], &m);
+	sqe.ioprio = MULTISHOT;
+	sqe.flags = IOSQE_BUFFER_SELECT;
+	sqe.buf_group = GROUP;
+	sqe.msg_flags = flags;
+	push(&r, sqe);
+	EXPECT_EQ(ring_submit(&r), 1);
+	note_shot(ring_wait(&r), controllen);
+	for (int i = 0; i < 3; i++) {
+		send_pipes(sv[0], 1 + i % 2);
+		note_shot(ring_wait(&r), controllen);
+	}
+	EXPECT_EQ(send(sv[0], "no!", 3, 0), 3);
+	note_shot(ring_wait(&r), controllen);
+	close(sv[0]);
+	note("%d", ring_wait(&r).res);
+}
+
+TEST(descriptors_in_a_multishot)
+{
+	descriptors_of_a_multishot(CMSG_SPACE(2 * sizeof(int)), 0);
+}
+
+TEST(descriptors_in_a_multishot_close_on_exec)
+{
+	descriptors_of_a_multishot(CMSG_SPACE(2 * sizeof(int)), MSG_CMSG_CLOEXEC);
+}
+
+TEST(descriptors_in_a_multishot_without_room)
+{
+	descriptors_of_a_multishot(CMSG_SPACE(sizeof(int)) - 4, 0);
+	descriptors_of_a_multishot(0, 0);
+}

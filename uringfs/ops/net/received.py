@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from uringfs import native
 from uringfs.abi.net import (
@@ -56,6 +57,25 @@ class Received:
     """Descriptors of ours that came with it, in their order in control."""
     last: bool = False
     """There was no data: a multishot ends, though it has stored what comes before the data."""
+    out: "Out | None" = None
+    """Of a multishot, what comes before the data, if that is not stored yet: it has to name descriptors."""
+
+
+class Out(NamedTuple):
+    """struct io_uring_recvmsg_out, and where it belongs."""
+
+    at: int
+    payloadlen: int
+    namelen: int
+    name: bytes
+
+
+class Passes(Exception):
+    """Of a multishot: descriptors came with it, to be installed before it goes on."""
+
+    def __init__(self, got: Received) -> None:
+        super().__init__()
+        self.got = got
 
 
 class Answer:
@@ -71,25 +91,39 @@ class Answer:
         return bool(self._got.passed)
 
     async def deliver(self, request: Request) -> int:
-        """scm_detach_fds(): as many as the caller's table takes, MSG_CTRUNC for the rest."""
-        got, numbers = self._got, []
-        fds = list(got.passed)
-        try:
-            while fds:
-                delivery = request.context.deliveries.begin(request.caller)
-                with delivery:
-                    number = await delivery.new(fds.pop(0), bool(got.flags & MSG_CMSG_CLOEXEC))
-                if number < 0:
-                    break
-                numbers.append(number)
-        except UringError:  # the caller fetches no descriptors
-            pass
-        finally:
-            for fd in fds:
-                close_fd(fd)
+        got = self._got
+        numbers = await _install(request, got)
         assert got.header is not None
         _store_control(request.caller.memory, got.header, _renumbered(got.control, numbers), got, len(numbers))
         return self.res
+
+
+async def _install(request: Request, got: Received) -> list[int]:
+    """scm_detach_fds(): as many as the caller's table takes: their numbers there."""
+    numbers = []
+    fds = list(got.passed)
+    try:
+        while fds:
+            delivery = request.context.deliveries.begin(request.caller)
+            with delivery:
+                number = await delivery.new(fds.pop(0), bool(got.flags & MSG_CMSG_CLOEXEC))
+            if number < 0:
+                break
+            numbers.append(number)
+    except UringError:  # the caller fetches no descriptors
+        pass
+    finally:
+        for fd in fds:
+            close_fd(fd)
+    return numbers
+
+
+async def pass_on(request: Request, got: Received) -> Received:
+    """Install what came with one of a multishot's, and store what comes before its data. Of what is not installed
+    MSG_CTRUNC says that it is gone."""
+    numbers = await _install(request, got)
+    _store_out(request.caller.memory, got, numbers)
+    return Received(got.res, got.flags, last=got.last)
 
 
 def _renumbered(control: Sequence[Message], numbers: list[int]) -> list[Message]:
@@ -157,8 +191,11 @@ def receive(
         msg_flags = msg_flags & ~MSG_CMSG_CLOEXEC | flags & MSG_CMSG_CLOEXEC
         got = Received(res, msg_flags, header, found, fds)
         if header is not None and multishot:
-            _store_out(memory, out, header, got, name, namelen)
-            return Received(head + min(res, size), msg_flags, last=not res)
+            got.out = Out(out[0][0], res, namelen, name[: min(namelen, header.namelen)])
+            got.res, got.last = head + min(res, size), not res
+            if not fds:
+                _store_out(memory, got, [])
+            return got
         if header is not None:
             if header.name:
                 store_address(memory, name, namelen, header.name, header.at + 8)
@@ -171,19 +208,17 @@ def receive(
         raise
 
 
-def _store_out(memory: Memory, out: list[Iovec], header: Msghdr, got: Received, name: bytes, namelen: int) -> None:
-    """struct io_uring_recvmsg_out, the address, control messages. Descriptors are not delivered by a
-    multishot: MSG_CTRUNC says that they are gone."""
-    for fd in got.passed:
-        close_fd(fd)
-    flags = got.flags | (MSG_CTRUNC if got.passed else 0)
-    got.passed.clear()
-    control = packed(_renumbered(got.control, []))[: header.controllen]
-    start = out[0][0]
-    fixed = RECVMSG_OUT.pack(namelen, len(control), got.res, flags)
-    memory.write(start, fixed + name[: min(namelen, header.namelen)])
+def _store_out(memory: Memory, got: Received, numbers: list[int]) -> None:
+    """What comes before the data: struct io_uring_recvmsg_out, the address, control messages."""
+    out, header = got.out, got.header
+    assert out is not None
+    assert header is not None
+    flags = got.flags | (MSG_CTRUNC if len(numbers) < len(got.passed) else 0)
+    control = packed(_renumbered(got.control, numbers))[: header.controllen]
+    fixed = RECVMSG_OUT.pack(out.namelen, len(control), out.payloadlen, flags)
+    memory.write(out.at, fixed + out.name)
     if control:
-        memory.write(start + RECVMSG_OUT.size + header.namelen, control)
+        memory.write(out.at + RECVMSG_OUT.size + header.namelen, control)
 
 
 def _descriptors(found: list[Message]) -> list[int]:

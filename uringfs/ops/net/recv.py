@@ -30,7 +30,7 @@ from uringfs.host.net.sockets import Kind, kind, queued
 from uringfs.host.protocols import File, Iovec
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr
-from uringfs.ops.net.received import Answer, Found, Received, Unsettled, receive
+from uringfs.ops.net.received import Answer, Found, Passes, Received, Unsettled, pass_on, receive
 from uringfs.ops.rw.buffers import Selection, select, select_bundle, usable
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
 
@@ -138,11 +138,15 @@ class Receive:
         self._inq = -1  # behind the last receive
         self._capped = False  # a bundle of a multishot had all it asks for at once
         self._retry_flags: int | None = None
+        self._passes: Received | None = None  # of which descriptors have to be installed
 
     def issue(self) -> Outcome:
         if not self._message.flags & IORING_RECVSEND_POLL_FIRST:
             try:
                 answer = self._receive()
+            except Passes as passes:
+                self._passes = passes.got
+                return self._run
             except UringError as error:
                 if error.errno != errno.EAGAIN:
                     return self._failed(error)
@@ -167,12 +171,16 @@ class Receive:
         try:
             with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
                 while True:
-                    if self._before is None:
+                    passed = await self._installed()
+                    if passed is None and self._before is None:
                         await ready.wait()
-                    else:
+                    elif passed is None:
                         await self._request.settle(taken=True)
                     try:
-                        answer = self._receive()
+                        answer = self._receive(passed)
+                    except Passes as passes:
+                        self._passes = passes.got
+                        continue
                     except UringError as error:
                         if error.errno != errno.EAGAIN:
                             return self._gone_or_failed(error)
@@ -187,15 +195,22 @@ class Receive:
                 raise
             return self._failed(UringError(errno.ECANCELED))
 
+    async def _installed(self) -> Received | None:
+        """What has been received already, once the descriptors of it are installed."""
+        got, self._passes = self._passes, None
+        return None if got is None else await pass_on(self._request, got)
+
     def _gone_or_failed(self, error: UringError) -> int:
         if error.errno == errno.EFAULT and self._request.caller.memory.gone():
             error = UringError(errno.ECANCELED)  # io_uring_files_cancel() comes before exit_mm()
         return self._failed(error)
 
-    def _receive(self) -> Answer:
-        """Until it is done, or EAGAIN."""
+    def _receive(self, first: Received | None = None) -> Answer:
+        """Until it is done, or EAGAIN. Passes."""
         while True:
-            got = self._once()
+            got, first = first or self._once(), None
+            if got.passed and self._message.multishot:
+                raise Passes(got)
             res = got.res + self._done if got.res > 0 else self._done or got.res
             if not res:
                 self._recycle()
