@@ -123,7 +123,7 @@ static bool remove_sqe(struct io_uring_sqe *s, struct request *h)
 		if (h->sqe.len || rnd(2))
 			return false;
 		s->len = IORING_POLL_UPDATE_EVENTS;
-		s->poll32_events = POLLIN | POLLRDHUP; /* a wake-up by a socket says POLLPRI, too, of which docs/differences.md tells */
+		s->poll32_events = (uint32_t)PICK(POLLIN, POLLIN | POLLRDHUP, POLLIN | POLLPRI);
 		return true;
 	}
 	s->opcode = IORING_OP_TIMEOUT_REMOVE;
@@ -191,6 +191,8 @@ static void fill_from_outside(void)
 		world_connect();
 	else
 		EXPECT_EQ(write(objects[h->obj].wfd, data, 8), 8);
+	if (h->sqe.opcode == IORING_OP_POLL_ADD && ONE_IN(2)) /* over before anyone looks */
+		EXPECT_EQ(read(objects[h->obj].rfd, data, 8), 8);
 }
 
 static void release_all(int opcode)
