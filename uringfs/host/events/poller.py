@@ -11,7 +11,6 @@ import ctypes
 import fcntl
 import logging
 import os
-import stat
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,37 +33,8 @@ log = logging.getLogger(__name__)
 
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
-OF_THE_KERNEL = frozenset((1, 4, 5, *range(136, 144)))
-"""Majors of character devices that no other process answers for: memory, and terminals of all kinds."""
 MAX_SLOW = 64
 """Threads that wait in polls which may block, and as many that watch by such."""
-
-
-def answers_at_once(fd: int) -> bool:
-    """Polling this file asks the kernel alone: sockets, pipes, terminals, and anonymous inodes that are no
-    epoll."""
-    _, _, mode, device, *_ = native.fd_identity(fd)
-    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-        return True
-    if stat.S_ISCHR(mode):
-        return os.major(device) in OF_THE_KERNEL
-    if stat.S_ISLNK(mode):
-        return False
-    name = os.readlink(f"/proc/self/fd/{fd}")
-    if name.startswith(("anon_inode:", "pidfd:")):
-        return not name.startswith("anon_inode:[eventpoll]")
-    return not _filesystem(fd).startswith("fuse")
-
-
-def _filesystem(fd: int) -> str:
-    """The type of the file system the file is on, without asking it; one we cannot see counts as fuse."""
-    with open(f"/proc/self/fdinfo/{fd}") as fdinfo:
-        mount = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
-    with open("/proc/self/mountinfo") as mountinfo:
-        for line in mountinfo:
-            if line.split(" ", 1)[0] == mount:
-                return line.partition(" - ")[2]
-    return "fuse"
 
 
 class Registration:
@@ -279,8 +249,8 @@ class LocalPoller:
         return known
 
     def mask(self, file: File, events: int) -> int | None:
-        fd = _fd(file)
-        return mask_now(fd, events) if answers_at_once(fd) else None
+        assert isinstance(file, LocalFile)
+        return mask_now(file.fd, events) if file.polls_at_once() else None
 
     def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch | Once:
         watch = self._poller.watch(_fd(file), events, fire)

@@ -1,7 +1,7 @@
 """Polling of files whose poll may block, for it may ask somebody: by threads.
 
 Epoll instances, files of FUSE mounts, character devices that are not the kernel's alone: what is none of
-poller.answers_at_once().
+LocalFile.polls_at_once().
 """
 
 import fcntl

@@ -32,6 +32,7 @@ from uringfs.errors import UringError
 from uringfs.host.files.blind import Blind, blind
 from uringfs.host.files.calls import SPLICE_F_NONBLOCK, Splice
 from uringfs.host.files.closing import close_fd
+from uringfs.host.files.filesystems import polls_at_once
 from uringfs.host.files.limits import within_fsize
 from uringfs.host.net.scm import NAMING, credentials, send_as
 from uringfs.host.protocols import INFINITY, Caller, Data, File, Iovec, Out
@@ -86,6 +87,8 @@ class LocalFile:
         self._socket_kind: tuple[int, int, int] | None = None
         self.streaming = not (self.regular or self.refused) and not _positioned(fd)
         self._blind: Blind | None = None
+        self._anonymous: str | None = None
+        self._polls_at_once: bool | None = None
         self.nonblock = False
         self.nowait = True
 
@@ -105,8 +108,20 @@ class LocalFile:
     def _is_unix(self) -> bool:
         return self._socket and self._socket_type()[0] == socket.AF_UNIX
 
+    def anonymous(self) -> str:
+        """The name of an anonymous inode, asked once; empty for all that has a type."""
+        if self._anonymous is None:
+            self._anonymous = "" if stat.S_IFMT(self._stat[2]) else self.name()
+        return self._anonymous
+
     def signalfd(self) -> bool:
-        return not stat.S_IFMT(self._stat[2]) and self.name() == "anon_inode:[signalfd]"
+        return self.anonymous() == "anon_inode:[signalfd]"
+
+    def polls_at_once(self) -> bool:
+        """Polling it asks the kernel alone."""
+        if self._polls_at_once is None:
+            self._polls_at_once = polls_at_once(self._fd, self._stat[2], self._stat[3], self.anonymous())
+        return self._polls_at_once
 
     @property
     def can_poll(self) -> bool:

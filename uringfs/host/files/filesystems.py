@@ -3,6 +3,7 @@
 it open. So an overlay, a container's root, is trusted, whatever lies below it."""
 
 import os
+import stat
 from functools import lru_cache
 
 PROMPT = frozenset(
@@ -47,3 +48,30 @@ def memory_device() -> int:
         return os.fstat(fd).st_dev
     finally:
         os.close(fd)
+
+
+OF_THE_KERNEL = frozenset((1, 4, 5, *range(136, 144)))
+"""Majors of character devices that no other process answers for: memory, and terminals of all kinds."""
+
+
+def polls_at_once(fd: int, mode: int, device: int, anonymous: str) -> bool:
+    """Polling this file asks the kernel alone: sockets, pipes, terminals, and anonymous inodes that are no epoll.
+    device: st_rdev. anonymous: its name, if it is one of these."""
+    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+        return True
+    if stat.S_ISCHR(mode):
+        return os.major(device) in OF_THE_KERNEL
+    if anonymous.startswith(("anon_inode:", "pidfd:")):
+        return not anonymous.startswith("anon_inode:[eventpoll]")
+    return not stat.S_ISLNK(mode) and not _of_descriptor(fd).startswith("fuse")
+
+
+def _of_descriptor(fd: int) -> str:
+    """The type of the file system the file is on, without asking it; one we cannot see counts as fuse."""
+    with open(f"/proc/self/fdinfo/{fd}") as fdinfo:
+        mount = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
+    with open("/proc/self/mountinfo") as mountinfo:
+        for line in mountinfo:
+            if line.split(" ", 1)[0] == mount:
+                return line.partition(" - ")[2]
+    return "fuse"

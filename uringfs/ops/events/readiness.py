@@ -90,8 +90,8 @@ async def until_readable(request: Request, file: File) -> None:
 async def _readable(request: Request, file: File) -> None:
     poller = request.context.host.poller
     mask = poller.mask(file, EPOLLIN)
-    if mask is None:
-        await file.wait()
+    if mask is None:  # it may ask somebody, even us: not in the loop
+        await poller.wait(file, EPOLLIN)
         return
     if mask:
         request.context.woken.add(request)
