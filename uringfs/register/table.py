@@ -157,7 +157,7 @@ def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args:
         ring.hooks.breaker.call("register", caller, ring.ring.number, ring.ring.owner[1])
     row = _row(opcode, kernel)
     if opcode == abi.IORING_REGISTER_SEND_MSG_RING:
-        return register_blind(ring.ring_of, caller, opcode, arg, nr_args)  # the ring is but its carrier
+        return register_blind(ring.ring_of, caller, opcode, arg, nr_args, kernel)  # the ring is but its carrier
     ring.check_submitter(caller)
     restrictions = ring.resources.restrictions
     if restrictions is not None and not ring.disabled and opcode not in restrictions.register_ops:

@@ -122,6 +122,8 @@ class SlowWatch:
             try:
                 epoll.register(self._fd, self._events)
             except PermissionError:
+                with self._lock:
+                    self._active = False
                 self._tell(self._refuse, mask_now(self._fd, self._events))
                 return
             while self._active:
