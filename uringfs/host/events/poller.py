@@ -40,13 +40,14 @@ MAX_SLOW = 64
 class Registration:
     """A descriptor in the epoll instance, and who watches it for these events."""
 
-    __slots__ = ("events", "exclusive", "fd", "key", "of", "watches")
+    __slots__ = ("exclusive", "fd", "key", "of", "shared", "watches")
 
-    def __init__(self, of: int, fd: int, events: int, key: int) -> None:
-        self.of = of
-        """The descriptor that was asked for; fd is another when epoll knows that already."""
+    def __init__(self, shared: tuple[int, int, bool], fd: int, key: int) -> None:
+        """shared: the descriptor that was asked for, events, and whether those count that are over."""
+        self.shared = shared
+        self.of, events, _ = shared
         self.fd = fd
-        self.events = events
+        """Another when epoll knows that already."""
         self.key = key
         self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
         """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
@@ -101,18 +102,18 @@ class Poller:
         self._registered: dict[int, Registration] = {}  # by key
         self._once: dict[int, Once] = {}  # by key
         self._descriptors: set[int] = set()  # epoll knows each once
-        self._shared: dict[tuple[int, int], Registration] = {}  # by descriptor and events
+        self._shared: dict[tuple[int, int, bool], Registration] = {}  # by descriptor, events and past
         self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
         self._events: deque[tuple[int, int, int]] = deque()
         self._woken: tuple[int, set[tuple[int, ...]]] = 0, set()
 
-    def watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch | Once:
-        """events as epoll_ctl(2) takes them; with EPOLLONESHOT fire() may be called once, or at every event.
-        EPERM: such files cannot be watched."""
+    def watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool = True) -> Watch | Once:
+        """events as epoll_ctl(2) takes them; with EPOLLONESHOT fire() may be called once, or at every event. past:
+        those count that are over. EPERM: such files cannot be watched."""
         if events & EPOLLONESHOT and not events & EPOLLEXCLUSIVE:
             with suppress(OSError):  # no AIO, no room, or several wait queues
                 return self._watch_once(fd, events, fire)
-        return self._watch(fd, events & ~EPOLLONESHOT, fire)
+        return self._watch(fd, events & ~EPOLLONESHOT, fire, past)
 
     def _watch_once(self, fd: int, events: int, fire: Callable[[int], None]) -> Once:
         key = self._instance().add(fd, events, True, True)
@@ -125,33 +126,35 @@ class Poller:
         del self._once[key]
         return True
 
-    def _watch(self, fd: int, events: int, fire: Callable[[int], None]) -> Watch:
-        mask = mask_now(fd, events) if (fd, events) in self._shared else 0
+    def _watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool) -> Watch:
+        wanted = fd, events, past
+        mask = mask_now(fd, events) if wanted in self._shared else 0
         if mask:
             self.dispatch()  # what has happened before is the others'
-        shared = self._shared.get((fd, events))
-        watch = Watch(self, shared or self._register(fd, events), fire)
+        shared = self._shared.get(wanted)
+        watch = Watch(self, shared or self._register(wanted), fire)
         if shared is not None and mask:
             self._new.append((watch, mask))
             trio.lowlevel.current_trio_token().run_sync_soon(self.dispatch, idempotent=True)
         return watch
 
-    def _register(self, of: int, events: int) -> Registration:
+    def _register(self, wanted: tuple[int, int, bool]) -> Registration:
+        of, events, past = wanted
         fd = of
         try:
             if of in self._descriptors:
                 fd = fcntl.fcntl(of, fcntl.F_DUPFD_CLOEXEC, 0)
             exclusive = events & EPOLLEXCLUSIVE
             asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if exclusive else events
-            key = self._instance().add(fd, asked, False, not exclusive)
+            key = self._instance().add(fd, asked, False, past and not exclusive)
         except OSError as error:
             if fd != of:
                 os.close(fd)
             raise UringError.of(error) from error
-        registration = self._registered[key] = Registration(of, fd, events, key)
+        registration = self._registered[key] = Registration(wanted, fd, key)
         self._descriptors.add(fd)
         if registration.exclusive is None:
-            self._shared[of, events] = registration
+            self._shared[wanted] = registration
         return registration
 
     def drop(self, registration: Registration) -> None:
@@ -160,7 +163,7 @@ class Poller:
         del self._registered[registration.key]
         self._descriptors.remove(fd)
         if registration.exclusive is None:
-            del self._shared[of, registration.events]
+            del self._shared[registration.shared]
         if self._watcher is not None:
             self._watcher.remove(registration.key)
         if fd != of:
@@ -252,8 +255,10 @@ class LocalPoller:
         assert isinstance(file, LocalFile)
         return mask_now(file.fd, events) if file.polls_at_once() else None
 
-    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch | Once:
-        watch = self._poller.watch(_fd(file), events, fire)
+    def watch(
+        self, file: File, events: int, fire: Callable[[int], None], past: bool = True
+    ) -> Watch | Once:
+        watch = self._poller.watch(_fd(file), events, fire, past)
         assert isinstance(file, LocalFile)
         self._watched[file.identity] = file
         return watch

@@ -39,10 +39,10 @@ class Poller(Protocol):
         """To be held in this one's place, which is closed: one of the same open file description that is watched
         already; or else this one. So many polls of one file cost one descriptor."""
 
-    def watch(self, file: File, events: int, fire: Callable[[int], None]) -> Watch:
+    def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> Watch:
         """Call fire(mask) from the loop at every event, as epoll reports them. With EPOLLONESHOT an event counts
         though it is over by then, and fire() may be called for the first alone: cancel() is False from when that
-        has happened. EPERM: not such a file."""
+        has happened. past: so it does, as well as can be, of those that last. EPERM: not such a file."""
 
     def watch_slowly(
         self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]

@@ -6,7 +6,7 @@ from typing import Self
 
 import trio
 
-from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT
+from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN
 from uringfs.engine.request import Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import File, Watch
@@ -31,7 +31,7 @@ class Readiness:
         self._retries = APOLL_MAX_RETRY if rearms else 0
 
     def __enter__(self) -> Self:
-        self._watch = self._poller.watch(self._file, self._events, self._fire)
+        self._watch = self._poller.watch(self._file, self._events, self._fire, past=False)
         self._request.arms_poll(self._events)
         self._armed.__enter__()
         return self
@@ -97,9 +97,9 @@ async def _readable(request: Request, file: File) -> None:
         request.context.woken.add(request)
         await trio.lowlevel.checkpoint()
         return
-    event, events = trio.Event(), EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLET | EPOLLONESHOT
+    event, events = trio.Event(), EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLET
     try:
-        watch = poller.watch(file, events, partial(_wake, request, event))
+        watch = poller.watch(file, events, partial(_wake, request, event), past=False)
     except UringError:  # a file that cannot be polled never blocks for long
         await trio.lowlevel.checkpoint()
         return
@@ -107,5 +107,4 @@ async def _readable(request: Request, file: File) -> None:
         await event.wait()
     finally:
         event.set()
-        if watch.cancel() and not request.context.closed:
-            poller.settle()
+        watch.cancel()
