@@ -22,6 +22,7 @@ programs:fio:command fio:fio
 programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server)
 programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
+programs:rsync:command rsync:rsync
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
 security:libcap2-bin:command setcap:setcap (libcap2-bin, libcap)
 security:util-linux:command setpriv:util-linux

@@ -20,6 +20,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import CQ_TAIL, SQ_TAIL
 from uringfs.client import Ring, nop
+from uringfs.client.mapping import map_ring
 from uringfs.native import Words
 
 OFFSETS = (IORING_OFF_SQ_RING, IORING_OFF_CQ_RING, IORING_OFF_SQES)
@@ -32,7 +33,7 @@ FREE_WORD = 4092  # of the first page: behind what an 8-entry ring uses
 def test_two_processes_see_each_others_stores(mount: Mount, name: str, offset: int, flags: int) -> None:
     def peer(child: Child) -> None:
         fd = os.open(mount / name, os.O_RDWR)
-        with mmap.mmap(fd, 4096, mmap.MAP_SHARED | flags, offset=offset) as mapping, Words(mapping) as words:
+        with map_ring(fd, 4096, offset, flags) as mapping, Words(mapping) as words:
             for value in range(1000):
                 child.expect(b"?")
                 assert words.load(FREE_WORD if offset != IORING_OFF_SQES else 0) == value
@@ -44,7 +45,7 @@ def test_two_processes_see_each_others_stores(mount: Mount, name: str, offset: i
     with (
         Ring(mount / name, 8) as ring,
         in_child(peer) as child,
-        mmap.mmap(ring.fd, 4096, mmap.MAP_SHARED | flags, offset=offset) as mapping,
+        map_ring(ring.fd, 4096, offset, flags) as mapping,
         Words(mapping) as words,
     ):
         for value in range(1000):

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.children import Child, in_child
 from tests.support.mounting import DEADLINE, Mount, until
-from uringfs.abi.control import RING_FILE_SIZE
 from uringfs.client import Ring
 
 
@@ -403,8 +402,8 @@ def test_a_full_queue(sh: Shell) -> None:
 
 def test_ls_stat_rm_mv(sh: Shell, mount: Mount) -> None:
     sh("umask 022; echo setup 4 > $r")
-    assert sh("ls -l $r").startswith(f"-rw-r--r-- 1 root root {RING_FILE_SIZE} ")
-    assert sh("stat -c '%F %a %U %h' $r") == "regular file 644 root 1\n"
+    assert sh("ls -l $r").startswith("-rw-r--r-- 1 root root 0 ")
+    assert sh("stat -c '%F %a %U %h' $r") == "regular empty file 644 root 1\n"
     sh("mv $r ${r}b")
     assert lines(sh("cat ${r}b"))["SqMask"] == "0x3"
     assert "No such file" in sh.run("cat $r").stderr

@@ -18,6 +18,7 @@ from tests.support.children import Child, in_child
 from tests.support.mounting import ROOT, Mount, is_mounted, until
 from uringfs.abi.constants import IORING_OFF_SQ_RING
 from uringfs.client import Ring, nop
+from uringfs.client.mapping import map_ring
 from uringfs.native import Words
 
 CGROUP = Path("/sys/fs/cgroup/memory")
@@ -140,7 +141,7 @@ def test_each_adds_in_the_same_page(mount: Mount, tmp_path: Path) -> None:
         with meanwhile(lambda: _libc.syncfs(ring.fd)):
             adders = [subprocess.Popen([tmp_path / "add", name, "1000000"]) for _ in range(2)]
             assert [adder.wait() for adder in adders] == [0, 0]
-        with mmap.mmap(ring.fd, 4096, mmap.MAP_SHARED, offset=0) as page, Words(page) as words:
+        with map_ring(ring.fd, 4096, 0) as page, Words(page) as words:
             assert words.load(FREE_WORD) == 2000000
     os.unlink(name)
 

@@ -4,8 +4,10 @@ Knows the layouts: SQEs of 64 and 128 bytes and both in one ring, CQEs of 16 and
 array. Source: liburing's src/include/liburing.h. May not live here: system calls but mmap(2).
 """
 
+import ctypes
 import errno
 import mmap
+import os
 from collections.abc import Iterator
 
 from uringfs._words import Words
@@ -36,6 +38,28 @@ SQE128_OPCODES = frozenset(number for number, name in enumerate(OPCODES) if name
 """Those whose SQE has 128 bytes (io_issue_def.is_128)."""
 
 
+MAP_FIXED = 0x10
+MAP_FAILED = ctypes.c_void_p(-1).value
+_held = ctypes.PyDLL(None, use_errno=True)  # with the interpreter's lock held, as in mmap.mmap(): see map_ring()
+_held.mmap.restype = ctypes.c_void_p
+_held.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64)
+
+
+def map_ring(fd: int, size: int, offset: int, flags: int = mmap.MAP_POPULATE) -> mmap.mmap:
+    """mmap(2) of a ring file, shared. mmap.mmap() asks for the file's size first, and stat(2) says 0 of a ring
+    that has a name: so the ring takes the place of memory that has no file. OSError.
+
+    A daemon that tries a ring of its own is a client, too: none of its threads may read from the wire while this
+    one has the address space locked and waits for a page, or both wait for ever."""
+    mapping = mmap.mmap(-1, size)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, flags | mmap.MAP_SHARED | MAP_FIXED
+    if _held.mmap(address, size, protection, flags, fd, offset) == MAP_FAILED:
+        mapping.close()
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return mapping
+
+
 class Queues:
     """The mapped queues of one ring file. close() before its descriptor is."""
 
@@ -64,7 +88,7 @@ class Queues:
             self.cq = self._words_of(self.cq_rings)
 
     def _mmap(self, fd: int, size: int, offset: int) -> mmap.mmap:
-        mapping = mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=offset)
+        mapping = map_ring(fd, size, offset)
         self._maps.append(mapping)
         return mapping
 

@@ -181,8 +181,9 @@ def keeper_unmap(address: int, size: int, /) -> None:
     """munmap(2) by the keeper: what was stored is written back when it returns. EIO if it is gone."""
 
 def current() -> tuple[int, int, int, int, int, int]:
-    """(unique, opcode, tid, uid, gid, events) of the request being dispatched. Ask before the handler's
-    first await: then it is another's. events: those of the poll(2), 0 for any other request."""
+    """(unique, opcode, tid, uid, gid, detail) of the request being dispatched. Ask before the handler's
+    first await: then it is another's. detail: the events of a poll(2), getattr_flags of a GETATTR, 0 for any other
+    request."""
 
 def interrupt_fd() -> int:
     """An eventfd, readable while interrupted requests wait in take_interrupts(). One for the process'

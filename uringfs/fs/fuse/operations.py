@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 POLLIN, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x4, 0x8, 0x40, 0x100
 ATTR_TIMEOUT = 1.0  # seconds; attributes change through this mount alone
+FUSE_GETATTR_FH = 1  # of getattr_flags: by an open file, which lseek(2) has, and fstat(2) has not
 OURS = 0  # fh of files that the memory's backend opens
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
@@ -132,12 +133,32 @@ class Operations(pyfuse3.Operations):
         entry.st_uid, entry.st_gid = inode.uid, inode.gid
         entry.st_size = RING_FILE_SIZE if inode.number >= FIRST else 0
         entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = inode.atime_ns, inode.mtime_ns, inode.ctime_ns
-        entry.attr_timeout, entry.entry_timeout = ATTR_TIMEOUT, entry_timeout
+        entry.attr_timeout, entry.entry_timeout = 0 if self._listed(inode) else ATTR_TIMEOUT, entry_timeout
         return entry
+
+    @staticmethod
+    def _listed(inode: RingInode | Inode[None]) -> bool:
+        """A ring file that has a name: tools which walk directories come across it."""
+        return inode.number != ROOT and inode.names > 0
 
     @door
     async def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
-        return self._attributes(self._node(inode))
+        node, detail = self._node(inode), native.current()[5]
+        entry = self._attributes(node)
+        if self._listed(node):
+            if detail & FUSE_GETATTR_FH:
+                raise UringError(errno.ESPIPE, "a ring has no end to seek to")
+            self._show_empty(entry)
+        return entry
+
+    def _show_empty(self, entry: pyfuse3.EntryAttributes) -> None:
+        """stat(2) says 0 bytes, as of files in /proc, and tools read to the end of the text. The kernel's own
+        i_size stays: control writes below it run in parallel, and on the page-cache backend no page behind it can
+        be mapped. A reply to a GETATTR that is older than the last change of the inode does not touch it
+        (fuse_change_attributes(), attr_version), and that is what a notification makes of this one."""
+        with suppress(OSError):
+            pyfuse3.invalidate_inode(entry.st_ino, attr_only=True)
+            entry.st_size = 0
 
     @door
     async def setattr(

@@ -87,9 +87,11 @@ static bool message_seen(const char *buf, size_t size)
 	wire.uid = in->uid;
 	wire.gid = in->gid;
 	wire.tid = in->pid;
-	wire.events = 0;
+	wire.detail = 0;
 	if (in->opcode == FUSE_POLL && arg_size >= sizeof(struct fuse_poll_in)) {
-		wire.events = ((const struct fuse_poll_in *)(const void *)arg)->events;
+		wire.detail = ((const struct fuse_poll_in *)(const void *)arg)->events;
+	} else if (in->opcode == FUSE_GETATTR && arg_size >= sizeof(struct fuse_getattr_in)) {
+		wire.detail = ((const struct fuse_getattr_in *)(const void *)arg)->getattr_flags;
 	} else if (in->opcode == FUSE_INIT) {
 		const struct wire_init_in *init = (const void *)arg;
 

@@ -18,7 +18,8 @@ extern struct wire {
 	bool paged;	  /* pager.c reads, too */
 	/* the message read last; pyfuse3 dispatches it before it reads the next */
 	uint64_t unique;
-	uint32_t opcode, uid, gid, tid, events;
+	uint32_t opcode, uid, gid, tid;
+	uint32_t detail; /* POLL: events; GETATTR: getattr_flags */
 	unsigned long emptied; /* how often a read has found no message */
 } wire;
 

@@ -53,7 +53,7 @@ void interrupts_clear(void)
 static PyObject *current(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
 {
 	return Py_BuildValue("KIIIII", (unsigned long long)wire.unique, wire.opcode, wire.tid, wire.uid, wire.gid,
-			     wire.events);
+			     wire.detail);
 }
 
 static PyObject *interrupt_fd(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
@@ -176,7 +176,7 @@ static PyObject *backing_close(PyObject *Py_UNUSED(m), PyObject *arg)
 }
 
 PyMethodDef wire_methods[] = {
-	{"current", current, METH_NOARGS, "current() -> (unique, opcode, tid, uid, gid, events)"},
+	{"current", current, METH_NOARGS, "current() -> (unique, opcode, tid, uid, gid, detail)"},
 	{"interrupt_fd", interrupt_fd, METH_NOARGS, "interrupt_fd() -> int"},
 	{"take_interrupts", take_interrupts, METH_NOARGS, "take_interrupts() -> list[int]"},
 	{"want_passthrough", want_passthrough, METH_O, "want_passthrough(wanted)"},
