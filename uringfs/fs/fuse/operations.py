@@ -137,9 +137,9 @@ class Operations(pyfuse3.Operations):
         return entry
 
     @staticmethod
-    def _listed(inode: RingInode | Inode[None]) -> bool:
+    def _listed(inode: Node) -> bool:
         """A ring file that has a name: tools which walk directories come across it."""
-        return inode.number != ROOT and inode.names > 0
+        return inode.number >= FIRST and inode.names > 0
 
     @door
     async def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
