@@ -1,7 +1,6 @@
 """A scripted client of a ring's lane on a mount: tests/unit/laneclient.py over the pages that a process maps."""
 
 import ctypes
-import mmap
 from types import SimpleNamespace
 from typing import Self
 
@@ -14,6 +13,7 @@ from uringfs.abi.lane import ANSWER, URINGFS_LANE_SIZE, URINGFS_OFF_LANE, Answer
 from uringfs.abi.structs import CQE, CQES
 from uringfs.client import Ring
 from uringfs.client.fetching import control
+from uringfs.client.mapping import map_ring
 
 
 def attach(fd: int, version: int = 1, room: int = ANSWER.size) -> Answer:
@@ -42,7 +42,7 @@ class Shared:
             IORING_OFF_CQ_RING: rings,
             IORING_OFF_SQ_RING: rings,
         }
-        self._maps = {at: mmap.mmap(fd, size, mmap.MAP_SHARED, offset=at) for at, size in sizes.items()}
+        self._maps = {at: map_ring(fd, size, at, 0) for at, size in sizes.items()}
         self._words = {at: Words(mapping) for at, mapping in self._maps.items()}
 
     def _base(self, offset: int) -> int:

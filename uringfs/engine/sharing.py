@@ -1,7 +1,7 @@
 """Whether clients of a ring take requests themselves, and what they have to know of it (docs/lane.md). Until one
 asks for that there is no lane, and nothing here costs anything."""
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 class Submits(RingContext, Protocol):
     """A ring's context, as far as it is needed here."""
 
+    pending: Mapping[Request, None]
     polls: Set[Request]
 
     async def between_submissions(self, call: Callable[[], None]) -> None:
@@ -100,7 +101,7 @@ class Sharing:
     def attention(self) -> int:
         """URINGFS_LANE_*: who has to hear of what clients do, and why they may take no request."""
         context, bits = self._context, self._kicks() | self._closed()
-        if context.ring.has_work:
+        if context.ring.has_work or context.pending:  # their files may be ready, which an enter has to find
             bits |= abi.URINGFS_LANE_WORK
         if context.deliveries.any():
             bits |= abi.URINGFS_LANE_FETCH

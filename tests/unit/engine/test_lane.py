@@ -312,7 +312,7 @@ async def test_a_timeout_counts_what_clients_complete(bench: Bench) -> None:
     lane, client = await attach(bench)
     bench.thread.memory.put(BUFFER, TIMESPEC.pack(100, 0))
     await bench.submit(Sqe(IORING_OP_TIMEOUT, fd=-1, addr=BUFFER, len=1, off=2, user_data=7))
-    assert client.attention == abi.URINGFS_LANE_COUNTED
+    assert client.attention == abi.URINGFS_LANE_COUNTED | abi.URINGFS_LANE_WORK
     assert take(client, bench, 1).kick
     lane.look()
     assert bench.client.results() == [(1, 0)]
@@ -347,7 +347,7 @@ async def test_a_drain_keeps_clients_out_until_it_is_complete(bench: Bench, auto
     bench.client.push(nop(1))
     place = run(client.begin_outside())
     await bench.submit(nop(2, IOSQE_IO_DRAIN))
-    assert client.attention == abi.URINGFS_LANE_DRAIN
+    assert client.attention == abi.URINGFS_LANE_DRAIN | abi.URINGFS_LANE_WORK
     assert bench.client.reap() == []
     assert run(client.end_outside(place)).kick
     lane.look()
