@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from uringfs.abi.constants import (
     IORING_FEAT_NODROP,
+    IORING_SETUP_SQPOLL,
     IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_CQ_OVERFLOW,
     IORING_SQ_TASKRUN,
 )
 from uringfs.errors import UringError
@@ -159,9 +161,15 @@ class Ring:
             waiter.completions()
 
     def want_enter(self, wanted: bool) -> None:
-        """Have clients enter, as for task work: something waits for a call of theirs."""
+        """Have clients enter, as for task work: something waits for a call of theirs. A polled ring has no task
+        work, and programs with one (libuv) look for completions that have overflowed alone."""
         self._enter_wanted = wanted
-        self.show_work()
+        if not self.geometry.flags & IORING_SETUP_SQPOLL:
+            self.show_work()
+        elif wanted:
+            self.sq.set_flags(IORING_SQ_CQ_OVERFLOW)
+        elif not self.cq.backlog:
+            self.sq.clear_flags(IORING_SQ_CQ_OVERFLOW)
 
     def show_work(self) -> None:
         """IORING_SQ_TASKRUN, at which programs enter: after every change of has_work."""

@@ -9,7 +9,9 @@ from tests.unit.support import Bench, nop
 from uringfs.abi.constants import (
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_SQPOLL,
     IORING_SETUP_TASKRUN_FLAG,
+    IORING_SQ_CQ_OVERFLOW,
     IORING_SQ_TASKRUN,
     IOSQE_IO_LINK,
     OPCODES,
@@ -102,3 +104,12 @@ async def test_the_flag_shows_as_long_as_anything_wants_an_enter(nursery: trio.N
     assert shows()
     ring.want_enter(False)
     assert not shows()
+
+
+async def test_a_polled_ring_shows_it_as_an_overflow(nursery: trio.Nursery) -> None:
+    """libuv looks for nothing else, and a polled ring has no task work."""
+    ring = Bench(nursery, flags=IORING_SETUP_SQPOLL).ring
+    for wanted in (True, False):
+        ring.want_enter(wanted)
+        assert bool(ring.memory.load(SQ_FLAGS) & IORING_SQ_CQ_OVERFLOW) == wanted
+        assert not ring.memory.load(SQ_FLAGS) & IORING_SQ_TASKRUN
