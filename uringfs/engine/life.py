@@ -180,7 +180,7 @@ class Life:
             try:
                 res = await rest()
             except UringError as error:
-                res = -error.errno
+                res = request.failure(error)
             except Exception:
                 res = _unforeseen(request)
         if request.scope.cancelled_caught:

@@ -346,6 +346,13 @@ class Request:
             self.context.hooks.call("io_req_post_cqe", self, res, flags)
         return self.context.post_more(self.sqe.user_data, res, flags)
 
+    def failure(self, error: UringError) -> int:
+        """The res of one that has waited and fails. A caller that has exited has no memory any more, but what
+        pends in its name was cancelled before it lost that (io_uring_files_cancel() comes before exit_mm())."""
+        if error.errno == errno.EFAULT and self.caller.memory.gone():
+            return -errno.ECANCELED
+        return -error.errno
+
     def end(self) -> None:
         """Let go of all it has: what it keeps may refer to it, and must not wait for a collector of cycles."""
         if self.held:

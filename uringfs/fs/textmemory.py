@@ -7,7 +7,7 @@ in a TextMemory, which has nothing else in it; descriptors and paths are the wri
 import copy
 import errno
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.net import USER_MSGHDR
@@ -15,7 +15,8 @@ from uringfs.abi.structs import IOVEC, Sqe
 from uringfs.engine.request import Attachment, Issue, Outcome, Pending, Request
 from uringfs.errors import UringError
 from uringfs.fs.codec.sqetext import Piece, SqeCommand
-from uringfs.host.protocols import Caller, Data, File, Iovec, Memory
+from uringfs.host.process.pieces import PiecewiseMemory
+from uringfs.host.protocols import Caller, Data, File, Memory
 
 PAGE = 4096
 BASE = 1 << 36
@@ -24,7 +25,7 @@ MAX_REQUESTS = 64
 """What the text requests of one ring may have, queued and under way."""
 
 
-class TextMemory:
+class TextMemory(PiecewiseMemory):
     """Pages from BASE on, zeros behind what has been put there."""
 
     def __init__(self) -> None:
@@ -42,50 +43,18 @@ class TextMemory:
         self._data[start : start + len(data)] = data
         return BASE + start
 
-    def _reach(self, address: int, size: int) -> int:
-        """How much of it there is."""
+    def _readable(self, address: int, length: int) -> int:
         start = address - BASE
-        return min(size, len(self._data) - start) if 0 <= start <= len(self._data) else 0
+        return min(length, len(self._data) - start) if 0 <= start <= len(self._data) else 0
 
-    def read(self, address: int, size: int) -> bytes:
-        if self._reach(address, size) < size:
-            raise UringError(errno.EFAULT)
+    _writable = _readable
+
+    def _load(self, address: int, size: int) -> bytes:
         return bytes(self._data[address - BASE : address - BASE + size])
 
-    def write(self, address: int, data: bytes) -> None:
-        if self._reach(address, len(data)) < len(data):
-            raise UringError(errno.EFAULT)
+    def _store(self, address: int, data: Data) -> int:
         self._data[address - BASE : address - BASE + len(data)] = data
-
-    def gather(self, iovecs: Sequence[Iovec]) -> Data:
-        found = []
-        for address, length in iovecs:
-            reach = self._reach(address, length)
-            found.append(self.read(address, reach) if reach else b"")
-            if reach < length:
-                break
-        return b"".join(found)
-
-    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
-        done = 0
-        for address, length in iovecs:
-            piece = bytes(data[done : done + length])
-            reach = self._reach(address, len(piece))
-            if reach:
-                self.write(address, piece[:reach])
-            done += reach
-            if reach < len(piece):
-                break
-        return done
-
-    def writable(self, iovecs: Sequence[Iovec]) -> int:
-        total = 0
-        for address, length in iovecs:
-            reach = self._reach(address, length)
-            total += reach
-            if reach < length:
-                break
-        return total
+        return len(data)
 
     def gone(self) -> bool:
         return False

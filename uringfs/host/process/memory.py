@@ -4,9 +4,11 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from uringfs import native
 from uringfs.errors import UringError
+from uringfs.host.process.pieces import PiecewiseMemory, reach
 from uringfs.host.protocols import Data, Iovec
 
 log = logging.getLogger(__name__)
@@ -45,13 +47,13 @@ class VmMemory:
             return 0
 
     def writable(self, iovecs: Sequence[Iovec]) -> int:
-        return _writable(self._tid, iovecs)
+        return reach(iovecs, partial(_prefix, self._tid))
 
     def gone(self) -> bool:
         return False
 
 
-class PinnedMemory:
+class PinnedMemory(PiecewiseMemory):
     """One address space, held by the open /proc/TID/mem and /proc/TID/maps of a thread: after exec or exit they
     read as empty, they never become another process's. Others of its threads may live on when the one that asked
     has ended. What goes through mem would pass page protections (FOLL_FORCE), so each is checked against maps
@@ -65,50 +67,23 @@ class PinnedMemory:
         except OSError as error:
             raise UringError(errno.ESRCH, f"thread {tid} is gone") from error
 
-    def read(self, address: int, size: int) -> bytes:
-        data = self.gather([(address, size)])
-        if len(data) < size:
-            raise UringError(errno.EFAULT)
-        return bytes(data)
+    def _load(self, address: int, size: int) -> bytes:
+        try:
+            return os.pread(self._mem, size, address)
+        except (OSError, OverflowError):
+            return b""
 
-    def write(self, address: int, data: bytes) -> None:
-        if self.scatter(data, [(address, len(data))]) < len(data):
-            raise UringError(errno.EFAULT)
+    def _store(self, address: int, data: Data) -> int:
+        try:
+            return os.pwrite(self._mem, data, address)
+        except (OSError, OverflowError):
+            return 0
 
-    def gather(self, iovecs: Sequence[Iovec]) -> Data:
-        found = []
-        for address, length in iovecs:
-            reach = self._prefix(address, length, write=False)
-            try:
-                found.append(os.pread(self._mem, reach, address) if reach else b"")
-            except (OSError, OverflowError):
-                break
-            if len(found[-1]) < length:
-                break
-        return found[0] if len(found) == 1 else b"".join(found)
+    def _readable(self, address: int, length: int) -> int:
+        return self._prefix(address, length, write=False)
 
-    def scatter(self, data: Data, iovecs: Sequence[Iovec]) -> int:
-        done = 0
-        for address, length in iovecs:
-            piece = data[done : done + length]
-            reach = self._prefix(address, len(piece), write=True)
-            try:
-                stored = os.pwrite(self._mem, piece[:reach], address) if reach else 0
-            except (OSError, OverflowError):
-                stored = 0
-            done += stored
-            if stored < len(piece):
-                break
-        return done
-
-    def writable(self, iovecs: Sequence[Iovec]) -> int:
-        total = 0
-        for address, length in iovecs:
-            reach = self._prefix(address, length, write=True)
-            total += reach
-            if reach < length:
-                break
-        return total
+    def _writable(self, address: int, length: int) -> int:
+        return self._prefix(address, length, write=True)
 
     def gone(self) -> bool:
         try:
@@ -118,8 +93,6 @@ class PinnedMemory:
 
     def _prefix(self, address: int, length: int, *, write: bool) -> int:
         """Whatever else keeps us from asking is not the caller's fault: said, since its request gets EFAULT."""
-        if not length:
-            return 0
         try:
             return native.mapped_prefix(self._maps, address, length, write)
         except OSError as error:
@@ -131,16 +104,6 @@ class PinnedMemory:
         for fd in (self._mem, self._maps):
             if fd >= 0:
                 os.close(fd)
-
-
-def _writable(tid: int, iovecs: Sequence[Iovec]) -> int:
-    total = 0
-    for address, length in iovecs:
-        reach = _prefix(tid, address, length) if length else 0
-        total += reach
-        if reach < length:
-            break
-    return total
 
 
 def _prefix(tid: int, address: int, length: int) -> int:

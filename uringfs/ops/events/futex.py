@@ -64,8 +64,7 @@ class Waiting:
                 if _word(self.request.caller, futex.address) != futex.value:
                     return index
             except UringError as error:
-                # io_futex_remove_all() comes before exit_mm()
-                return -errno.ECANCELED if self.request.caller.memory.gone() else -error.errno
+                return self.request.failure(error)
         return None
 
 

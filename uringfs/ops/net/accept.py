@@ -133,11 +133,8 @@ class Accept:
                         return res
                     ready.again()
                 except UringError as error:
-                    if error.errno == errno.EAGAIN:
-                        continue
-                    if error.errno == errno.EFAULT and self._request.caller.memory.gone():
-                        raise UringError(errno.ECANCELED) from error
-                    raise
+                    if error.errno != errno.EAGAIN:
+                        raise
 
     async def _plain_one(self, first: Delivery | None) -> int:
         fd, _ = self._accept()

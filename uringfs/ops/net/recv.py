@@ -183,7 +183,7 @@ class Receive:
                         continue
                     except UringError as error:
                         if error.errno != errno.EAGAIN:
-                            return self._gone_or_failed(error)
+                            return self._failed(error)
                         capped, self._capped = self._capped and self._inq != 0, False
                         if isinstance(error, Unsettled) or capped or self._shots > MULTISHOT_MAX_RETRY:
                             ready.again()
@@ -199,11 +199,6 @@ class Receive:
         """What has been received already, once the descriptors of it are installed."""
         got, self._passes = self._passes, None
         return None if got is None else await pass_on(self._request, got)
-
-    def _gone_or_failed(self, error: UringError) -> int:
-        if error.errno == errno.EFAULT and self._request.caller.memory.gone():
-            error = UringError(errno.ECANCELED)  # io_uring_files_cancel() comes before exit_mm()
-        return self._failed(error)
 
     def _receive(self, first: Received | None = None) -> Answer:
         """Until it is done, or EAGAIN. Passes."""

@@ -362,8 +362,6 @@ class Send:
         """EFAULT where nothing, or not a whole message, can be copied."""
         data = self._memory.gather(truncated(iovecs, size))
         if len(data) < size:
-            if not data and self._memory.gone():
-                raise UringError(errno.ECANCELED)
             streaming = self._kind.type == socket.SOCK_STREAM
             if not data or not streaming or self._kind.domain not in INET:
                 if streaming:

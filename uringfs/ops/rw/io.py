@@ -141,15 +141,6 @@ class Transfer:
     async def _rest(self) -> int:
         """Wait for the rest."""
         try:
-            return await self._wait_for_all()
-        except UringError as error:
-            if error.errno == errno.EFAULT and self._request.caller.memory.gone():
-                # The caller exits: io_uring_files_cancel() comes before exit_mm()
-                raise UringError(errno.ECANCELED) from error
-            raise
-
-    async def _wait_for_all(self) -> int:
-        try:
             return await self._transfer()
         finally:
             if self._back:
