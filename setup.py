@@ -48,7 +48,10 @@ setup(
             sources=[
                 "uringfs/native/module.c",
                 *(f"uringfs/native/wire/{name}.c" for name in "fusewire wirecalls lane pager keeper".split()),
-                *(f"uringfs/native/sys/{name}.c" for name in "process socket epoll identity watcher".split()),
+                *(
+                    f"uringfs/native/sys/{name}.c"
+                    for name in "vm maps files socket epoll identity watcher".split()
+                ),
             ],
             depends=["uringfs/native/native.h", "uringfs/native/wire/fusewire.h"],
             extra_compile_args=[

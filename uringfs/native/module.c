@@ -11,17 +11,17 @@ static struct PyModuleDef module_def = {
 
 PyMODINIT_FUNC PyInit__native(void)
 {
+	PyMethodDef *const methods[] = {
+		wire_methods, vm_methods, maps_methods, files_methods, socket_methods, epoll_methods, identity_methods,
+	};
 	PyObject *module = PyModule_Create(&module_def);
+	bool failed = !module;
+	size_t i;
 
-	if (!module)
-		return NULL;
-	if (PyModule_AddFunctions(module, wire_methods) < 0 ||
-	    PyModule_AddFunctions(module, process_methods) < 0 ||
-	    PyModule_AddFunctions(module, socket_methods) < 0 ||
-	    PyModule_AddFunctions(module, epoll_methods) < 0 ||
-	    PyModule_AddFunctions(module, identity_methods) < 0 || identity_add_types(module) < 0 ||
-	    watcher_add_types(module) < 0) {
-		Py_DECREF(module);
+	for (i = 0; i < sizeof(methods) / sizeof(methods[0]) && !failed; i++)
+		failed = PyModule_AddFunctions(module, methods[i]) < 0;
+	if (failed || identity_add_types(module) < 0 || watcher_add_types(module) < 0) {
+		Py_XDECREF(module);
 		return NULL;
 	}
 	return module;

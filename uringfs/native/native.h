@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of uringfs.native._native share. Each file exports one array of methods, or a type (identity.c
- * both); module.c joins them. atomics.c is a module of its own, uringfs._words. Everything is built
+ * both); module.c joins them. words.c is a module of its own, uringfs._words. Everything is built
  * with hidden visibility: the module is loaded with RTLD_GLOBAL, and only the hooks of fusewire.c may be
  * seen by other libraries.
  */
@@ -19,7 +19,9 @@
 #include <stdint.h>
 
 extern PyMethodDef wire_methods[];
-extern PyMethodDef process_methods[];
+extern PyMethodDef vm_methods[];
+extern PyMethodDef maps_methods[];
+extern PyMethodDef files_methods[];
 extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
@@ -69,5 +71,8 @@ static inline bool get_addr(PyObject *obj, uint64_t *out)
 	}
 	return false;
 }
+
+/* A row of a method table, for a function that is called with an array of arguments */
+#define FASTCALL(name, func, doc) {#name, (PyCFunction)(void (*)(void))func, METH_FASTCALL, doc}
 
 #endif /* URINGFS_NATIVE_H */

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.others import HIDING, PARKED, Other, Stepper, other
 from uringfs.errors import UringError
-from uringfs.host.local import LocalCaller, LocalHost
+from uringfs.host.caller import LocalCaller
+from uringfs.host.local import LocalHost
 
 
 @pytest.fixture

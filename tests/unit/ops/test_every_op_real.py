@@ -240,7 +240,8 @@ def descriptors() -> int:
 
 @pytest.mark.parametrize(("name", "number"), CASES)
 async def test_no_descriptor_is_left_open(host: LocalHost, name: str, number: int) -> None:
-    """One that is would be in every turn. What the host keeps for the next is made once, in whichever turn needs it."""
+    """One that is would be in every turn. What the host keeps for the next is made once, in whichever turn needs
+    it."""
     counts: list[int] = []
     for _ in range(4):
         async with a_world(host) as world:

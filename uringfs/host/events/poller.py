@@ -245,7 +245,7 @@ class LocalPoller:
     def same(self, file: File) -> File:
         assert isinstance(file, LocalFile)
         known = self._watched.get(file.identity)
-        if known is None or known is file or known.fd < 0 or not known.same(file):
+        if known is None or known is file or known.fileno() < 0 or not known.same(file):
             return file
         known.hold()
         file.close()
@@ -308,4 +308,4 @@ class LocalPoller:
 
 def _fd(file: File) -> int:
     assert isinstance(file, LocalFile)
-    return file.fd
+    return file.fileno()

@@ -6,20 +6,16 @@ readiness where the file can be polled, then a thread.
 """
 
 import array
-import ctypes
 import errno
 import fcntl
-import mmap
 import os
 import select
 import socket
 import stat
 import termios
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from typing import TypeVar
 
 import trio
 
@@ -27,26 +23,24 @@ from uringfs import native
 from uringfs.abi.constants import RWF_APPEND, RWF_NOWAIT
 from uringfs.abi.libc import libc
 from uringfs.abi.machine import NR
-from uringfs.abi.numbers import PAGE, page_align
+from uringfs.abi.numbers import PAGE
 from uringfs.errors import UringError
 from uringfs.host.files.blind import Blind, blind
 from uringfs.host.files.calls import SPLICE_F_NONBLOCK, Splice
-from uringfs.host.files.closing import close_fd
+from uringfs.host.files.descriptor import Descriptor
 from uringfs.host.files.filesystems import polls_at_once
 from uringfs.host.files.limits import within_fsize
+from uringfs.host.files.transfers import aligned, positioned, send_nothing, write_from_nowhere
 from uringfs.host.net.scm import NAMING, credentials, send_as
 from uringfs.host.protocols import INFINITY, Caller, Data, File, Iovec, Out
-from uringfs.host.threads import Threads, in_thread
+from uringfs.host.threads import Threads
 
 CURRENT_POSITION = -1
 INET = socket.AF_INET, socket.AF_INET6
-_NOWHERE = 4096
-"""An address that faults."""
 _KCMP_FILE = 0
 STRANGERS = 1 << 16
 """Bytes that one call of a helper moves."""
 _OWN = nullcontext()
-T = TypeVar("T")
 
 
 def same_description(fd: int, other: int) -> bool:
@@ -59,22 +53,17 @@ UNPOLLED = frozenset(os.makedev(1, minor) for minor in (1, 3, 4, 5, 7))
 """/dev/mem, null, port, zero, full (drivers/char/mem.c)."""
 
 
-class LocalFile:
-    """A duplicate descriptor, closed by close() or, if a thread still uses it, when that thread ends."""
+class LocalFile(Descriptor):
+    """host.protocols.File"""
 
     def __init__(self, fd: int, own_device: int, threads: Threads, tid: int = 0) -> None:
         """tid: a thread that has it, or may know the mount it is on."""
-        self._fd = fd
-        self._pool = threads
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._users = 1
+        super().__init__(fd, own_device, threads)
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
         self._stat = native.fd_identity(fd)
         self._tid = tid
         device, inode, mode, _, _ = self._stat
         self.identity = device, inode
-        self._own_device = own_device
         self.inode = inode if device == own_device else 0
         self._limited = stat.S_ISREG(mode)  # generic_write_checks(): by RLIMIT_FSIZE
         self.regular = self._limited or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)
@@ -85,7 +74,7 @@ class LocalFile:
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self._socket_kind: tuple[int, int, int] | None = None
-        self.streaming = not (self.regular or self.refused) and not _positioned(fd)
+        self.streaming = not (self.regular or self.refused) and not positioned(fd)
         self._blind: Blind | None = None
         self._anonymous: str | None = None
         self._polls_at_once: bool | None = None
@@ -95,14 +84,14 @@ class LocalFile:
     def _kind(self) -> Blind:
         """Asked of what is read or written, for it costs as much as a small read."""
         if self._blind is None:
-            self._blind = blind(self._fd, self._stat, self._tid)
+            self._blind = blind(self.fd, self._stat, self._tid)
         return self._blind
 
     def _socket_type(self) -> tuple[int, int]:
         """SO_DOMAIN and SO_TYPE of what is a socket, asked once: no more of them changes than AF_INET6 to AF_INET
         (IPV6_ADDRFORM)."""
         if self._socket_kind is None:
-            self._socket_kind = native.sock_kind(self._fd)
+            self._socket_kind = native.sock_kind(self.fd)
         return self._socket_kind[:2]
 
     def _is_unix(self) -> bool:
@@ -120,7 +109,7 @@ class LocalFile:
     def polls_at_once(self) -> bool:
         """Polling it asks the kernel alone."""
         if self._polls_at_once is None:
-            self._polls_at_once = polls_at_once(self._fd, self._stat[2], self._stat[3], self.anonymous())
+            self._polls_at_once = polls_at_once(self.fd, self._stat[2], self._stat[3], self.anonymous())
         return self._polls_at_once
 
     @property
@@ -138,7 +127,7 @@ class LocalFile:
         return _OWN if self._kind().writes else caller.rights()
 
     def name(self) -> str:
-        return os.readlink(f"/proc/self/fd/{self._fd}")
+        return os.readlink(f"/proc/self/fd/{self.fd}")
 
     def readable_mode(self) -> bool:
         return self._status & os.O_ACCMODE != os.O_WRONLY and not self._status & os.O_PATH
@@ -147,7 +136,7 @@ class LocalFile:
         return self._status & os.O_ACCMODE != os.O_RDONLY and not self._status & os.O_PATH
 
     def nonblocking(self) -> bool:
-        return bool(fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_NONBLOCK)
+        return bool(fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_NONBLOCK)
 
     def try_read(self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> Data:
         try:
@@ -176,7 +165,7 @@ class LocalFile:
                 except UringError as error:
                     if error.errno != errno.EAGAIN:
                         raise
-        return await self._in_thread(lambda: self._read_or_raise(size, offset, flags, caller, iovecs))
+        return await self.in_thread(lambda: self._read_or_raise(size, offset, flags, caller, iovecs))
 
     def try_write(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> int:
         try:
@@ -198,7 +187,7 @@ class LocalFile:
     def knows_nowait(self) -> bool:
         # asked by a read behind the end
         try:
-            os.preadv(self._fd, [bytearray(1)], 1 << 62, RWF_NOWAIT)
+            os.preadv(self.fd, [bytearray(1)], 1 << 62, RWF_NOWAIT)
         except OSError as error:
             return error.errno != errno.EOPNOTSUPP
         return True
@@ -224,12 +213,12 @@ class LocalFile:
 
     def _write_from_nowhere(self, size: int, offset: int, flags: int) -> None:
         if self.pipe or self._socket:
-            _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
+            write_from_nowhere(self.fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
         elif self.streaming:
             if self.name() == "anon_inode:[eventfd]":
-                _write_from_nowhere(self._fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
+                write_from_nowhere(self.fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
         elif not self.direct:
-            _write_from_nowhere(self._fd, size, offset, flags)
+            write_from_nowhere(self.fd, size, offset, flags)
 
     async def write(
         self,
@@ -248,11 +237,11 @@ class LocalFile:
             data = source()  # of the caller's memory, which takes our own rights
             if limit != INFINITY and data:
                 append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
-                data = data[: within_fsize(self._fd, len(data), offset, append, limit)]
+                data = data[: within_fsize(self.fd, len(data), offset, append, limit)]
             with self._writing(caller):
                 return self._write_or_raise(data, offset, flags, caller, iovecs)
 
-        return await self._in_thread(run, serial=self.regular)
+        return await self.in_thread(run, serial=self.identity if self.regular else None)
 
     async def call(self, system_call: Callable[[int], int], caller: Caller) -> int:
         if isinstance(system_call, Splice) and (self._kind().itself or _on_procfs(system_call.source)):
@@ -265,13 +254,13 @@ class LocalFile:
             while True:
                 try:
                     with caller.rights(keeping):
-                        return system_call(self._fd)
+                        return system_call(self.fd)
                 except InterruptedError:
                     continue
                 except OSError as error:
                     raise UringError.of(error) from error
 
-        return await self._in_thread(run, abandon=False)
+        return await self.in_thread(run, abandon=False)
 
     async def _spliced(self, call: Splice, caller: Caller) -> int:
         offsets = call.offset_in, self, call.offset_out
@@ -282,7 +271,7 @@ class LocalFile:
         """FIONREAD; 0 where the file does not say."""
         count = array.array("i", [0])
         with suppress(OSError):
-            fcntl.ioctl(self._fd, termios.FIONREAD, count)
+            fcntl.ioctl(self.fd, termios.FIONREAD, count)
         return count[0]
 
     def ready(self) -> bool:
@@ -293,7 +282,7 @@ class LocalFile:
 
     def _polled(self, events: int) -> bool:
         poll = select.poll()
-        poll.register(self._fd, events)
+        poll.register(self.fd, events)
         return bool(poll.poll(0))
 
     async def wait(self) -> None:
@@ -305,109 +294,48 @@ class LocalFile:
     async def _until(self, ready: Callable[[int], Awaitable[None]]) -> None:
         with suppress(PermissionError):  # a file that cannot be polled never blocks for long
             try:
-                await ready(self._fd)
+                await ready(self.fd)
             except trio.BusyResourceError:  # another request of a registered file waits: one task a descriptor
-                own = os.dup(self._fd)
+                own = os.dup(self.fd)
                 try:
                     await ready(own)
                 finally:
                     os.close(own)
 
-    def fileno(self) -> int:
-        return self._fd
-
     async def unread(self, count: int) -> None:
-        await self._in_thread(lambda: os.lseek(self._fd, -count, os.SEEK_CUR))
-
-    @property
-    def fd(self) -> int:
-        return self._fd
+        await self.in_thread(lambda: os.lseek(self.fd, -count, os.SEEK_CUR))
 
     def same(self, other: File) -> bool:
-        return isinstance(other, LocalFile) and same_description(self._fd, other.fd)
-
-    def hold(self) -> None:
-        with self._lock:
-            self._users += 1
-
-    def close(self) -> None:
-        with self._lock:
-            self._users -= 1
-            last = not (self._users or self._threads)
-        if last:
-            self._close_fd()
-
-    def _close_fd(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        close_fd(fd, self._own_device)
-
-    async def _in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: bool = False) -> T:
-        """abandon: a cancelled caller goes at once, the thread when it can; else the thread's end counts.
-        serial: behind the others that write to this file (and no abandon)."""
-        with self._lock:
-            self._threads += 1
-        started = given_up = False
-
-        def run() -> T:
-            nonlocal started
-            with self._lock:
-                started = True
-                if given_up:
-                    raise UringError(errno.ECANCELED)
-            try:
-                return blocking()
-            finally:
-                self._thread_ended()
-
-        try:
-            if serial:
-                return await self._pool.serial.run(self.identity, run)
-            limiter = self._pool.limiter
-            return await in_thread(run, abandon_on_cancel=abandon, limiter=limiter)
-        except trio.Cancelled:
-            with self._lock:
-                given_up = not started  # it waited for a free thread
-            if given_up:
-                self._thread_ended()
-            raise
-
-    def _thread_ended(self) -> None:
-        with self._lock:
-            self._threads -= 1
-            last = not (self._users or self._threads)
-        if last:
-            self._close_fd()
+        return isinstance(other, LocalFile) and same_description(self.fd, other.fileno())
 
     def _preadv2(self, size: int, offset: int, flags: int, iovecs: Sequence[Iovec] = ()) -> Data:
         if self._socket and offset > 0:  # sock_read_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
         offset = CURRENT_POSITION if self.streaming else offset
         if iovecs:
-            views = _aligned(iovecs)
-            count = os.preadv(self._fd, views, offset, flags)
+            views = aligned(iovecs)
+            count = os.preadv(self.fd, views, offset, flags)
             return (views[0] if len(views) == 1 else memoryview(b"".join(views)))[:count]
         data = bytearray(size)
-        return memoryview(data)[: native.preadv2(self._fd, data, offset, flags)]
+        return memoryview(data)[: native.preadv2(self.fd, data, offset, flags)]
 
     def _pwritev2(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> int:
         if self._socket and offset > 0:  # sock_write_iter()
             raise OSError(errno.ESPIPE, "a socket has no offset")
         if self._is_unix():
-            return send_as(self._fd, self._socket_type()[1], data, flags, caller)
+            return send_as(self.fd, self._socket_type()[1], data, flags, caller)
         if self._socket and not data:
-            return _send_nothing(self._fd)
+            return send_nothing(self.fd)
         offset = CURRENT_POSITION if self.streaming else offset
         if not iovecs:
-            return native.pwritev2(self._fd, data, offset, flags)
-        views, start = _aligned(iovecs), 0
+            return native.pwritev2(self.fd, data, offset, flags)
+        views, start = aligned(iovecs), 0
         for number, view in enumerate(views):
             piece = data[start : start + len(view)]
             view[: len(piece)] = piece
             views[number] = view[: len(piece)]
             start += len(piece)
-        return os.pwritev(self._fd, views, offset, flags)
+        return os.pwritev(self.fd, views, offset, flags)
 
     def _nowait_refusal(self, error: OSError) -> UringError:
         """io_write(): EAGAIN where the file system has no FOP_BUFFER_WASYNC."""
@@ -438,35 +366,3 @@ class LocalFile:
 
 def _on_procfs(file: File) -> bool:
     return isinstance(file, LocalFile) and file._kind().itself
-
-
-def _send_nothing(fd: int) -> int:
-    """An empty datagram: pwritev2(2) of nothing does nothing, sock_write_iter() sends it."""
-    with socket.socket(fileno=os.dup(fd)) as ours:
-        return ours.send(b"", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-
-
-def _write_from_nowhere(fd: int, size: int, offset: int, flags: int) -> None:
-    iovec = (ctypes.c_size_t * 2)(_NOWHERE, size)
-    if libc.pwritev2(fd, iovec, 1, ctypes.c_long(offset), flags) < 0:
-        raise OSError(ctypes.get_errno(), "a write of memory that is not there")
-
-
-def _aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:
-    """Memory of ours that lies within its pages as the iovecs do: O_DIRECT refuses what the caller's
-    alignment deserves, and takes what it deserves."""
-    starts, end = [], 0
-    for address, length in iovecs:
-        starts.append(end + address % PAGE)
-        end = page_align(starts[-1] + length)
-    memory = memoryview(mmap.mmap(-1, end or 1))
-    return [memory[start : start + length] for start, (_, length) in zip(starts, iovecs, strict=True)]
-
-
-def _positioned(fd: int) -> bool:
-    """FMODE_PREAD: the file can be read at an offset. Asked with a read of nothing."""
-    try:
-        native.preadv2(fd, bytearray(), 0, 0)
-    except OSError as error:
-        return error.errno != errno.ESPIPE
-    return True

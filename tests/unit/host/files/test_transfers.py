@@ -16,10 +16,11 @@ import trio
 
 from tests.support.others import Other, other
 from uringfs.errors import UringError
+from uringfs.host.caller import LocalCaller
 from uringfs.host.files.calls import Fallocate, Ftruncate, Splice, Tee
 from uringfs.host.files.file import LocalFile
 from uringfs.host.files.limits import check_newsize, soft_limit, within_fsize
-from uringfs.host.local import LocalCaller, LocalHost
+from uringfs.host.local import LocalHost
 from uringfs.host.protocols import INFINITY
 
 
