@@ -232,9 +232,7 @@ class FakeFile:
     def nonblocking(self) -> bool:
         return self._opened().nonblock
 
-    def try_write(
-        self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> int:
+    def try_write(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> int:
         description = self._opened()
         if description.error:
             raise UringError(description.error)
@@ -284,9 +282,7 @@ class FakeFile:
     async def wait_writable(self) -> None:
         await self._opened().becomes_writable()
 
-    def try_read(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> bytes:
+    def try_read(self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()) -> bytes:
         description = self._opened()
         if description.error:
             raise UringError(description.error)

@@ -15,7 +15,7 @@ from tests.fakehost.files import Description, FakeFile, RegularFile, description
 from tests.fakehost.memory import FakeMemory
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
-from uringfs.host.protocols import INFINITY, Caller, File, Listener, Out
+from uringfs.host.protocols import INFINITY, Caller, File, Listener, Memory, Out
 from uringfs.host.status import ThreadStatus
 
 Answer = int | tuple[int, bytes]
@@ -155,7 +155,8 @@ class FakeCaller:
         self.tid = thread.tid
         self.uid = thread.uid
         self.gid = thread.gid
-        self.memory = self.space = thread.memory
+        self.memory: Memory = thread.memory
+        self.space: Memory = thread.memory
         self.can = thread.can
         self.group = thread.tid
         self.process = thread.process

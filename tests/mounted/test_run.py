@@ -429,9 +429,7 @@ def test_a_setuid_program_of_another_user(probe: Path) -> None:
     setuid = probe.with_name("setuid")
     setuid.write_bytes(probe.read_bytes())
     setuid.chmod(0o755 | stat.S_ISUID)
-    done = subprocess.run(
-        [*AS_NOBODY, *COMMAND, setuid, "one_nop"], capture_output=True, text=True
-    )
+    done = subprocess.run([*AS_NOBODY, *COMMAND, setuid, "one_nop"], capture_output=True, text=True)
     assert done.returncode == 125
     assert "setuid" in done.stderr
 

@@ -24,9 +24,7 @@ def outcomes(done: "subprocess.CompletedProcess[str]") -> dict[str, tuple[int, i
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("behaviour", WHOLE)
-def test_files_that_look_at_who_reads_and_writes(
-    arena: Arena, oracle: bool, behaviour: str, channel: str
-) -> None:
+def test_files_that_look_at_who_reads_and_writes(arena: Arena, oracle: bool, behaviour: str, channel: str) -> None:
     """By our ring no more than natively or by the kernel's. Less it may be, in both: what only the thread itself
     may do is refused to workers."""
     kernel = outcomes(arena.run(KERNEL, "procfs", behaviour)) if oracle else {}

@@ -66,8 +66,8 @@ class Both(NamedTuple):
 
 def both(mount: Mount, tmp_path: Path, *command: object, env: Mapping[bytes, bytes] | None = None) -> Both:
     """In tmp_path/kernel, then in tmp_path/ours; env comes on top."""
-    kernel, none = output(command, tmp_path / "kernel", on_the_kernel() | (env or {}))
-    ours, calls = output(command, tmp_path / "ours", on(mount) | (env or {}))
+    kernel, none = output(command, tmp_path / "kernel", {**on_the_kernel(), **(env or {})})
+    ours, calls = output(command, tmp_path / "ours", {**on(mount), **(env or {})})
     assert none == Calls(0, 0, 0), "else the kernel is compared with nothing"
     assert calls.setup > 0, "else the kernel is compared with itself"
     mount.assert_clean_log()

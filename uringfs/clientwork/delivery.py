@@ -21,6 +21,7 @@ from uringfs.host.protocols import Caller
 PATIENCE = 0.1
 """Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
 
+
 class Wanted(NamedTuple):
     """What the caller is to do."""
 

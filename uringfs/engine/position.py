@@ -103,6 +103,16 @@ class LastFirst:
     def arm(self, key: Hashable) -> "Armed":
         return Armed(self, key, next(self._numbers))
 
+    def waits(self, key: Hashable) -> None:
+        """One more does."""
+        self._armed[key] = self._armed.get(key, 0) + 1
+
+    def waits_no_more(self, key: Hashable) -> None:
+        """One fewer does."""
+        self._armed[key] -= 1
+        if not self._armed[key]:
+            del self._armed[key]
+
     async def go_on(self, key: Hashable, number: int) -> None:
         """Behind the wait: when those have that were armed later, and are ready, too."""
         if self._armed[key] == 1:
@@ -139,15 +149,11 @@ class Armed:
         self._number = number
 
     def __enter__(self) -> Self:
-        armed = self._order._armed
-        armed[self._key] = armed.get(self._key, 0) + 1
+        self._order.waits(self._key)
         return self
 
     def __exit__(self, *_: object) -> None:
-        armed = self._order._armed
-        armed[self._key] -= 1
-        if not armed[self._key]:
-            del armed[self._key]
+        self._order.waits_no_more(self._key)
 
     async def go_on(self) -> None:
         await self._order.go_on(self._key, self._number)

@@ -3,7 +3,7 @@
 The normal kind is done at once, or when the batch has been submitted (io_req_normal_work_add(),
 io_run_task_work()). With IORING_SETUP_DEFER_TASKRUN what completes behind a submission is done in an enter with
 GETEVENTS, in the order it came, and no data is taken from a file before (io_req_local_work_add(),
-io_run_local_work()). """
+io_run_local_work())."""
 
 from collections import deque
 from collections.abc import Callable

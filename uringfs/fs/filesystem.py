@@ -408,9 +408,7 @@ class RingFs:
             return self._entered(file, caller, message, entered)
         return partial(self._enter_on, file, caller, message, entered)
 
-    async def _enter_on(
-        self, file: OpenFile, caller: Caller, message: abi.Enter, entering: Entering
-    ) -> int:
+    async def _enter_on(self, file: OpenFile, caller: Caller, message: abi.Enter, entering: Entering) -> int:
         return self._entered(file, caller, message, await entering())
 
     def _entered(self, file: OpenFile, caller: Caller, message: abi.Enter, entered: Entered) -> int:

@@ -137,11 +137,12 @@ class LocalCaller:
         if self._detached is None:
             self.group  # noqa: B018  known from now on
             credentials = self._submitter()
-            self._detached = self._later(credentials, self._actor)
+            self._detached = self.later(credentials, self._actor)
             self.still()
         return self._detached
 
-    def _later(self, credentials: Credentials, actor: LocalActor | None) -> "LocalCaller":
+    def later(self, credentials: Credentials, actor: LocalActor | None) -> "LocalCaller":
+        """One for use when the call has been answered, with these credentials."""
         caller = LocalCaller(self._host, self.tid, credentials.uid.fs, credentials.gid.fs)
         caller._program, caller._late, caller.can = self.program, True, self.can
         caller.memory = ProgramMemory(self.program)
@@ -193,7 +194,7 @@ class LocalCaller:
     def with_credentials(self, credentials: object) -> "LocalCaller":
         assert isinstance(credentials, tuple)
         actor, registered = credentials
-        return self.detached()._later(registered, actor)
+        return self.detached().later(registered, actor)
 
     # -- its descriptors
 

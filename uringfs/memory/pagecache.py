@@ -42,7 +42,6 @@ MAPPABLE = (IORING_OFF_PBUF_RING, RING_FILE_SIZE - IORING_OFF_PBUF_RING)
 BEHIND = (RING_FILE_SIZE, sum(PBUF_RINGS) - RING_FILE_SIZE)
 
 
-
 class Pages:
     """A mapping. Not mmap.mmap(), which asks for the file's size first: of ourselves, who would not answer."""
 

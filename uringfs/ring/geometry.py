@@ -59,7 +59,6 @@ SUPPORTED_SETUP_FLAGS = support.mask(support.SETUP_FLAGS)
 FEATURES = support.mask(support.FEATURES)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Sizes of one ring: entries, byte offsets within the ring file, and the flags they follow from."""

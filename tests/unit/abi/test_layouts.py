@@ -86,11 +86,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory):
 
 def field_offsets(layout: Struct) -> list[int]:
     """Where each field starts."""
-    prefix, offsets = layout.format[0], []
+    prefix = layout.format[0]
     codes = "".join(code * int(count or 1) for count, code in runs(layout.format[1:]))
-    for index in range(len(codes)):
-        offsets.append(Struct(prefix + codes[:index]).size)
-    return offsets
+    return [Struct(prefix + codes[:index]).size for index in range(len(codes))]
 
 
 def runs(codes: str) -> list[tuple[str, str]]:

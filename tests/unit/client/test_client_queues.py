@@ -51,10 +51,9 @@ class Both:
 
     def take(self) -> list[tuple[Sqe, bytes]]:
         """As the engine takes them: the SQE and what is behind its 64 bytes."""
-        sq, found = self.ring.sq, []
-        for _ in range(sq.pending()):
-            if data := sq.get():
-                found.append((Sqe._make(SQE.unpack(data[:64])), data[64:]))
+        sq = self.ring.sq
+        taken = [sq.get() for _ in range(sq.pending())]
+        found = [(Sqe._make(SQE.unpack(data[:64])), data[64:]) for data in taken if data]
         sq.commit()
         return found
 

@@ -42,9 +42,7 @@ class Witness(Subscriber):
     def io_uring_poll_arm(self, request: Traced, events: int) -> None:
         self.seen.append(("poll", request.sqe.user_data, bool(events & EPOLLIN)))
 
-    def io_uring_complete(
-        self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int
-    ) -> None:
+    def io_uring_complete(self, ring: Ring, request: Traced | None, user_data: int, res: int, cflags: int) -> None:
         assert request is None or request.sqe.user_data == user_data
         self.seen.append(("complete", user_data, res))
 

@@ -26,9 +26,7 @@ def as_owner(mount: Mount, uid: int, flags: int) -> int:
 
 
 @pytest.mark.parametrize("data", [b"setup 8", b"enter", SETUP_8, enter(0), b"\x01", b"nonsense"])
-async def test_whom_the_opener_does_not_admit(
-    mount: Mount, data: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_whom_the_opener_does_not_admit(mount: Mount, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     fh = mount.new()
     opening = mount.host.opener(TID)
     assert isinstance(opening, FakeOpening)

@@ -171,9 +171,7 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def same_as_the_model(self) -> None:
         gone = [
-            inode
-            for inode in self.alive
-            if not (inode in self.names.values() or inode.lookups or inode.opens)
+            inode for inode in self.alive if not (inode in self.names.values() or inode.lookups or inode.opens)
         ]
         self.alive = [inode for inode in self.alive if inode not in gone]
         for inode in gone:

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 import trio
+import trio.lowlevel
 
 from tests.unit.support import Spawned
 from uringfs.errors import UringError
@@ -33,10 +34,10 @@ async def test_work_on_one_key_keeps_its_order_and_another_s_goes_on(nursery: tr
     assert seen == [9]
     go.set()
     while len(done) < 6:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
     assert seen == [9, 0, 1, 2, 3, 4]
     while len(serial):
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 async def test_what_has_not_begun_is_cancelled(nursery: trio.Nursery) -> None:
@@ -109,7 +110,7 @@ async def test_with_all_threads_busy_it_waits_for_one(nursery: trio.Nursery) -> 
     await threads.serial.run("file", lambda: seen.append("second"))
     assert seen == ["first", "second"]
     while len(threads.serial):
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
     assert threads.limiter.borrowed_tokens == 0
 
 

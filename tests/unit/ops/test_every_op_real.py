@@ -108,9 +108,7 @@ class World(Here):
                 sqe("RECV", spare, IOSQE_BUFFER_SELECT, ioprio=MULTISHOT, buf_index=1),
             ),
             "EPOLL_CTL": (sqe("EPOLL_CTL", self.epoll.fileno(), len=1, off=quiet, addr=self.at(EVENT)),),
-            "SPLICE": (
-                sqe("SPLICE", self.writer, file_index=self.reader, len=8, addr=ALL_ONES, off=ALL_ONES),
-            ),
+            "SPLICE": (sqe("SPLICE", self.writer, file_index=self.reader, len=8, addr=ALL_ONES, off=ALL_ONES),),
             "TEE": (sqe("TEE", self.writer, file_index=self.reader, len=8),),
             "SHUTDOWN": (sqe("SHUTDOWN", spare, len=socket.SHUT_WR),),
             "MSG_RING": (sqe("MSG_RING", quiet),),

@@ -36,8 +36,7 @@ FORGOTTEN = 1.0  # and at most for the kernel to forget it
 MNT_DETACH = 2
 MAX_TASKS = 1 << 20  # every waiting enter is a request being served
 ENDING = tuple(
-    signal.Signals[f"SIG{name}"]
-    for name in "INT TERM QUIT USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU".split()
+    signal.Signals[f"SIG{name}"] for name in "INT TERM QUIT USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU".split()
 )
 """By default they end a process (signal(7)); a daemon unmounts first. Not those of its own faults."""
 
@@ -91,9 +90,7 @@ def worth_a_line(record: logging.LogRecord) -> bool:
     return False
 
 
-async def serve(
-    mount: MountOptions, ready: Callable[[], None], hangup: Callable[[], None] = lambda: None
-) -> None:
+async def serve(mount: MountOptions, ready: Callable[[], None], hangup: Callable[[], None] = lambda: None) -> None:
     """Mount and serve until umount(8) or a signal that would end the process. ready() is called once clients are
     answered, hangup() for each SIGHUP.
 
@@ -173,7 +170,7 @@ async def _announce(mount: MountOptions, fs: RingFs, ready: Callable[[], None]) 
             path = f"{mount.mountpoint}/.uringfs-{secrets.token_hex(16)}"
             await trio.to_thread.run_sync(mount.check, path, abandon_on_cancel=True)
         with trio.move_on_after(FORGOTTEN):
-            while len(fs.inodes):
+            while len(fs.inodes):  # noqa: ASYNC110  the kernel's FORGETs, of which nobody is told
                 await trio.sleep(0.001)
     except UringError as error:
         raise BackendError(error.errno, error.message) from error
@@ -198,7 +195,7 @@ async def _watch_helper(pid: int, stale: str = "") -> None:
     ended = os.pidfd_open(pid)
     try:
         await trio.lowlevel.wait_readable(ended)
-        status = os.waitid(os.P_PIDFD, ended, os.WEXITED | os.WNOWAIT)
+        status = os.waitid(os.P_PIDFD, ended, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  it has ended
     finally:
         os.close(ended)
     if status is None or status.si_status == 0:
@@ -211,9 +208,7 @@ async def _watch_helper(pid: int, stale: str = "") -> None:
     os._exit(1)
 
 
-async def _take_signals(
-    signals: AsyncIterator[int], scope: trio.CancelScope, hangup: Callable[[], None]
-) -> None:
+async def _take_signals(signals: AsyncIterator[int], scope: trio.CancelScope, hangup: Callable[[], None]) -> None:
     async for number in signals:
         if number != signal.SIGHUP:
             log.info("%s: unmounting", signal.Signals(number).name)

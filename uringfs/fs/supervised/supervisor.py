@@ -81,9 +81,7 @@ class Supervision:
             if output is not None:
                 output.close()
             raise
-        supervisor = Supervisor(
-            self._host, self._tctx, self._find_inode, listener, caller.detached(), output
-        )
+        supervisor = Supervisor(self._host, self._tctx, self._find_inode, listener, caller.detached(), output)
         self._of_user[caller.uid] += 1
         self._nursery.start_soon(self._serve, supervisor, caller.uid)
 

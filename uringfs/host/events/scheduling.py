@@ -15,4 +15,4 @@ class _AsTheyCome(random.Random):
 
 def in_order() -> None:
     """From now on tasks run in the order they were scheduled in."""
-    trio._core._run._r = _AsTheyCome()
+    trio._core._run._r = _AsTheyCome()  # noqa: SLF001

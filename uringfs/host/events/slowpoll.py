@@ -36,10 +36,10 @@ class SlowPoll:
         self._poll.register(self._fd, events & 0xFFFF)
         self._poll.register(self._wake, select.POLLIN)
 
-    async def run(self, limiter: trio.CapacityLimiter, timeout: int | None) -> int:
-        """timeout: 0 asks, None waits."""
+    async def run(self, limiter: trio.CapacityLimiter, patience: int | None) -> int:
+        """patience: in ms, of poll(2): 0 asks, None waits."""
         try:
-            return await in_thread(self._in_thread, timeout, abandon_on_cancel=True, limiter=limiter)
+            return await in_thread(self._in_thread, patience, abandon_on_cancel=True, limiter=limiter)
         except trio.Cancelled:
             with self._lock:
                 if not self._begun:
@@ -50,13 +50,13 @@ class SlowPoll:
                 self._close()
             raise
 
-    def _in_thread(self, timeout: int | None) -> int:
+    def _in_thread(self, patience: int | None) -> int:
         with self._lock:
             if self._given_up:
                 return 0
             self._begun = True
         try:
-            return dict(self._poll.poll(timeout)).get(self._fd, 0)
+            return dict(self._poll.poll(patience)).get(self._fd, 0)
         finally:
             self._close()
 
@@ -71,9 +71,7 @@ class SlowWatch:
     """Watching such a file, with an epoll instance and a thread of its own. fire(mask) is called from the loop at
     every event until cancel(); or refuse(what holds), once: the file has no events to wait for."""
 
-    def __init__(
-        self, fd: int, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
-    ) -> None:
+    def __init__(self, fd: int, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]) -> None:
         self.fire = fire
         self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         self._events = events

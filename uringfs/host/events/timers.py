@@ -26,7 +26,6 @@ BATCH = 256
 MANY_DEAD = 64
 
 
-
 class Timer:
     """One of a Heap. fire is called once, from the loop, unless cancel() was quicker."""
 

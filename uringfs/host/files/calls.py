@@ -122,7 +122,6 @@ class Splice:
             )
         )
 
-
     def _to_unix_socket(self, fd: int) -> int:
         """The source is a pipe, or splice(2) says EINVAL. What is sent is a copy, and is then taken out of it.
         EAGAIN"""

@@ -48,9 +48,7 @@ class Descriptor:
             return
         close_fd(fd, self._own_device)
 
-    async def in_thread(
-        self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None
-    ) -> T:
+    async def in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None) -> T:
         """A call on the descriptor. abandon: a cancelled caller goes at once, the thread when it can; else the
         thread's end counts. serial: behind the others of that name (and no abandon)."""
         with self._lock:

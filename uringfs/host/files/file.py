@@ -117,6 +117,10 @@ class LocalFile(Descriptor):
         """Nothing on a disk, nor memory as a device."""
         return not self.regular and self._stat[3] not in UNPOLLED
 
+    def on_procfs(self) -> bool:
+        """It asks who reads: a helper that is the caller does."""
+        return self._kind().itself
+
     def _reading(self, caller: Caller) -> AbstractContextManager[None]:
         kind = self._kind()
         if kind.installs:
@@ -365,4 +369,4 @@ class LocalFile(Descriptor):
 
 
 def _on_procfs(file: File) -> bool:
-    return isinstance(file, LocalFile) and file._kind().itself
+    return isinstance(file, LocalFile) and file.on_procfs()

@@ -86,5 +86,3 @@ def wake(tid: int, address: int, most: int, mask: int, still: Callable[[], None]
         return 0
     finally:
         os.close(fd)
-
-

@@ -54,9 +54,7 @@ class File(Protocol):
     direct: bool
     """O_DIRECT is set: transfers take the caller's iovecs, for the alignment of its memory counts."""
 
-    def try_read(
-        self, size: int, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()
-    ) -> Data:
+    def try_read(self, size: int, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()) -> Data:
         """preadv2(2) with RWF_NOWAIT, with the caller's rights; EAGAIN when it would block. b'' at the end of the
         file."""
 

@@ -224,9 +224,7 @@ class Reading(Transfer):
         return self._store(data)
 
     async def _read(self) -> Data:
-        return await self._file.read(
-            self._size(), self._position(), self._flags, self._caller, self._alignment()
-        )
+        return await self._file.read(self._size(), self._position(), self._flags, self._caller, self._alignment())
 
     async def _stream(self) -> Data:
         """What is read is gone: only when there is data is it asked whether the caller can take it, or

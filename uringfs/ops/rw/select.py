@@ -29,9 +29,7 @@ class _Reader:
         """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
         request = self._request
         kept, self._kept = self._kept, None
-        selection = kept or usable(
-            select(request, self._length, self._file.can_poll, multishot=self._multishot)
-        )
+        selection = kept or usable(select(request, self._length, self._file.can_poll, multishot=self._multishot))
         try:
             attributes = bool(request.sqe.attr_type_mask)
             outcome = Reading(request, self._file, selection.iovecs, attributes=attributes).issue()

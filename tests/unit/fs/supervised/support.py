@@ -78,7 +78,10 @@ class FakeListener:
         self, number: int, fd: int, *, cloexec: bool, at: int | None = None, answers: bool = False
     ) -> int:
         self.installed.append(fd)
-        await (self.installing.wait() if self.installing is not None else trio.lowlevel.checkpoint())
+        if self.installing is not None:
+            await self.installing.wait()
+        else:
+            await trio.lowlevel.checkpoint()
         call = self.pending.get(number)
         if call is None:
             return -errno.ENOENT

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 
 from uringfs.host.events.children import ChildWatch, LocalChildren, child_number, children
@@ -153,7 +154,7 @@ async def test_one_that_is_told_cancels_the_others(child: int) -> None:
     os.kill(child, signal.SIGKILL)
     with trio.fail_after(20):
         while not told:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
     assert told == [0]
     watches[0].cancel()

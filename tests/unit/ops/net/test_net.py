@@ -57,9 +57,7 @@ async def test_a_cancelled_receive_takes_nothing(here: Here, pair: tuple[socket.
             assert theirs.recv(8) == b"kept"
 
 
-async def test_a_cancelled_waitall_tells_what_came(
-    here: Here, pair: tuple[socket.socket, socket.socket]
-) -> None:
+async def test_a_cancelled_waitall_tells_what_came(here: Here, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     room = ctypes.create_string_buffer(8)
     with ours, theirs:
