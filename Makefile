@@ -29,9 +29,11 @@ record: base ## what this machine's kernel does in the conformance suite, anew (
 mutants: base ## daemons with a fault each, to be found without the kernel (MUTANTS_ARGS=...)
 	.venv/bin/python -m tests.mutants.run $(MUTANTS_ARGS)
 
-lint: base ## ruff, mypy
+lint: base ## ruff, mypy; clang-format, gcc's warnings and analyzer; shellcheck
+	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	contrib/lint-c.sh
 
 wheel: base ## a wheel and an sdist, in out/dist
 	rm -rf build

@@ -169,8 +169,8 @@ fail:
 	return -1;
 }
 
-static int bench_row(struct work *w, const struct backend *b, const char *path, const struct row *row,
-		     double budget, unsigned repetitions)
+static int bench_row(struct work *w, const struct backend *b, const char *path, const struct row *row, double budget,
+		     unsigned repetitions)
 {
 	int ret;
 

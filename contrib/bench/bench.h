@@ -40,12 +40,12 @@ void ring_close(struct ring *ring);
 /* One row while it runs. */
 struct work {
 	struct ring ring;
-	int file;         /* what is read, page-cache hot */
-	int out;          /* the same file for writing, or -1: the rows that write fail with EBADF */
+	int file;	  /* what is read, page-cache hot */
+	int out;	  /* the same file for writing, or -1: the rows that write fail with EBADF */
 	int ready, quiet; /* eventfds: one always readable, one never */
-	int event;        /* an eventfd that becomes readable by row->kick */
-	int pair[2];      /* a socketpair(2) */
-	unsigned turn;    /* whose turn it is to send */
+	int event;	  /* an eventfd that becomes readable by row->kick */
+	int pair[2];	  /* a socketpair(2) */
+	unsigned turn;	  /* whose turn it is to send */
 	char *data;
 	struct iovec *iov;
 	uint64_t enters, ops, waits, missing;
@@ -57,12 +57,12 @@ typedef void (*prep_fn)(struct work *w, struct io_uring_sqe *sqe, unsigned i);
 struct row {
 	const char *name;
 	unsigned entries; /* of the ring */
-	unsigned batch;   /* requests per enter; 0: an enter alone */
-	int expect;       /* the result of each request */
+	unsigned batch;	  /* requests per enter; 0: an enter alone */
+	int expect;	  /* the result of each request */
 	prep_fn prep;
 	int (*begin)(struct work *w); /* once the ring is there: registers what prep uses */
 	int (*kick)(struct work *w);  /* between the enter and its completions: makes them come */
-	unsigned pending;             /* requests of pend that wait meanwhile, and for ever */
+	unsigned pending;	      /* requests of pend that wait meanwhile, and for ever */
 	prep_fn pend;
 };
 

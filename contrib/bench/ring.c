@@ -69,6 +69,7 @@ static int floor_enter(struct ring *ring, unsigned to_submit, unsigned min_compl
 	return pwrite(ring->fd, &m, sizeof(m), URINGFS_OFF_CTL) == sizeof(m) ? 0 : -1;
 }
 
+/* clang-format off: a table */
 const struct backend backends[] = {
 	{"kernel",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 0},
 	{"gvisor",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 1},
@@ -77,6 +78,7 @@ const struct backend backends[] = {
 	{"floor",   floor_open,  NULL,         floor_enter,        NULL,       0},
 	{NULL,      NULL,        NULL,         NULL,               NULL,       0},
 };
+/* clang-format on */
 
 const struct backend *backend_find(const char *name)
 {

@@ -47,8 +47,8 @@ int main(int argc, char **argv)
 	size_t cq_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
 	size_t size = sq_size > cq_size ? sq_size : cq_size;
 	char *rings = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
-	struct io_uring_sqe *sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
-					 MAP_SHARED, fd, IORING_OFF_SQES);
+	struct io_uring_sqe *sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+					 IORING_OFF_SQES);
 
 	if (rings == MAP_FAILED || sqes == MAP_FAILED)
 		die("mmap");

@@ -38,7 +38,7 @@ struct ring {
 struct chunk {
 	char *buf;
 	struct iovec iov; /* stays put while the request is queued; after the submission it may change */
-	off_t off;        /* in the file */
+	off_t off;	  /* in the file */
 	size_t len, done;
 	bool busy;
 };

@@ -3,7 +3,7 @@
 #include "native.h"
 
 static struct PyModuleDef module_def = {
-	PyModuleDef_HEAD_INIT,
+	.m_base = PyModuleDef_HEAD_INIT,
 	.m_name = "uringfs.native._native",
 	.m_doc = "System calls and memory accesses that CPython has no way to make; see _native.pyi.",
 	.m_size = -1, /* one FUSE session a process: fusewire's state is global */

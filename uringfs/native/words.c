@@ -80,8 +80,8 @@ static inline uint32_t *word_at(PyObject *obj, PyObject *offset)
 }
 
 /* The operands of a read-modify-write or store; value wraps to 32 bits, as __u32 does. */
-static inline uint32_t *word_and_value(const char *name, PyObject *self, PyObject *const *args,
-				       Py_ssize_t nargs, uint32_t *value)
+static inline uint32_t *word_and_value(const char *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+				       uint32_t *value)
 {
 	unsigned long v;
 

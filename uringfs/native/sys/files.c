@@ -28,8 +28,7 @@ static PyObject *pidfd_open_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_s
 	int tid, flags;
 	long fd;
 
-	if (!nargs_is("pidfd_open", nargs, 2) || !get_int(args[0], ESRCH, &tid) ||
-	    !get_int(args[1], EINVAL, &flags))
+	if (!nargs_is("pidfd_open", nargs, 2) || !get_int(args[0], ESRCH, &tid) || !get_int(args[1], EINVAL, &flags))
 		return NULL;
 	fd = syscall(SYS_pidfd_open, tid, flags);
 	return fd < 0 ? raise_errno(errno) : PyLong_FromLong(fd);
@@ -40,8 +39,7 @@ static PyObject *pidfd_getfd_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 	int pidfd, target;
 	long fd;
 
-	if (!nargs_is("pidfd_getfd", nargs, 2) || !get_int(args[0], EBADF, &pidfd) ||
-	    !get_int(args[1], EBADF, &target))
+	if (!nargs_is("pidfd_getfd", nargs, 2) || !get_int(args[0], EBADF, &pidfd) || !get_int(args[1], EBADF, &target))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS /* waits while the target is in execve(2) */
 	fd = syscall(SYS_pidfd_getfd, pidfd, target, 0);

@@ -101,8 +101,10 @@ static PyMethodDef watch_methods[] = {
 };
 
 static PyTypeObject watch_type = {
+	/* clang-format off: a macro with its own comma */
 	PyVarObject_HEAD_INIT(NULL, 0)
-	.tp_name = "uringfs.native._native.ExecWatch",
+		/* clang-format on */
+		.tp_name = "uringfs.native._native.ExecWatch",
 	.tp_doc = "ExecWatch(tid): whether a thread has executed another program, or is gone",
 	.tp_basicsize = sizeof(ExecWatch),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
@@ -187,8 +189,8 @@ static void remember_own(void)
 	own.euid = geteuid();
 	own.egid = getegid();
 	own.ngroups = getgroups(NGROUPS_MAX, own.groups);
-	own.switches = own.euid == 0 && get_capabilities(0, data) == 0 &&
-		       data[0].permitted & (1U << CAP_SETUID) && data[0].permitted & (1U << CAP_SETGID);
+	own.switches = own.euid == 0 && get_capabilities(0, data) == 0 && data[0].permitted & (1U << CAP_SETUID) &&
+		       data[0].permitted & (1U << CAP_SETGID);
 }
 
 /* This thread's. Where a user namespace denies setgroups(2), or does not know them by number, they may be right

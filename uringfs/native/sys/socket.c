@@ -90,8 +90,7 @@ static PyObject *sock_accept(PyObject *Py_UNUSED(m), PyObject *const *args, Py_s
 	timer_t timer;
 	int fd, flags, ret = -1, err = 0;
 
-	if (!nargs_is("sock_accept", nargs, 2) || !get_int(args[0], EBADF, &fd) ||
-	    !get_int(args[1], EINVAL, &flags))
+	if (!nargs_is("sock_accept", nargs, 2) || !get_int(args[0], EBADF, &fd) || !get_int(args[1], EINVAL, &flags))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
 	if (start_timer(&timer) < 0) {
@@ -178,8 +177,8 @@ static PyObject *sock_recvmsg(PyObject *Py_UNUSED(m), PyObject *args)
 		size_t len = msg.msg_namelen < sizeof(name) ? msg.msg_namelen : sizeof(name);
 
 		result = Py_BuildValue("niy#y#I", n, (int)msg.msg_namelen, (char *)&name,
-				       (Py_ssize_t)(wants_name ? len : 0), control,
-				       (Py_ssize_t)msg.msg_controllen, (unsigned int)msg.msg_flags);
+				       (Py_ssize_t)(wants_name ? len : 0), control, (Py_ssize_t)msg.msg_controllen,
+				       (unsigned int)msg.msg_flags);
 	}
 	PyMem_Free(control);
 	PyBuffer_Release(&data);

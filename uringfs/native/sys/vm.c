@@ -56,8 +56,7 @@ static ssize_t vm_copy(bool write, int tid, void *mem, size_t size, const struct
 	ssize_t ret;
 
 	Py_BEGIN_ALLOW_THREADS
-	ret = write ? process_vm_writev(tid, &local, 1, remote, n, 0)
-		    : process_vm_readv(tid, &local, 1, remote, n, 0);
+	ret = write ? process_vm_writev(tid, &local, 1, remote, n, 0) : process_vm_readv(tid, &local, 1, remote, n, 0);
 	Py_END_ALLOW_THREADS
 	return ret;
 }

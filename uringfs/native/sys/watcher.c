@@ -26,8 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST 256 /* events of one epoll_wait(2) */
-#define LIMIT 65536 /* events that nobody has fetched: the thread waits */
+#define MOST 256      /* events of one epoll_wait(2) */
+#define LIMIT 65536   /* events that nobody has fetched: the thread waits */
 #define REQUESTS 1024 /* of an AIO context; all of the machine's have to fit in fs.aio-max-nr */
 #define CONTEXTS 32
 #define IDLE 8 /* watches looked at for whether they are ready no more, at a time */
@@ -42,9 +42,9 @@ struct aio_ring {
 #define AIO_RING_MAGIC 0xa10a10a1U
 
 struct item {
-	uint64_t key; /* its place, and above that how often that was taken */
+	uint64_t key;	/* its place, and above that how often that was taken */
 	uint64_t round; /* of collect(), in which it was told of */
-	size_t at; /* and where, among the events */
+	size_t at;	/* and where, among the events */
 	unsigned context;
 	struct iocb iocb;
 	TAILQ_ENTRY(item) idle; /* of those whose file was ready */
@@ -64,7 +64,7 @@ typedef struct {
 	pthread_cond_t fetched;
 	pthread_t thread;
 	bool runs;
-	int epoll, barrier; /* epoll instances */
+	int epoll, barrier;	     /* epoll instances */
 	int completed, stop, notify; /* eventfds */
 	aio_context_t contexts[CONTEXTS];
 	unsigned ncontexts, full; /* full: the context to try first */
@@ -595,8 +595,10 @@ static PyMethodDef watcher_methods[] = {
 };
 
 static PyTypeObject watcher_type = {
+	/* clang-format off: a macro with its own comma */
 	PyVarObject_HEAD_INIT(NULL, 0)
-	.tp_name = "uringfs.native._native.Watcher",
+		/* clang-format on */
+		.tp_name = "uringfs.native._native.Watcher",
 	.tp_doc = "Watcher(): events of files, noticed as they happen",
 	.tp_basicsize = sizeof(Watcher),
 	.tp_flags = Py_TPFLAGS_DEFAULT,

@@ -27,7 +27,7 @@
 #define HOOK __attribute__((visibility("default")))
 
 /* older headers lack them */
-#define WIRE_ASYNC_DIO (1u << 15) /* FUSE_ASYNC_DIO */
+#define WIRE_ASYNC_DIO (1u << 15)	 /* FUSE_ASYNC_DIO */
 #define WIRE_INIT_EXT (1u << 30)	 /* FUSE_INIT_EXT */
 #define WIRE_FOPEN_PASSTHROUGH (1u << 7) /* FOPEN_PASSTHROUGH */
 #define WIRE_FOPEN_NOFLUSH (1u << 5)
@@ -140,7 +140,9 @@ static void init_reply_edit(struct wire_init_out *out, size_t size)
 	out->flags &= ~WIRE_ASYNC_DIO;
 	if (size < sizeof(*out) || (out->flags & FUSE_WRITEBACK_CACHE))
 		return;
-	wire.granted = wire.offered & (wire.paged ? WIRE_DIRECT_IO_ALLOW_MMAP : passthrough_wanted ? WIRE_PASSTHROUGH : 0);
+	wire.granted = wire.offered & (wire.paged	    ? WIRE_DIRECT_IO_ALLOW_MMAP
+				       : passthrough_wanted ? WIRE_PASSTHROUGH
+							    : 0);
 	if (!wire.granted)
 		return;
 	out->flags |= WIRE_INIT_EXT;
@@ -302,8 +304,8 @@ static void put_attr(struct fuse_attr *attr, const struct stat *st)
 
 HOOK int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e, const struct fuse_file_info *fi)
 {
-	int (*next)(fuse_req_t, const struct fuse_entry_param *, const struct fuse_file_info *) =
-		real("fuse_reply_create");
+	int (*next)(fuse_req_t, const struct fuse_entry_param *,
+		    const struct fuse_file_info *) = real("fuse_reply_create");
 	struct fuse_file_info stock = *fi;
 	struct {
 		struct fuse_entry_out entry;

@@ -45,7 +45,7 @@ PyObject *lane_set(PyObject *module, PyObject *args);
 PyObject *poll_answer(PyObject *module, PyObject *args);
 
 /* pager.c: see there */
-#define PAGER_MOST (1u << 20)		    /* bytes of one READ or WRITE */
+#define PAGER_MOST (1u << 20)		  /* bytes of one READ or WRITE */
 #define PAGER_MESSAGE (PAGER_MOST + 8192) /* and of a message */
 int pager_start(int fd);
 void pager_stop(void);

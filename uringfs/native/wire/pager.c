@@ -34,9 +34,9 @@
 #include <unistd.h>
 
 #define TICK_NS 200000
-#define QUIET_TICKS 50		   /* without a message; then the pager sleeps until one comes */
-#define LONG_WAIT 4096		   /* turns for the lock, between two looks whether its holder lives */
-#define SLOT_SHIFT 33		   /* of an inode's place in the shadow */
+#define QUIET_TICKS 50 /* without a message; then the pager sleeps until one comes */
+#define LONG_WAIT 4096 /* turns for the lock, between two looks whether its holder lives */
+#define SLOT_SHIFT 33  /* of an inode's place in the shadow */
 #define SLOT_MASK UINT64_C(0x3fffffff)
 
 #ifndef PR_SET_IO_FLUSHER
@@ -55,11 +55,11 @@ struct aside {
 static struct {
 	pid_t pid; /* 0: there is none */
 	struct aside *aside;
-	int messages;		   /* memfd: those put aside, head to tail */
-	int bell;		   /* eventfd: there are some */
+	int messages; /* memfd: those put aside, head to tail */
+	int bell;     /* eventfd: there are some */
 	int shadow;
-	int ready;		   /* epoll: the wire or the bell */
-	char *out;		   /* PAGER_MOST bytes, each process's own */
+	int ready; /* epoll: the wire or the bell */
+	char *out; /* PAGER_MOST bytes, each process's own */
 } pager = {.messages = -1, .bell = -1, .shadow = -1, .ready = -1};
 
 /* ---- pages ---- */
