@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from uringfs.abi.constants import MAX_RW_COUNT
+from uringfs.abi.numbers import U32
 from uringfs.engine.kbuf import Group
 from uringfs.errors import UringError
 from uringfs.host.protocols import File, Memory, Program
@@ -71,6 +72,17 @@ class Table(Generic[T]):
         if old is not None:
             old.close()
 
+    def update(self, what: str, offset: int, nr: int, change: Callable[[int], None]) -> int:
+        """__io_register_rsrc_update(): change(n) sets slot offset + n, for n from 0: how many slots were done, an
+        error only if none was. EOVERFLOW, ENXIO, EINVAL, and what change raises. what: files or buffers."""
+        if offset + nr > U32:
+            raise UringError(errno.EOVERFLOW)
+        if self.nodes is None:
+            raise UringError(errno.ENXIO, f"no {what} are registered")
+        if offset + nr > len(self.nodes):
+            raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(self.nodes)}")
+        return as_many_as_work(nr, change)
+
     def clear(self) -> None:
         """Unregister all, the last first (io_rsrc_data_free())."""
         nodes, self.nodes = self.nodes or [], None
@@ -78,6 +90,18 @@ class Table(Generic[T]):
         for node in reversed(nodes):
             if node is not None:
                 node.close()
+
+
+def as_many_as_work(nr: int, each: Callable[[int], None]) -> int:
+    """Call each(n) for n from 0, up to the first that raises: how many were done; raised only if none was."""
+    for done in range(nr):
+        try:
+            each(done)
+        except UringError:
+            if not done:
+                raise
+            return done
+    return nr
 
 
 @dataclass(slots=True)

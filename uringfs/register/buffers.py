@@ -10,6 +10,7 @@ from uringfs.abi.structs import IOVEC
 from uringfs.engine.request import RingContext
 from uringfs.engine.resources import Buffer, Node, Table
 from uringfs.errors import UringError
+from uringfs.ops.files.filetable import tag_at
 from uringfs.register.files import rsrc_register, rsrc_update2
 from uringfs.register.registration import Registration
 from uringfs.register.ringfds import registered_ring
@@ -20,7 +21,6 @@ IORING_REGISTER_SRC_REGISTERED = 1
 IORING_REGISTER_DST_REPLACE = 2
 # struct io_uring_clone_buffers: src_fd, flags, src_off, dst_off, nr, pad
 CLONE_BUFFERS = Struct("<iIIII12s")
-TAG = Struct("<Q")
 
 
 def register_buffers(call: Registration) -> int:
@@ -46,7 +46,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> int:
     unpinnable = call.caller.unpinnable()
     for index in range(nr):
         base, length = _iovec(call, data + index * IOVEC.size) if data else (0, 0)
-        nodes.append(_node(call, base, length, _tag(call, tags, index), unpinnable))
+        nodes.append(_node(call, base, length, tag_at(call.caller, tags, index), unpinnable))
     table.fill(nodes)
     return 0
 
@@ -57,10 +57,6 @@ def _iovec(call: Registration, address: int) -> tuple[int, int]:
     if length >> 63:
         raise UringError(errno.EINVAL, "iov_len is negative")
     return base, length
-
-
-def _tag(call: Registration, tags: int, index: int) -> int:
-    return int(TAG.unpack(call.caller.memory.read(tags + TAG.size * index, TAG.size))[0]) if tags else 0
 
 
 def _node(
@@ -101,23 +97,13 @@ def unregister_buffers(call: Registration) -> int:
 def update_buffers(call: Registration) -> int:
     """__io_sqe_buffers_update(): how many slots were done; an error only if none was."""
     offset, data, tags, nr = rsrc_update2(call)
-    table = call.resources.buffers
-    if offset + nr > U32:
-        raise UringError(errno.EOVERFLOW)
-    if table.nodes is None:
-        raise UringError(errno.ENXIO, "no buffers are registered")
-    if offset + nr > len(table.nodes):
-        raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(table.nodes)}")
-    unpinnable = call.caller.unpinnable()
-    for done in range(nr):
-        try:
-            base, length = _iovec(call, data + done * IOVEC.size)
-            table.put(offset + done, _node(call, base, length, _tag(call, tags, done), unpinnable))
-        except UringError:
-            if not done:
-                raise
-            return done
-    return nr
+    table, unpinnable = call.resources.buffers, call.caller.unpinnable()
+
+    def change(number: int) -> None:
+        base, length = _iovec(call, data + number * IOVEC.size)
+        table.put(offset + number, _node(call, base, length, tag_at(call.caller, tags, number), unpinnable))
+
+    return table.update("buffers", offset, nr, change)
 
 
 def clone_buffers(call: Registration) -> int:

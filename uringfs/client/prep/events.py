@@ -117,8 +117,7 @@ def futex_wait(
     **common: Unpack[Common],
 ) -> Request:
     """futex: a word of 4 bytes."""
-    view = View(futex, 4, writable=True)
-    return make(Op.FUTEX_WAIT, view, fd=futex_flags, addr=view.address, off=val, addr3=mask, **common)
+    return _futex(Op.FUTEX_WAIT, futex, val, mask, futex_flags, **common)
 
 
 def futex_wake(
@@ -129,8 +128,12 @@ def futex_wake(
     **common: Unpack[Common],
 ) -> Request:
     """val: how many to wake; res is how many there were."""
+    return _futex(Op.FUTEX_WAKE, futex, val, mask, futex_flags, **common)
+
+
+def _futex(op: Op, futex: Memory, val: int, mask: int, futex_flags: int, **common: Unpack[Common]) -> Request:
     view = View(futex, 4, writable=True)
-    return make(Op.FUTEX_WAKE, view, fd=futex_flags, addr=view.address, off=val, addr3=mask, **common)
+    return make(op, view, fd=futex_flags, addr=view.address, off=val, addr3=mask, **common)
 
 
 def futex_waitv(

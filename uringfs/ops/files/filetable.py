@@ -8,7 +8,7 @@ from struct import Struct
 from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.numbers import U32
 from uringfs.engine.request import Pending, Request
-from uringfs.engine.resources import Node, Resources
+from uringfs.engine.resources import Node, Resources, as_many_as_work
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
 from uringfs.ops.files.newfile import IORING_FILE_INDEX_ALLOC, install_file
@@ -46,31 +46,23 @@ def update_files(
 ) -> int:
     """__io_sqe_files_update(): how many slots were done; an error only if none was."""
     table = resources.files
-    if offset + nr > U32:
-        raise UringError(errno.EOVERFLOW)
-    if table.nodes is None:
-        raise UringError(errno.ENXIO, "no files are registered")
-    if offset + nr > len(table.nodes):
-        raise UringError(errno.EINVAL, f"{nr} slots from {offset}; there are {len(table.nodes)}")
-    for done in range(nr):
-        try:
-            tag = tag_at(caller, tags, done)
-            (fd,) = FD.unpack(caller.memory.read(data + FD.size * done, FD.size))
-            if fd in (IORING_REGISTER_FILES_SKIP, -1) and tag:
-                raise UringError(errno.EINVAL)
-            if fd == IORING_REGISTER_FILES_SKIP:
-                continue
-            if table.nodes[offset + done] is not None:
-                table.put(offset + done, None)
-                resources.file_alloc_hint = offset + done
-            if fd != -1:
-                table.put(offset + done, Node(registrable(caller, fd), close_file, tag, post_tag))
-                resources.file_alloc_hint = offset + done + 1
-        except UringError:
-            if not done:
-                raise
-            return done
-    return nr
+
+    def change(number: int) -> None:
+        tag = tag_at(caller, tags, number)
+        (fd,) = FD.unpack(caller.memory.read(data + FD.size * number, FD.size))
+        if fd in (IORING_REGISTER_FILES_SKIP, -1) and tag:
+            raise UringError(errno.EINVAL)
+        if fd == IORING_REGISTER_FILES_SKIP:
+            return
+        slot = offset + number
+        if table.node(slot) is not None:
+            table.put(slot, None)
+            resources.file_alloc_hint = slot
+        if fd != -1:
+            table.put(slot, Node(registrable(caller, fd), close_file, tag, post_tag))
+            resources.file_alloc_hint = slot + 1
+
+    return table.update("files", offset, nr, change)
 
 
 def prep_files_update(request: Request) -> None:
@@ -95,14 +87,7 @@ def _install_all(request: Request) -> int:
     context, caller, sqe = request.context, request.caller, request.sqe
     if not context.resources.files.nodes:
         raise UringError(errno.ENXIO, "no files are registered")
-    for done in range(sqe.len):
-        try:
-            _install(request, caller, sqe.addr + FD.size * done)
-        except UringError:
-            if not done:
-                raise
-            return done
-    return sqe.len
+    return as_many_as_work(sqe.len, lambda number: _install(request, caller, sqe.addr + FD.size * number))
 
 
 def _install(request: Request, caller: Caller, address: int) -> None:
