@@ -1,5 +1,5 @@
 """The one internal error. Below the FUSE door every failure is a UringError; fs.operations turns it into
-the errno of a FUSE reply, worker into a CQE's negative result."""
+the errno of a FUSE reply, engine into a CQE's negative result."""
 
 import errno as _errno
 import os
@@ -23,5 +23,5 @@ class UringError(Exception):
 
     @classmethod
     def of(cls, error: OSError) -> "UringError":
-        """The same errno; EIO where the OSError carries none."""
+        """The UringError with the errno of an OSError; EIO where that has none."""
         return cls(error.errno or _errno.EIO, error.strerror or str(error))

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def words(source: str, given: Sequence[str]) -> list[str]:
-    """Those of `uringfs mount` for what fstab says."""
+    """The words that `uringfs mount` takes for what fstab says."""
     found, theirs = ["--daemon"], []
     if source not in ("", "none") and "," not in source:
         theirs.append(f"fsname={source}")

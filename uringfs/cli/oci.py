@@ -26,7 +26,7 @@ class Container(NamedTuple):
 
     id: str
     pid: int
-    """Of its first process."""
+    """The id of the container's first process."""
     listener: int
     """A seccomp listener, ours until the end of received()."""
 

@@ -21,7 +21,7 @@ def split(words: Sequence[str]) -> list[str]:
 
 
 def for_libfuse(words: Sequence[str]) -> frozenset[str]:
-    """Those that libfuse has to see. MountError for what cannot work."""
+    """The options that libfuse has to see. MountError for what cannot work."""
     wanted = split(words)
     for option in wanted:
         name = option.partition("=")[0]

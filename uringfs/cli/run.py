@@ -135,7 +135,8 @@ def environment(mount: str, preload: str, *, trace: bool, lane: bool = True) -> 
 
 
 def _become(path: str, command: list[str], env: dict[bytes, bytes]) -> NoReturn:
-    """The same process: pid, terminal, signals, descriptors and exit status are the program's own."""
+    """This process becomes the program: pid, terminal, signals, descriptors and exit status are the program's
+    own."""
     sys.stdout.flush()
     sys.stderr.flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them

@@ -17,7 +17,8 @@ from uringfs.client.tickets import Ticket, Tickets
 
 
 class AsyncioRing:
-    """Of the loop that runs when `async with` begins; the end of the block cancels what pends."""
+    """A ring for the tasks of the loop that runs when `async with` begins. The end of the block cancels what
+    pends."""
 
     def __init__(self, path: str | os.PathLike[str], entries: int = 64, **options: Any) -> None:
         """options: as of Ring."""

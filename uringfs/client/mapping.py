@@ -35,7 +35,7 @@ COMMAND = 48
 EXTRA = SQE.size * 2 - COMMAND
 
 SQE128_OPCODES = frozenset(number for number, name in enumerate(OPCODES) if name.endswith("128"))
-"""Those whose SQE has 128 bytes (io_issue_def.is_128)."""
+"""Opcodes whose SQE has 128 bytes (io_issue_def.is_128)."""
 
 
 MAP_FIXED = 0x10

@@ -110,7 +110,7 @@ class View:
         above the buffer's, or missing for an address. TypeError: no buffer, or a read-only one."""
         self.keep: object = None
         self.copied = False
-        """Of a buffer that cannot be written."""
+        """True if the memory is a copy, made because the buffer cannot be written."""
         if isinstance(buffer, int):
             if length is None:
                 raise ValueError("an address needs len=")

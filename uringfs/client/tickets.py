@@ -49,7 +49,7 @@ class Ticket:
 
 
 class Tickets:
-    """Those of one ring."""
+    """The tickets of one ring."""
 
     def __init__(self, ring: Ring) -> None:
         self._ring = ring

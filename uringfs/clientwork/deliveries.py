@@ -38,7 +38,7 @@ COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event
 
 
 ByProcess = dict[Hashable, dict[Delivery, None]]
-"""Some of them, by process, in their order. None is there without any."""
+"""Caller.process -> its deliveries in arrival order (a dict as an ordered set). Empty entries are removed."""
 
 
 def _add(to: ByProcess, delivery: Delivery) -> None:
@@ -63,7 +63,7 @@ class Context(Protocol):
 
 
 class Deliveries:
-    """Of one ring, by process. No call depends on how many there are."""
+    """The deliveries of one ring, by process. The time a call takes does not depend on how many there are."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -72,7 +72,7 @@ class Deliveries:
         self._ready: ByProcess = {}
         self._fresh: ByProcess = {}
         self._late: ByProcess = {}
-        """All are either of these: see Delivery.fresh."""
+        """Each delivery is in one of these two: see Delivery.fresh."""
         self._fetching: dict[Hashable, trio.Event] = {}
         self._waiting: dict[Hashable, list[Callable[[], None]]] = {}
         self._agents: dict[Hashable, Agent] = {}
@@ -105,14 +105,14 @@ class Deliveries:
             self._context.ring.want_enter(False)
 
     def leave(self, delivery: Delivery) -> None:
-        """No enter looks after it any more."""
+        """Call once no enter is expected to fetch this delivery any more."""
         if delivery.fresh:
             delivery.fresh = False
             _drop(self._fresh, delivery)
             _add(self._late, delivery)
 
     def queued(self, delivery: Delivery) -> bool:
-        """It is to be fetched."""
+        """True if the delivery waits to be fetched."""
         return delivery in self._ready.get(delivery.process, ())
 
     def announce(self, delivery: Delivery) -> None:
@@ -206,7 +206,7 @@ class Deliveries:
                 self.announce(delivery)
 
     async def take(self, process: Hashable, room: int) -> list[Delivery]:
-        """Those that are ready, at most `room`, to be ended by whoever takes them."""
+        """Take deliveries that are ready, at most `room`: whoever takes them ends them."""
         with trio.move_on_after(PATIENCE):
             while not self.ready(process) and process in self._fresh:
                 await self._fetching.setdefault(process, trio.Event()).wait()

@@ -68,16 +68,16 @@ class Deliveries(Protocol):
         """EOPNOTSUPP if the caller does no such thing."""
 
     def forget(self, delivery: "Delivery") -> None:
-        """It is over, or cancelled."""
+        """The delivery is over, or cancelled."""
 
     def leave(self, delivery: "Delivery") -> None:
-        """No enter looks after it any more."""
+        """Call once no enter is expected to fetch this delivery any more."""
 
     def queued(self, delivery: "Delivery") -> bool:
-        """It is to be fetched."""
+        """True if the delivery waits to be fetched."""
 
     def announce(self, delivery: "Delivery") -> None:
-        """It has to be fetched, or an agent does it."""
+        """Have the delivery fetched, or done by the agent."""
 
 
 class Delivery:
@@ -91,7 +91,7 @@ class Delivery:
         self.number = number
         self.wanted: Wanted | None = None
         self.fresh = fresh
-        """An enter is under way that looks after it: it has not fetched in vain yet, and waits or will."""
+        """True while the enter that submitted the request is still expected to fetch it."""
         self._then: Callable[[Report], None] = _nothing
 
     def __enter__(self) -> "Delivery":
@@ -138,7 +138,7 @@ class Delivery:
         self._deliveries.announce(self)
 
     def taken(self) -> bool:
-        """The caller is at it: what it does can be undone no more."""
+        """True once the caller has fetched it: what it does cannot be undone any more."""
         return self.wanted is not None and not self._deliveries.queued(self)
 
     def entry(self, wanted: Wanted) -> bytes:
@@ -154,7 +154,7 @@ class Delivery:
         self._then(report)
 
     def leave(self) -> None:
-        """It may take long: no enter looks after it any more."""
+        """The delivery may take long: no enter is expected to fetch it any more."""
         self._deliveries.leave(self)
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ from uringfs.ring.ring import Ring
 
 
 class Completion:
-    """Of one ring. context: whose timeouts count completions."""
+    """Posts the CQEs of one ring. context: the ring, whose timeouts count completions."""
 
     def __init__(self, ring: Ring, hooks: Hooks, timeouts: Timeouts, context: RingContext) -> None:
         self._ring = ring

@@ -83,7 +83,7 @@ class Context:
         self.disabled = bool(self.setup_flags & IORING_SETUP_R_DISABLED)
         single = self.setup_flags & IORING_SETUP_SINGLE_ISSUER and not self.disabled
         self.submitter = issuer if single else None
-        """Of the one thread that may submit; None: any may."""
+        """The program of the only thread that may submit (IORING_SETUP_SINGLE_ISSUER); None: any thread may."""
         self.poller: SqPoller | None = None
         self.closed = False
         self._nursery = nursery

@@ -9,15 +9,15 @@ from uringfs.engine.request import Request
 
 
 class Drain:
-    """Of one ring."""
+    """The drains of one ring, and what waits for them."""
 
     def __init__(self) -> None:
         self.unfinished = 0
         """Requests that are neither complete nor deferred."""
         self.deferred: deque[Request] = deque()
-        """They count as pending, and as unfinished once they are let go."""
+        """Requests that wait. They count as unfinished only once next() has let them go."""
         self.draining = False
-        """One that runs is a drain."""
+        """True while a drain that was let go is not complete."""
         self.elsewhere: Callable[[], bool] = lambda: False
         """Clients perform requests themselves, which were taken before any that is deferred (the lane)."""
 

@@ -13,13 +13,13 @@ PATIENCE = 0.1
 
 
 class Held:
-    """Of one ring. issue: starts one of them; go_on: runs what may start now."""
+    """The requests of one ring that wait for others to take effect. go_on: starts those that next() gives."""
 
     def __init__(self, nursery: trio.Nursery, go_on: Callable[[], None]) -> None:
         self._nursery = nursery
         self._go_on = go_on
         self.holders: dict[Request, Holds] = {}
-        """Those that others wait for."""
+        """Requests under way that others have to wait for."""
         self.waiting: deque[Request] = deque()
         self._watched = False
 
@@ -27,7 +27,8 @@ class Held:
         return bool(self.waiting) or self._is_held(request)
 
     def _is_held(self, request: Request) -> bool:
-        """Those that fill slots side by side have an order of their own (newfile.table_turn())."""
+        """Requests that fill slots need not wait for each other: their turns keep their order
+        (newfile.table_turn())."""
         if not self.holders:
             return False
         return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self.holders.values()))
@@ -56,7 +57,7 @@ class Held:
             self._go_on()
 
     def next(self) -> Request | None:
-        """One that may start now."""
+        """Take the first that may start now; None if there is none."""
         return self.waiting.popleft() if self.waiting and not self._is_held(self.waiting[0]) else None
 
     async def _watch(self) -> None:

@@ -6,7 +6,7 @@ from uringfs.engine.request import Request
 
 
 class Index:
-    """Of one ring."""
+    """The requests of one ring, in their order and by user_data."""
 
     def __init__(self) -> None:
         self.pending: dict[Request, None] = {}
@@ -16,13 +16,13 @@ class Index:
         """Of those issued, the POLL_ADDs that are multishot."""
 
     def begun(self, request: Request) -> None:
-        """It counts as the newest of those issued."""
+        """A request was issued, and waits: it counts as the newest."""
         self._issued.setdefault(request.sqe.user_data, {})[request] = None
         if request.sqe.opcode == IORING_OP_POLL_ADD and request.sqe.len & IORING_POLL_ADD_MULTI:
             self.polls.add(request)
 
     def remove(self, request: Request) -> None:
-        """It is complete."""
+        """A request is complete."""
         self.pending.pop(request, None)
         self.hide(request)
 
@@ -40,13 +40,13 @@ class Index:
         return list(self.pending)
 
     def issued(self, user_data: int | None = None) -> list[Request]:
-        """Those that are pending and have begun, oldest first: with this user_data, or all."""
+        """Requests that have begun and are not complete, oldest first: with this user_data, or all."""
         if user_data is not None:
             return list(self._issued.get(user_data, ()))
         return [request for same in self._issued.values() for request in same]
 
     def set_user_data(self, request: Request, user_data: int) -> None:
-        """Of an issued request. It counts as the newest."""
+        """Change the user_data of an issued request, which counts as the newest from then on."""
         self.hide(request)
         request.sqe = request.sqe._replace(user_data=user_data)
         self.begun(request)

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Life:
-    """Of the requests of one ring."""
+    """The way of the requests of one ring, from queue() to post()."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Life:
             self._wait(request, outcome)
 
     def _wait(self, request: Request, outcome: Pending | Issue) -> None:
-        """It was issued, and is not complete."""
+        """A request was issued, and is not complete."""
         if isinstance(outcome, Issue):
             if self._hooks:
                 self._hooks.call("io_issue_skip_complete", request)
@@ -162,7 +162,7 @@ class Life:
             timeouts.queue_linked_timeout(request, waits=True)
 
     def _begin(self, request: Request, rest: Pending) -> None:
-        """Its task."""
+        """Start the task of a request that has to wait."""
         if self._hooks:
             self._hooks.call("io_uring_queue_async_work", request)
         request.scope = trio.CancelScope()

@@ -21,7 +21,7 @@ class Place:
     def __init__(self) -> None:
         self.left = False
         self.reached: trio.Event | None = None
-        """Set once all before it have left; made by who waits for that."""
+        """Set once all places before this one have left; made by who waits for that."""
 
 
 class Turn:
@@ -92,7 +92,7 @@ class Turns:
 
 
 class LastFirst:
-    """Of several requests that wait for one file the last armed goes on first (add_wait_queue()). The kernel arms
+    """Where several requests wait for one file, the last armed goes on first (add_wait_queue()). The kernel arms
     them as they are submitted, we do in their tasks, a moment later: an event in between must not show."""
 
     def __init__(self) -> None:

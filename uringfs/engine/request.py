@@ -64,7 +64,7 @@ class LocalTurns(Protocol):
         """Wait until the task of this request may take data, and complete: an enter with GETEVENTS."""
 
     def waits(self, request: "Request") -> None:
-        """It waits again."""
+        """The task of this request waits again."""
 
 
 class Timeouts(Protocol):
@@ -156,10 +156,10 @@ class RingContext(Protocol):
         """io_req_task_work_add(): now, or behind the batch that is being submitted."""
 
     def issued(self, user_data: int | None = None) -> list["Request"]:
-        """Those that are pending and have begun, oldest first: with this user_data, or all."""
+        """Requests that have begun and are not complete, oldest first: with this user_data, or all."""
 
     def set_user_data(self, request: "Request", user_data: int) -> None:
-        """Of an issued request. It counts as the newest."""
+        """Change the user_data of an issued request, which counts as the newest from then on."""
 
     def link_last(self) -> "Request | None":
         """The last request of the chain that is being assembled."""
@@ -175,7 +175,7 @@ class RingContext(Protocol):
         """What its thread has registered with IORING_REGISTER_RING_FDS, by index."""
 
     def check_registered(self, caller: Caller) -> None:
-        """EBADF unless this ring is among them."""
+        """EBADF unless the caller's thread has registered this ring."""
 
     def link_head(self) -> "Request | None":
         """The first request of the chain that is being assembled."""
@@ -249,13 +249,14 @@ class Request:
         """The second half of a 32-byte CQE."""
         self.link: Request | None = None
         self.scope: trio.CancelScope | None = None
-        """Of the task, once there is one."""
+        """The cancel scope of its task, once there is one."""
         self.disarm: Callable[[], bool] | None = None
-        """Of a request without a task: give up what it waits for; False if that has happened already."""
+        """Set on a request that waits without a task: gives up what it waits for; False if that has happened
+        already."""
         self.outlives = False
         """It needs nothing of the thread that submitted it until it is complete."""
         self.orphaned = False
-        """That thread is gone."""
+        """The thread that submitted it is gone."""
         self.cancel_seq = 0
         """The last ASYNC_CANCEL that has looked at it (io_cancel_match_sequence())."""
         self.link_timeout: Request | None = None
@@ -291,7 +292,7 @@ class Request:
         return file
 
     def hold_instead(self, file: File, instead_of: File) -> None:
-        """Of the two, which are the same, this one counts, and the other is closed already."""
+        """Hold this handle on the open file in place of another, which is closed already."""
         self.held[self.held.index(instead_of)] = file
         self.target = file
 
@@ -371,7 +372,7 @@ class Attachment:
         return submitter
 
     def file(self, request: Request) -> File:
-        """That of sqe->fd, with one more user. EBADF."""
+        """The file of sqe->fd, with one more user. EBADF."""
         return request.caller.file(request.sqe.fd)
 
     def issue(self, request: Request) -> Outcome:

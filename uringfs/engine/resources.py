@@ -112,7 +112,7 @@ class Buffer:
     length: int
     memory: Memory
     program: Program
-    """Of its thread."""
+    """The program of the thread that has registered it."""
 
     def validate(self, address: int, length: int) -> None:
         """validate_fixed_range(). EFAULT."""

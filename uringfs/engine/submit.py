@@ -91,7 +91,7 @@ class Submission:
         return left
 
     def end(self) -> None:
-        """Of the submission: behind it comes what it has let go."""
+        """End the submission, and do what it has let go."""
         if self._head is not None:
             chain, self._head = self._head, None
             self._life.queue(chain)

@@ -24,8 +24,8 @@ class Waits(Protocol):
 
 
 class TaskWork:
-    """The normal kind, of one ring. A loop, for a chain may be as long as the ring, and each of its requests may
-    end while it is being started."""
+    """The normal kind of task work of one ring. It is done in a loop, for a chain may be as long as the ring, and
+    each of its requests may end while it is being started."""
 
     def __init__(self, more: Callable[[], bool], after: Callable[[], None]) -> None:
         """more: puts into the queue what may be done by now; False if there is nothing. after: follows each
@@ -51,7 +51,8 @@ class TaskWork:
 
 
 class LocalWork:
-    """Of one ring. after: publishes what a pass has posted, and starts what it has let go."""
+    """Task work of a ring with IORING_SETUP_DEFER_TASKRUN. after: publishes what a pass has posted, and starts
+    what it has let go."""
 
     def __init__(self, ring: Ring, after: Callable[[], None]) -> None:
         self._ring = ring
@@ -117,7 +118,7 @@ class LocalWork:
         await turn.wait()
 
     def waits(self, request: Request) -> None:
-        """Again, and turn() comes before it does anything further."""
+        """The task of this request waits again: turn() comes before it does anything further."""
         self._working.discard(request)
 
     def complete(self, request: Request, work: Callable[[], None]) -> None:

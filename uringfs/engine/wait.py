@@ -44,7 +44,8 @@ class CqWait:
         self._tell: Callable[[], None] = _nothing
         self._done = self._timed_out = self._closed = False
         self.sigmask = b""
-        """Of the wait, if the call has one; it is the client's poll(2) that is told, or the supervisor."""
+        """The signals to block during the wait, or b"". The client's poll(2) is told of them, or the
+        supervisor."""
         self.left = False
         """It was ended for the client to fetch descriptors, and has to be armed again."""
 
@@ -182,7 +183,7 @@ def _ext_arg(caller: Caller, arg: int, argsz: int, flags: int, clock: int) -> tu
 
 
 def _registered_arg(ring: Ring, offset: int, argsz: int, flags: int) -> tuple[int, int, int | None, int]:
-    """The same, from registered memory (io_get_ext_arg_reg())."""
+    """io_get_ext_arg_reg(), from registered memory: (sigmask, its size, timeout in ns, min_wait in ns)"""
     if argsz != REG_WAIT.size:
         raise UringError(errno.EINVAL, f"io_uring_reg_wait is {REG_WAIT.size} bytes, not {argsz}")
     if ring.wait_region is None or offset % 8 or offset + argsz > ring.wait_region[1]:

@@ -82,7 +82,7 @@ class InodeTable(Generic[T]):
         return [(names.get(number, b""), inode) for number, inode in self._inodes.items()]
 
     def names_behind(self, number: int) -> list[tuple[bytes, Inode[T]]]:
-        """Those of inodes above that number, in the order of their numbers: a place to go on that stays
+        """The names of inodes above that number, in the order of their numbers: a place to go on that stays
         one whatever is made, removed or renamed meanwhile."""
         names = [(name, inode) for name, inode in self._names.items() if inode.number > number]
         return sorted(names, key=lambda named: named[1].number)

@@ -256,7 +256,8 @@ class RingFile:
         return due | (abi.URINGFS_RESULT_LATER if deliveries.later(caller.process) else 0)
 
     def fetch_left(self, caller: Caller) -> int:
-        """The same of an enter that has waited, and so looks after nothing any more."""
+        """Like fetch_due(), for an enter whose wait has ended: its remaining deliveries are first handed to the
+        agent."""
         deliveries = self._ready().deliveries
         if caller.can and deliveries.any():
             deliveries.left(caller.process)

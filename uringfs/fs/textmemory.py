@@ -61,7 +61,7 @@ class TextMemory(PiecewiseMemory):
 
 
 class TextRequests:
-    """Those of one ring, and what of them is kept for `cat`."""
+    """The text requests of one ring, and what of them is kept for `cat`."""
 
     def __init__(self, keep: Callable[[int, bytes], None]) -> None:
         self._keep = keep
@@ -136,7 +136,7 @@ class TextRequest(Attachment):
         if memory is not None:
             self._writer.memory = memory
         self.opened: File | None = None
-        """That of sqe->fd when the text was written."""
+        """The file that was at sqe->fd when the text was written."""
         self._rooms = rooms
         self._keep = keep
         self.ends: Callable[[], object] | None = None

@@ -44,7 +44,7 @@ async def in_thread(
 
 
 class Threads:
-    """Those of one user: who lets all of them hang holds up nobody else."""
+    """The threads of one user: who lets all of them hang holds up nobody else."""
 
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(MAX_BLOCKING)
@@ -115,7 +115,7 @@ class Serial:
         self._start(key, queue)
 
     def _start(self, key: Hashable, queue: deque[_Work]) -> None:
-        """Of trio.to_thread.run_sync() the part that needs no task."""
+        """The part of trio.to_thread.run_sync() that needs no task."""
         batch = tuple(queue)
         queue.clear()
         token = trio.lowlevel.current_trio_token()

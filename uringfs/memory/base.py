@@ -48,7 +48,8 @@ class RingMemory(Protocol):
         """Make the first `size` bytes usable. Called once, before any access. ENOMEM, ENFILE."""
 
     def hold(self, areas: Sequence[tuple[int, int]]) -> None:
-        """Of the bytes made usable, those (offset, size) are in use: what is stored there stays. ENOMEM."""
+        """Say which areas (offset, size) of the bytes made usable are in use: what is stored there stays.
+        ENOMEM."""
 
     def region(self, offset: int, size: int) -> Region:
         """Make size bytes at offset usable, whole pages both. ENOMEM, also where they overlap another region."""

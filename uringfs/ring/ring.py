@@ -118,7 +118,7 @@ class Ring:
         self.cq_timeouts = 0
         """Completions by timeouts running out (ctx->cq_timeouts)."""
         self.from_worker = False
-        """Some of what is posted and not published is of requests that io-wq would have done."""
+        """True if a CQE that is posted and not yet published is of a request that io-wq would have done."""
         self.wait_region: tuple[Region, int] | None = None
         """Registered arguments of waits (IORING_ENTER_EXT_ARG_REG), and their size."""
         self._enter_wanted = False
@@ -129,7 +129,7 @@ class Ring:
         self.has_work = False
         """Work waits for an enter with GETEVENTS (IORING_SETUP_DEFER_TASKRUN)."""
         self.clock = time.CLOCK_MONOTONIC
-        """Of waits (IORING_REGISTER_CLOCK)."""
+        """The clock of waits (IORING_REGISTER_CLOCK)."""
         self.lane: Lane | None = None
         """Clients take requests, too: the queues are had by turns."""
 

@@ -14,6 +14,6 @@ class Common(TypedDict, total=False):
 
 
 class Buffered(Common, total=False):
-    """Of a request that takes provided buffers, with SqeFlag.BUFFER_SELECT."""
+    """Arguments of a request that takes provided buffers, with SqeFlag.BUFFER_SELECT."""
 
     buf_group: int

@@ -12,7 +12,7 @@ from uringfs.host.protocols import Caller, Host, Listener, Notification
 
 
 class Placing:
-    """Of one listener.
+    """Places descriptors for the programs of one listener.
 
     Nobody but a process itself can free a number of its table; but another file under it closes the one there was.
     CLOSE leaves a blank one, which answers as if there were none and gives way to the next new descriptor.

@@ -109,7 +109,7 @@ class Enter:
     tail: int = 0
     """The SQ's, then."""
     result: int = 0
-    """Of the wait."""
+    """What the wait came to."""
 
     def interrupted(self) -> int:
         return self.submitted or (self.wait.interrupted() if self.wait is not None else -errno.EINTR)

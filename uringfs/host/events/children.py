@@ -27,7 +27,8 @@ LISTED = os.path.exists("/proc/thread-self/children")
 
 
 def children(group: int) -> set[int]:
-    """Of all threads of a process, those it has not reaped yet, too (proc(5), /proc/PID/task/TID/children)."""
+    """The children of all threads of a process, also those it has not reaped yet (proc(5),
+    /proc/PID/task/TID/children)."""
     found: set[int] = set()
     with suppress(OSError):
         for tid in os.listdir(f"/proc/{group}/task"):
@@ -152,7 +153,7 @@ class ChildWatch:
 
 
 class LocalChildren:
-    """Those of all callers. adopt: makes a File of a descriptor of ours."""
+    """The children of all callers. adopt: makes a File of a descriptor of ours."""
 
     def __init__(self, timers: Timers, poller: Poller, adopt: Callable[[int], File]) -> None:
         self.timers = timers

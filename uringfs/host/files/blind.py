@@ -48,8 +48,8 @@ FdIdentity = tuple[int, int, int, int, int]
 
 
 def blind(fd: int, identity: FdIdentity, tid: int) -> Blind:
-    """Of our descriptor and its native.fd_identity(). tid: a thread that may know the mount it is on. Asks no file
-    system: it might be one that nobody answers for."""
+    """What is known of a descriptor of ours with that native.fd_identity(). tid: a thread that may know the mount
+    it is on. Asks no file system: it might be one that nobody answers for."""
     device, _, mode, rdev, mount = identity
     kind = stat.S_IFMT(mode)
     if kind in (stat.S_IFREG, stat.S_IFDIR):

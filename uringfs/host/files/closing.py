@@ -12,8 +12,9 @@ from uringfs.host.files.filesystems import closes_promptly
 
 
 def close_fd(fd: int, own_device: int = -1) -> None:
-    """Of the daemon's, taken over: at once, or in a thread. own_device: st_dev of our own mount, which has no
-    flush. Late is bad, too: a program just written cannot be executed while we have it open."""
+    """Close a descriptor of the daemon's, which is taken over: at once, or in a thread. own_device: st_dev of our
+    own mount, which has no flush. Late is bad, too: a program just written cannot be executed while we have it
+    open."""
     device, _, mode, *_ = native.fd_identity(fd)
     if not stat.S_ISREG(mode) or device == own_device or closes_promptly(device):
         os.close(fd)

@@ -6,7 +6,7 @@ import trio
 from uringfs import native
 
 MOST_TURNS = 1000
-"""Of the loop, each of which reads messages: after so many they are of clients that came later."""
+"""Turns of the loop, each of which reads messages: after so many they are of clients that came later."""
 
 
 def unsettled() -> bool:

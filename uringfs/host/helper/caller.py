@@ -51,12 +51,12 @@ class Caller:
         return walk
 
     def parent(self, at: int, path: bytes) -> Place:
-        """Of a name to be made, changed or removed: itself it is not looked at."""
+        """The directory of a name to be made, changed or removed, which itself is not looked at."""
         at = self.directory(at)
         return self._parent(at, path) or self.walk(at).to(path, parent=True)
 
     def locate(self, at: int, path: bytes, follow: bool) -> Place:
-        """Of an object. follow: a link at the end."""
+        """The place of an object. follow: a link at the end."""
         at = self.directory(at)
         place = None if path.endswith(b"/") else self._parent(at, path)
         if place is None or (follow and self._links_at(place)):

@@ -156,7 +156,7 @@ def _at_place(place: Place, call: str, sock: int, address: bytes) -> Result:
 
 
 def preadv2(_: Caller, file: int, offset: int, flags: int, out: Any) -> Result:
-    """Of a file on a procfs: the kernel hides nothing from a process that reads about itself."""
+    """preadv2(2) of a file on a procfs: the kernel hides nothing from a process that reads about itself."""
 
     def run() -> Result:
         iovec = (ctypes.c_size_t * 2)(ctypes.addressof(out), len(out))
@@ -188,7 +188,7 @@ def splice(_: Caller, source: int, start: int, out: int, to: int, length: int, f
 
 
 def _unix_path(address: bytes, size: int) -> bytes | None:
-    """Of an AF_UNIX address that has one, neither abstract nor empty."""
+    """The path of an AF_UNIX address that has one, neither abstract nor empty."""
     address = address[:size]
     if size > 2 + UNIX_PATH_MAX or len(address) <= 2 or not address[2]:
         return None

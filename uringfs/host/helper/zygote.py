@@ -15,7 +15,7 @@ from uringfs.host.helper.identity import PR_SET_DUMPABLE, Identity, prctl
 from uringfs.host.helper.serve import MAX_FDS, MAX_MESSAGE, live
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Those that a terminal or a service manager sends to all: the daemon's end is the zygote's, by its socket."""
+"""Signals that a terminal or a service manager sends to all: the daemon's end is the zygote's, by its socket."""
 
 
 def seal() -> None:

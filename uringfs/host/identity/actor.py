@@ -171,7 +171,7 @@ class ActorPool:
             self._zygote.close()
 
     def _trim(self) -> None:
-        """Of too many idle ones those go whose user has most."""
+        """If too many helpers are idle, end some: those go whose user has most."""
         accounts = [account for account in self._accounts.values() if account.idle]
         if sum(len(account.idle) for account in accounts) > MAX_IDLE:
             self._end(max(accounts, key=lambda account: len(account.idle)).idle.popleft())

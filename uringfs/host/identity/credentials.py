@@ -52,7 +52,7 @@ class Namespace(NamedTuple):
 
     @classmethod
     def of(cls, tid: int) -> "Namespace":
-        """That of a thread now. OSError."""
+        """The user namespace of a thread now. OSError."""
         inode = native.user_namespace(tid)
         return cls(inode) if inode == home() else cls._foreign(tid, inode)
 
@@ -102,7 +102,7 @@ class Credentials:
 
     @classmethod
     def of(cls, tid: int) -> "Credentials":
-        """Those of a thread now. ESRCH."""
+        """The credentials of a thread now. ESRCH."""
         try:
             with open(f"/proc/{tid}/status", "rb", 0) as file:
                 found = _FIELDS.search(file.read(1 << 20))  # as many groups as there may be
@@ -137,7 +137,7 @@ class Credentials:
 
     @property
     def foreign(self) -> bool:
-        """Of a user namespace that is not ours: their capabilities count for nothing here."""
+        """True for those of a user namespace that is not ours: their capabilities count for nothing here."""
         return self.namespace.inode != home()
 
     @cached_property

@@ -115,7 +115,7 @@ def _object(fd: int) -> tuple[int, ...]:
 
 
 def _owner(users: int, ours: str) -> int:
-    """Of the user namespaces from this one up to ours: the outermost owner that is not root; 0 without any."""
+    """The outermost owner, of the user namespaces from this one up to ours, that is not root; 0 without any."""
     owner, fd = 0, os.dup(users)
     try:
         while True:

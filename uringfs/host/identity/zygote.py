@@ -84,7 +84,7 @@ class Zygote:
         self._end()
 
     def __del__(self) -> None:
-        """Of a host that nobody has closed: no process, and no warning of one, is left."""
+        """For a host that nobody has closed: no process, and no warning of one, is left."""
         self._end()
 
     def _end(self) -> None:

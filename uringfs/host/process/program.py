@@ -51,7 +51,7 @@ class Image(NamedTuple):
 
     @classmethod
     def of(cls, tid: int) -> "Image":
-        """That of a thread now. ESRCH."""
+        """The image of a thread now. ESRCH."""
         try:
             fields = _stat(tid)
             return cls(_executable(tid), (*fields[23:26], *fields[42:49]))
@@ -116,7 +116,7 @@ class Program:
         self._memory: PinnedMemory | None = None
         self._process: Hashable = None
         self.credentials: Credentials | None = None
-        """Those that were read of it last."""
+        """The credentials that were read of it last."""
 
     def same(self) -> bool:
         """The thread lives, and has executed nothing else since. False for ever once it was."""
@@ -174,7 +174,8 @@ class Program:
 
     @property
     def process(self) -> Hashable:
-        """The same for all threads of one process as long as they execute this program, and for nothing else."""
+        """A key that is the same for all threads of one process as long as they execute this program, and for
+        nothing else."""
         if self._process is None:
             self._process = self.group, _stat(self.group)[19], self.image  # with its start time
         return self._process
@@ -228,7 +229,7 @@ class Programs:
         self._kept: OrderedDict[int, Program] = OrderedDict()
 
     def of(self, tid: int) -> Program:
-        """Of a thread that is in a call which we answer."""
+        """The program of a thread that is in a call which we answer."""
         known = self._known.get(tid)
         if known is not None and known.same():
             return known

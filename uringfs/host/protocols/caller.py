@@ -44,7 +44,7 @@ class File(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """Of the file itself: the same for all that have it open."""
+        """A key of the file itself: the same for all that have it open."""
 
     refused: int
     """The errno of any read or write of it (a file of our own mount); 0 for none."""
@@ -87,8 +87,9 @@ class File(Protocol):
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 
     def write_fault(self, size: int, offset: int, flags: int, caller: "Caller") -> UringError:
-        """Of a write of which it takes nothing for that reason: EFAULT, or what it checks before, EAGAIN too. May
-        leave what a file system leaves. A regular file may block, unless the flags have RWF_NOWAIT."""
+        """The error of a write from memory that cannot be read, of which it takes nothing: EFAULT, or what it
+        checks before, EAGAIN too. May leave what a file system leaves. A regular file may block, unless the flags
+        have RWF_NOWAIT."""
 
     async def write(
         self,
@@ -136,7 +137,7 @@ class File(Protocol):
         """O_NONBLOCK is set."""
 
     inode: int
-    """Of a file of our own mount; 0 for every other."""
+    """The inode number of a file of our own mount; 0 for every other file."""
 
     def fileno(self) -> int:
         """Our descriptor of it."""
@@ -219,7 +220,8 @@ class Caller(Protocol):
         EINVAL for any other socket."""
 
     def channel(self, sock: int) -> Channel:
-        """The same socket, to talk with the process at its other end. EBADF, EPERM, EINVAL as above."""
+        """Its own socketpair(2), to talk with the process at the other end. EBADF; EPERM or EINVAL for any other
+        socket."""
 
     def file(self, fd: int) -> File:
         """The file behind the caller's descriptor. EBADF."""
@@ -230,8 +232,8 @@ class Caller(Protocol):
 
     @property
     def process(self) -> Hashable:
-        """Of what it is a thread: the same for all threads of the process while they execute this program.
-        ESRCH."""
+        """A key of the process it is a thread of: the same for all threads of the process while they execute this
+        program. ESRCH."""
 
     @property
     def space(self) -> Memory:
@@ -253,7 +255,7 @@ class Caller(Protocol):
         """What paths are looked up and files opened with: its own now, or those it was given."""
 
     def with_credentials(self, credentials: object) -> "Caller":
-        """The same caller with credentials that were registered (IORING_REGISTER_PERSONALITY)."""
+        """A caller like this with credentials that were registered (IORING_REGISTER_PERSONALITY)."""
 
     def limit_nofile(self) -> int:
         """Its soft RLIMIT_NOFILE."""

@@ -28,5 +28,5 @@ class Notification(NamedTuple):
     nr: int
     arch: int
     pointer: int
-    """Of the instruction behind the call."""
+    """The address of the instruction behind the call."""
     args: tuple[int, ...]

@@ -133,7 +133,7 @@ def _arm_signals(request: Request, file: File) -> int | Issue:
 
 
 def _own_signals(request: Request, file: File) -> int:
-    """Of a multishot alone: completions that it brings about would trigger it for ever."""
+    """Events of a multishot alone: completions that it brings about would trigger it for ever."""
     eventfd = request.context.ring.eventfd
     if eventfd is None or request.data.events & EPOLLONESHOT:
         return 0

@@ -79,7 +79,7 @@ def install_fixed(context: RingContext, fd: int, file_slot: int) -> int:
 
 
 def install_file(context: RingContext, file: File, file_slot: int) -> int:
-    """The same of a File, which stays the caller's if it fails (io_install_fixed_file())."""
+    """install_fixed() of a File, which stays the caller's if it fails (io_install_fixed_file())."""
     alloc = file_slot == IORING_FILE_INDEX_ALLOC
     index = _free_slot(context) if alloc else file_slot - 1
     table = context.resources.files

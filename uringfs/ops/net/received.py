@@ -35,7 +35,7 @@ DESCRIPTORS = (SCM_RIGHTS, SCM_PIDFD)
 
 
 Found = tuple[bytearray, int, int, bytes, bytes, int]
-"""Of a receive: the data, and what native.sock_recvmsg() says."""
+"""What a receive has found: the data, and what native.sock_recvmsg() says."""
 
 
 class Unsettled(UringError):

@@ -57,7 +57,7 @@ class Message:
         self.header: Msghdr | None = None
         self.iovecs: list[Iovec] = []
         self.memory: Memory | None = None
-        """Of a registered buffer."""
+        """The memory of the registered buffer that is sent, if it is one."""
 
 
 class Notification:
@@ -205,9 +205,9 @@ class Send:
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE)
         self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
         self._flags = request.cqe_flags
+        """The flags of a CQE that names no buffer."""
         self._length = request.sqe.len
         """Bytes to take of a buffer ring; 0: what is there."""
-        """Of the CQE without a buffer."""
 
     def issue(self) -> Outcome:
         message, domain = self._message, self._kind.domain

@@ -90,7 +90,8 @@ class Transfer:
         raise NotImplementedError
 
     async def _wait(self) -> int | None:
-        """The same, waiting as long as it takes. Cancellable."""
+        """Move the next piece, waiting as long as it takes: its size, or None if the transfer ends here.
+        Cancellable."""
         raise NotImplementedError
 
     # ---- what they share ----
@@ -161,7 +162,7 @@ class Transfer:
 
     @property
     def _memory(self) -> Memory:
-        """That of one address space once the request is a task's."""
+        """The memory of the iovecs: that of one address space once the request is a task's."""
         return self._fixed or self._request.caller.memory
 
     @property
@@ -245,8 +246,8 @@ class Reading(Transfer):
         return min(super()._size(), self._room)
 
     def _unwritable(self) -> bool:
-        """Of a byte stream no more is read than the caller's memory can take: what is read and cannot be
-        stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
+        """Look how much the caller's memory can take, for of a byte stream no more is read: what is read and
+        cannot be stored is lost. True if it can take nothing, which is EFAULT as soon as there is data."""
         if self._file.streaming and self._total:
             if not self._file.bytestream():
                 return self._memory.gone()
