@@ -214,6 +214,8 @@ class Reading(Transfer):
         return RWF_ATOMIC
 
     def _try(self) -> int | None:
+        if self._has_to_wait():
+            raise UringError(errno.EAGAIN)
         if self._unwritable():
             raise UringError(errno.EFAULT if self._file.ready() else errno.EAGAIN)
         where = self._size(), self._position(), self._flags
@@ -244,6 +246,14 @@ class Reading(Transfer):
 
     def _size(self) -> int:
         return min(super()._size(), self._room)
+
+    def _has_to_wait(self) -> bool:
+        """A pipe without data, and neither RWF_NOWAIT nor O_NONBLOCK: asked first, for whether memory can be
+        written costs ten times as much. Of pipes alone, whose answer nobody else gives: an epoll asks all that is
+        in it, which may be a ring of our own mount, and what cannot be read at all says so when it is tried."""
+        file = self._file
+        waits = file.pipe and self._total and not self._nowait
+        return bool(waits) and not file.ready() and not file.nonblocking()
 
     def _unwritable(self) -> bool:
         """Look how much the caller's memory can take, for of a byte stream no more is read: what is read and

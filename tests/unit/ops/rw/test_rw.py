@@ -1,15 +1,19 @@
 """Writes and their waits, over the fake host; what READV does is in test_readv."""
 
+import ctypes
 import errno
+import os
+import select
 import signal
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakehost.files import RegularFile, Sink, Stream
-from tests.unit.support import Bench, nop
+from tests.unit.support import Bench, Here, nop
 from uringfs.abi.constants import (
     IORING_SETUP_IOPOLL,
     IOSQE_ASYNC,
@@ -228,3 +232,29 @@ def test_any_fields_give_one_completion_each(program: list[tuple[int, dict[str, 
             nursery.cancel_scope.cancel()
 
     trio.run(run)
+
+
+async def test_the_memory_of_a_read_is_looked_at_once_there_is_data(bench: Bench, monkeypatch) -> None:
+    looked = []
+    writable = bench.thread.memory.writable
+    monkeypatch.setattr(bench.thread.memory, "writable", lambda iovecs: looked.append(iovecs) or writable(iovecs))
+    bench.thread.fds[3] = stream = Stream()
+    bench.thread.memory.map(ADDRESS, 4)
+    await bench.submit(rw(READ, 3, 4))
+    await trio.testing.wait_all_tasks_blocked()
+    assert looked == []
+    stream.feed(b"data")
+    await bench.enter(0, wait=1)
+    assert bench.client.results() == [(1, 4)]
+    assert looked == [[(ADDRESS, 4)]]
+
+
+async def test_a_read_of_an_epoll_is_refused_without_asking_what_is_in_it(here: Here) -> None:
+    epoll, (reader, writer) = select.epoll(), os.pipe()
+    epoll.register(reader, select.EPOLLIN)
+    memory = ctypes.create_string_buffer(8)
+    await here.submit(rw(READ, epoll.fileno(), 8, addr=ctypes.addressof(memory)))
+    assert here.client.results() == [(1, -errno.EINVAL)]
+    epoll.close()
+    os.close(reader)
+    os.close(writer)
