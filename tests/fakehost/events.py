@@ -105,9 +105,7 @@ class FakePoller:
     def mask(self, file: File, events: int) -> int | None:
         return mask_of(self._find(file)) & (events | EPOLLHUP)
 
-    def watch(
-        self, file: File, events: int, fire: Callable[[int], None], past: bool = True
-    ) -> FakeWatch:
+    def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> FakeWatch:
         watch = FakeWatch(self._find(file), events, fire)
         self._new.append(watch)
         return watch

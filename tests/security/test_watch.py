@@ -202,5 +202,3 @@ def test_a_filter_gives_no_right(arena: Arena, scratch: Path) -> None:
             ring.queue(nop(1))
             ring.submit(wait=1)
             child.tell()
-
-

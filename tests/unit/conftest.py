@@ -25,5 +25,5 @@ def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 async def here(nursery: trio.Nursery) -> AsyncIterator[Here]:
     here = Here(nursery)
     yield here
-    here.worker.close()
+    here.context.close()
     nursery.cancel_scope.cancel()

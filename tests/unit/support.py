@@ -104,7 +104,7 @@ class Bench:
         self.host = FakeHost()
         self.tctx = TaskContexts(self.host, nursery)
         self.thread = self.host.thread(100)
-        self.client, self.worker = self.another(entries, flags, cq)
+        self.client, self.context = self.another(entries, flags, cq)
 
     def another(self, entries: int = 8, flags: int = 0, cq: int = 0) -> tuple[Client, Context]:
         geometry = Geometry.of(entries, Params(flags=flags, cq_entries=cq))
@@ -114,7 +114,7 @@ class Bench:
 
     @property
     def ring(self) -> Ring:
-        return self.worker.ring
+        return self.context.ring
 
     async def submit(self, *sqes: Sqe, thread: FakeThread | None = None) -> int:
         """Queue and enter without waiting."""
@@ -134,7 +134,7 @@ class Bench:
         thread = thread or self.thread
         caller = self.host.caller(thread.tid, thread.uid, thread.gid)
         flags |= IORING_ENTER_GETEVENTS if wait else 0
-        entered = await enter(self.worker, caller, to_submit, wait, flags, arg, argsz)
+        entered = await enter(self.context, caller, to_submit, wait, flags, arg, argsz)
         if entered.wait is None:
             return entered.result
         waited = await entered.wait.run()
@@ -150,7 +150,7 @@ class Here:
         tid = os.getpid()
         self.client = Client(memory, geometry)
         ring = Ring(memory, geometry, (tid, os.getuid()))
-        self.worker = Context(ring, nursery, TaskContexts(self.host, nursery), OPS)
+        self.context = Context(ring, nursery, TaskContexts(self.host, nursery), OPS)
 
     def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
@@ -159,7 +159,7 @@ class Here:
 
     async def submit(self, *sqes: Sqe) -> None:
         self.client.push(*sqes)
-        assert (await enter(self.worker, self.caller(), len(sqes))).result == len(sqes)
+        assert (await enter(self.context, self.caller(), len(sqes))).result == len(sqes)
 
     async def cqe(self) -> tuple[int, int]:
         """(res, flags) of the next."""
@@ -169,8 +169,8 @@ class Here:
         return found[0].res, found[0].flags
 
     def cancel(self) -> None:
-        (request,) = self.worker.pending_requests()
-        self.worker.cancel(request)
+        (request,) = self.context.pending_requests()
+        self.context.cancel(request)
 
 
 def fill(sock: socket.socket) -> None:

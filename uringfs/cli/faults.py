@@ -23,7 +23,6 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         "--seed", type=_seed, metavar="N", help="of what chance decides about faults; by default a new one"
     )
 
-
     arguments.add_argument(
         "--as-kernel",
         type=_kernel,

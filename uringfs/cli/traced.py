@@ -31,7 +31,7 @@ def bare(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
     """argv with each `--trace` of our own as `--trace=`, for the word behind it is not its FILTER."""
     valued = {
         name
-        for action in parser._actions
+        for action in parser._actions  # noqa: SLF001  argparse has no other list
         for name in action.option_strings
         if action.nargs is None and name != OPTION
     }

@@ -12,7 +12,7 @@ TAIL = Struct("<H")  # struct io_uring_buf_ring.tail: in place of the first entr
 TAIL_OFFSET = 14
 
 
-class Buffer(NamedTuple):
+class ProvidedBuffer(NamedTuple):
     addr: int
     len: int
     bid: int
@@ -22,7 +22,7 @@ class ProvidedBuffers:
     """A group filled by PROVIDE_BUFFERS: each buffer is used once, in order."""
 
     def __init__(self) -> None:
-        self.buffers: deque[Buffer] = deque()
+        self.buffers: deque[ProvidedBuffer] = deque()
 
 
 class BufferRing:
@@ -44,10 +44,10 @@ class BufferRing:
         (tail,) = TAIL.unpack(self._memory.read(TAIL_OFFSET, TAIL.size))
         return int(tail - self.head & USHRT_MAX)
 
-    def at(self, ahead: int = 0) -> Buffer:
+    def at(self, ahead: int = 0) -> ProvidedBuffer:
         """io_ring_head_to_buf()"""
         data = self._memory.read((self.head + ahead & self._mask) * BUF.size, BUF.size)
-        return Buffer(*BUF.unpack(data)[:3])
+        return ProvidedBuffer(*BUF.unpack(data)[:3])
 
     def commit(self, length: int, count: int) -> bool:
         """io_kbuf_commit(): length bytes in count buffers are used. False if the last is not used up."""

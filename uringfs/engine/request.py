@@ -18,7 +18,7 @@ from uringfs.abi.structs import Sqe
 from uringfs.clientwork.delivery import Deliveries
 from uringfs.engine.hooks import Hooks
 from uringfs.engine.position import LastFirst, Turns
-from uringfs.engine.resources import Buffer, Resources
+from uringfs.engine.resources import RegisteredBuffer, Resources
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File, Host
 from uringfs.ring.ring import Ring
@@ -280,7 +280,7 @@ class Request:
             self.target = self.hold(self.context.file(self.caller, self.sqe.fd))
         return self.target
 
-    def buffer(self) -> Buffer:
+    def buffer(self) -> RegisteredBuffer:
         """io_find_buf_node(): the registered buffer of sqe->buf_index, held until completion. EFAULT."""
         node = self.context.resources.buffer(self.sqe.buf_index)
         self.held.append(node)

@@ -105,7 +105,7 @@ def as_many_as_work(nr: int, each: Callable[[int], None]) -> int:
 
 
 @dataclass(slots=True)
-class Buffer:
+class RegisteredBuffer:
     """struct io_mapped_ubuf: a range of the memory of who registered it."""
 
     address: int
@@ -145,7 +145,7 @@ class Resources:
     """(first, behind the last) slot that file_index IORING_FILE_INDEX_ALLOC may take."""
     file_alloc_hint: int = 0
     """Where the search for one begins (io_file_table.alloc_hint)."""
-    buffers: Table[Buffer] = field(default_factory=Table)
+    buffers: Table[RegisteredBuffer] = field(default_factory=Table)
     buffer_groups: dict[int, Group] = field(default_factory=dict)
     """Provided buffers, by group id (ops/rw/buffers.py)."""
     personalities: dict[int, object] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Resources:
             raise UringError(errno.EBADF, f"no file is registered at {index}")
         return node.hold()
 
-    def buffer(self, index: int) -> Node[Buffer]:
+    def buffer(self, index: int) -> Node[RegisteredBuffer]:
         """io_find_buf_node(), held for the caller. EFAULT."""
         node = self.buffers.node(index)
         if node is None:

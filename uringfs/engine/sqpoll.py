@@ -35,7 +35,7 @@ SPINS = 50  # turns of the loop after work in which the tail is looked at withou
 PAUSE, LONG_PAUSE, RECENT = 0.001, 0.01, 0.1  # seconds between looks: while work is recent, and then
 
 
-class Polled(Protocol):
+class PolledRing(Protocol):
     """What a poller needs of a ring."""
 
     ring: Ring
@@ -48,8 +48,8 @@ class Polled(Protocol):
 class SqPoller:
     """The poller of one ring. Runs until it is cancelled or its thread is gone."""
 
-    def __init__(self, worker: Polled, idle_ms: int) -> None:
-        self._worker = worker
+    def __init__(self, context: PolledRing, idle_ms: int) -> None:
+        self._ring_context = context
         self._idle = (idle_ms or DEFAULT_IDLE_MS) / 1000
         self._wake = trio.Event()
         self._room = trio.Event()
@@ -70,7 +70,7 @@ class SqPoller:
         self._room.set()
 
     async def _poll(self, caller: Caller) -> None:
-        sq = self._worker.ring.sq
+        sq = self._ring_context.ring.sq
         await trio.lowlevel.checkpoint()  # the ring may be closed by now
         while True:
             await self._active(caller)
@@ -85,11 +85,11 @@ class SqPoller:
         await exited()
         if self._scope.cancel_called:
             return
-        self._worker.ring.sq.set_flags(IORING_SQ_NEED_WAKEUP)
+        self._ring_context.ring.sq.set_flags(IORING_SQ_NEED_WAKEUP)
         self._scope.cancel()
 
     def _pending(self) -> int:
-        return 0 if self._worker.disabled else self._worker.ring.sq.pending()
+        return 0 if self._ring_context.disabled else self._ring_context.ring.sq.pending()
 
     async def _active(self, caller: Caller) -> None:
         """Submit, until nothing has come for the idle time."""
@@ -97,9 +97,9 @@ class SqPoller:
         while True:
             count = self._pending()
             if count:
-                await self._worker.host.settled()
+                await self._ring_context.host.settled()
                 await trio.lowlevel.checkpoint_if_cancelled()
-                submitted = self._worker.submit(caller, min(count, BATCH))
+                submitted = self._ring_context.submit(caller, min(count, BATCH))
                 if not isinstance(submitted, int):
                     await submitted()
                 self._room.set()
@@ -119,7 +119,7 @@ class SqPoller:
 
     def full(self) -> bool:
         """The SQ has no room, and will have."""
-        sq = self._worker.ring.sq
+        sq = self._ring_context.ring.sq
         return sq.pending() == sq.entries and not self.dead
 
     async def wait_sq(self, to_submit: int) -> int:

@@ -121,20 +121,20 @@ class RingFs:
         return self.inodes[number]
 
     def _find_ring(self, inode: int) -> Context | None:
-        return None if inode < FIRST else self.inodes[inode].payload.worker
+        return None if inode < FIRST else self.inodes[inode].payload.context
 
     def _rings(self) -> Iterator[tuple[str, Context]]:
         for name, inode in self.inodes.everything():
-            if inode.payload.worker is not None:
-                yield os.fsdecode(name), inode.payload.worker
+            if inode.payload.context is not None:
+                yield os.fsdecode(name), inode.payload.context
 
     def _facts(self) -> metrics.Facts:
         counters, rings, in_flight = Counters(), 0, 0
         counters.add(self._tctx.closed)
-        for _, worker in self._rings():
-            counters.add(worker.ring.counters)
+        for _, context in self._rings():
+            counters.add(context.ring.counters)
             rings += 1
-            in_flight += len(worker.pending)
+            in_flight += len(context.pending)
         return metrics.Facts(
             version=__version__,
             backend=self._backend.name,
@@ -434,13 +434,13 @@ class RingFs:
 
     def fetchable(self, fh: int) -> bool:
         """There are descriptors for somebody to fetch."""
-        worker = self.opened(fh).inode.payload.worker
-        return worker is not None and worker.deliveries.any_ready()
+        context = self.opened(fh).inode.payload.context
+        return context is not None and context.deliveries.any_ready()
 
     def ring(self, fh: int) -> Ring | None:
         """The ring of an open file, if it has been set up."""
-        worker = self.opened(fh).inode.payload.worker
-        return worker.ring if worker is not None else None
+        context = self.opened(fh).inode.payload.context
+        return context.ring if context is not None else None
 
 
 __all__ = ["ROOT", "OpenFile", "RingFs", "RingInode"]

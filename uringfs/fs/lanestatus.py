@@ -7,21 +7,21 @@ from uringfs.engine.context import Context
 from uringfs.engine.lane import RingLane
 
 
-def counters(worker: Context) -> LaneCounters:
+def counters(context: Context) -> LaneCounters:
     """What clients have done, beside what the daemon has."""
-    lane = worker.sharing.lane
+    lane = context.sharing.lane
     return LaneCounters() if lane is None else lane.counters()
 
 
-def lines(worker: Context) -> list[str]:
+def lines(context: Context) -> list[str]:
     """Nothing, until a client has attached."""
-    sharing = worker.sharing
+    sharing = context.sharing
     if sharing.lane is None:
         return ["Lane:\toff"] if sharing.off else []
     lane, taken, held = sharing.lane, sharing.lane.taken(), sharing.lane.under_way()
     counted = lane.counters()
     return [
-        f"Lane:\t{_state(worker)}",
+        f"Lane:\t{_state(context)}",
         f"LaneOpcodes:\t{' '.join(_opcode(n) for n in range(64) if lane.ops >> n & 1)}",
         f"LaneProcesses:\t{len(lane.holders)}",
         f"LaneSubmitted:\t{counted.submitted} in {counted.enters} enters",
@@ -36,17 +36,17 @@ def lines(worker: Context) -> list[str]:
     ]
 
 
-def is_on(worker: Context) -> bool:
+def is_on(context: Context) -> bool:
     """Clients have attached, and may take requests."""
-    sharing = worker.sharing
+    sharing = context.sharing
     return sharing.lane is not None and not sharing.attention() & URINGFS_LANE_CLOSED
 
 
-def _state(worker: Context) -> str:
+def _state(context: Context) -> str:
     """on or off, and who has to hear of what happens, or keeps clients out."""
-    attention = worker.sharing.attention()
+    attention = context.sharing.attention()
     names = [name for bit, name in ATTENTION_NAMES.items() if attention & bit]
-    return " ".join(["on" if is_on(worker) else "off", *names])
+    return " ".join(["on" if is_on(context) else "off", *names])
 
 
 def _opcode(number: int) -> str:

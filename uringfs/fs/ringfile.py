@@ -90,7 +90,7 @@ class RingFile:
         self._tctx = tctx
         self._account = account
         self._memory: RingMemory | None = None
-        self.worker: Context | None = None
+        self.context: Context | None = None
         self.opaque = False
         """URINGFS_SETUP_OPAQUE"""
         self.answered = False
@@ -113,14 +113,14 @@ class RingFile:
 
     async def attach(self, *, opening: bool = False) -> None:
         """Share the memory with clients, if it is not; opening: if there is a ring. EACCES, EMFILE, ENFILE."""
-        if not self.memory().attached and (self.worker is not None or not opening):
+        if not self.memory().attached and (self.context is not None or not opening):
             await self.memory().attach()
 
     def close(self) -> None:
         """The inode is gone: nothing pends, nothing is held any more."""
-        if self.worker is not None:
-            self.worker.close()
-            self.worker = None
+        if self.context is not None:
+            self.context.close()
+            self.context = None
         if self._memory is not None:
             self._memory.close()
             self._memory = None
@@ -128,8 +128,8 @@ class RingFile:
 
     def last_close(self) -> None:
         """No descriptor is open any more (io_uring_release(), but for the name that keeps the ring)."""
-        if self.worker is not None:
-            self.worker.cancel_all()
+        if self.context is not None:
+            self.context.cancel_all()
         if self._memory is not None:
             self._memory.detach()
 
@@ -153,7 +153,7 @@ class RingFile:
 
     def _setup(self, caller: Caller, entries: int, params: int) -> int:
         asked = read_params(caller, params)
-        if self.worker is not None:
+        if self.context is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         if self._tctx.hooks and self._tctx.hooks.breaker is not None:
             self._tctx.hooks.breaker.call("setup", caller, self._number, caller.uid)
@@ -180,10 +180,10 @@ class RingFile:
         ring.number = self._number
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
-        self.worker = Context(ring, self._nursery, self._tctx, ops_of(geometry.kernel), issuer)
+        self.context = Context(ring, self._nursery, self._tctx, ops_of(geometry.kernel), issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
-            self.worker.offload(caller, asked.sq_thread_idle)
-        return self.worker
+            self.context.offload(caller, asked.sq_thread_idle)
+        return self.context
 
     def enter(self, caller: Caller, message: abi.Enter) -> Entered | Entering:
         """io_uring_enter(2). EBADFD before setup, and what Context.enter raises."""
@@ -193,20 +193,20 @@ class RingFile:
 
     def register(self, caller: Caller, message: abi.Register) -> int | Registering:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
-        if message.opcode == IORING_REGISTER_QUERY and self.worker is None:
+        if message.opcode == IORING_REGISTER_QUERY and self.context is None:
             return query_blind(caller, message.arg, message.nr_args, self._tctx.kernel_of(caller))
-        worker, args = self._ready(), (message.opcode, message.arg, message.nr_args)
-        return worker.sharing.between(partial(register, worker, caller, *args))
+        context, args = self._ready(), (message.opcode, message.arg, message.nr_args)
+        return context.sharing.between(partial(register, context, caller, *args))
 
     async def lane(self, caller: Caller, message: abi.Lane) -> int:
         """URINGFS_CMD_LANE. EINVAL, EBADFD, EFAULT, and what Sharing.attach() raises."""
         if not message.version:
             raise UringError(errno.EINVAL, "no lane has version 0")
-        worker = self._ready()
-        if worker.ring.geometry.kernel != CURRENT:
+        context = self._ready()
+        if context.ring.geometry.kernel != CURRENT:
             raise UringError(errno.EOPNOTSUPP, "clients perform requests as today's kernel does")
-        lane = await worker.sharing.attach(caller, LANE_OPS)
-        geometry, version = worker.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
+        lane = await context.sharing.attach(caller, LANE_OPS)
+        geometry, version = context.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
         answer = Answer(
             version,
             lane.attach(caller),
@@ -215,15 +215,15 @@ class RingFile:
             geometry.cq_entries,
             geometry.sq_array,
             lane.generation,
-            0 if worker.ring.memory.backing_id else URINGFS_LANE_OPENS,
+            0 if context.ring.memory.backing_id else URINGFS_LANE_OPENS,
         )
         caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
         return 0
 
     def look(self) -> None:
         """A client has something to say: perhaps it was in the lane."""
-        if self.worker is not None:
-            self.worker.sharing.look()
+        if self.context is not None:
+            self.context.sharing.look()
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:
         """URINGFS_CMD_FETCH: take what came of the last entries, hand out the next: how many, and a bit if
@@ -270,9 +270,9 @@ class RingFile:
         return self._ready().deliveries.interrupts(caller.process, wait.leave)
 
     def _ready(self) -> Context:
-        if self.worker is None:
+        if self.context is None:
             raise UringError(errno.EBADFD, "this ring has not been set up: write `setup ENTRIES` or URINGFS_SETUP")
-        return self.worker
+        return self.context
 
     def params(self) -> bytes:
         """struct io_uring_params as the setup returned it, but for what only its caller has use for (sq_thread_*,
@@ -306,7 +306,7 @@ class RingFile:
                 self.message = command.message
 
     def _text_setup(self, caller: Caller, command: text.SetupCommand) -> None:
-        if self.worker is not None:
+        if self.context is not None:
             raise UringError(errno.EBUSY, "this ring has been set up; open another")
         flags = command.flags | (IORING_SETUP_CQSIZE if command.cq is not None else 0)
         asked = Params(cq_entries=command.cq or 0, flags=flags)
@@ -341,28 +341,28 @@ class RingFile:
         self._queue(*self._text_requests.make(caller, command))
 
     def _queue(self, sqe: Sqe, attachment: Attachment | None) -> None:
-        worker = self._ready()
-        data = SQE.pack(*sqe).ljust(worker.ring.geometry.sqe_size, b"\0")
-        sq = worker.ring.sq
+        context = self._ready()
+        data = SQE.pack(*sqe).ljust(context.ring.geometry.sqe_size, b"\0")
+        sq = context.ring.sq
         if sq.rewinds:
             raise UringError(errno.EINVAL, "text has no place in a ring with IORING_SETUP_SQ_REWIND")
         position = sq.words()[1]
         if not sq.push(data):
             raise UringError(errno.EAGAIN, f"the SQ is full ({sq.entries} entries): `enter` first")
         if attachment is not None:
-            worker.attachments[position] = (data, attachment)
+            context.attachments[position] = (data, attachment)
         self.message = f"queued user_data {sqe.user_data}; {sq.pending()} in the SQ"
 
     async def _text_enter(self, caller: Caller, command: text.EnterCommand) -> None:
-        worker = self._ready()
-        to_submit = worker.ring.sq.pending() if command.to_submit is None else command.to_submit
+        context = self._ready()
+        to_submit = context.ring.sq.pending() if command.to_submit is None else command.to_submit
         flags = IORING_ENTER_GETEVENTS if command.wait else 0
-        entered = worker.enter(caller, to_submit, command.wait, flags, 0, 0)
+        entered = context.enter(caller, to_submit, command.wait, flags, 0, 0)
         if not isinstance(entered, Entered):
             entered = await entered()
         if entered.wait is not None:
             await self._text_wait(entered)
-        self.message = f"enter: {entered.result} submitted, {worker.ring.cq.ready()} CQEs ready"
+        self.message = f"enter: {entered.result} submitted, {context.ring.cq.ready()} CQEs ready"
 
     async def _text_wait(self, entered: Entered) -> None:
         """EAGAIN after TEXT_WAIT where others' control writes wait for this one."""
@@ -382,8 +382,8 @@ class RingFile:
             await behind()
 
     async def _text_lane(self, command: text.LaneCommand) -> None:
-        worker = self._ready()
-        await worker.sharing.switch(command.on)
+        context = self._ready()
+        await context.sharing.switch(command.on)
         self.message = f"lane: {'on' if command.on else 'off'}"
 
     def _text_reap(self, command: text.ReapCommand) -> None:

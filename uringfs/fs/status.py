@@ -4,7 +4,7 @@ same numbers as xattrs, for scripts."""
 
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.engine.context import Context
-from uringfs.engine.resources import Buffer, Node
+from uringfs.engine.resources import Node, RegisteredBuffer
 from uringfs.engine.wait import CqWait
 from uringfs.fs import lanestatus
 from uringfs.fs.ringfile import RingFile
@@ -19,22 +19,22 @@ PARAMS_XATTR = b"user.uring.params"
 def show(file: RingFile) -> bytes:
     """The text of a ring file."""
     lines = []
-    if file.worker is None:
+    if file.context is None:
         lines.append("State:\tnot set up (write `setup ENTRIES`)")
     else:
-        lines += _fdinfo(file.worker) + _ours(file, file.worker)
+        lines += _fdinfo(file.context) + _ours(file, file.context)
     lines.append(f"LastMessage:\t{file.message}")
     for user_data, data in file.kept:
         lines.append(f"Data:\tuser_data:{user_data}, len:{len(data)}, {_quoted(data)}")
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
 
 
-def _fdinfo(worker: Context) -> list[str]:
-    ring = worker.ring
+def _fdinfo(context: Context) -> list[str]:
+    ring = context.ring
     sq, cq = ring.sq, ring.cq
     (sq_head, sq_tail), (cq_head, cq_tail) = sq.words(), cq.words()
     sqes, cqes = sq.peek(SQE128_OPCODES), cq.peek()
-    files, buffers = worker.resources.files.nodes or [], worker.resources.buffers.nodes or []
+    files, buffers = context.resources.files.nodes or [], context.resources.buffers.nodes or []
     return [
         f"SqMask:\t{sq.entries - 1:#x}",
         f"SqHead:\t{sq_head}",
@@ -61,27 +61,27 @@ def _fdinfo(worker: Context) -> list[str]:
         f"UserBufs:\t{len(buffers)}",
         *(_buffer(index, node) for index, node in enumerate(buffers)),
         "PollList:",
-        *(f"  op={request.sqe.opcode}, task_works=0" for request in worker.pending if request.polls()),
+        *(f"  op={request.sqe.opcode}, task_works=0" for request in context.pending if request.polls()),
         "CqOverflowList:",
         *(f"  user_data={cqe.user_data}, res={cqe.res}, flags={cqe.flags:x}" for cqe, _ in cq.backlog),
         "NAPI:\tdisabled",
     ]
 
 
-def _buffer(index: int, node: Node[Buffer] | None) -> str:
+def _buffer(index: int, node: Node[RegisteredBuffer] | None) -> str:
     return f"{index:5}: " + (f"{node.what.address:#x}/{node.what.length}" if node is not None else "<none>")
 
 
-def _ours(file: RingFile, worker: Context) -> list[str]:
-    ring = worker.ring
+def _ours(file: RingFile, context: Context) -> list[str]:
+    ring = context.ring
     tid, uid = ring.owner
-    pending = [request.sqe for request in worker.pending]
+    pending = [request.sqe for request in context.pending]
     return [
         f"Owner:\tpid:{tid}, uid:{uid}",
         f"Backend:\t{file.backend}",
         f"SetupFlags:\t{flag_names(SETUP_FLAGS, ring.geometry.flags)}",
-        *(f"{name}:\t{value}" for name, value in _counters(worker).items()),
-        *lanestatus.lines(worker),
+        *(f"{name}:\t{value}" for name, value in _counters(context).items()),
+        *lanestatus.lines(context),
         f"Waiting:\t{_waiting(ring)}",
         f"Pending:\t{len(pending)}",
         *(
@@ -99,9 +99,9 @@ def _waiting(ring: Ring) -> int:
     return sum(isinstance(waiter, CqWait) for waiter in ring.waiters)
 
 
-def _counters(worker: Context) -> dict[str, int]:
-    ring = worker.ring
-    counters, lane = ring.counters, lanestatus.counters(worker)
+def _counters(context: Context) -> dict[str, int]:
+    ring = context.ring
+    counters, lane = ring.counters, lanestatus.counters(context)
     return {
         "Enters": counters.enters + lane.enters,
         "Submitted": counters.submitted + lane.submitted,
@@ -115,21 +115,21 @@ def _counters(worker: Context) -> dict[str, int]:
 
 def xattrs(file: RingFile) -> dict[str, bytes]:
     """user.uring.NAME: the counters and sizes, as decimal text. Only the state before setup."""
-    if file.worker is None:
+    if file.context is None:
         return {f"{XATTR_PREFIX}state": b"new"}
-    ring, lane = file.worker.ring, lanestatus.counters(file.worker)
+    ring, lane = file.context.ring, lanestatus.counters(file.context)
     numbers = {
         "sq_entries": ring.sq.entries,
         "cq_entries": ring.cq.entries,
         "sq_ready": ring.sq.pending(),
         "cq_ready": ring.cq.ready(),
         "backlog": len(ring.cq.backlog),
-        "pending": len(file.worker.pending),
+        "pending": len(file.context.pending),
         "waiting": _waiting(ring),
         "enters": ring.counters.enters + lane.enters,
         "submitted": ring.counters.submitted + lane.submitted,
         "completed": ring.counters.completed + lane.completed,
-        "lane": int(lanestatus.is_on(file.worker)),
+        "lane": int(lanestatus.is_on(file.context)),
         "lane_submitted": lane.submitted,
         "lane_completed": lane.completed,
         "cancelled": ring.counters.cancelled,
@@ -144,7 +144,7 @@ def xattrs(file: RingFile) -> dict[str, bytes]:
 
 def params(file: RingFile) -> bytes | None:
     """The value of PARAMS_XATTR; None before the setup."""
-    return None if file.worker is None else file.params()
+    return None if file.context is None else file.params()
 
 
 def mount_xattrs(facts: dict[str, int | str]) -> dict[str, bytes]:

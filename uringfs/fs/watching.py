@@ -188,7 +188,7 @@ class Metrics(Special):
         return self._write().rstrip("\n")
 
     async def _until_unread(self) -> None:
-        while (left := self._last + UNREAD - trio.current_time()) > 0:
+        while (left := self._last + UNREAD - trio.current_time()) > 0:  # noqa: ASYNC110  it is time that is waited for
             await trio.sleep(left)
         self._counting = False
         self._stats.end()

@@ -8,11 +8,11 @@ from struct import Struct
 from uringfs.abi.numbers import U32, U64, page_align
 from uringfs.abi.structs import IOVEC
 from uringfs.engine.request import RingContext
-from uringfs.engine.resources import Buffer, Node, Table
+from uringfs.engine.resources import Node, RegisteredBuffer, Table
 from uringfs.errors import UringError
 from uringfs.ops.files.filetable import tag_at
 from uringfs.register.files import rsrc_register, rsrc_update2
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.register.ringfds import registered_ring
 
 IORING_MAX_REG_BUFFERS = 1 << 14
@@ -23,26 +23,26 @@ IORING_REGISTER_DST_REPLACE = 2
 CLONE_BUFFERS = Struct("<iIIII12s")
 
 
-def register_buffers(call: Registration) -> int:
+def register_buffers(call: RegisterCall) -> int:
     """io_sqe_buffers_register() without tags"""
     if not call.arg:
         raise UringError(errno.EFAULT)
     return _register(call, call.arg, call.nr_args, 0)
 
 
-def register_buffers2(call: Registration) -> int:
+def register_buffers2(call: RegisterCall) -> int:
     """io_register_rsrc()"""
     data, nr, tags = rsrc_register(call)
     return _register(call, data, nr, tags)
 
 
-def _register(call: Registration, data: int, nr: int, tags: int) -> int:
+def _register(call: RegisterCall, data: int, nr: int, tags: int) -> int:
     table = call.resources.buffers
     if table.nodes is not None:
         raise UringError(errno.EBUSY, "buffers are registered")
     if not 0 < nr <= IORING_MAX_REG_BUFFERS:
         raise UringError(errno.EINVAL, f"{nr} buffers; at most {IORING_MAX_REG_BUFFERS}")
-    nodes: list[Node[Buffer] | None] = []
+    nodes: list[Node[RegisteredBuffer] | None] = []
     unpinnable = call.caller.unpinnable()
     for index in range(nr):
         base, length = _iovec(call, data + index * IOVEC.size) if data else (0, 0)
@@ -51,7 +51,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> int:
     return 0
 
 
-def _iovec(call: Registration, address: int) -> tuple[int, int]:
+def _iovec(call: RegisterCall, address: int) -> tuple[int, int]:
     """iovec_from_user() of one. EINVAL, EFAULT."""
     base, length = IOVEC.unpack(call.caller.memory.read(address, IOVEC.size))
     if length >> 63:
@@ -60,8 +60,8 @@ def _iovec(call: Registration, address: int) -> tuple[int, int]:
 
 
 def _node(
-    call: Registration, base: int, length: int, tag: int, unpinnable: Sequence[tuple[int, int]]
-) -> Node[Buffer] | None:
+    call: RegisterCall, base: int, length: int, tag: int, unpinnable: Sequence[tuple[int, int]]
+) -> Node[RegisteredBuffer] | None:
     """io_sqe_buffer_register(): None for an empty slot."""
     if not base:
         if length:
@@ -78,15 +78,15 @@ def _node(
         raise UringError(errno.EFAULT, "not all of the buffer can be written")
     if any(start < base + length and base < end for start, end in unpinnable):
         raise UringError(errno.EFAULT, "pages of a file on a disk are not pinned for long")
-    buffer = Buffer(base, length, call.caller.space, call.caller.program)
+    buffer = RegisteredBuffer(base, length, call.caller.space, call.caller.program)
     return Node(buffer, _release, tag, call.post_tag)
 
 
-def _release(buffer: Buffer) -> None:
+def _release(buffer: RegisteredBuffer) -> None:
     """Nothing is pinned."""
 
 
-def unregister_buffers(call: Registration) -> int:
+def unregister_buffers(call: RegisterCall) -> int:
     """io_sqe_buffers_unregister()"""
     if call.resources.buffers.nodes is None:
         raise UringError(errno.ENXIO, "no buffers are registered")
@@ -94,7 +94,7 @@ def unregister_buffers(call: Registration) -> int:
     return 0
 
 
-def update_buffers(call: Registration) -> int:
+def update_buffers(call: RegisterCall) -> int:
     """__io_sqe_buffers_update(): how many slots were done; an error only if none was."""
     offset, data, tags, nr = rsrc_update2(call)
     table, unpinnable = call.resources.buffers, call.caller.unpinnable()
@@ -106,7 +106,7 @@ def update_buffers(call: Registration) -> int:
     return table.update("buffers", offset, nr, change)
 
 
-def clone_buffers(call: Registration) -> int:
+def clone_buffers(call: RegisterCall) -> int:
     """io_register_clone_buffers()"""
     call.need_one()
     src_fd, flags, src_off, dst_off, nr, pad = CLONE_BUFFERS.unpack(call.read(CLONE_BUFFERS.size))
@@ -123,7 +123,7 @@ def clone_buffers(call: Registration) -> int:
     return 0
 
 
-def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
+def _ring(call: RegisterCall, fd: int, registered: bool) -> RingContext:
     """io_uring_register_get_file(). EBADF, and EOPNOTSUPP for what is no ring."""
     if registered:
         return registered_ring(call.ring.registered_rings(call.caller), fd).ring
@@ -137,7 +137,7 @@ def _ring(call: Registration, fd: int, registered: bool) -> RingContext:
     return ring
 
 
-def _clone(call: Registration, source: Table[Buffer], src_off: int, dst_off: int, nr: int) -> None:
+def _clone(call: RegisterCall, source: Table[RegisteredBuffer], src_off: int, dst_off: int, nr: int) -> None:
     """io_clone_buffers()"""
     table = call.resources.buffers
     if not nr and (src_off or dst_off):
@@ -153,7 +153,7 @@ def _clone(call: Registration, source: Table[Buffer], src_off: int, dst_off: int
     if end > IORING_MAX_REG_BUFFERS:
         raise UringError(errno.EINVAL, f"{end} buffers; at most {IORING_MAX_REG_BUFFERS}")
     old = table.nodes or []
-    nodes: list[Node[Buffer] | None] = [node and node.hold() for node in old]
+    nodes: list[Node[RegisteredBuffer] | None] = [node and node.hold() for node in old]
     nodes += [None] * (end - len(nodes))
     for index in range(nr):
         theirs, ours = source.nodes[src_off + index], nodes[dst_off + index]

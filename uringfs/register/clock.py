@@ -5,12 +5,12 @@ import time
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 CLOCK_REGISTER = Struct("<I12s")  # struct io_uring_clock_register: clockid, resv[3]
 
 
-def register_clock(call: Registration) -> int:
+def register_clock(call: RegisterCall) -> int:
     if not call.arg or call.nr_args:
         raise UringError(errno.EINVAL)
     clock, resv = CLOCK_REGISTER.unpack(call.read(CLOCK_REGISTER.size))

@@ -7,7 +7,7 @@ from uringfs.abi.constants import IORING_CQ_EVENTFD_DISABLED, IORING_OFF_CQ_RING
 from uringfs.abi.structs import CQ_FLAGS
 from uringfs.errors import UringError
 from uringfs.host.protocols import EventFd, File
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.ring.ring import Ring
 
 FD = Struct("<i")
@@ -51,15 +51,15 @@ class RegisteredEventFd:
         self._eventfd.close()
 
 
-def register_eventfd(call: Registration) -> int:
+def register_eventfd(call: RegisterCall) -> int:
     return _register(call, False)
 
 
-def register_eventfd_async(call: Registration) -> int:
+def register_eventfd_async(call: RegisterCall) -> int:
     return _register(call, True)
 
 
-def _register(call: Registration, asynchronous: bool) -> int:
+def _register(call: RegisterCall, asynchronous: bool) -> int:
     """io_eventfd_register()"""
     if call.nr_args != 1:
         raise UringError(errno.EINVAL)
@@ -71,7 +71,7 @@ def _register(call: Registration, asynchronous: bool) -> int:
     return 0
 
 
-def unregister_eventfd(call: Registration) -> int:
+def unregister_eventfd(call: RegisterCall) -> int:
     """io_eventfd_unregister()"""
     ring = call.ring.ring
     if ring.eventfd is None:

@@ -8,7 +8,7 @@ from uringfs.engine.resources import Node
 from uringfs.errors import UringError
 from uringfs.ops.files import filetable
 from uringfs.ops.files.filetable import FD, close_file, registrable, tag_at
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 IORING_MAX_FIXED_FILES = 1 << 20
 IORING_RSRC_REGISTER_SPARSE = 1
@@ -18,7 +18,7 @@ RSRC_UPDATE2 = Struct("<IIQQII")  # struct io_uring_rsrc_update2: offset, resv, 
 FILE_INDEX_RANGE = Struct("<IIQ")  # struct io_uring_file_index_range: off, len, resv
 
 
-def register_files(call: Registration) -> int:
+def register_files(call: RegisterCall) -> int:
     """io_sqe_files_register() without tags"""
     if not call.arg:
         raise UringError(errno.EFAULT)
@@ -26,14 +26,14 @@ def register_files(call: Registration) -> int:
     return 0
 
 
-def register_files2(call: Registration) -> int:
+def register_files2(call: RegisterCall) -> int:
     """io_register_rsrc()"""
     data, nr, tags = rsrc_register(call)
     _register(call, data, nr, tags)
     return 0
 
 
-def rsrc_register(call: Registration) -> tuple[int, int, int]:
+def rsrc_register(call: RegisterCall) -> tuple[int, int, int]:
     """struct io_uring_rsrc_register, whose size is nr_args: (data, nr, tags). EINVAL, EFAULT."""
     if call.nr_args != RSRC_REGISTER.size:
         raise UringError(errno.EINVAL, f"struct io_uring_rsrc_register is {RSRC_REGISTER.size} bytes")
@@ -45,7 +45,7 @@ def rsrc_register(call: Registration) -> tuple[int, int, int]:
     return data, nr, tags
 
 
-def _register(call: Registration, data: int, nr: int, tags: int) -> None:
+def _register(call: RegisterCall, data: int, nr: int, tags: int) -> None:
     table = call.resources.files
     if table.nodes is not None:
         raise UringError(errno.EBUSY, "files are registered")
@@ -73,7 +73,7 @@ def _register(call: Registration, data: int, nr: int, tags: int) -> None:
         raise
 
 
-def unregister_files(call: Registration) -> int:
+def unregister_files(call: RegisterCall) -> int:
     """io_sqe_files_unregister()"""
     if call.resources.files.nodes is None:
         raise UringError(errno.ENXIO, "no files are registered")
@@ -81,7 +81,7 @@ def unregister_files(call: Registration) -> int:
     return 0
 
 
-def update_files(call: Registration) -> int:
+def update_files(call: RegisterCall) -> int:
     """io_register_files_update()"""
     if not call.nr_args:
         raise UringError(errno.EINVAL)
@@ -91,13 +91,13 @@ def update_files(call: Registration) -> int:
     return _update(call, offset, data, 0, call.nr_args)
 
 
-def update_files2(call: Registration) -> int:
+def update_files2(call: RegisterCall) -> int:
     """io_register_rsrc_update()"""
     offset, data, tags, nr = rsrc_update2(call)
     return _update(call, offset, data, tags, nr)
 
 
-def rsrc_update2(call: Registration) -> tuple[int, int, int, int]:
+def rsrc_update2(call: RegisterCall) -> tuple[int, int, int, int]:
     """struct io_uring_rsrc_update2, whose size is nr_args: (offset, data, tags, nr). EINVAL, EFAULT."""
     if call.nr_args != RSRC_UPDATE2.size:
         raise UringError(errno.EINVAL, f"struct io_uring_rsrc_update2 is {RSRC_UPDATE2.size} bytes")
@@ -107,11 +107,11 @@ def rsrc_update2(call: Registration) -> tuple[int, int, int, int]:
     return offset, data, tags, nr
 
 
-def _update(call: Registration, offset: int, data: int, tags: int, nr: int) -> int:
+def _update(call: RegisterCall, offset: int, data: int, tags: int, nr: int) -> int:
     return filetable.update_files(call.resources, call.caller, offset, data, nr, tags, call.post_tag)
 
 
-def file_alloc_range(call: Registration) -> int:
+def file_alloc_range(call: RegisterCall) -> int:
     """io_register_file_alloc_range()"""
     if not call.arg or call.nr_args:
         raise UringError(errno.EINVAL)

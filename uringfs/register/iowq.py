@@ -7,14 +7,14 @@ import resource
 from struct import Struct
 
 from uringfs.errors import UringError
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 COUNTS = Struct("<II")  # bounded, unbounded
 INT_MAX = 0x7FFFFFFF
 CPUMASK_SIZE = 1024  # bytes; the kernel's own is at most that
 
 
-def register_iowq_aff(call: Registration) -> int:
+def register_iowq_aff(call: RegisterCall) -> int:
     """io_register_iowq_aff(): a set of CPUs, nr_args bytes."""
     if not call.arg or not call.nr_args:
         raise UringError(errno.EINVAL)
@@ -28,11 +28,11 @@ def register_iowq_aff(call: Registration) -> int:
     return 0
 
 
-def unregister_iowq_aff(call: Registration) -> int:
+def unregister_iowq_aff(call: RegisterCall) -> int:
     return 0
 
 
-def register_iowq_max_workers(call: Registration) -> int:
+def register_iowq_max_workers(call: RegisterCall) -> int:
     """io_register_iowq_max_workers(): the counts until now; 0 leaves one as it is."""
     if not call.arg or call.nr_args != 2:
         raise UringError(errno.EINVAL)

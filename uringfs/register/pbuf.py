@@ -9,7 +9,7 @@ from uringfs.engine.kbuf import BUF, BufferRing, ProvidedBuffers
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
 from uringfs.register.region import caller_region
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 BUF_REG = Struct("<QIHHI20s")  # struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, min_left, resv[5]
 BUF_STATUS = Struct("<II32s")  # struct io_uring_buf_status: buf_group, head, resv[8]
@@ -18,7 +18,7 @@ IOU_PBUF_RING_INC = 2
 MAX_ENTRIES = 1 << 15  # full and empty could not be told apart beyond
 
 
-def register_pbuf_ring(call: Registration) -> int:
+def register_pbuf_ring(call: RegisterCall) -> int:
     """io_register_pbuf_ring()"""
     call.need_one()
     ring_addr, entries, bgid, flags, min_left, resv = BUF_REG.unpack(call.read(BUF_REG.size))
@@ -45,7 +45,7 @@ def register_pbuf_ring(call: Registration) -> int:
     return 0
 
 
-def unregister_pbuf_ring(call: Registration) -> int:
+def unregister_pbuf_ring(call: RegisterCall) -> int:
     """io_unregister_pbuf_ring()"""
     call.need_one()
     _, _, bgid, flags, _, resv = BUF_REG.unpack(call.read(BUF_REG.size))
@@ -56,7 +56,7 @@ def unregister_pbuf_ring(call: Registration) -> int:
     return 0
 
 
-def pbuf_status(call: Registration) -> int:
+def pbuf_status(call: RegisterCall) -> int:
     """io_register_pbuf_status()"""
     call.need_one()
     bgid, _, resv = BUF_STATUS.unpack(call.read(BUF_STATUS.size))
@@ -66,7 +66,7 @@ def pbuf_status(call: Registration) -> int:
     return 0
 
 
-def _ring(call: Registration, bgid: int) -> BufferRing:
+def _ring(call: RegisterCall, bgid: int) -> BufferRing:
     group = call.resources.buffer_groups.get(bgid)
     if group is None:
         raise UringError(errno.ENOENT)

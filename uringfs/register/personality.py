@@ -3,12 +3,12 @@
 import errno
 
 from uringfs.errors import UringError
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 USHRT_MAX = 0xFFFF
 
 
-def register_personality(call: Registration) -> int:
+def register_personality(call: RegisterCall) -> int:
     """io_register_personality(): an id from 1 on, taken in turn."""
     resources = call.resources
     for step in range(USHRT_MAX):
@@ -20,7 +20,7 @@ def register_personality(call: Registration) -> int:
     raise UringError(errno.EBUSY)
 
 
-def unregister_personality(call: Registration) -> int:
+def unregister_personality(call: RegisterCall) -> int:
     """io_unregister_personality(): nr_args is the id."""
     if call.arg or call.resources.personalities.pop(call.nr_args, None) is None:
         raise UringError(errno.EINVAL, f"personality {call.nr_args} is not registered")

@@ -5,7 +5,7 @@ from struct import Struct
 
 from uringfs.errors import UringError
 from uringfs.ops.table import TABLE, ops_of
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.ring.support import SUPPORTED
 
 PROBE = Struct("<BBH12x")  # struct io_uring_probe before ops: last_op, ops_len, resv, resv2[3]
@@ -14,7 +14,7 @@ IO_URING_OP_SUPPORTED = 1
 MAX_OPS = 256
 
 
-def probe(call: Registration) -> int:
+def probe(call: RegisterCall) -> int:
     """EINVAL, EFAULT; the caller's buffer must hold zeros."""
     if not call.arg or call.nr_args > MAX_OPS:
         raise UringError(errno.EINVAL)

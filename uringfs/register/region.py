@@ -13,7 +13,7 @@ from uringfs.abi.structs import Params
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Memory
 from uringfs.memory.base import Region
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.ring.geometry import Geometry
 
 MEM_REGION_REG = Struct("<QQ16s")  # struct io_uring_mem_region_reg: region_uptr, flags, resv[2]
@@ -43,7 +43,7 @@ class CallerRegion:
         """It is not ours."""
 
 
-def register_mem_region(call: Registration) -> int:
+def register_mem_region(call: RegisterCall) -> int:
     """io_register_mem_region()"""
     call.need_one()
     if call.resources.mem_region:
@@ -68,7 +68,7 @@ def register_mem_region(call: Registration) -> int:
     return 0
 
 
-def _create(call: Registration, descriptor: bytes) -> tuple[Region, int, int]:
+def _create(call: RegisterCall, descriptor: bytes) -> tuple[Region, int, int]:
     """io_create_region(): the region, its size, where to map it"""
     user_addr, size, flags, number, mmap_offset, resv = REGION_DESC.unpack(descriptor)
     if any(resv) or flags & ~IORING_MEM_REGION_TYPE_USER:

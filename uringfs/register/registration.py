@@ -9,7 +9,7 @@ from uringfs.errors import UringError
 from uringfs.host.protocols import Caller
 
 
-class Registration(NamedTuple):
+class RegisterCall(NamedTuple):
     """arg is an address in the caller's memory, nr_args a count or, for some opcodes, a size."""
 
     ring: RingContext

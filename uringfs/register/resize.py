@@ -2,11 +2,11 @@
 
 from uringfs.abi.structs import PARAMS, PARAMS_SIZE, Params
 from uringfs.register.region import check_user_rings
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.ring.resize import check_resizable, new_geometry, resize
 
 
-def resize_rings(call: Registration) -> int:
+def resize_rings(call: RegisterCall) -> int:
     """io_register_resize_rings()"""
     call.need_one()
     ring = call.ring.ring

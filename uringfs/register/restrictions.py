@@ -6,7 +6,7 @@ from struct import Struct
 from uringfs.abi.constants import IORING_OP_LAST
 from uringfs.engine.resources import Restrictions
 from uringfs.errors import UringError
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 RESTRICTION = Struct("<HB13x")  # struct io_uring_restriction: opcode, register_op or sqe_op or sqe_flags
 IORING_RESTRICTION_REGISTER_OP = 0
@@ -16,7 +16,7 @@ IORING_RESTRICTION_SQE_FLAGS_REQUIRED = 3
 IORING_RESTRICTION_LAST = 4
 
 
-def register_restrictions(call: Registration, register_last: int) -> int:
+def register_restrictions(call: RegisterCall, register_last: int) -> int:
     """EBADFD once the ring is enabled; EBUSY the second time. register_last: IORING_REGISTER_LAST."""
     if not call.ring.disabled:
         raise UringError(errno.EBADFD, "restrictions are for a ring that is disabled")

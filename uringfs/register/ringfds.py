@@ -11,23 +11,23 @@ from struct import Struct
 from uringfs.abi.numbers import U32, s32
 from uringfs.engine.request import RegisteredRing
 from uringfs.errors import UringError
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 RSRC_UPDATE = Struct("<IIQ")  # struct io_uring_rsrc_update: offset, resv, data
 IO_RINGFD_REG_MAX = 16
 
 
-def register_ring_fds(call: Registration) -> int:
+def register_ring_fds(call: RegisterCall) -> int:
     """io_ringfd_register(): how many; the slots taken are written back."""
     return _each(call, _register)
 
 
-def unregister_ring_fds(call: Registration) -> int:
+def unregister_ring_fds(call: RegisterCall) -> int:
     """io_ringfd_unregister()"""
     return _each(call, _unregister)
 
 
-def _each(call: Registration, act: Callable[[Registration, int, int, int, int], None]) -> int:
+def _each(call: RegisterCall, act: Callable[[RegisterCall, int, int, int, int], None]) -> int:
     if not call.nr_args or call.nr_args > IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
     for done in range(call.nr_args):
@@ -41,7 +41,7 @@ def _each(call: Registration, act: Callable[[Registration, int, int, int, int], 
     return call.nr_args
 
 
-def _register(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
+def _register(call: RegisterCall, address: int, offset: int, resv: int, data: int) -> None:
     """io_ring_add_registered_fd()"""
     if resv or (offset != U32 and offset >= IO_RINGFD_REG_MAX):
         raise UringError(errno.EINVAL)
@@ -79,7 +79,7 @@ def free_slot(slots: Mapping[int, RegisteredRing], candidates: Iterable[int] = r
     raise UringError(errno.EBUSY)
 
 
-def _unregister(call: Registration, address: int, offset: int, resv: int, data: int) -> None:
+def _unregister(call: RegisterCall, address: int, offset: int, resv: int, data: int) -> None:
     if resv or data or offset >= IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
     entry = call.ring.registered_rings(call.caller).pop(offset, None)

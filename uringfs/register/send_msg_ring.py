@@ -11,11 +11,11 @@ from uringfs.abi.structs import SQE, Sqe
 from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
-from uringfs.ops.events.msg_ring import Message, send_data
-from uringfs.register.registration import Registration
+from uringfs.ops.events.msg_ring import RingMsg, send_data
+from uringfs.register.registration import RegisterCall
 
 
-def send_msg_ring(call: Registration) -> int:
+def send_msg_ring(call: RegisterCall) -> int:
     """io_uring_register_send_msg_ring()"""
     return sync_msg_ring(call.caller, call.arg, call.nr_args, call.ring.ring_of)
 
@@ -40,5 +40,5 @@ def sync_msg_ring(caller: Caller, arg: int, nr_args: int, ring_of: Callable[[Fil
         file.close()
     if target is None:
         raise UringError(errno.EBADFD, "not a ring of this mount")
-    message = Message(IORING_MSG_DATA, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, sqe.msg_ring_flags)
+    message = RingMsg(IORING_MSG_DATA, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, sqe.msg_ring_flags)
     return send_data(message, target)

@@ -9,13 +9,13 @@ from uringfs.engine.request import Closable
 from uringfs.errors import UringError
 from uringfs.host.protocols import File
 from uringfs.ops.events.cancel import CANCEL_FLAGS
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 
 # struct io_uring_sync_cancel_reg: addr, fd, flags, timeout, opcode, pad[7], pad2[3]
 SYNC_CANCEL = Struct("<QiIqqB31s")
 
 
-def sync_cancel(call: Registration) -> int:
+def sync_cancel(call: RegisterCall) -> int:
     """What is found here is cancelled at once, so the timeout has nothing to limit."""
     call.need_one()
     addr, fd, flags, _, _, opcode, pad = SYNC_CANCEL.unpack(call.read(SYNC_CANCEL.size))

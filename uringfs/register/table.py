@@ -18,7 +18,7 @@ from uringfs.register.pbuf import pbuf_status, register_pbuf_ring, unregister_pb
 from uringfs.register.personality import register_personality, unregister_personality
 from uringfs.register.query import query
 from uringfs.register.region import register_mem_region
-from uringfs.register.registration import Registration
+from uringfs.register.registration import RegisterCall
 from uringfs.register.resize import resize_rings
 from uringfs.register.restrictions import register_restrictions
 from uringfs.register.ringfds import register_ring_fds, unregister_ring_fds
@@ -26,7 +26,7 @@ from uringfs.register.send_msg_ring import send_msg_ring, sync_msg_ring
 from uringfs.register.sync_cancel import sync_cancel
 from uringfs.ring.support import SUPPORTED
 
-Handler = Callable[[Registration], int]
+Handler = Callable[[RegisterCall], int]
 
 
 class Row(NamedTuple):
@@ -40,25 +40,25 @@ class Row(NamedTuple):
 def _bare(handler: Handler) -> Handler:
     """For opcodes that take neither arg nor nr_args."""
 
-    def checked(call: Registration) -> int:
+    def checked(call: RegisterCall) -> int:
         call.need_nothing()
         return handler(call)
 
     return checked
 
 
-def _not_built(call: Registration) -> int:
+def _not_built(call: RegisterCall) -> int:
     """What a kernel without CONFIG_NET_RX_BUSY_POLL or CONFIG_IO_URING_ZCRX answers."""
     call.need_one()
     raise UringError(errno.EOPNOTSUPP)
 
 
-def _absent(call: Registration) -> int:
+def _absent(call: RegisterCall) -> int:
     """What a kernel before it answers."""
     raise UringError(errno.EINVAL, f"register opcode {call.opcode} is not supported")
 
 
-def _query(call: Registration) -> int:
+def _query(call: RegisterCall) -> int:
     return query_blind(call.caller, call.arg, call.nr_args, call.ring.ring.geometry.kernel)
 
 
@@ -73,11 +73,11 @@ def _register_last(kernel: Kernel) -> int:
     return 1 + max(code for code in kernel.register if REGISTER[code].support in SUPPORTED)
 
 
-def _restrictions(call: Registration) -> int:
+def _restrictions(call: RegisterCall) -> int:
     return register_restrictions(call, _register_last(call.ring.ring.geometry.kernel))
 
 
-def _enable_rings(call: Registration) -> int:
+def _enable_rings(call: RegisterCall) -> int:
     call.ring.enable(call.caller)
     return 0
 
@@ -164,7 +164,7 @@ def _register(ring: RingContext, caller: Caller, opcode: int, arg: int, nr_args:
         raise UringError(errno.EACCES, f"register opcode {opcode} is restricted")
     ring.resources.changes()  # of requests, before those of this call
     try:
-        return row.handler(Registration(ring, caller, opcode, arg, nr_args))
+        return row.handler(RegisterCall(ring, caller, opcode, arg, nr_args))
     finally:
         ring.resources.changes()
 

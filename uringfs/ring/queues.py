@@ -206,6 +206,10 @@ class CompletionQueue:
             self._head = two if moved_two and (not moved_one or self._behind(one, two)) else one
         return self._head
 
+    def looked_at(self) -> tuple[int, tuple[int, int]]:
+        """The head, and the words of both copies it was found from, as of the last look."""
+        return self._head, self._copies
+
     def _behind(self, one: int, two: int) -> bool:
         """two is the further of both among those that can be, which are up to the tail."""
         room = (self.tail - self._head) & U32

@@ -78,7 +78,7 @@ class SharedCompletionQueue(CompletionQueue):
         super().__init__(memory, geometry, sq)
         self._tail = self._published = old.tail
         self.backlog, self.max_backlog = old.backlog, old.max_backlog
-        self._head, self._copies = old._head, old._copies
+        self._head, self._copies = old.looked_at()
 
     @property
     def tail(self) -> int:

@@ -36,15 +36,15 @@ async def a_bench() -> AsyncIterator[tuple[Bench, FakeChannel]]:
         bench.thread.acting = trio.Event()
         bench.thread.answers["openat"] = (os.open("/dev/null", os.O_RDONLY), b"")
         await bench.submit(OPEN)
-        bench.worker.deliveries.left(bench.thread.tid)
-        assert bench.worker.deliveries.later(bench.thread.tid)
+        bench.context.deliveries.left(bench.thread.tid)
+        assert bench.context.deliveries.later(bench.thread.tid)
         yield bench, FakeChannel()
-        bench.worker.close()
+        bench.context.close()
         bench.thread.exit()
 
 
 async def serve(bench: Bench, channel: FakeChannel) -> None:
-    bench.worker.serve_agent(bench.thread.tid, channel)
+    bench.context.serve_agent(bench.thread.tid, channel)
     await trio.testing.wait_all_tasks_blocked()
 
 
@@ -69,7 +69,7 @@ async def answer(channel: FakeChannel, number: int, result: int) -> None:
 async def test_it_is_asked_and_answers() -> None:
     async with a_bench() as (bench, channel):
         await serve(bench, channel)
-        assert not bench.worker.deliveries.later(bench.thread.tid)
+        assert not bench.context.deliveries.later(bench.thread.tid)
         assert channel.sent == []
         await opened(bench)
         ((message, (fd,)),) = channel.sent
@@ -85,9 +85,9 @@ async def test_it_is_asked_and_answers() -> None:
 async def test_what_was_ready_before_it_came() -> None:
     async with a_bench() as (bench, channel):
         await opened(bench)
-        assert bench.worker.deliveries.ready(bench.thread.tid)
+        assert bench.context.deliveries.ready(bench.thread.tid)
         await serve(bench, channel)
-        assert not bench.worker.deliveries.ready(bench.thread.tid)
+        assert not bench.context.deliveries.ready(bench.thread.tid)
         await answer(channel, ENTRY.unpack(channel.sent[0][0])[0], -errno.EMFILE)
         assert bench.client.results() == [(1, -errno.EMFILE)]
 
@@ -98,7 +98,7 @@ async def test_what_an_enter_looks_after_is_the_enters() -> None:
         await bench.submit(CLOSE)
         await trio.testing.wait_all_tasks_blocked()
         assert channel.sent == []
-        deliveries = bench.worker.deliveries
+        deliveries = bench.context.deliveries
         assert deliveries.due(bench.thread.tid)
         deliveries.left(bench.thread.tid)  # it did not: a wait that has ended
         await trio.testing.wait_all_tasks_blocked()
@@ -116,7 +116,7 @@ async def test_its_end_leaves_what_it_was_asked_to_the_next() -> None:
         channel.answers.close()
         await trio.testing.wait_all_tasks_blocked()
         assert channel.closed
-        assert bench.worker.deliveries.later(bench.thread.tid)
+        assert bench.context.deliveries.later(bench.thread.tid)
         second, third = FakeChannel(), FakeChannel()
         await serve(bench, second)
         await serve(bench, third)  # instead of the second
@@ -136,7 +136,7 @@ async def test_nonsense_ends_it() -> None:
         assert channel.closed
         await opened(bench)
         assert bench.client.results() == []
-        assert bench.worker.deliveries.ready(bench.thread.tid)
+        assert bench.context.deliveries.ready(bench.thread.tid)
 
 
 async def test_a_request_cancelled_before_and_behind_its_question() -> None:
@@ -144,8 +144,8 @@ async def test_a_request_cancelled_before_and_behind_its_question() -> None:
         channel.full = trio.Event()
         await serve(bench, channel)
         await opened(bench)
-        (request,) = bench.worker.pending_requests()
-        bench.worker.cancel(request)
+        (request,) = bench.context.pending_requests()
+        bench.context.cancel(request)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
         channel.full.set()
@@ -160,7 +160,7 @@ async def test_the_end_of_the_ring_is_its_end() -> None:
         await serve(bench, channel)
         await opened(bench)
         ((_, (fd,)),) = channel.sent
-        bench.worker.close()
+        bench.context.close()
         await trio.testing.wait_all_tasks_blocked()
         assert channel.closed
         assert not is_open(fd)

@@ -29,7 +29,7 @@ READ, FD, BUFFER = OPCODES.index("READ"), 3, 0x10000
 
 def begin(bench: Bench, to_submit: int, wait: int = 0, tid: int = 100) -> object:
     flags = IORING_ENTER_GETEVENTS if wait else 0
-    return bench.worker.enter(bench.host.caller(tid, 0, 0), to_submit, wait, flags, 0, 0)
+    return bench.context.enter(bench.host.caller(tid, 0, 0), to_submit, wait, flags, 0, 0)
 
 
 def reader(bench: Bench) -> Stream:
@@ -43,7 +43,7 @@ async def test_all_of_it_is_done_when_it_returns(bench: Bench) -> None:
     bench.client.push(nop(1), Sqe(READ, fd=FD, addr=BUFFER, len=4, user_data=2), nop(3))
     assert begin(bench, 3) == Entered(3)
     assert bench.client.results() == [(1, 0), (3, 0)]
-    assert [request.sqe.user_data for request in bench.worker.pending] == [2]
+    assert [request.sqe.user_data for request in bench.context.pending] == [2]
 
 
 async def test_a_wait_is_returned_not_waited_for(bench: Bench) -> None:
@@ -82,8 +82,8 @@ async def test_what_tasks_are_about_to_complete_is_waited_for(nursery: trio.Nurs
     reader(bench)
     await bench.submit(Sqe(READ, fd=FD, addr=BUFFER, len=4, user_data=1))
     await trio.testing.wait_all_tasks_blocked()
-    (request,) = bench.worker.pending
-    bench.worker.cancel(request)
+    (request,) = bench.context.pending
+    bench.context.cancel(request)
     rest = begin(bench, 0, wait=1)
     assert callable(rest)
     assert await rest() == Entered(0)

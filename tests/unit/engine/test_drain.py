@@ -92,7 +92,7 @@ async def test_a_chain_counts_until_its_last_link(blocking: Blocking) -> None:
 
 
 async def test_cancelling_what_a_drain_holds_back_lets_the_rest_go(blocking: Blocking) -> None:
-    worker = blocking.bench.worker
+    worker = blocking.bench.context
     await blocking.bench.submit(blocking.read(3), nop(10, DRAIN | HARDLINK), nop(11), nop(12))
     drained = next(request for request in worker.pending if request.sqe.user_data == 10)
     worker.cancel(drained)

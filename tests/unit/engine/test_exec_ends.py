@@ -37,7 +37,7 @@ async def test_what_waits_is_cancelled(bench: Bench, reading: Sqe) -> None:
     bench.thread.exec()
     await wait_all_tasks_blocked()
     assert sorted(bench.client.results()) == [(n, -errno.ECANCELED) for n in (1, 2, 3)]
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_what_is_behind_is_cancelled_with_it(bench: Bench, reading: Sqe) -> None:
@@ -63,11 +63,11 @@ async def test_a_link_does_not_find_the_next_programs_descriptors(bench: Bench, 
 
 async def test_registered_rings_go(bench: Bench) -> None:
     caller = bench.host.caller(100, 1000, 1000)
-    bench.worker.registered_rings(caller)[0] = RegisteredRing(bench.worker, FakeFile(RegularFile(b"")))
-    bench.worker.check_registered(caller)
+    bench.context.registered_rings(caller)[0] = RegisteredRing(bench.context, FakeFile(RegularFile(b"")))
+    bench.context.check_registered(caller)
     bench.thread.exec()
     with pytest.raises(UringError) as caught:
-        bench.worker.check_registered(bench.host.caller(100, 1000, 1000))
+        bench.context.check_registered(bench.host.caller(100, 1000, 1000))
     assert caught.value.errno == errno.EBADF
     await wait_all_tasks_blocked()
 
@@ -82,4 +82,4 @@ async def test_others_go_on(bench: Bench, reading: Sqe) -> None:
     with trio.fail_after(5):
         await wait_all_tasks_blocked()
     assert bench.client.results() == [(2, -errno.ECANCELED)]
-    assert len(bench.worker.pending) == 1
+    assert len(bench.context.pending) == 1

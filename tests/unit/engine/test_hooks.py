@@ -117,7 +117,7 @@ async def test_a_poll_needs_no_task(bench: Bench, witness: Witness) -> None:
 
 
 async def test_completions_beside_the_requests_own(bench: Bench, witness: Witness) -> None:
-    assert bench.worker.post_more(7, 5, 0)
+    assert bench.context.post_more(7, 5, 0)
     assert witness.seen == [("complete", 7, 5)]
     assert bench.client.reap()[0].flags == IORING_CQE_F_MORE
 
@@ -180,7 +180,7 @@ async def test_a_multishot_tells_of_each_cqe(bench: Bench) -> None:
             self.seen.append(("armed", request.sqe.user_data))
 
         def io_submit_sqes(self, context: Context, caller: Caller) -> None:
-            self.seen.append((context is bench.worker, caller.tid))
+            self.seen.append((context is bench.context, caller.tid))
 
         def io_ring_ctx_free(self, context: Context) -> None:
             self.seen.append(("closed",))
@@ -191,7 +191,7 @@ async def test_a_multishot_tells_of_each_cqe(bench: Bench) -> None:
     await bench.submit(Sqe(IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, len=IORING_POLL_ADD_MULTI, user_data=1))
     stream.feed(b"x")
     await bench.enter(0, wait=1)
-    bench.worker.close()
+    bench.context.close()
     more = ("more", 1), (False, 1, IORING_CQE_F_MORE)
     assert points.seen[:4] == [(True, 100), ("armed", 1), *more]
     assert points.seen[-1] == ("closed",)

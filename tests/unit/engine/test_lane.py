@@ -42,7 +42,7 @@ FD, BUFFER, IOVECS = 3, 0x10000, 0x20000
 async def attach(bench: Bench, thread: FakeThread | None = None) -> tuple[RingLane, LaneClient]:
     thread = thread or bench.thread
     caller = bench.host.caller(thread.tid, thread.uid, thread.gid)
-    lane = await bench.worker.sharing.attach(caller, LANE_OPS)
+    lane = await bench.context.sharing.attach(caller, LANE_OPS)
     return lane, LaneClient(bench.client, lane.attach(caller))
 
 
@@ -93,7 +93,7 @@ async def test_what_stood_in_the_page_before_is_gone(bench: Bench) -> None:
     bench.ring.memory.write(BASE, bytes([255]) * abi.URINGFS_LANE_SIZE)
     _, client = await attach(bench)
     assert not client.load(abi.LANE_LOCK)
-    assert not bench.worker.sharing.lane.under_way()
+    assert not bench.context.sharing.lane.under_way()
     assert take(client, bench, 7) == Pass(1)
 
 
@@ -139,7 +139,7 @@ async def test_rings_without_a_lane(nursery: trio.Nursery, flags: int) -> None:
 
 async def test_a_single_issuer_is_the_only_one_to_attach(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, flags=IORING_SETUP_SINGLE_ISSUER)
-    bench.worker.submitter = bench.thread.program
+    bench.context.submitter = bench.thread.program
     with pytest.raises(UringError) as failed:
         await attach(bench, bench.host.thread(ANOTHER))
     assert failed.value.errno == errno.EEXIST
@@ -152,7 +152,7 @@ async def test_a_disabled_ring_has_its_lane_off_until_it_is_enabled(nursery: tri
     assert client.attention == abi.URINGFS_LANE_OFF
     generation = client.load(abi.LANE_GENERATION)
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    bench.worker.sharing.between(lambda: bench.worker.enable(caller))
+    bench.context.sharing.between(lambda: bench.context.enable(caller))
     assert not client.attention
     assert client.load(abi.LANE_GENERATION) == generation + 1  # the single issuer is known now
 
@@ -264,8 +264,8 @@ async def test_the_daemon_comes_back_if_a_client_does_not_kick(bench: Bench, aut
     steps = client.enter(0)
     while next(steps) != "has it":
         pass
-    bench.worker.post_cqe(5, 0, 0)
-    bench.worker.publish()
+    bench.context.post_cqe(5, 0, 0)
+    bench.context.publish()
     run(steps)
     await trio.sleep(1)
     assert bench.client.results() == [(5, 0)]
@@ -300,7 +300,7 @@ async def test_a_registered_eventfd_is_signalled_for_what_clients_post(bench: Be
     bench.thread.eventfds[5] = FakeEventFd()
     bench.thread.memory.put(BUFFER, (5).to_bytes(4, "little"))
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    bench.worker.sharing.between(lambda: register(bench.worker, caller, 4, BUFFER, 1))
+    bench.context.sharing.between(lambda: register(bench.context, caller, 4, BUFFER, 1))
     assert client.attention == abi.URINGFS_LANE_EVENTFD
     assert take(client, bench, 1, 2).kick
     lane.look()
@@ -369,7 +369,7 @@ async def test_who_watches_sees_all(bench: Bench) -> None:
     assert take(client, bench, 1).taken == 0
     bench.tctx.hooks.unsubscribe(watch)
     assert run(client.enter(1)).taken == 1
-    bench.worker.close()
+    bench.context.close()
     assert bench.tctx.hooks.changed == []
 
 
@@ -385,7 +385,7 @@ async def test_switched_off_nothing_is_taken_any_more(bench: Bench, autojump_clo
     off = trio.Event()
 
     async def switch() -> None:
-        await bench.worker.sharing.switch(False)
+        await bench.context.sharing.switch(False)
         off.set()
 
     async with trio.open_nursery() as inner:
@@ -396,13 +396,13 @@ async def test_switched_off_nothing_is_taken_any_more(bench: Bench, autojump_clo
         lane.look()
     assert off.is_set()
     assert run(client.enter(1)) == Pass()
-    await bench.worker.sharing.switch(True)
+    await bench.context.sharing.switch(True)
     assert run(client.enter(1)) == Pass(1)
     assert bench.client.results() == [(1, 0), (2, 0)]
 
 
 async def test_a_lane_that_is_off_before_anybody_attaches(bench: Bench) -> None:
-    await bench.worker.sharing.switch(False)
+    await bench.context.sharing.switch(False)
     _, client = await attach(bench)
     assert take(client, bench, 1) == Pass()
 
@@ -433,7 +433,7 @@ async def test_changes_of_registered_files_are_counted_once_a_call(bench: Bench)
     caller = bench.host.caller(bench.thread.tid, 0, 0)
 
     def call(opcode: int, arg: int, nr: int) -> None:
-        bench.worker.sharing.between(lambda: register(bench.worker, caller, opcode, arg, nr))
+        bench.context.sharing.between(lambda: register(bench.context, caller, opcode, arg, nr))
 
     call(2, BUFFER, 3)  # FILES, before anybody takes part
     _, client = await attach(bench)
@@ -602,13 +602,13 @@ async def test_a_ring_that_ends_with_its_process(bench: Bench) -> None:
     """Its last descriptor is closed as the process ends: who watches that finds neither."""
     await attach(bench)
     bench.thread.exit()
-    bench.worker.close()
+    bench.context.close()
     bench.ring.memory.close()
     await wait_all_tasks_blocked()
 
 
 async def test_a_ring_that_is_gone_has_no_lane(bench: Bench) -> None:
     _, client = await attach(bench)
-    bench.worker.close()
+    bench.context.close()
     assert client.load(abi.LANE_VERSION) == 0
     assert client.attention & abi.URINGFS_LANE_CLOSED

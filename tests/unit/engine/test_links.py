@@ -66,7 +66,7 @@ def invalid(user_data: int, flags: int = 0) -> Sqe:
 async def test_chains(bench: Bench, sqes: list[Sqe], consumed: int, cqes: list[tuple[int, int]]) -> None:
     assert await bench.submit(*sqes) == consumed
     assert bench.client.results() == cqes
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_submit_all_goes_on_behind_what_never_began(nursery) -> None:
@@ -101,11 +101,11 @@ async def test_links_wait_for_the_one_before(bench: Bench) -> None:
     vector = iovecs(bench.thread, 0x20000, [(0x10000, 4)])
     await bench.submit(readv(3, *vector, 1, LINK), nop(2, LINK), nop(3), nop(4))
     assert bench.client.results() == [(4, 0)]
-    assert {request.sqe.user_data for request in bench.worker.pending} == {1, 2, 3}
+    assert {request.sqe.user_data for request in bench.context.pending} == {1, 2, 3}
     stream.feed(b"data")
     assert await bench.enter(0, wait=3) == 0
     assert bench.client.results() == [(1, 4), (2, 0), (3, 0)]
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_what_a_chain_has_let_go_comes_before_the_next_enter(
@@ -126,7 +126,7 @@ async def test_what_a_chain_has_let_go_comes_before_the_next_enter(
     unread = False
     await trio.testing.wait_all_tasks_blocked()
     assert bench.client.results() == [(2, 0), (3, 0), (4, 0)]
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_a_short_read_breaks_its_chain_without_being_negative(bench: Bench) -> None:

@@ -40,9 +40,9 @@ class Polled:
         self.host.threads[100] = self.thread
         memory = MappedMemory()
         self.ring = Ring(memory, Geometry.of(4, Params(flags=IORING_SETUP_SQPOLL)), (100, 0))
-        self.worker = Context(self.ring, nursery, TaskContexts(self.host, nursery), OPS)
+        self.context = Context(self.ring, nursery, TaskContexts(self.host, nursery), OPS)
         self.caller = self.host.caller(100, 0, 0)
-        self.worker.offload(self.caller, IDLE_MS)
+        self.context.offload(self.caller, IDLE_MS)
 
     def nop(self, user_data: int) -> None:
         assert self.ring.sq.push(SQE.pack(*Sqe(user_data=user_data)))
@@ -51,7 +51,7 @@ class Polled:
         return bool(self.ring.memory.load(SQ_FLAGS) & IORING_SQ_NEED_WAKEUP)
 
     async def enter(self, to_submit: int, flags: int) -> int:
-        return (await enter(self.worker, self.caller, to_submit, flags=flags)).result
+        return (await enter(self.context, self.caller, to_submit, flags=flags)).result
 
 
 async def test_the_tail_is_seen_without_a_call(autojump_clock: trio.testing.MockClock) -> None:
@@ -62,7 +62,7 @@ async def test_the_tail_is_seen_without_a_call(autojump_clock: trio.testing.Mock
         await trio.sleep(0.002)
         assert [cqe.user_data for _, cqe in polled.ring.cq.peek()] == [7]
         assert not polled.asleep()
-        polled.worker.close()
+        polled.context.close()
 
 
 async def test_idle_it_sleeps_until_it_is_woken(autojump_clock: trio.testing.MockClock) -> None:
@@ -80,7 +80,7 @@ async def test_idle_it_sleeps_until_it_is_woken(autojump_clock: trio.testing.Moc
         await trio.sleep(0.001)
         assert polled.ring.cq.ready() == 1
         assert not polled.asleep()
-        polled.worker.close()
+        polled.context.close()
 
 
 async def test_sq_wait_waits_for_room(autojump_clock: trio.testing.MockClock) -> None:
@@ -91,7 +91,7 @@ async def test_sq_wait_waits_for_room(autojump_clock: trio.testing.MockClock) ->
             polled.nop(user_data)
         assert await polled.enter(4, IORING_ENTER_SQ_WAKEUP | IORING_ENTER_SQ_WAIT) == 4
         assert polled.ring.sq.pending() == 0
-        polled.worker.close()
+        polled.context.close()
 
 
 async def test_it_ends_with_its_thread(autojump_clock: trio.testing.MockClock) -> None:
@@ -125,7 +125,7 @@ async def test_closed_at_any_time(autojump_clock: trio.testing.MockClock, when: 
             polled = Polled(nursery)
             if when:
                 await trio.sleep(when)
-            polled.worker.close()
+            polled.context.close()
             polled.ring.memory.close()
 
 
@@ -158,14 +158,14 @@ async def test_what_its_caller_holds_goes_at_once(autojump_clock: trio.testing.M
     try:
         async with trio.open_nursery() as nursery:
             polled = Polled(nursery)
-            polled.worker.close()
+            polled.context.close()
             caller = Lasting(polled.thread)
             held = weakref.ref(caller)
-            polled.worker.offload(caller, IDLE_MS)
+            polled.context.offload(caller, IDLE_MS)
             del caller
             await trio.sleep(IDLE_MS / 2000)
             assert held() is not None
-            polled.worker.close()
+            polled.context.close()
             await trio.testing.wait_all_tasks_blocked()
             assert held() is None
             polled.thread.exit()

@@ -51,7 +51,7 @@ async def test_what_is_complete_when_the_ring_is_closed_holds_nothing(deferring:
     stream.feed(b"data")
     await wait_all_tasks_blocked()
     assert stream.opens == 1
-    deferring.worker.close()
+    deferring.context.close()
     await wait_all_tasks_blocked()
     assert (stream.opens, behind.opens) == (0, 0)
     assert behind.data == b"data"  # what was linked is not begun any more
@@ -67,7 +67,7 @@ async def test_events_of_a_poll_when_the_ring_is_closed(deferring: Bench) -> Non
         stream.feed(b"data")
         deferring.host.poller.dispatch()
     await wait_all_tasks_blocked()
-    deferring.worker.close()
+    deferring.context.close()
     await wait_all_tasks_blocked()
     assert stream.opens == 0
 
@@ -77,7 +77,7 @@ async def test_a_timeout_that_has_run_out_then_is_not_set_again(deferring: Bench
     await deferring.submit(multishot)
     mock_clock.jump(1.5)
     await wait_all_tasks_blocked()
-    deferring.worker.close()
+    deferring.context.close()
     await wait_all_tasks_blocked()
     assert deferring.host.timers._heap.first() is None
 

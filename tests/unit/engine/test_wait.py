@@ -38,8 +38,8 @@ async def wait_ext(bench: Bench, wait: int, **kwargs: int) -> tuple[int, float]:
 def post(bench: Bench, *user_data: int) -> None:
     """Completions out of nothing, seen at once."""
     for value in user_data:
-        bench.worker.post_cqe(value, 0, 0)
-    bench.worker.publish()
+        bench.context.post_cqe(value, 0, 0)
+    bench.context.publish()
 
 
 # -- counts
@@ -306,7 +306,7 @@ async def test_what_is_there_already_needs_no_sigset(bench: Bench) -> None:
 
 async def waiting(bench: Bench, count: int):
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    entered = await enter(bench.worker, caller, 0, count, 1, 0, 0)
+    entered = await enter(bench.context, caller, 0, count, 1, 0, 0)
     assert entered.wait is not None
     return entered.wait
 
@@ -334,7 +334,7 @@ async def test_the_end_of_the_ring_ends_the_wait(bench: Bench) -> None:
         nursery.start_soon(waiter)
         nursery.start_soon(waiter)
         await wait_all_tasks_blocked()
-        bench.worker.close()
+        bench.context.close()
     assert results == [-errno.EBADF, -errno.EBADF]
 
 

@@ -74,7 +74,7 @@ async def test_a_long_batch_lets_other_rings_have_a_turn(nursery) -> None:
         finished.append(name)
 
     async with trio.open_nursery() as inner:
-        inner.start_soon(one, "long", bench.worker, 16384)
+        inner.start_soon(one, "long", bench.context, 16384)
         await trio.lowlevel.checkpoint()
         inner.start_soon(one, "short", worker, 1)
     assert finished == ["short", "long"]
@@ -150,7 +150,7 @@ def test_any_bytes_in_the_shared_memory_are_survived(data: bytes, words: list[in
             client.push(nop(5))
             await enter(worker, bench.host.caller(100, 0, 0), 1, 0, 0, 0, 0)
             assert client.results() == [(5, 0)]
-            bench.worker.close()
+            bench.context.close()
             nursery.cancel_scope.cancel()
 
     trio.run(main)
@@ -215,14 +215,14 @@ async def test_ten_thousand_pending_requests_complete_once_each(nursery) -> None
     bench = Bench(nursery, entries=16384)
     stream = reader(bench, size=1)
     assert await bench.submit(*(read(n) for n in range(10_000))) == 10_000
-    assert len(bench.worker.pending) == 10_000
+    assert len(bench.context.pending) == 10_000
     assert bench.client.results() == []
     stream.feed(b"x" * 10_000)
     assert await bench.enter(0, wait=10_000) == 0
     results = bench.client.results()
     assert sorted(results) == [(n, 1) for n in range(10_000)]
     await wait_all_tasks_blocked()
-    assert not bench.worker.pending
+    assert not bench.context.pending
     assert stream.opens == 0
     assert bench.client.results() == []
 
@@ -258,20 +258,20 @@ async def test_requests_complete_in_the_order_they_can(bench: Bench) -> None:
 async def test_cancelling_a_request(bench: Bench) -> None:
     stream = reader(bench)
     await bench.submit(read(1, IOSQE_IO_LINK), nop(2), read(3, IOSQE_IO_HARDLINK), nop(4))
-    for request in tuple(bench.worker.pending):
+    for request in tuple(bench.context.pending):
         if request.sqe.user_data in (1, 3):
-            bench.worker.cancel(request)
-            bench.worker.cancel(request)
+            bench.context.cancel(request)
+            bench.context.cancel(request)
     await wait_all_tasks_blocked()
     assert sorted(bench.client.results()) == [(1, -125), (2, -125), (3, -125), (4, 0)]
     assert stream.opens == 0
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_cancelled_before_its_task_has_run(bench: Bench) -> None:
     stream = reader(bench)
     await bench.submit(read(1))
-    bench.worker.cancel(next(iter(bench.worker.pending)))
+    bench.context.cancel(next(iter(bench.context.pending)))
     await wait_all_tasks_blocked()
     assert bench.client.results() == [(1, -errno.ECANCELED)]
     assert stream.opens == 0
@@ -298,7 +298,7 @@ async def test_the_exit_of_a_thread_cancels_its_requests_and_no_others(bench: Be
     bench.thread.exit()
     await wait_all_tasks_blocked()
     assert mine.opens == 0
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_a_batch_asks_for_a_descriptor_once(bench: Bench) -> None:
@@ -333,7 +333,7 @@ async def test_a_hard_link_behind_a_read_of_a_thread_that_exits(bench: Bench) ->
     results = bench.client.results()
     assert [user_data for user_data, _ in results] == [1, 2]
     assert all(res < 0 for _, res in results)
-    assert not bench.worker.pending
+    assert not bench.context.pending
     assert stream.opens == 0
 
 
@@ -350,7 +350,7 @@ async def test_a_caller_that_is_gone_when_its_chain_is_queued(bench: Bench) -> N
     results = dict(bench.client.results())
     assert results[5] == 0
     assert results[1] < 0
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_a_caller_that_vanishes_while_its_read_is_tried(bench: Bench) -> None:
@@ -371,7 +371,7 @@ async def test_a_caller_that_vanishes_while_its_read_is_tried(bench: Bench) -> N
 async def test_closing_a_ring_with_requests_pending(bench: Bench) -> None:
     stream = reader(bench)
     await bench.submit(read(1, IOSQE_IO_LINK), nop(2), nop(3, IOSQE_IO_DRAIN), read(4))
-    bench.worker.close()
+    bench.context.close()
     bench.client.memory.close()
     stream.feed(b"too late")
     await wait_all_tasks_blocked()
@@ -381,9 +381,9 @@ async def test_closing_a_ring_with_requests_pending(bench: Bench) -> None:
 async def test_the_last_close_of_a_named_ring_cancels_what_pends(bench: Bench) -> None:
     stream = reader(bench)
     await bench.submit(read(1), nop(2, IOSQE_IO_DRAIN))
-    bench.worker.cancel_all()
+    bench.context.cancel_all()
     await wait_all_tasks_blocked()
-    assert not bench.worker.pending
+    assert not bench.context.pending
     assert stream.opens == 0
     assert sorted(user_data for user_data, _ in bench.client.results()) == [1, 2]
     await bench.submit(nop(3))
@@ -407,7 +407,7 @@ async def test_an_op_that_fails_in_an_unforeseen_way_is_eio(bench: Bench, caplog
 async def test_counters(bench: Bench) -> None:
     reader(bench)
     await bench.submit(nop(1), nop(2), read(3))
-    bench.worker.cancel_all()
+    bench.context.cancel_all()
     await wait_all_tasks_blocked()
     counters = bench.ring.counters
     assert (counters.enters, counters.submitted, counters.completed, counters.cancelled) == (1, 3, 3, 1)
@@ -425,8 +425,8 @@ async def test_an_enter_that_waits_for_nothing_lets_reads_go_on(bench: Bench, ar
     stream.feed(b"data")
     assert await bench.enter(0, flags=IORING_ENTER_GETEVENTS) == 0
     assert bench.client.results() == [(1, 4)]
-    assert not bench.worker.woken
-    assert not bench.worker.beginning
+    assert not bench.context.woken
+    assert not bench.context.beginning
 
 
 async def test_what_has_become_ready_comes_before_what_is_submitted(bench: Bench) -> None:
@@ -449,4 +449,4 @@ async def test_an_enter_waits_for_nothing_that_takes_long(bench: Bench) -> None:
     for _ in range(2):
         assert await bench.enter(0, flags=IORING_ENTER_GETEVENTS) == 0
         assert bench.client.results() == []
-        assert not bench.worker.beginning
+        assert not bench.context.beginning

@@ -59,7 +59,7 @@ async def run(bench: Bench, *sqes: Sqe) -> list[tuple[int, int]]:
 @pytest.fixture
 async def broken(here: Here, nursery: trio.Nursery) -> Faults:
     """Rules for the ring of this process."""
-    return Faults(nursery, here.worker.hooks, seed="1")
+    return Faults(nursery, here.context.hooks, seed="1")
 
 
 def differences(one: Sequence[int], other: Sequence[int]) -> list[int]:

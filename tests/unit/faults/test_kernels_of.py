@@ -28,7 +28,7 @@ def bench_of(nursery: trio.Nursery, version: str, entries: int = 8, flags: int =
     memory = MappedMemory()
     ring = Ring(memory, geometry, (bench.thread.tid, bench.thread.uid))
     context = Context(ring, nursery, bench.tctx, ops_of(geometry.kernel))
-    bench.client, bench.worker = type(bench.client)(memory, geometry), context
+    bench.client, bench.context = type(bench.client)(memory, geometry), context
     bench.thread.memory.map(AT, 8192)
     return bench
 
@@ -109,7 +109,7 @@ def registered(bench: Bench, opcode: int, arg: int = AT, nr_args: int = 0) -> in
     """What it returns, or -errno."""
     caller = bench.host.caller(bench.thread.tid, bench.thread.uid, bench.thread.gid)
     try:
-        return register(bench.worker, caller, opcode, arg, nr_args)
+        return register(bench.context, caller, opcode, arg, nr_args)
     except UringError as error:
         return -error.errno
 

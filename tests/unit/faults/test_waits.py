@@ -171,7 +171,7 @@ async def test_a_ring_that_is_closed(bench: Bench, file: RegularFile, faults: Fa
     before, behind = faults.inject("READ:hold", ROOT), faults.inject("WRITE:hold=exit", ROOT)
     stall = faults.inject("NOP:stall", ROOT)
     assert await run(bench, read(4, user_data=1), write(4, user_data=2), nop(3), nop(4)) == []
-    bench.worker.close()
+    bench.context.close()
     await trio.testing.wait_all_tasks_blocked()
     assert (before.waiting, behind.waiting) == ([], [])
     assert file.opens == 0

@@ -121,7 +121,7 @@ class World(Bench):
 
     def register(self, opcode: int, arg: int, nr_args: int) -> None:
         caller = self.host.caller(self.thread.tid, self.thread.uid, self.thread.gid)
-        assert register(self.worker, caller, opcode, arg, nr_args) >= 0
+        assert register(self.context, caller, opcode, arg, nr_args) >= 0
 
     async def begin(self, case: Sqe) -> int:
         """Submit it, with what it cannot do without: how many final CQEs are due."""
@@ -133,9 +133,9 @@ class World(Bench):
         return await self.submit(case)
 
     def cancel_all(self) -> None:
-        for request in self.worker.pending_requests():
-            if request in self.worker.pending_requests():  # the last one's end may have been its end, too
-                self.worker.cancel(request)
+        for request in self.context.pending_requests():
+            if request in self.context.pending_requests():  # the last one's end may have been its end, too
+                self.context.cancel(request)
 
     def assert_over(self, cqes: list[Cqe], due: int) -> None:
         final = [cqe.user_data for cqe in cqes if not cqe.flags & IORING_CQE_F_MORE]
@@ -143,7 +143,7 @@ class World(Bench):
         self.assert_nothing_left()
 
     def assert_nothing_left(self) -> None:
-        assert not self.worker.pending
+        assert not self.context.pending
         assert [file.opens for file in self.files] <= self.opens  # CLOSE may have emptied a slot
 
 
@@ -161,7 +161,7 @@ async def a_world() -> AsyncIterator[World]:
         await world.submit(sqe("PROVIDE_BUFFERS", fd=4, addr=BUFFER, len=8, buf_index=1))
         world.client.reap()
         yield world
-        world.worker.close()
+        world.context.close()
         world.thread.exit()
 
 
@@ -194,7 +194,7 @@ async def test_the_caller_goes_behind_every_step(case: Sqe, autojump_clock: Mock
                 await trio.lowlevel.checkpoint()
             world.thread.exit()
             await wait_all_tasks_blocked()
-            assert all(request.outlives for request in world.worker.pending_requests())
+            assert all(request.outlives for request in world.context.pending_requests())
             world.cancel_all()
             await wait_all_tasks_blocked()
             world.assert_over(world.client.reap(), due)
@@ -208,7 +208,7 @@ async def test_the_ring_is_closed_behind_every_step(case: Sqe, autojump_clock: M
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             before = world.client.reap()
-            world.worker.close()
+            world.context.close()
             await wait_all_tasks_blocked()
             assert world.client.reap() == []
             assert len(before) <= 2
@@ -250,7 +250,7 @@ async def test_what_it_waits_for_and_its_cancellation_at_once(
         async with a_world() as world:
             due = await world.begin(case)
             await wait_all_tasks_blocked()
-            assert world.worker.pending
+            assert world.context.pending
             end(world)
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()

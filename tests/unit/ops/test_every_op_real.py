@@ -64,7 +64,7 @@ class World(Here):
         self.put(EVENT, Struct("<IQ").pack(select.EPOLLIN, 7))
         self.put(FDS, Struct("<3i").pack(self.quiet.fileno(), -1, -1))
         caller = self.caller()
-        assert register(self.worker, caller, REGISTER_FILES, self.at(FDS), 3) == 0
+        assert register(self.context, caller, REGISTER_FILES, self.at(FDS), 3) == 0
 
     def unix(self) -> socket.socket:
         return self.stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -149,8 +149,8 @@ class World(Here):
         await self.submit(case, *([Sqe(0)] if name.endswith("128") else []))
 
     def cancel_all(self) -> None:
-        for request in self.worker.pending_requests():
-            self.worker.cancel(request)
+        for request in self.context.pending_requests():
+            self.context.cancel(request)
 
     async def over(self) -> list[tuple[int, int]]:
         """(res, flags) up to the last, which nothing may follow."""
@@ -158,7 +158,7 @@ class World(Here):
         while found[-1][1] & IORING_CQE_F_MORE:
             found.append(await self.cqe())
         with trio.fail_after(10):
-            while self.worker.pending:
+            while self.context.pending:
                 await trio.lowlevel.checkpoint()
         assert self.client.reap() == []
         return found
@@ -185,7 +185,7 @@ async def a_world(host: LocalHost) -> AsyncIterator[World]:
         async with trio.open_nursery() as nursery:
             world = World(nursery, stack, host)
             yield world
-            world.worker.close()
+            world.context.close()
             nursery.cancel_scope.cancel()
 
 
@@ -225,9 +225,9 @@ async def test_the_ring_is_closed_behind_every_step(host: LocalHost, name: str, 
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             world.client.reap()
-            world.worker.close()
+            world.context.close()
             with trio.fail_after(10):  # those that have a task
-                while any(request.scope is not None for request in world.worker.pending):
+                while any(request.scope is not None for request in world.context.pending):
                     await trio.lowlevel.checkpoint()
             assert world.client.reap() == []
 
@@ -247,7 +247,7 @@ async def test_no_descriptor_is_left_open(host: LocalHost, name: str, number: in
             await trio.testing.wait_all_tasks_blocked()
             world.cancel_all()
             await world.over()
-            world.worker.close()
+            world.context.close()
         with trio.move_on_after(1):  # a thread in splice(2) sees only now that its pipe has ended
             while counts and descriptors() > counts[-1]:
                 await trio.lowlevel.checkpoint()

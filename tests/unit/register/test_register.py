@@ -36,7 +36,7 @@ DEFER = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
 
 
 def call(bench: Bench, opcode: int, arg: int = 0, nr_args: int = 0) -> int:
-    return register(bench.worker, bench.host.caller(100, 1000, 1000), opcode, arg, nr_args)
+    return register(bench.context, bench.host.caller(100, 1000, 1000), opcode, arg, nr_args)
 
 
 def outcome(function: Callable[..., int], *args: object) -> int:
@@ -102,7 +102,7 @@ async def test_a_deferring_ring_signals_its_task_work(nursery: trio.Nursery) -> 
 
 async def test_an_eventfd_goes_with_the_ring(bench: Bench) -> None:
     found = eventfd(bench)
-    bench.worker.close()
+    bench.context.close()
     assert found.closed
 
 
@@ -117,13 +117,13 @@ async def test_every_personality_is_given_out_in_turn(bench: Bench) -> None:
 async def test_registered_rings_go_with_the_thread(bench: Bench) -> None:
     caller = bench.host.caller(100, 0, 0)
     description = RegularFile(b"")
-    bench.worker.registered_rings(caller)[0] = RegisteredRing(bench.worker, FakeFile(description))
+    bench.context.registered_rings(caller)[0] = RegisteredRing(bench.context, FakeFile(description))
     assert await bench.enter(0, flags=IORING_ENTER_REGISTERED_RING) == 0
     await trio.testing.wait_all_tasks_blocked()
     bench.thread.exit()
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(UringError) as caught:
-        bench.worker.check_registered(caller)
+        bench.context.check_registered(caller)
     assert caught.value.errno == errno.EBADF
 
 

@@ -176,7 +176,7 @@ async def test_a_multishot_and_its_cqes(bench: Watched) -> None:
 
 
 async def test_a_cqe_of_no_request(bench: Watched) -> None:
-    bench.worker.post_cqe(9, 3, 0)
+    bench.context.post_cqe(9, 3, 0)
     (record,) = bench.events(Kind.CQE)
     assert (record.id, record.sqe.user_data, record.res) == (0, 9, 3)
     assert "CQE(user_data=0x9) = 3" in Lines().line(record)
@@ -307,7 +307,7 @@ async def test_json(bench: Watched) -> None:
 async def test_what_the_ring_leaves_when_it_is_closed(bench: Watched) -> None:
     bench.thread.fds[3] = Stream()
     await bench.submit(Sqe(abi.IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, user_data=1))
-    bench.worker.close()
+    bench.context.close()
     assert [record.kind for record in bench.events(Kind.CLOSED, Kind.REQUEST)] == [Kind.CLOSED]
     assert not bench.tracer._live
 

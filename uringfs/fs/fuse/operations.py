@@ -123,9 +123,7 @@ class Operations(pyfuse3.Operations):
             return special
         return self._fs.inodes.root if number == ROOT else self._fs.inodes[number]
 
-    def _attributes(
-        self, inode: Node, entry_timeout: float = ATTR_TIMEOUT
-    ) -> pyfuse3.EntryAttributes:
+    def _attributes(self, inode: Node, entry_timeout: float = ATTR_TIMEOUT) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode.number
         entry.st_mode = inode.mode
@@ -255,7 +253,7 @@ class Operations(pyfuse3.Operations):
             if error.errno != errno.EEXIST:
                 raise
             inode = fs.lookup(name, ctx.uid, ctx.gid)  # `new`, or another's creation in between
-            if inode.payload.worker is not None:
+            if inode.payload.context is not None:
                 raise UringError(errno.ESTALE) from None  # the kernel looks again, and it is an open(2)
         file = fs.open(inode, ctx.pid, flags)
         return self._file_info(file.fh), self._attributes(inode, 0 if name == NEW else ATTR_TIMEOUT)

@@ -95,11 +95,11 @@ class Supervision:
 
 
 @dataclass(slots=True, eq=False)
-class Enter:
+class AnsweredEnter:
     """One io_uring_enter that is being answered."""
 
     call: Notification
-    worker: Context
+    context: Context
     program: Program
     """That has made it."""
     submitted: int = 0
@@ -116,7 +116,7 @@ class Enter:
 
     def end(self) -> None:
         self.ended = trio.current_time()
-        self.tail = self.worker.ring.sq.words()[1]
+        self.tail = self.context.ring.sq.words()[1]
 
     def again(self, call: Notification, program: Program) -> bool:
         """That call, on the same ring, is this one restarted: not one that finds new requests."""
@@ -124,7 +124,7 @@ class Enter:
             call[2:] == self.call[2:]
             and program is self.program
             and self.wait is not None
-            and self.worker.ring.sq.words()[1] == self.tail
+            and self.context.ring.sq.words()[1] == self.tail
             and trio.current_time() - self.ended < RESTARTS
         )
 
@@ -149,9 +149,9 @@ class Supervisor:
         self._owner = owner
         self._trace = trace
         self._interrupts = Interrupts()
-        self._enters: dict[int, Enter] = {}
+        self._enters: dict[int, AnsweredEnter] = {}
         """By thread."""
-        self._ended: dict[int, Enter] = {}
+        self._ended: dict[int, AnsweredEnter] = {}
         """By thread: those that the kernel has ended."""
         self._watching = trio.CancelScope()
         self._some = trio.Event()
@@ -223,8 +223,8 @@ class Supervisor:
             inode.uid, inode.gid = caller.uid, caller.gid
             await inode.payload.attach()
             inode.payload.setup(caller, entries & U32, params)
-            if inode.payload.worker is not None:
-                inode.payload.worker.deliveries.supervised = True
+            if inode.payload.context is not None:
+                inode.payload.context.deliveries.supervised = True
             inode.payload.opaque = inode.payload.answered = True
             answers = self._trace is None  # else once it has been traced
             return await self._listener.install(call.id, file.fileno(), cloexec=True, answers=answers)
@@ -238,24 +238,24 @@ class Supervisor:
         kernel = self._tctx.kernel_of(caller)
         check_opcode(opcode & ~IORING_REGISTER_USE_REGISTERED_RING, kernel)
         if fd == U32 and not registered:
-            return register_blind(self._worker_of, caller, opcode, arg, nr_args, kernel)
-        with self._ring(caller, fd, registered) as worker:
-            return register(worker, caller, opcode, arg, nr_args)
+            return register_blind(self._context_of, caller, opcode, arg, nr_args, kernel)
+        with self._ring(caller, fd, registered) as context:
+            return register(context, caller, opcode, arg, nr_args)
 
-    async def _enter(self, call: Notification, caller: Caller, ended: Enter | None) -> int:
+    async def _enter(self, call: Notification, caller: Caller, ended: AnsweredEnter | None) -> int:
         flags = call.args[3] & U32
         if flags & ~SUPPORTED_ENTER_FLAGS:
             raise UringError(errno.EINVAL, f"enter flags {flags & ~SUPPORTED_ENTER_FLAGS:#x} are not supported")
-        with self._ring(caller, call.args[0] & U32, bool(flags & IORING_ENTER_REGISTERED_RING)) as worker:
-            if ended is not None and ended.worker is worker and ended.again(call, caller.program):
+        with self._ring(caller, call.args[0] & U32, bool(flags & IORING_ENTER_REGISTERED_RING)) as context:
+            if ended is not None and ended.context is context and ended.again(call, caller.program):
                 return ended.interrupted()
-            enter = self._enters[call.tid] = Enter(call, worker, caller.program)
+            enter = self._enters[call.tid] = AnsweredEnter(call, context, caller.program)
             self._some.set()
             try:
                 entered: Entered | None = await self._begin(enter, caller)
                 if entered is not None:
                     enter.submitted, enter.wait = entered
-                    if enter.wait is None and not worker.deliveries.any():
+                    if enter.wait is None and not context.deliveries.any():
                         return enter.submitted
                     if await self._interrupts.during(call.id, partial(self._finish, enter, caller)):
                         return enter.submitted or enter.result
@@ -264,31 +264,31 @@ class Supervisor:
                 if self._enters.get(call.tid) is enter:
                     del self._enters[call.tid]
 
-    async def _begin(self, enter: Enter, caller: Caller) -> Entered | None:
+    async def _begin(self, enter: AnsweredEnter, caller: Caller) -> Entered | None:
         """All that comes before its wait. None: interrupted."""
         _, to_submit, min_complete, flags, arg, argsz = enter.call.args
-        entered = enter.worker.enter(caller, to_submit & U32, min_complete & U32, flags & U32, arg, argsz)
+        entered = enter.context.enter(caller, to_submit & U32, min_complete & U32, flags & U32, arg, argsz)
         if isinstance(entered, Entered):
             return entered
         return await self._interrupts.during(enter.call.id, entered)
 
-    async def _finish(self, enter: Enter, caller: Caller) -> bool:
+    async def _finish(self, enter: AnsweredEnter, caller: Caller) -> bool:
         """Wait, if it has to, and put descriptors where its requests, or earlier ones, want them: True then."""
         wait = enter.wait
         while wait is not None:
-            with enter.worker.deliveries.interrupts(caller.process, wait.leave):
+            with enter.context.deliveries.interrupts(caller.process, wait.leave):
                 enter.result = await wait.run()
             if not wait.left:
                 return True
-            await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
+            await self._placing.deliver(enter.call, enter.context.deliveries, caller)
             wait.resume()
-        await self._placing.deliver(enter.call, enter.worker.deliveries, caller)
+        await self._placing.deliver(enter.call, enter.context.deliveries, caller)
         return True
 
     # -- which ring
 
-    def _worker_of(self, file: File) -> Context | None:
-        return self._find_inode(file.inode).payload.worker if file.inode not in (0, ROOT) else None
+    def _context_of(self, file: File) -> Context | None:
+        return self._find_inode(file.inode).payload.context if file.inode not in (0, ROOT) else None
 
     @contextmanager
     def _ring(self, caller: Caller, fd: int, registered: bool) -> Iterator[Context]:
@@ -302,16 +302,16 @@ class Supervisor:
         try:
             if file.inode in (0, ROOT):
                 raise UringError(errno.EOPNOTSUPP, "not a ring of this mount")
-            worker = self._worker_of(file)
-            if worker is None:
+            context = self._context_of(file)
+            if context is None:
                 raise UringError(errno.EBADFD, "this ring has not been set up")
-            yield worker
+            yield context
         finally:
             file.close()
 
     # -- signals
 
-    def _end(self, enter: Enter) -> None:
+    def _end(self, enter: AnsweredEnter) -> None:
         """The kernel has ended it: killed, or interrupted."""
         enter.end()
         self._ended[enter.call.tid] = enter
@@ -336,7 +336,7 @@ class Supervisor:
         oldest = trio.current_time() - RESTARTS
         self._ended = {tid: enter for tid, enter in self._ended.items() if enter.ended > oldest}
 
-    def _signalled(self, enter: Enter, groups: set[int]) -> bool:
+    def _signalled(self, enter: AnsweredEnter, groups: set[int]) -> bool:
         """complete_signal(): a signal to the process wakes one thread, the main one if it takes it. groups: those
         of which a thread has been woken."""
         try:

@@ -37,7 +37,7 @@ MAX_SLOW = 64
 """Threads that wait in polls which may block, and as many that watch by such."""
 
 
-class Registration:
+class EpollItem:
     """A descriptor in the epoll instance, and who watches it for these events."""
 
     __slots__ = ("exclusive", "fd", "key", "of", "shared", "watches")
@@ -59,7 +59,7 @@ class Watch:
 
     __slots__ = ("_poller", "_registration", "fire")
 
-    def __init__(self, poller: "Poller", registration: Registration, fire: Callable[[int], None]) -> None:
+    def __init__(self, poller: "Poller", registration: EpollItem, fire: Callable[[int], None]) -> None:
         self._poller = poller
         self._registration = registration
         self.fire = fire
@@ -99,10 +99,10 @@ class Poller:
 
     def __init__(self) -> None:
         self._watcher: native.Watcher | None = None
-        self._registered: dict[int, Registration] = {}  # by key
+        self._registered: dict[int, EpollItem] = {}  # by key
         self._once: dict[int, Once] = {}  # by key
         self._descriptors: set[int] = set()  # epoll knows each once
-        self._shared: dict[tuple[int, int, bool], Registration] = {}  # by descriptor, events and past
+        self._shared: dict[tuple[int, int, bool], EpollItem] = {}  # by descriptor, events and past
         self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
         self._events: deque[tuple[int, int, int]] = deque()
         self._woken: tuple[int, set[tuple[int, ...]]] = 0, set()
@@ -138,7 +138,7 @@ class Poller:
             trio.lowlevel.current_trio_token().run_sync_soon(self.dispatch, idempotent=True)
         return watch
 
-    def _register(self, wanted: tuple[int, int, bool]) -> Registration:
+    def _register(self, wanted: tuple[int, int, bool]) -> EpollItem:
         of, events, past = wanted
         fd = of
         try:
@@ -151,13 +151,13 @@ class Poller:
             if fd != of:
                 os.close(fd)
             raise UringError.of(error) from error
-        registration = self._registered[key] = Registration(wanted, fd, key)
+        registration = self._registered[key] = EpollItem(wanted, fd, key)
         self._descriptors.add(fd)
         if registration.exclusive is None:
             self._shared[wanted] = registration
         return registration
 
-    def drop(self, registration: Registration) -> None:
+    def drop(self, registration: EpollItem) -> None:
         """Nobody watches any more."""
         fd, of = registration.fd, registration.of
         del self._registered[registration.key]
@@ -198,7 +198,7 @@ class Poller:
             if watch.active:
                 _fire(watch, mask)
 
-    def _reaches(self, registration: Registration, look: int) -> bool:
+    def _reaches(self, registration: EpollItem, look: int) -> bool:
         """Nobody sleeps in epoll_wait(2), so the kernel thinks that its exclusive wake-up reached nobody
         (ep_poll_callback()) and goes on to the next: all but the first wait for the next edge."""
         if registration.exclusive is None:
@@ -255,9 +255,7 @@ class LocalPoller:
         assert isinstance(file, LocalFile)
         return mask_now(file.fd, events) if file.polls_at_once() else None
 
-    def watch(
-        self, file: File, events: int, fire: Callable[[int], None], past: bool = True
-    ) -> Watch | Once:
+    def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> Watch | Once:
         watch = self._poller.watch(_fd(file), events, fire, past)
         assert isinstance(file, LocalFile)
         self._watched[file.identity] = file

@@ -16,7 +16,7 @@ _HEADER = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, t
 _CapData = ctypes.c_uint32 * 6  # effective, permitted, inheritable of capabilities 0..31, then of 32..63
 
 
-class Identity(NamedTuple):
+class Persona(NamedTuple):
     """What a zygote is asked to make. Ids as its own user namespace knows them."""
 
     uid: int
@@ -71,7 +71,7 @@ def _set_groups(groups: tuple[int, ...]) -> None:
             raise
 
 
-def assume(identity: Identity, root: int, namespaces: list[int], parent: int) -> None:
+def assume(identity: Persona, root: int, namespaces: list[int], parent: int) -> None:
     """root, namespaces: descriptors. OSError leaves this process neither one nor the other: it has to end."""
     joins = dict(zip(identity.namespaces, namespaces, strict=True))
     users = joins.pop(CLONE_NEWUSER, None)

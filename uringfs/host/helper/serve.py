@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from uringfs.host.helper.caller import Caller
 from uringfs.host.helper.calls import CALLS
-from uringfs.host.helper.identity import Identity, assume, die_with
+from uringfs.host.helper.identity import Persona, assume, die_with
 from uringfs.host.helper.walk import Numbers
 
 MAX_MESSAGE = 1 << 18
@@ -26,7 +26,7 @@ DONE, LAST, UNABLE = 0, 1, 2
 OPENS = ("openat", "openat2")
 
 
-def live(sock: socket.socket, parent: int, identity: Identity, fds: list[int]) -> NoReturn:
+def live(sock: socket.socket, parent: int, identity: Persona, fds: list[int]) -> NoReturn:
     """fds: the root directory, and the namespaces to join. First of all the daemon gets a pidfd."""
     try:
         die_with(parent)

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 
-from uringfs.host.helper.identity import PR_SET_DUMPABLE, Identity, prctl
+from uringfs.host.helper.identity import PR_SET_DUMPABLE, Persona, prctl
 from uringfs.host.helper.serve import MAX_FDS, MAX_MESSAGE, live
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -38,7 +38,7 @@ def reap(*_: object) -> None:
         pass
 
 
-def fork(sock: socket.socket, identity: Identity, fds: list[int]) -> None:
+def fork(sock: socket.socket, identity: Persona, fds: list[int]) -> None:
     """fds: the helper's socket, the root directory, namespaces."""
     parent = os.getpid()
     if not os.fork():
@@ -59,7 +59,7 @@ def main() -> None:
         if not data:
             return
         try:
-            fork(sock, Identity(*marshal.loads(data)), fds)
+            fork(sock, Persona(*marshal.loads(data)), fds)
         except OSError:
             pass  # the daemon sees the socket's end
         finally:

@@ -76,7 +76,7 @@ async def attempt_in_thread(call: Callable[..., T], *args: object) -> T:
     return await in_thread(attempt, call, *args, limiter=_limiter)
 
 
-class Identity:
+class SocketCredentials:
     """A caller's credentials, for system calls on sockets. naming: of those that send in its name to Unix sockets,
     which takes rights of ours (host.scm). ESRCH."""
 
@@ -94,7 +94,7 @@ class Identity:
             return attempt(call, *args)
 
 
-class Creator(Identity):
+class Creator(SocketCredentials):
     """socket(2) in the caller's network namespace."""
 
     def __init__(self, caller: Caller) -> None:

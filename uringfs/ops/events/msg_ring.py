@@ -17,7 +17,7 @@ from uringfs.errors import UringError
 from uringfs.ops.files.newfile import install_file
 
 
-class Message(NamedTuple):
+class RingMsg(NamedTuple):
     """struct io_msg"""
 
     command: int
@@ -35,7 +35,7 @@ def prep(request: Request) -> None:
         raise UringError(errno.EINVAL)
     if flags & ~(IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS):
         raise UringError(errno.EINVAL, f"msg_ring_flags {flags:#x}")
-    request.data = Message(sqe.addr & U32, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, flags)
+    request.data = RingMsg(sqe.addr & U32, sqe.off, sqe.len, sqe.addr3 & U32, sqe.file_index, flags)
 
 
 def issue(request: Request) -> Outcome:
@@ -51,7 +51,7 @@ def issue(request: Request) -> Outcome:
     raise UringError(errno.EINVAL, f"command {request.data.command}")
 
 
-def send_data(message: Message, target: RingContext) -> int:
+def send_data(message: RingMsg, target: RingContext) -> int:
     """io_msg_ring_data(), also of IORING_REGISTER_SEND_MSG_RING."""
     passes = message.flags & IORING_MSG_RING_FLAGS_PASS
     if message.source or message.flags & ~IORING_MSG_RING_FLAGS_PASS:
@@ -76,7 +76,7 @@ def _post(target: RingContext, user_data: int, res: int, flags: int) -> None:
 
 def _send_fd(request: Request, target: RingContext) -> int:
     """io_msg_send_fd(), io_msg_install_complete()"""
-    message: Message = request.data
+    message: RingMsg = request.data
     if message.length:
         raise UringError(errno.EINVAL)
     if target is request.context:

@@ -75,7 +75,7 @@ class Msghdr(NamedTuple):
             raise UringError(errno.EMSGSIZE, f"{self.iovlen} iovecs")
 
 
-class Message(NamedTuple):
+class Cmsg(NamedTuple):
     """struct cmsghdr and what follows it."""
 
     level: int
@@ -83,18 +83,18 @@ class Message(NamedTuple):
     data: bytes
 
 
-def messages(control: bytes) -> Iterator[Message]:
+def messages(control: bytes) -> Iterator[Cmsg]:
     """for_each_cmsghdr(). EINVAL for one that is not CMSG_OK()."""
     at = 0
     while at + CMSGHDR_SIZE <= len(control):
         length, level, kind = CMSGHDR.unpack_from(control, at)
         if length < CMSGHDR_SIZE or length > len(control) - at:
             raise UringError(errno.EINVAL, "a control message that does not fit")
-        yield Message(level, kind, control[at + CMSGHDR_SIZE : at + length])
+        yield Cmsg(level, kind, control[at + CMSGHDR_SIZE : at + length])
         at += -(-length // 8) * 8
 
 
-def packed(found: list[Message]) -> bytes:
+def packed(found: list[Cmsg]) -> bytes:
     control = b""
     for message in found:
         data = CMSGHDR.pack(CMSGHDR_SIZE + len(message.data), message.level, message.type) + message.data
@@ -119,9 +119,9 @@ def outgoing(request: Request, control: bytes, unix: bool) -> bytes:
         elif level == SOL_SOCKET and kind == SCM_CREDENTIALS:
             credentials = True
             _check_credentials(caller, data)
-        found.append(Message(level, kind, data))
+        found.append(Cmsg(level, kind, data))
     if unix and not credentials and may_name_others():
-        found.append(Message(SOL_SOCKET, SCM_CREDENTIALS, caller.ucred()))
+        found.append(Cmsg(SOL_SOCKET, SCM_CREDENTIALS, caller.ucred()))
     return packed(found)
 
 

@@ -13,7 +13,7 @@ from uringfs.clientwork.delivery import Delivery
 from uringfs.engine.position import Turn
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
-from uringfs.host.net.sockets import INET, Creator, Identity, attempt, attempt_in_thread, kind, unix_path
+from uringfs.host.net.sockets import INET, Creator, SocketCredentials, attempt, attempt_in_thread, kind, unix_path
 from uringfs.host.protocols import File
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.files.newfile import deliver, table_turn
@@ -92,7 +92,7 @@ def issue_bind(request: Request) -> Outcome:
     file, name = request.file(), request.data
     if kind(file).domain == socket.AF_UNIX and unix_path(name) is not None:
         return _acting(request, "bind", file, name, len(name))
-    identity = Identity(request.caller)
+    identity = SocketCredentials(request.caller)
     if identity.foreign:  # with its capabilities there, which an actor can have
         return _acting(request, "bind", file, name, len(name))
 
@@ -138,7 +138,7 @@ def issue_connect(request: Request) -> Outcome:
     domain = kind(file).domain
     if domain == socket.AF_UNIX:
         return _acting(request, "connect", file, name, len(name))
-    identity = None if domain in INET else Identity(request.caller)
+    identity = None if domain in INET else SocketCredentials(request.caller)
 
     async def once() -> None:
         call: Callable[[int, bytes], None] = native.sock_connect

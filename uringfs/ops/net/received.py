@@ -24,7 +24,7 @@ from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
 from uringfs.host.net.sockets import Kind, attempt
 from uringfs.host.protocols import File, Iovec, Memory
-from uringfs.ops.net.msghdr import Message, Msghdr, messages, packed, store_address
+from uringfs.ops.net.msghdr import Cmsg, Msghdr, messages, packed, store_address
 from uringfs.ops.rw.iovec import total, truncated
 
 AT_ONCE = 1 << 18
@@ -52,7 +52,7 @@ class Received:
     flags: int = 0
     """msg_flags"""
     header: Msghdr | None = None
-    control: list[Message] = field(default_factory=list)
+    control: list[Cmsg] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     """Descriptors of ours that came with it, in their order in control."""
     last: bool = False
@@ -126,7 +126,7 @@ async def pass_on(request: Request, got: Received) -> Received:
     return Received(got.res, got.flags, last=got.last)
 
 
-def _renumbered(control: Sequence[Message], numbers: list[int]) -> list[Message]:
+def _renumbered(control: Sequence[Cmsg], numbers: list[int]) -> list[Cmsg]:
     """With the caller's numbers in place of ours, as far as there are any."""
     found, left = [], list(numbers)
     for message in control:
@@ -141,9 +141,7 @@ def _renumbered(control: Sequence[Message], numbers: list[int]) -> list[Message]
     return found
 
 
-def _store_control(
-    memory: Memory, header: Msghdr, control: list[Message], got: Received, installed: int = 0
-) -> None:
+def _store_control(memory: Memory, header: Msghdr, control: list[Cmsg], got: Received, installed: int = 0) -> None:
     flags = got.flags | (MSG_CTRUNC if installed < len(got.passed) else 0)
     data = packed(control)[: header.controllen]
     memory.write(header.at + MSGHDR_FLAGS, flags.to_bytes(4, "little"))
@@ -221,7 +219,7 @@ def _store_out(memory: Memory, got: Received, numbers: list[int]) -> None:
         memory.write(out.at + RECVMSG_OUT.size + header.namelen, control)
 
 
-def _descriptors(found: list[Message]) -> list[int]:
+def _descriptors(found: list[Cmsg]) -> list[int]:
     return [
         int.from_bytes(message.data[at : at + 4], "little")
         for message in found

@@ -40,7 +40,7 @@ INT_MAX = 0x7FFFFFFF
 CQE_F_MASK = IORING_CQE_F_SOCK_NONEMPTY | IORING_CQE_F_BUF_MORE
 
 
-class Message:
+class RecvMsg:
     """struct io_sr_msg, and what prep has copied."""
 
     def __init__(self, request: Request) -> None:
@@ -59,14 +59,14 @@ class Message:
         return bool(self.flags & IORING_RECV_MULTISHOT)
 
 
-def _prep(request: Request, recv: bool) -> Message:
+def _prep(request: Request, recv: bool) -> RecvMsg:
     """io_recvmsg_prep()"""
     sqe, selects = request.sqe, request.flags & IOSQE_BUFFER_SELECT
     if sqe.addr2 or sqe.len >> 31:
         raise UringError(errno.EINVAL)
     if sqe.ioprio & ~RECV_FLAGS:
         raise UringError(errno.EINVAL, f"receive flags {sqe.ioprio:#x}")
-    message = Message(request)
+    message = RecvMsg(request)
     if message.multishot:
         if not selects:
             raise UringError(errno.EINVAL, "many receives need provided buffers")
@@ -108,7 +108,7 @@ def prep_recvmsg(request: Request) -> None:
         _prep_out(message, header)
 
 
-def _prep_out(message: "Message", header: Msghdr) -> None:
+def _prep_out(message: "RecvMsg", header: Msghdr) -> None:
     """io_recvmsg_mshot_prep(): room for a name although msg_name is not looked at. EOVERFLOW."""
     if header.name_room < 0 or RECVMSG_OUT.size + header.name_room + header.controllen > INT_MAX:
         raise UringError(errno.EOVERFLOW)
@@ -124,7 +124,7 @@ def issue(request: Request) -> Outcome:
 class Receive:
     def __init__(self, request: Request, file: File, of: Kind) -> None:
         self._request = request
-        self._message: Message = request.data
+        self._message: RecvMsg = request.data
         self._file = file
         self._kind = of
         self._iovecs = self._message.iovecs

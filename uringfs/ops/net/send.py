@@ -30,7 +30,7 @@ from uringfs.engine.kbuf import BufferRing
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
-from uringfs.host.net.sockets import INET, Identity, Kind, attempt, kind, reachable, unix_path
+from uringfs.host.net.sockets import INET, Kind, SocketCredentials, attempt, kind, reachable, unix_path
 from uringfs.host.protocols import Data, File, Iovec, Memory
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr, address, copy_control, outgoing
@@ -47,7 +47,7 @@ CHUNK = 1 << 20
 MAX_DATAGRAM = 1 << 24
 
 
-class Message:
+class SendMsg:
     """struct io_sr_msg, and what prep has copied."""
 
     def __init__(self, flags: int, msg_flags: int) -> None:
@@ -71,14 +71,14 @@ class Notification:
         self._request.context.post_cqe(self._request.sqe.user_data, self.res, IORING_CQE_F_NOTIF)
 
 
-def _prep(request: Request) -> Message:
+def _prep(request: Request) -> SendMsg:
     """io_sendmsg_prep()"""
     sqe = request.sqe
     if sqe.len >> 31:
         raise UringError(errno.EINVAL, "a negative length")
     if sqe.ioprio & ~SEND_FLAGS:
         raise UringError(errno.EINVAL, f"send flags {sqe.ioprio:#x}")
-    request.data = message = Message(sqe.ioprio, sqe.msg_flags)
+    request.data = message = SendMsg(sqe.ioprio, sqe.msg_flags)
     return message
 
 
@@ -89,7 +89,7 @@ def prep_send(request: Request) -> None:
     _setup_send(request, message)
 
 
-def _setup_send(request: Request, message: Message) -> None:
+def _setup_send(request: Request, message: SendMsg) -> None:
     """io_send_setup()"""
     sqe, caller = request.sqe, request.caller
     if sqe.pad3:
@@ -113,7 +113,7 @@ def prep_sendmsg(request: Request) -> None:
     _setup_sendmsg(request, message)
 
 
-def _setup_sendmsg(request: Request, message: Message) -> None:
+def _setup_sendmsg(request: Request, message: SendMsg) -> None:
     """io_sendmsg_copy_hdr()"""
     memory = request.caller.memory
     message.header = header = Msghdr.copy(memory, request.sqe.addr)
@@ -123,7 +123,7 @@ def _setup_sendmsg(request: Request, message: Message) -> None:
     message.iovecs = import_iovec(request.caller, header.iov, header.iovlen)
 
 
-def _prep_zc(request: Request) -> Message:
+def _prep_zc(request: Request) -> SendMsg:
     """io_send_zc_prep()"""
     sqe = request.sqe
     if sqe.pad2 or sqe.addr3:
@@ -137,7 +137,7 @@ def _prep_zc(request: Request) -> Message:
         raise UringError(errno.EINVAL, f"send flags {sqe.ioprio:#x}")
     if sqe.ioprio & IORING_SEND_ZC_REPORT_USAGE:
         notification.res = IORING_NOTIF_USAGE_ZC_COPIED
-    request.data = message = Message(sqe.ioprio, sqe.msg_flags)
+    request.data = message = SendMsg(sqe.ioprio, sqe.msg_flags)
     return message
 
 
@@ -194,12 +194,12 @@ def _multishot_of_a_worker(file: File) -> Outcome:
 class Send:
     def __init__(self, request: Request, file: File, of: Kind) -> None:
         self._request = request
-        self._message: Message = request.data
+        self._message: SendMsg = request.data
         self._file = file
         self._kind = of
         self._iovecs = self._message.iovecs
         self._control = b""
-        self._identity: Identity | None = None
+        self._identity: SocketCredentials | None = None
         self._selection: Selection | None = None
         self._done = 0
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE)
@@ -220,7 +220,7 @@ class Send:
             return lambda: self._to_path()
         if not unix and (self._control or domain not in INET):
             # what is asked for may take a capability
-            self._identity, self._bundle = Identity(self._request.caller), False
+            self._identity, self._bundle = SocketCredentials(self._request.caller), False
             self._request.holds = Holds.ALL
             return self._run
         try:
@@ -253,7 +253,7 @@ class Send:
         """A path is looked up as the caller, and may have to be writable to it."""
         request = self._request
         assert self._message.name is not None
-        self._identity, self._bundle = Identity(request.caller, naming=True), False
+        self._identity, self._bundle = SocketCredentials(request.caller, naming=True), False
         self._message.name, fd = await reachable(request.caller.actor(), self._message.name)
         try:
             return await self._run()

@@ -17,7 +17,7 @@ from uringfs.abi.net import (
 from uringfs.abi.numbers import s32
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
-from uringfs.host.net.sockets import INET, Identity, attempt, kind
+from uringfs.host.net.sockets import INET, SocketCredentials, attempt, kind
 from uringfs.host.protocols import File
 
 MAX_OPTION = 1 << 16
@@ -82,7 +82,7 @@ def _setsockopt(request: Request, file: File, option: Option) -> Outcome:
     """io_uring_cmd_setsockopt(): some options take a capability."""
     size = max(0, min(option.length, MAX_OPTION))
     value = request.caller.memory.read(option.value, size) if size else b""
-    identity = Identity(request.caller)
+    identity = SocketCredentials(request.caller)
 
     request.holds = Holds.ALL
 

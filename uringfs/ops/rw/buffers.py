@@ -6,7 +6,7 @@ import errno
 from typing import NamedTuple
 
 from uringfs.abi.constants import IORING_CQE_F_BUF_MORE, IORING_CQE_F_BUFFER, IOSQE_ASYNC, MAX_RW_COUNT, UIO_MAXIOV
-from uringfs.engine.kbuf import USHRT_MAX, Buffer, BufferRing, ProvidedBuffers
+from uringfs.engine.kbuf import USHRT_MAX, BufferRing, ProvidedBuffer, ProvidedBuffers
 from uringfs.engine.request import Pending, Request
 from uringfs.engine.resources import Resources
 from uringfs.errors import UringError
@@ -21,7 +21,9 @@ TASK_SIZE_MAX = 0x7FFFFFFFF000
 class Selection:
     """Buffers a request has taken (struct io_br_sel)."""
 
-    def __init__(self, resources: Resources, bgid: int, buffers: list[Buffer], ring: BufferRing | None) -> None:
+    def __init__(
+        self, resources: Resources, bgid: int, buffers: list[ProvidedBuffer], ring: BufferRing | None
+    ) -> None:
         self._resources = resources
         self._bgid = bgid
         self._buffers = buffers
@@ -133,7 +135,7 @@ def select_bundle(request: Request, max_len: int, names: bool = True) -> Selecti
             raise UringError(errno.ENOBUFS)
         most = min(group.available(), UIO_MAXIOV, PEEK_MAX_IMPORT, -(-max_len // first.len))
     left, partial, empty = max_len or 0x7FFFFFFF, False, False
-    found: list[Buffer] = []
+    found: list[ProvidedBuffer] = []
     for ahead in range(most):
         buffer = group.at(ahead)
         if buffer.len > left:
@@ -153,7 +155,7 @@ def select_bundle(request: Request, max_len: int, names: bool = True) -> Selecti
     return selection
 
 
-def _first(ring: BufferRing) -> Buffer:
+def _first(ring: BufferRing) -> ProvidedBuffer:
     try:
         if not ring.available():
             raise UringError(errno.ENOBUFS, "the buffer ring is empty")
@@ -205,7 +207,7 @@ def issue_provide(request: Request) -> int | Pending:
         raise UringError(errno.EOVERFLOW)
     length = min(asked.len, MAX_RW_COUNT)
     for index in range(min(asked.nbufs, room)):
-        group.buffers.append(Buffer(asked.addr + index * asked.len, length, asked.bid + index))
+        group.buffers.append(ProvidedBuffer(asked.addr + index * asked.len, length, asked.bid + index))
     return 0
 
 

@@ -116,7 +116,7 @@ async def test_what_is_dropped_unread_counts_no_more(nursery: trio.Nursery) -> N
     assert await mount.refusal(fh, b"fsync fd=9") == errno.EAGAIN
     ring = mount.fs.ring(fh)
     assert ring is not None
-    worker = mount.fs._open[fh].inode.payload.worker
+    worker = mount.fs._open[fh].inode.payload.context
     worker.attachments.clear()
     gc.collect()
     await mount.write(fh, b"fsync fd=9")

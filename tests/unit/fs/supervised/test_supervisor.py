@@ -60,7 +60,7 @@ async def test_a_registered_ring_outlives_its_descriptor(supervised: Supervised)
     fd = await supervised.setup()
     client = supervised.client(fd)
     file = handle(supervised.thread.fds[fd])
-    worker = supervised.files[1000].inode.payload.worker
+    worker = supervised.files[1000].inode.payload.context
     assert worker is not None
     thread = supervised.host.caller(TID, 1000, 1000)
     worker.registered_rings(thread)[3] = RegisteredRing(worker, file)  # FakeCaller.file() knows no rings

@@ -103,7 +103,7 @@ async def test_a_request_that_is_cancelled_while_its_descriptor_waits_its_turn(s
     supervised.thread.memory.put(ARG, b"/etc/motd\0")
     supervised.thread.answers = Opening()  # type: ignore[assignment]
     client, listener = supervised.client(fd), supervised.listener
-    worker = supervised.files[1000].inode.payload.worker
+    worker = supervised.files[1000].inode.payload.context
     assert worker is not None
     first, second = trio.Event(), trio.Event()
     listener.installing, listener.installed = first, []

@@ -67,7 +67,7 @@ async def test_a_timeout_fires_when_its_time_has_come(bench: Bench, mock_clock: 
     mock_clock.jump(0.2)
     await wait_all_tasks_blocked()
     assert bench.client.results() == [(1, ETIME)]
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_timeouts_of_the_same_time_fire_in_their_order(bench: Bench, mock_clock: MockClock) -> None:
@@ -119,7 +119,7 @@ async def test_thousands_of_cancelled_timers_leave_nothing_behind(nursery: trio.
         await bench.submit(cancel(0, 9999, IORING_ASYNC_CANCEL_ANY))
         assert len(bench.client.reap()) == 4097
     assert len(bench.host.timers._heap._heap) <= 128
-    assert not bench.worker.pending
+    assert not bench.context.pending
 
 
 async def test_thousands_of_counting_timeouts_end_by_their_count(nursery: trio.Nursery) -> None:
@@ -131,7 +131,7 @@ async def test_thousands_of_counting_timeouts_end_by_their_count(nursery: trio.N
     await bench.submit(*(nop(9000) for _ in range(2000)))
     ended = {cqe.user_data for cqe in bench.client.reap() if cqe.user_data < 1000}
     assert ended == set(range(1, 1000, 2))
-    assert bench.worker.timeouts.counted == []
+    assert bench.context.timeouts.counted == []
 
 
 @pytest.mark.parametrize("kind", [IOSQE_IO_LINK, IOSQE_IO_HARDLINK])
@@ -141,8 +141,8 @@ async def test_a_link_timeout_wins(bench: Bench, stream: Stream, mock_clock: Moc
     await wait_all_tasks_blocked()
     behind = 0 if kind == IOSQE_IO_HARDLINK else CANCELED
     assert bench.client.results() == [(2, ETIME), (1, CANCELED), (3, behind)]
-    assert not bench.worker.pending
-    assert not bench.worker.timeouts.links
+    assert not bench.context.pending
+    assert not bench.context.timeouts.links
     assert stream.opens == 0
 
 
@@ -179,8 +179,8 @@ async def test_a_link_timeout_that_has_run_out(bench: Bench, stream: Stream, moc
     mock_clock.jump(0.01)
     await wait_all_tasks_blocked()
     assert bench.client.results() == [(2, ETIME), (1, CANCELED)]
-    assert not bench.worker.pending
-    assert not bench.worker.timeouts.links
+    assert not bench.context.pending
+    assert not bench.context.timeouts.links
 
 
 async def test_polls_tell_what_holds(bench: Bench, stream: Stream) -> None:
@@ -238,14 +238,14 @@ async def test_what_the_owner_leaves(bench: Bench, stream: Stream, mock_clock: M
     stream.feed(b"x")
     await wait_all_tasks_blocked()
     assert sorted(bench.client.results()) == [(1, CANCELED), (2, CANCELED), (3, CANCELED), (6, CANCELED)]
-    assert not bench.worker.pending
+    assert not bench.context.pending
     assert stream.opens == 0
 
 
 async def test_the_ring_is_closed(bench: Bench, stream: Stream, mock_clock: MockClock) -> None:
     at = timespec(bench, 1)
     await bench.submit(poll(3, 1, flags=IOSQE_IO_LINK), link_timeout(at, 2), timeout(at, 4, off=3), timeout(at, 5))
-    bench.worker.close()
+    bench.context.close()
     assert (stream.opens, stream.watchers) == (0, [])
     mock_clock.jump(2)
     await wait_all_tasks_blocked()
@@ -268,4 +268,4 @@ async def test_hostile_fields(bench: Bench, opcode: int, field: str) -> None:
         await bench.submit(cancel(0, 2, IORING_ASYNC_CANCEL_ANY))
         seen = bench.client.results()
         assert sum(user_data == 1 for user_data, _ in seen) == 1
-        assert not bench.worker.pending
+        assert not bench.context.pending

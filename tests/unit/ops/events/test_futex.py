@@ -108,7 +108,7 @@ async def test_the_caller_vanishes(words: Bench) -> None:
 
 async def test_the_ring_is_closed(words: Bench) -> None:
     await words.submit(wait(1))
-    words.worker.close()
+    words.context.close()
     assert not futexes(words.host)._waiting
 
 
@@ -140,4 +140,4 @@ async def test_hostile_fields(words: Bench, opcode: int) -> None:
             await words.submit(base._replace(**{field: 1 << bit}))
             await words.submit(Sqe(14, fd=-1, rw_flags=4, user_data=2))
             assert sum(user_data == 1 for user_data, _ in words.client.results()) == 1
-            assert not words.worker.pending
+            assert not words.context.pending

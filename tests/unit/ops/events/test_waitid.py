@@ -41,7 +41,7 @@ class Client:
 
     async def asked(self) -> list[tuple[int, ...]]:
         """(id, which, number, options) of each WAIT."""
-        entries = await self.bench.worker.deliveries.fetch(self.caller(), -1, 16)
+        entries = await self.bench.context.deliveries.fetch(self.caller(), -1, 16)
         found = list(ENTRY.iter_unpack(entries))
         assert all(what == URINGFS_DESCRIPTOR_WAIT for _, _, what, *_ in found)
         return [(number, which, res, options) for number, res, _, which, options, *_ in found]
@@ -49,7 +49,7 @@ class Client:
     async def answer(self, number: int, res: int = 0, pid: int = 0, status: int = 0) -> None:
         code = CLD_EXITED if pid else 0
         entry = ENTRY.pack(number, res, URINGFS_DESCRIPTOR_WAIT, 0, 0, code, pid, 1000 if pid else 0, status)
-        await self.bench.worker.deliveries.report(self.caller(), entry)
+        await self.bench.context.deliveries.report(self.caller(), entry)
 
     async def nothing_yet(self) -> None:
         ((number, *_),) = await self.asked()
@@ -62,7 +62,7 @@ class Client:
 
     def quiet(self) -> bool:
         """Nothing is kept for a request any more."""
-        deliveries = self.bench.worker.deliveries
+        deliveries = self.bench.context.deliveries
         kept = (deliveries._all, deliveries._ready, deliveries._fresh, deliveries._late)
         return not self.bench.host.children.watches and not any(kept)
 
@@ -98,12 +98,12 @@ async def test_it_waits_for_news_and_asks_again(bench: Bench, client: Client) ->
 
 async def test_while_it_waits_enters_have_nothing_to_fetch(bench: Bench, client: Client) -> None:
     await bench.submit(waitid(1), waitid(2))
-    assert bench.worker.deliveries.due(bench.thread.tid)
+    assert bench.context.deliveries.due(bench.thread.tid)
     for number, *_ in await client.asked():
         await client.answer(number)
-    assert not bench.worker.deliveries.due(bench.thread.tid)
+    assert not bench.context.deliveries.due(bench.thread.tid)
     bench.host.children.news()
-    assert bench.worker.deliveries.due(bench.thread.tid)
+    assert bench.context.deliveries.due(bench.thread.tid)
 
 
 async def test_news_while_the_client_is_at_it(bench: Bench, client: Client) -> None:
@@ -159,7 +159,7 @@ async def test_the_caller_or_the_ring_goes(bench: Bench, client: Client, when: s
     if when == "waiting":
         await client.nothing_yet()
     if how == "close":
-        bench.worker.close()
+        bench.context.close()
     else:
         bench.thread.exit()
         await wait_all_tasks_blocked()
@@ -212,7 +212,7 @@ async def test_clients_that_do_not_wait(bench: Bench, client: Client) -> None:
     bench.thread.can |= URINGFS_ENTER_WAITS
     await bench.submit(waitid(3))
     bench.thread.can = URINGFS_ENTER_FETCHES  # it says one thing here and another there
-    assert await bench.worker.deliveries.fetch(client.caller(), -1, 4) == b""
+    assert await bench.context.deliveries.fetch(client.caller(), -1, 4) == b""
     assert bench.client.results() == [(3, -errno.EOPNOTSUPP)]
     assert client.quiet()
 
@@ -223,7 +223,7 @@ async def test_hostile_answers(bench: Bench, client: Client) -> None:
         ((number, *_),) = await client.asked()
         await client.answer(number, res, pid)
     assert [res for _, res in bench.client.results()] == [-(1 << 31), 0]
-    bench.worker.close()
+    bench.context.close()
     assert client.quiet()
 
 

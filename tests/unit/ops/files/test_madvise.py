@@ -28,13 +28,13 @@ def madvise(user_data: int, advice: int = MADV_DONTNEED, flags: int = 0, **field
 
 async def fetch(bench: Bench) -> list[tuple[int, ...]]:
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    return list(ADVICE.iter_unpack(await bench.worker.deliveries.fetch(caller, -1, 16)))
+    return list(ADVICE.iter_unpack(await bench.context.deliveries.fetch(caller, -1, 16)))
 
 
 async def report(bench: Bench, number: int, res: int) -> None:
     caller = bench.host.caller(bench.thread.tid, 0, 0)
     entry = ADVICE.pack(number, res, URINGFS_DESCRIPTOR_ADVISE, 0, 0, 0)
-    await bench.worker.deliveries.report(caller, entry)
+    await bench.context.deliveries.report(caller, entry)
     await wait_all_tasks_blocked()
 
 
@@ -88,6 +88,6 @@ async def test_clients_that_know_half_an_entry(bench: Bench) -> None:
 async def test_the_ring_is_closed_before_it_is_fetched(client: Bench) -> None:
     await client.submit(madvise(1))
     await wait_all_tasks_blocked()
-    client.worker.close()
+    client.context.close()
     await wait_all_tasks_blocked()
-    assert not client.worker.deliveries.any()
+    assert not client.context.deliveries.any()

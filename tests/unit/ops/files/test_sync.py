@@ -168,8 +168,8 @@ async def test_a_waiting_splice_is_cancelled(bench: Bench, ends: Ends, opcode: i
     ends.out.error = errno.EAGAIN
     await bench.submit(Sqe(opcode, fd=4, file_index=3, len=5, user_data=1))
     await trio.testing.wait_all_tasks_blocked()
-    (request,) = bench.worker.pending_requests()
-    bench.worker.cancel(request)
+    (request,) = bench.context.pending_requests()
+    bench.context.cancel(request)
     await bench.enter(0, wait=1)
     assert bench.client.results() == [(1, -errno.ECANCELED)]
     assert (ends.source.opens, ends.out.opens) == (0, 0)

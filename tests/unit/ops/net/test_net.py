@@ -118,7 +118,7 @@ async def test_who_connects_while_it_is_looked_is_accepted(nursery: trio.Nursery
         await here.submit(Sqe(ACCEPT, fd=server.fileno(), addr=at(name), off=at(size), file_index=0xFFFFFFFF))
         assert (await here.cqe())[0] == -errno.ENFILE  # there is no slot
         assert int.from_bytes(name.raw[2:4], "big") == client.getsockname()[1]
-        here.worker.close()
+        here.context.close()
         nursery.cancel_scope.cancel()
 
 
@@ -157,7 +157,7 @@ async def test_the_end_of_the_ring_ends_them(here: Here, pair: tuple[socket.sock
     with ours, theirs:
         await here.submit(Sqe(RECV, fd=theirs.fileno(), addr=at(room), len=8))
         await wait_all_tasks_blocked()
-        here.worker.close()
+        here.context.close()
         await wait_all_tasks_blocked()
         ours.send(b"kept")
         assert theirs.recv(8) == b"kept"

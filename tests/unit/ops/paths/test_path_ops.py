@@ -34,7 +34,7 @@ async def a_bench() -> AsyncIterator[Bench]:
         bench.thread.memory.map(OUT, 4096)
         bench.thread.fds[SOCK] = RegularFile(b"")
         yield bench
-        bench.worker.close()
+        bench.context.close()
         bench.thread.exit()
 
 
@@ -105,8 +105,8 @@ async def test_cancelled_while_it_is_called(entry: Sqe, name: str, args: tuple[o
         bench.thread.acting = trio.Event()
         await bench.submit(entry._replace(user_data=1))
         await trio.testing.wait_all_tasks_blocked()
-        (request,) = bench.worker.pending_requests()
-        bench.worker.cancel(request)
+        (request,) = bench.context.pending_requests()
+        bench.context.cancel(request)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
 
@@ -120,7 +120,7 @@ async def test_the_caller_ends_while_it_is_called(entry: Sqe, name: str, args: t
         bench.thread.exit()
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
-        assert bench.worker.pending_requests() == []
+        assert bench.context.pending_requests() == []
 
 
 async def test_a_buffer_that_is_gone_when_the_answer_comes() -> None:
@@ -140,7 +140,7 @@ async def test_an_open_is_delivered() -> None:
         fd = opened()
         bench.thread.answers["openat2"] = (fd, b"")
         await bench.submit(sqe("OPENAT", user_data=1))
-        deliveries = bench.worker.deliveries
+        deliveries = bench.context.deliveries
         entries = await deliveries.fetch(caller(bench), SOCK, 4)
         ((number, res, what),) = DESCRIPTOR.iter_unpack(entries)
         assert (res, what) == (-1, URINGFS_DESCRIPTOR_NEW)
@@ -157,13 +157,13 @@ async def test_an_open_is_cancelled_before_it_is_fetched() -> None:
         bench.thread.answers["openat2"] = (fd, b"")
         await bench.submit(sqe("OPENAT", user_data=1))
         await trio.testing.wait_all_tasks_blocked()
-        assert bench.worker.deliveries.any_ready()
-        (request,) = bench.worker.pending_requests()
-        bench.worker.cancel(request)
+        assert bench.context.deliveries.any_ready()
+        (request,) = bench.context.pending_requests()
+        bench.context.cancel(request)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
         assert not is_open(fd)
-        assert not bench.worker.deliveries.any_ready()
+        assert not bench.context.deliveries.any_ready()
 
 
 async def test_an_open_is_cancelled_behind_its_fetch() -> None:
@@ -171,12 +171,12 @@ async def test_an_open_is_cancelled_behind_its_fetch() -> None:
         fd = opened()
         bench.thread.answers["openat2"] = (fd, b"")
         await bench.submit(sqe("OPENAT", user_data=1))
-        entries = await bench.worker.deliveries.fetch(caller(bench), SOCK, 4)
+        entries = await bench.context.deliveries.fetch(caller(bench), SOCK, 4)
         bench.thread.exit()
         await trio.testing.wait_all_tasks_blocked()
         assert bench.client.results() == [(1, -errno.ECANCELED)]
         assert not is_open(fd)
-        await bench.worker.deliveries.report(caller(bench), entries)  # too late, and harmless
+        await bench.context.deliveries.report(caller(bench), entries)  # too late, and harmless
 
 
 async def test_a_client_that_does_not_fetch_changes_nothing() -> None:
@@ -192,10 +192,10 @@ async def test_a_close_is_asked_for() -> None:
     async with a_bench() as bench:
         bench.thread.fds[5] = RegularFile(b"")
         await bench.submit(sqe("CLOSE", fd=5, addr=0, user_data=2), sqe("CLOSE", fd=6, addr=0, user_data=3))
-        entries = await bench.worker.deliveries.fetch(caller(bench), -1, 4)
+        entries = await bench.context.deliveries.fetch(caller(bench), -1, 4)
         ((number, res, what),) = DESCRIPTOR.iter_unpack(entries)
         assert (res, what) == (5, URINGFS_DESCRIPTOR_CLOSE)
-        await bench.worker.deliveries.report(caller(bench), DESCRIPTOR.pack(number, 0, 0))
+        await bench.context.deliveries.report(caller(bench), DESCRIPTOR.pack(number, 0, 0))
         assert sorted(bench.client.results()) == [(2, 0), (3, -errno.EBADF)]
 
 
@@ -212,7 +212,7 @@ async def test_a_fetch_waits_for_what_was_submitted_but_not_for_ever() -> None:
     async with a_bench() as bench:
         bench.thread.acting = trio.Event()
         await bench.submit(sqe("OPENAT"))
-        deliveries = bench.worker.deliveries
+        deliveries = bench.context.deliveries
         assert deliveries.due(bench.thread.tid)
         assert await deliveries.fetch(caller(bench), SOCK, 4) == b""
         assert not deliveries.due(bench.thread.tid)
@@ -222,7 +222,7 @@ async def test_the_next_of_a_chain_is_for_the_same_fetch() -> None:
     async with a_bench() as bench:
         bench.thread.answers["openat2"] = (opened(), b"")
         await bench.submit(sqe("OPENAT", flags=IOSQE_IO_LINK, user_data=1), sqe("OPENAT", user_data=2))
-        deliveries, group = bench.worker.deliveries, bench.thread.tid
+        deliveries, group = bench.context.deliveries, bench.thread.tid
         ((number, _, _),) = DESCRIPTOR.iter_unpack(await deliveries.fetch(caller(bench), SOCK, 4))
         bench.thread.acting = trio.Event()  # the second takes its time
         bench.thread.answers["openat2"] = (opened(), b"")

@@ -49,11 +49,11 @@ def buffer_ring(bench: Bench, *buffers: tuple[int, int, int], incremental: bool 
     memory.map(RING, 4096)
     memory.put(ARG, BUF_REG.pack(RING, 4, 1, 2 if incremental else 0, 0, 0, 0))
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    assert register(bench.worker, caller, REGISTER_PBUF_RING, ARG, 1) == 0
+    assert register(bench.context, caller, REGISTER_PBUF_RING, ARG, 1) == 0
     for index, (address, length, bid) in enumerate(buffers):
         memory.put(RING + index * BUF.size, BUF.pack(address, length, bid, 0))
     memory.put(RING + 14, len(buffers).to_bytes(2, "little"))
-    group = bench.worker.resources.buffer_groups[1]
+    group = bench.context.resources.buffer_groups[1]
     assert isinstance(group, BufferRing)
     return group
 
@@ -71,7 +71,7 @@ async def test_buffers_go_in_order(bench: Bench) -> None:
 
 async def test_no_group_has_more_than_65535(bench: Bench) -> None:
     assert await one(bench, provide(65536)) == (0, 0)
-    group = bench.worker.resources.buffer_groups[1]
+    group = bench.context.resources.buffer_groups[1]
     assert isinstance(group, ProvidedBuffers)
     assert len(group.buffers) == 65535
     assert await one(bench, provide(1)) == (-errno.EOVERFLOW, 0)
@@ -163,7 +163,7 @@ async def test_unregistered_while_a_read_waits(bench: Bench) -> None:
     bench.thread.fds[3] = stream = Stream()
     assert await cqes(bench, read(3)) == []
     bench.thread.memory.put(ARG, BUF_REG.pack(0, 0, 1, 0, 0, 0, 0))
-    register(bench.worker, bench.host.caller(100, 0, 0), UNREGISTER_PBUF_RING, ARG, 1)
+    register(bench.context, bench.host.caller(100, 0, 0), UNREGISTER_PBUF_RING, ARG, 1)
     stream.feed(b"xyz")
     await trio.testing.wait_all_tasks_blocked()
     assert bench.client.reap() == [Cqe(9, -errno.ENOBUFS, 0)]

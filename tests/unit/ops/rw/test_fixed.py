@@ -30,7 +30,7 @@ class Ring:
         thread = self.bench.thread
         caller = self.bench.host.caller(thread.tid, thread.uid, thread.gid)
         try:
-            return register(self.bench.worker, caller, opcode, arg, nr_args)
+            return register(self.bench.context, caller, opcode, arg, nr_args)
         except UringError as error:
             return -error.errno
 
@@ -111,8 +111,8 @@ async def test_a_cancelled_request_lets_its_buffer_go(ring: Ring) -> None:
     await ring.bench.submit(Sqe(READ_FIXED, fd=4, addr=MEMORY, len=5, user_data=1))
     await trio.testing.wait_all_tasks_blocked()
     assert ring.call(UNREGISTER_BUFFERS) == 0
-    (request,) = ring.bench.worker.pending_requests()
-    ring.bench.worker.cancel(request)
+    (request,) = ring.bench.context.pending_requests()
+    ring.bench.context.cancel(request)
     await ring.bench.enter(0, wait=2)
     assert ring.bench.client.results() == [(1, -errno.ECANCELED), (7, 0)]
 

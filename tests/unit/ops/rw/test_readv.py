@@ -24,7 +24,7 @@ async def read(bench: Bench, file: Description, vector: list[tuple[int, int]], *
     await wait_all_tasks_blocked()
     [(_, res)] = bench.client.results()
     assert file.opens == 0
-    assert not bench.worker.pending
+    assert not bench.context.pending
     return res
 
 
@@ -169,11 +169,11 @@ async def test_the_end_of_a_read_that_waits(
     assert description.opens == 1
     match end:
         case "cancel":
-            bench.worker.cancel(next(iter(bench.worker.pending)))
+            bench.context.cancel(next(iter(bench.context.pending)))
         case "exit":
             bench.thread.exit()
         case "close":
-            bench.worker.close()
+            bench.context.close()
     await wait_all_tasks_blocked()
     if end == "exit" and isinstance(description, RegularFile):
         assert (description.opens, bench.client.results()) == (1, [])

@@ -122,8 +122,8 @@ async def test_a_waiting_write_is_cancelled(bench: Bench) -> None:
     bench.thread.memory.put(ADDRESS, b"abc")
     await bench.submit(rw(WRITE, 3, 3))
     await trio.testing.wait_all_tasks_blocked()
-    (request,) = bench.worker.pending_requests()
-    bench.worker.cancel(request)
+    (request,) = bench.context.pending_requests()
+    bench.context.cancel(request)
     await bench.enter(0, wait=1)
     assert bench.client.results() == [(1, -errno.ECANCELED)]
     sink.capacity = 10

@@ -43,13 +43,13 @@ def cancel(target: int, user_data: int) -> Sqe:
 
 async def fetch(bench: Bench) -> list[tuple[int, ...]]:
     caller = bench.host.caller(bench.thread.tid, 0, 0)
-    return list(ADVICE.iter_unpack(await bench.worker.deliveries.fetch(caller, -1, 16)))
+    return list(ADVICE.iter_unpack(await bench.context.deliveries.fetch(caller, -1, 16)))
 
 
 async def report(bench: Bench, number: int, res: int) -> None:
     caller = bench.host.caller(bench.thread.tid, 0, 0)
     entry = ADVICE.pack(number, res, URINGFS_DESCRIPTOR_READ, 0, 0, 0)
-    await bench.worker.deliveries.report(caller, entry)
+    await bench.context.deliveries.report(caller, entry)
 
 
 async def test_the_client_reads_what_is_pending(bench: Bench, signals: Signalfd) -> None:
@@ -126,6 +126,6 @@ async def test_polls_tell_of_the_submitters(bench: Bench, signals: Signalfd) -> 
 
 
 async def test_a_registered_one_has_no_number_for_the_client(bench: Bench, signals: Signalfd) -> None:
-    bench.worker.resources.files.nodes = [Node(FakeFile(signals), lambda file: file.close())]
+    bench.context.resources.files.nodes = [Node(FakeFile(signals), lambda file: file.close())]
     await bench.submit(Sqe(22, IOSQE_FIXED_FILE, fd=0, addr=AT, len=SIZE, user_data=1))
     assert bench.client.results() == [(1, -errno.EOPNOTSUPP)]
