@@ -25,6 +25,10 @@ class Words:
         """The value before; sequentially consistent."""
     def fence(self) -> None:
         """smp_mb(): what was stored before is seen before anything is loaded behind."""
+    def read(self, offset: int, size: int, /) -> bytes:
+        """A copy of size bytes at any offset, without an order of its own. IndexError: not all are there."""
+    def write(self, offset: int, data: Buffer, /) -> None:
+        """Copy data in. IndexError: there is no room for all of it, and nothing is stored."""
     def release(self) -> None:
         """Give the buffer back. May be called again."""
     def __enter__(self) -> Self: ...

@@ -57,6 +57,8 @@ class MappedMemory:
     fetch_or: Callable[[int, int], int]
     fetch_and: Callable[[int, int], int]
     fence: Callable[[], None]
+    read: Callable[[int, int], bytes]
+    write: Callable[[int, bytes], None]
 
     def __init__(self) -> None:
         self._map: mmap.mmap | None = None
@@ -104,24 +106,17 @@ class MappedMemory:
     def grow(self, size: int) -> None:
         self._map = self._map_pages(0, size)
         self._words = words = Words(self._map)
-        # Bound once: these four are called for every request.
+        # Bound once: these are called for every request.
+        self.read, self.write = words.read, words.write
         self.load = words.load
         self.store = words.store
         self.fetch_or = words.fetch_or
         self.fetch_and = words.fetch_and
         self.fence = words.fence
 
-    def read(self, offset: int, size: int) -> bytes:
-        assert self._map is not None
-        return self._map[offset : offset + size]
-
-    def write(self, offset: int, data: bytes) -> None:
-        assert self._map is not None
-        self._map[offset : offset + len(data)] = data
-
     def close(self) -> None:
         if self._words is not None:
-            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence
+            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self.read, self.write
             self._words.release()
             self._words = None
         self._windows.clear()  # closed when nobody has a region in them any more

@@ -6,6 +6,8 @@
  */
 #include "native.h"
 
+#include <string.h>
+
 typedef struct {
 	PyObject_HEAD
 	Py_buffer view;
@@ -131,6 +133,54 @@ static PyObject *words_fence(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(arg)
 	Py_RETURN_NONE;
 }
 
+/* size bytes at offset, or NULL with an exception set */
+static char *bytes_at(Words *self, PyObject *offset, Py_ssize_t size)
+{
+	Py_ssize_t off = PyLong_AsSsize_t(offset);
+
+	if (off == -1 && PyErr_Occurred())
+		return NULL;
+	if (!self->words) {
+		PyErr_SetString(PyExc_ValueError, "Words has been released");
+		return NULL;
+	}
+	if (off < 0 || size < 0 || size > self->view.len || off > self->view.len - size) {
+		PyErr_Format(PyExc_IndexError, "no %zd bytes at %R in %zd bytes", size, offset, self->view.len);
+		return NULL;
+	}
+	return (char *)self->view.buf + off;
+}
+
+static PyObject *words_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+	Py_ssize_t size;
+	char *start;
+
+	if (!nargs_is("read", nargs, 2))
+		return NULL;
+	size = PyLong_AsSsize_t(args[1]);
+	if (size == -1 && PyErr_Occurred())
+		return NULL;
+	start = bytes_at((Words *)self, args[0], size);
+	return start ? PyBytes_FromStringAndSize(start, size) : NULL;
+}
+
+static PyObject *words_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+	Py_buffer data;
+	char *start;
+
+	if (!nargs_is("write", nargs, 2) || PyObject_GetBuffer(args[1], &data, PyBUF_SIMPLE) < 0)
+		return NULL;
+	start = bytes_at((Words *)self, args[0], data.len);
+	if (start)
+		memcpy(start, data.buf, (size_t)data.len);
+	PyBuffer_Release(&data);
+	if (!start)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
 static PyObject *words_release(PyObject *self, PyObject *Py_UNUSED(arg))
 {
 	words_drop((Words *)self);
@@ -159,6 +209,8 @@ static PyMethodDef words_methods[] = {
 	METHOD(fetch_or, METH_FASTCALL, "fetch_or(offset, value) -> int: the value before"),
 	METHOD(fetch_and, METH_FASTCALL, "fetch_and(offset, value) -> int: the value before"),
 	METHOD(fence, METH_NOARGS, "fence(): smp_mb: what was stored before is seen before what is loaded behind"),
+	METHOD(read, METH_FASTCALL, "read(offset, size) -> bytes: without an order of its own"),
+	METHOD(write, METH_FASTCALL, "write(offset, data): without an order of its own"),
 	METHOD(release, METH_NOARGS, "release(): give the buffer back; later accesses raise ValueError"),
 	{"__enter__", words_enter, METH_NOARGS, NULL},
 	{"__exit__", (PyCFunction)(void (*)(void))words_exit, METH_FASTCALL, NULL},

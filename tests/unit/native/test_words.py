@@ -134,3 +134,33 @@ def test_fetch_or_loses_no_bit_between_threads() -> None:
     for t in threads:
         t.join(30)
     assert words.load(0) == 0xFFFFFFFF
+
+
+def test_bytes_are_copied_at_any_offset() -> None:
+    buf = bytearray(range(16))
+    words = Words(buf)
+    assert words.read(3, 5) == bytes(range(3, 8))
+    words.write(1, b"abc")
+    words.write(16, b"")
+    assert (bytes(buf[:5]), words.read(16, 0), words.read(0, 16)) == (b"\0abc\x04", b"", bytes(buf))
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-1, 1), (16, 1), (9, 8), (0, 17), (0, -1), (1 << 40, 1)])
+def test_bytes_that_are_not_all_there_are_none(offset: int, size: int) -> None:
+    buf = bytearray(b"\xa5" * 16)
+    words = Words(buf)
+    with pytest.raises(IndexError):
+        words.read(offset, size)
+    if size > 0:
+        with pytest.raises(IndexError):
+            words.write(offset, bytes(size))
+    assert buf == b"\xa5" * 16
+
+
+def test_a_released_buffer_is_neither_read_nor_written() -> None:
+    words = Words(bytearray(16))
+    words.release()
+    with pytest.raises(ValueError, match="released"):
+        words.read(0, 1)
+    with pytest.raises(ValueError, match="released"):
+        words.write(0, b"a")
