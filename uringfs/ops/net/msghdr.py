@@ -83,7 +83,7 @@ class Cmsg(NamedTuple):
     data: bytes
 
 
-def messages(control: bytes) -> Iterator[Cmsg]:
+def cmsgs(control: bytes) -> Iterator[Cmsg]:
     """for_each_cmsghdr(). EINVAL for one that is not CMSG_OK()."""
     at = 0
     while at + CMSGHDR_SIZE <= len(control):
@@ -113,7 +113,7 @@ def outgoing(request: Request, control: bytes, unix: bool) -> bytes:
     """__scm_send(), for we are not the caller: its descriptors become ours, and the credentials that go
     with the message are its own. EINVAL, EBADF, EPERM."""
     caller, found, credentials = request.caller, [], False
-    for level, kind, data in messages(control):
+    for level, kind, data in cmsgs(control):
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
             data = _rights(request, data)
         elif level == SOL_SOCKET and kind == SCM_CREDENTIALS:

@@ -24,7 +24,7 @@ from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
 from uringfs.host.net.sockets import Kind, attempt
 from uringfs.host.protocols import File, Iovec, Memory
-from uringfs.ops.net.msghdr import Cmsg, Msghdr, messages, packed, store_address
+from uringfs.ops.net.msghdr import Cmsg, Msghdr, cmsgs, packed, store_address
 from uringfs.ops.rw.iovec import total, truncated
 
 AT_ONCE = 1 << 18
@@ -180,7 +180,7 @@ def receive(
             raise Unsettled(before)
     buffer, res, namelen, name, control, msg_flags = before
     size = len(buffer)
-    found = list(messages(control))
+    found = list(cmsgs(control))
     fds = _descriptors(found)
     try:
         data = memoryview(buffer)[: min(res, size)]

@@ -28,7 +28,7 @@ from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.host.files.file import LocalFile
 from uringfs.host.local import LocalHost
-from uringfs.ops.net.msghdr import Message, address, messages, packed, store_address
+from uringfs.ops.net.msghdr import Cmsg, address, cmsgs, packed, store_address
 
 ACCEPT, CONNECT, SEND, RECV, SEND_ZC = 13, 16, 26, 27, 47
 MORE, NOTIF = 2, 8
@@ -169,14 +169,14 @@ PAGE = 0x10000
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.binary(max_size=40)), max_size=5))
 def test_control_messages_survive(found: list[tuple[int, int, bytes]]) -> None:
-    assert [tuple(message) for message in messages(packed([Message(*one) for one in found]))] == found
+    assert [tuple(message) for message in cmsgs(packed([Cmsg(*one) for one in found]))] == found
 
 
 @given(st.binary(max_size=200))
 def test_any_control_bytes_end(control: bytes) -> None:
-    found: list[Message] = []
+    found: list[Cmsg] = []
     with suppress(UringError):
-        found.extend(messages(control))
+        found.extend(cmsgs(control))
     assert sum(CMSGHDR.size + len(message.data) for message in found) <= len(control)
 
 
@@ -184,7 +184,7 @@ def test_any_control_bytes_end(control: bytes) -> None:
 def test_a_message_of_a_bad_length(length: int) -> None:
     control = CMSGHDR.pack(length, SOL_SOCKET, SCM_RIGHTS) + bytes(16)
     with pytest.raises(UringError) as raised:
-        list(messages(control))
+        list(cmsgs(control))
     assert raised.value.errno == errno.EINVAL
 
 
