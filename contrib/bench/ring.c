@@ -69,7 +69,8 @@ static int floor_enter(struct ring *ring, unsigned to_submit, unsigned min_compl
 	return pwrite(ring->fd, &m, sizeof(m), URINGFS_OFF_CTL) == sizeof(m) ? 0 : -1;
 }
 
-/* clang-format off: a table */
+/* A table. */
+/* clang-format off */
 const struct backend backends[] = {
 	{"kernel",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 0},
 	{"gvisor",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 1},

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* faulty FILE STEP...: requests one by one, each with what came of it. With -DCONTROL by control writes on the
  * ring $RING, else by io_uring's own system calls. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>

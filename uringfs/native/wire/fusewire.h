@@ -19,7 +19,7 @@ extern struct wire {
 	/* the message read last; pyfuse3 dispatches it before it reads the next */
 	uint64_t unique;
 	uint32_t opcode, uid, gid, tid;
-	uint32_t detail; /* POLL: events; GETATTR: getattr_flags */
+	uint32_t detail;       /* POLL: events; GETATTR: getattr_flags */
 	unsigned long emptied; /* how often a read has found no message */
 } wire;
 
