@@ -15,7 +15,7 @@ import pytest
 from container import SECONDS, Container
 
 from tests.support.mounting import DEADLINE, ROOT, URINGFS, Mount, open_directory, until
-from tests.support.probe import build, held
+from tests.support.probe import build, held, warm
 
 OCI = ROOT / "contrib/oci"
 COMMAND = (*URINGFS, "listen")
@@ -137,6 +137,7 @@ def test_the_default_profile_would_refuse_them(root: Path) -> None:
 
 def test_two_containers_at_once_and_one_is_killed(daemon: Mount, scratch: Path, root: Path) -> None:
     """On a mount that others use, too. Nothing of theirs is left in the daemon."""
+    warm(daemon)
     before = held(daemon)
     listening = Listening(scratch, "--mount", str(daemon.path))
     first = listening.container(root, "/bin/run_probe", "until_refused")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import AS_NOBODY, DEADLINE, ROOT, URINGFS, Mount, open_directory, until
-from tests.support.probe import BEHAVIOURS, build, held, held_sockets
+from tests.support.probe import BEHAVIOURS, build, held, held_sockets, warm
 from uringfs.cli.run import environment, library
 
 COMMAND = (*URINGFS, "run")
@@ -89,6 +89,7 @@ def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(
     for _ in range(20):
         killed_at_some_point(probe, behaviour, mount, dice)
     until(lambda: held(mount)[1] == 0, "the memory of the dead to be freed")
+    warm(mount)
     before, sockets = held(mount), held_sockets(mount)
     for _ in range(times):
         killed_at_some_point(probe, behaviour, mount, dice)

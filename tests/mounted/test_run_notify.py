@@ -13,7 +13,7 @@ import pytest
 from test_run import COMMAND, refused, run
 
 from tests.support.mounting import AS_NOBODY, DEADLINE, Mount, open_directory, until
-from tests.support.probe import BEHAVIOURS, build, held
+from tests.support.probe import BEHAVIOURS, build, held, warm
 from uringfs.abi.machine import NR
 from uringfs.abi.seccomp import NR_IO_URING_REGISTER, NR_IO_URING_SETUP
 from uringfs.cli import notify
@@ -152,6 +152,7 @@ def test_sigkill_at_any_point_leaves_nothing_in_the_daemon(static: Path, mount: 
     for _ in range(10):
         kill_one()
     until(lambda: held(mount)[1] == 0, "the memory of the dead to be freed")
+    warm(mount)
     before = held(mount)
     threads = len(os.listdir(f"/proc/{mount.pid}/task"))
     for _ in range(60):

@@ -66,4 +66,8 @@ def test_the_suite(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared >= MANY, table(lines)
     assert passed >= GOAL * compared, table(lines)
     mount.assert_clean_log()
-    until(lambda: nothing_left(mount, before), f"nothing left: {links(mount)}")
+    until(
+        lambda: nothing_left(mount, before),
+        lambda: f"nothing left of {before}: {Held.by(mount)}, {links(mount)}",
+        60,
+    )

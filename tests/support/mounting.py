@@ -35,11 +35,11 @@ ORDINARY = (  # runs a command as nobody, without any capability, where /dev/fus
 MNT_DETACH = 2
 
 
-def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """Wait for a condition nobody announces; AssertionError after the deadline."""
+def until(condition: Callable[[], object], what: str | Callable[[], str], deadline: float = DEADLINE) -> None:
+    """Wait for a condition nobody announces; AssertionError after the deadline, with what is called then."""
     end = time.monotonic() + deadline
     while not condition():
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        assert time.monotonic() < end, f"not within {deadline} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.005)
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import re
+import select
 import subprocess
 from pathlib import Path
 
 from tests.support.mounting import ROOT, Mount
+from uringfs.client import Ring, prep
 
 SOURCES = sorted((ROOT / "tests/mounted").glob("run_probe*.c"))
 INTERACTIVE = "run_probe_ends.c"
@@ -36,6 +38,18 @@ def held(mount: Mount) -> tuple[int, int]:
     kinds = _descriptors(mount)
     kept = [kind for kind in kinds if KEPT.search(kind)]
     return len(kinds) - len(kept), Path(f"/proc/{mount.pid}/maps").read_text().count("memfd:")
+
+
+def warm(mount: Mount) -> None:
+    """Make the daemon have what comes with the first poll that waits: for before held() is taken."""
+    readable, writable = os.pipe()
+    with Ring(mount / "new") as ring:
+        ring.queue(prep.poll_add(readable, select.POLLIN))
+        ring.submit()
+        os.write(writable, b"x")
+        ring.wait()
+    os.close(readable)
+    os.close(writable)
 
 
 def held_sockets(mount: Mount) -> int:

@@ -5,6 +5,7 @@ import errno
 import gc
 import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -52,6 +53,8 @@ OUT_OF_REACH = (
 )
 TIDY = 1.0
 """Seconds between two collections, at least."""
+LAST_TIDY = 32.0
+"""Seconds between the last two after a ring was closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -235,15 +238,20 @@ class RingFs:
             self._closings.set()
 
     async def tidy(self) -> None:
-        """Behind rings that have been closed, collect what is left of their requests in cycles (errors and the
-        frames they have come through): it may hold memory and descriptors of clients that are gone, and Python's
-        own collector comes with new objects, which an idle daemon does not make."""
+        """After rings have been closed, let go of threads that are gone and collect what is left of requests in
+        cycles (errors and the frames they have come through): it may hold memory and descriptors of clients that
+        are gone, and Python's own collector comes with new objects, which an idle daemon does not make. More than
+        once, ever later: who has closed a ring may be slow to end, as a request of it that a thread performs."""
+        pause = math.inf
         while True:
-            await self._closings.wait()
-            await trio.sleep(TIDY)
-            self._closings = trio.Event()
+            with trio.move_on_after(pause):
+                await self._closings.wait()
+                await trio.sleep(TIDY)
+                self._closings = trio.Event()
+                pause = TIDY
             self._host.tidy()
             gc.collect()
+            pause = 2 * pause if pause < LAST_TIDY else math.inf
 
     def close(self) -> None:
         """Unmounted."""

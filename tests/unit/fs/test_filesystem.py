@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import weakref
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -22,7 +23,7 @@ from uringfs.abi.control import URINGFS_POLL_WAIT
 from uringfs.abi.structs import CQ_HEAD, PARAMS_SIZE, SQ_TAIL, SQE
 from uringfs.errors import UringError
 from uringfs.fs import status
-from uringfs.fs.filesystem import TIDY, RingFs
+from uringfs.fs.filesystem import LAST_TIDY, TIDY, RingFs
 from uringfs.fs.waits import Waits
 from uringfs.memory.mapped import Daemons, MappedMemory
 from uringfs.native import Words
@@ -285,25 +286,50 @@ async def test_xattrs_are_numbers(mount: Mount) -> None:
     assert all(value.isdigit() for value in values.values())
 
 
-async def test_cycles_are_collected_behind_a_closed_ring(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    class Left:
-        """What the collector alone can free."""
+class Left:
+    """What the collector alone can free."""
 
-        def __init__(self) -> None:
-            self.itself = self
+    def __init__(self) -> None:
+        self.itself = self
 
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_cycles_are_collected_after_a_ring_was_closed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     mount = Mount(nursery)
     nursery.start_soon(mount.fs.tidy)
-    gc.disable()
-    try:
-        for _ in range(2):
-            file = mount.fs.open(mount.fs.lookup(b"new", 0, 0), TID)
-            there = weakref.ref(Left())
-            await trio.sleep(10 * TIDY)
-            assert there() is not None
-            mount.fs.release(file.fh)
-            await trio.sleep(2 * TIDY)
-            assert there() is None
-    finally:
-        gc.enable()
+    for _ in range(2):
+        await trio.sleep(3 * LAST_TIDY)
+        file = mount.fs.open(mount.fs.lookup(b"new", 0, 0), TID)
+        there = weakref.ref(Left())
+        await trio.sleep(100 * TIDY)
+        assert there() is not None, "nothing was closed for long"
+        mount.fs.release(file.fh)
+        await trio.sleep(2 * TIDY)
+        assert there() is None
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_what_is_left_later_is_collected_later(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A thread that closed the ring and is slow to end, say; and then no more, or the daemon never slept."""
+    mount = Mount(nursery)
+    nursery.start_soon(mount.fs.tidy)
+    file = mount.fs.open(mount.fs.lookup(b"new", 0, 0), TID)
+    mount.fs.release(file.fh)
+    await trio.sleep(2 * TIDY)
+    there = weakref.ref(Left())
+    await trio.sleep(2 * LAST_TIDY)
+    assert there() is None
+    there = weakref.ref(Left())
+    await trio.sleep(1000 * LAST_TIDY)
+    assert there() is not None
     nursery.cancel_scope.cancel()
