@@ -40,6 +40,7 @@ void ring_close(struct ring *ring);
 /* One row while it runs. */
 struct work {
 	struct ring ring;
+	const char *path; /* of the file that is read */
 	int file;	  /* what is read, page-cache hot */
 	int out;	  /* the same file for writing, or -1: the rows that write fail with EBADF */
 	int ready, quiet; /* eventfds: one always readable, one never */
@@ -58,7 +59,7 @@ struct row {
 	const char *name;
 	unsigned entries; /* of the ring */
 	unsigned batch;	  /* requests per enter; 0: an enter alone */
-	int expect;	  /* the result of each request */
+	int expect;	  /* the result of each request, or BENCH_DESCRIPTOR */
 	prep_fn prep;
 	int (*begin)(struct work *w); /* once the ring is there: registers what prep uses */
 	int (*kick)(struct work *w);  /* between the enter and its completions: makes them come */
@@ -70,5 +71,6 @@ extern const struct row rows[];
 extern const unsigned nr_rows;
 #define BENCH_MAX_BATCH 4096u
 #define BENCH_READ_SIZE 4096
+#define BENCH_DESCRIPTOR (-4096) /* any descriptor; it is closed */
 
 #endif

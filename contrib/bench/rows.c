@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rows of the benchmark, written out literally. */
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include "bench.h"
 
@@ -124,6 +126,27 @@ static void prep_pingpong(struct work *w, struct io_uring_sqe *sqe, unsigned i)
 	w->turn ^= (unsigned)sends;
 }
 
+/* The send first: the receive need not wait. */
+static void prep_exchange(struct work *w, struct io_uring_sqe *sqe, unsigned i)
+{
+	prep_rw(sqe, i % 2 ? IORING_OP_RECV : IORING_OP_SEND, w->pair[i % 2], w->iov[i].iov_base, 1);
+	sqe->user_data = i;
+}
+
+static void prep_openat(struct work *w, struct io_uring_sqe *sqe, unsigned i)
+{
+	prep_rw(sqe, IORING_OP_OPENAT, AT_FDCWD, w->path, 0);
+	sqe->open_flags = O_RDONLY | O_CLOEXEC;
+	sqe->user_data = i;
+}
+
+static void prep_statx(struct work *w, struct io_uring_sqe *sqe, unsigned i)
+{
+	prep_rw(sqe, IORING_OP_STATX, AT_FDCWD, w->path, STATX_BASIC_STATS);
+	sqe->off = (uint64_t)(uintptr_t)w->iov[i].iov_base;
+	sqe->user_data = i;
+}
+
 #define FEW 10
 #define MANY 10000
 
@@ -153,6 +176,10 @@ const struct row rows[] = {
 	{"TIMEOUT x32", 256, 32, -ETIME, prep_timeout_now, NULL, NULL, 0, NULL},
 	{"TIMEOUT, 10 pending", 256, 1, -ETIME, prep_timeout_now, NULL, NULL, FEW, prep_timeout_hour},
 	{"TIMEOUT, 10000 pending", 256, 1, -ETIME, prep_timeout_now, NULL, NULL, MANY, prep_timeout_hour},
+	{"OPENAT x1", 256, 1, BENCH_DESCRIPTOR, prep_openat, NULL, NULL, 0, NULL},
+	{"OPENAT x128", 256, 128, BENCH_DESCRIPTOR, prep_openat, NULL, NULL, 0, NULL},
+	{"STATX x128", 256, 128, 0, prep_statx, NULL, NULL, 0, NULL},
+	{"SEND, RECV, ready", 256, 2, 1, prep_exchange, NULL, NULL, 0, NULL},
 	{"socketpair ping-pong", 256, 2, 1, prep_pingpong, NULL, NULL, 0, NULL},
 	{"NOP x256, ring 256", 256, 256, 0, prep_nop, NULL, NULL, 0, NULL},
 	{"NOP x256, ring 1024", 1024, 256, 0, prep_nop, NULL, NULL, 0, NULL},

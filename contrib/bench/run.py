@@ -2,13 +2,14 @@
 """`make bench`: the same C program against every backend this machine can run, in one table.
 
 Columns: kernel (io_uring's own system calls), run (the same program by `uringfs run`), lane (uringfs.h with
-URINGFS_LANE), uringfs (a mount of this checkout, by control writes), gVisor (runsc), and the floor (the write
-round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the same
-CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The interpreter that runs this file
+URINGFS_LANE), uringfs (a mount of this checkout, by control writes), notify (`uringfs run --mode notify`), gVisor
+(runsc), and the floor (the write round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the
+same CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The interpreter that runs this file
 also runs mount.py.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -17,14 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import fio
 from daemons import Unavailable, client, daemon, last_line
-from report import ACROSS, NO_OPCODE, SAME, Result, ratio_lines, ratios, summarise, table
+from report import ACROSS, NO_OPCODE, SAME, Result, of_the_kernel, ratio_lines, ratios, summarise, table
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
@@ -32,7 +33,7 @@ BENCH, DYNAMIC, FLOOR = OUT / "bench", OUT / "bench-dynamic", OUT / "floor"
 MOUNT = HERE.parent.parent / "mount.py"
 RUNSC = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups"]
 READ_FILE_SIZE = 1 << 20
-NR_ROWS = 28
+NR_ROWS = 32
 
 
 class Plan:
@@ -40,6 +41,11 @@ class Plan:
 
     def __init__(self, budget: float, repetitions: int, cpus: Sequence[int], data: Path) -> None:
         self.budget, self.repetitions, self.cpus, self.data = budget, repetitions, cpus, data
+
+    @property
+    def seconds(self) -> float:
+        """Of all repetitions of a row."""
+        return self.budget * self.repetitions
 
     @property
     def pinnings(self) -> dict[str, tuple[int, int]]:
@@ -102,27 +108,42 @@ def run_lane(plan: Plan, pin: str) -> list[Result]:
     return run_daemon(plan, "lane", pin, uringfs(), "new")
 
 
-def by_run(mountpoint: Path) -> list[str]:
-    return [str(Path(sys.executable).with_name("uringfs")), "run", "--mount", str(mountpoint), "--"]
+def by_run(mountpoint: Path, *options: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("uringfs")), "run", "--mount", str(mountpoint), *options, "--"]
 
 
-def run_run(plan: Plan, pin: str) -> list[Result]:
+def measure_by_run(plan: Plan, pin: str, column: str, *options: str) -> list[Result]:
     build(DYNAMIC)
     client_cpu, daemon_cpu = plan.pinnings[pin]
     with daemon(uringfs(), [daemon_cpu]) as mountpoint:
-        command = [*by_run(mountpoint), str(DYNAMIC), *plan.command("kernel")[1:]]
-        return plan.measure("run", pin, command, client_cpu)
+        command = [*by_run(mountpoint, *options), str(DYNAMIC), *plan.command("kernel")[1:]]
+        return plan.measure(column, pin, command, client_cpu)
+
+
+def run_run(plan: Plan, pin: str) -> list[Result]:
+    return measure_by_run(plan, pin, "run")
+
+
+def run_notify(plan: Plan, pin: str) -> list[Result]:
+    return measure_by_run(plan, pin, "notify", "--mode", "notify")
 
 
 def fio_kernel(plan: Plan, pin: str) -> list[Result]:
-    return fio.measure("kernel", pin, [], plan.cpus[0], plan.data, plan.budget * plan.repetitions)
+    with fio_data(plan) as data:
+        return fio.measure("kernel", pin, [], plan.cpus[0], data, plan.seconds)
 
 
-def fio_uringfs(plan: Plan, pin: str) -> list[Result]:
+def fio_run(plan: Plan, pin: str) -> list[Result]:
     client_cpu, daemon_cpu = plan.pinnings[pin]
-    with daemon(uringfs(), [daemon_cpu]) as mountpoint:
-        run = by_run(mountpoint)
-        return fio.measure("uringfs", pin, run, client_cpu, plan.data, plan.budget * plan.repetitions)
+    with fio_data(plan) as data, daemon(uringfs(), [daemon_cpu]) as mountpoint:
+        return fio.measure("run", pin, by_run(mountpoint), client_cpu, data, plan.seconds)
+
+
+@contextlib.contextmanager
+def fio_data(plan: Plan) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="uringfs-bench-", suffix=".fio", dir=OUT) as file:
+        fio.write_data(Path(file.name), plan.seconds)
+        yield Path(file.name)
 
 
 def run_gvisor(plan: Plan, pin: str) -> list[Result]:
@@ -148,12 +169,13 @@ COLUMNS: Columns = {
     "run": run_run,
     "lane": run_lane,
     "uringfs": run_uringfs,
+    "notify": run_notify,
     "gVisor": run_gvisor,
     "floor": run_floor,
 }
 # The floor right before uringfs, whose first row is compared with it: a noisy machine is noisy for both.
-ORDER = ("kernel", "run", "lane", "gVisor", "floor", "uringfs")
-FIO: Columns = {"kernel": fio_kernel, "uringfs": fio_uringfs}
+ORDER = ("kernel", "run", "lane", "gVisor", "floor", "uringfs", "notify")
+FIO: Columns = {"kernel": fio_kernel, "run": fio_run}
 
 
 def run(
@@ -202,6 +224,7 @@ def show(results: list[Result], reasons: dict[str, str | None], plan: Plan) -> N
 def show_fio(results: list[Result], reasons: dict[str, str | None]) -> None:
     if reasons:
         print(f"\n{table(results, 'fio: IOPS, us of latency', 'us')}\n")
+        print(ratio_lines(of_the_kernel(results, {"run": fio.AIMS})))
         show_errors(results, reasons, "fio ")
 
 
@@ -252,7 +275,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "columns": {name: {"ran": reason is None, "reason": reason} for name, reason in reasons.items()},
         "results": results,
         "ratios": ratios(results),
-        "fio": {"reasons": fio_reasons, "results": fio_results},
+        "fio": {
+            "reasons": fio_reasons,
+            "results": fio_results,
+            "ratios": of_the_kernel(fio_results, {"run": fio.AIMS}),
+        },
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=1) + "\n")
