@@ -33,7 +33,7 @@ def test_of_one_that_serves(directory: Path) -> None:
         code, text = said("status", directory)
         assert code == SERVING
         assert text.startswith(
-            f"{directory}: serving; version {__version__}, pid {mount.pid}, backend passthrough, "
+            f"{directory}: serving; version {__version__}, pid {mount.pid}, backend {mount.backend}, "
         )
         with Ring(mount / "new", 8):
             ((one),) = json.loads(said("status", "--json", directory)[1])
@@ -73,9 +73,11 @@ def test_of_a_daemon_that_is_gone(directory: Path, tmp_path: Path) -> None:
     assert not is_mounted(directory)
 
 
-def test_of_a_daemon_that_does_not_answer(directory: Path) -> None:
-    """Within the time that was given, whatever becomes of the request."""
-    with Mount(directory) as mount:
+@pytest.mark.parametrize("backend", ["passthrough", "pagecache"])
+def test_of_a_daemon_that_does_not_answer(directory: Path, backend: str) -> None:
+    """Within the time that was given, whatever becomes of the request: the page cache's pager has read it, and it
+    cannot be ended. Who reads the output to its end does not wait for it, either."""
+    with Mount(directory, "--backend", backend) as mount:
         mount.process.send_signal(signal.SIGSTOP)
         try:
             code, text = said("status", "--timeout", "0.3", directory)

@@ -94,7 +94,8 @@ def within(timeout: float, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] 
     child = os.fork()
     if child == 0:
         try:
-            os.write(send, json.dumps(ask()).encode())
+            answers = _alone_with(send)
+            os.write(answers, json.dumps(ask()).encode())
         finally:
             os._exit(0)
     os.close(send)
@@ -107,3 +108,14 @@ def within(timeout: float, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] 
         os.waitpid(child, 0)
     result: dict[str, Any] | None = json.loads(said) if said else None
     return result
+
+
+def _alone_with(pipe: int) -> int:
+    """Close all descriptors but that one, which becomes 0: whoever reads our output to its end need not wait for
+    a process that cannot be ended."""
+    os.dup2(pipe, 0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    return 0
