@@ -1,13 +1,14 @@
-"""Builds the extension modules and the library that `uringfs run` preloads, and puts what is no Python beside the
-modules; all else is in pyproject.toml."""
+"""Builds the extension modules and the library that `uringfs run` preloads, puts what is no Python beside the
+modules, and makes the manual pages and completions; all else is in pyproject.toml."""
 
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Command, Distribution, Extension, setup
 from setuptools.command.build_py import build_py
 
 SHARED = (  # of contrib/, in the same places below uringfs/share: `uringfs config` names them
@@ -19,6 +20,11 @@ SHARED = (  # of contrib/, in the same places below uringfs/share: `uringfs conf
     *("oci/profile.py", "oci/seccomp.json"),
     "systemd/uringfs.service",
 )
+COMPLETIONS = {  # by name, where its shell looks for it below share/
+    "uringfs": "bash-completion/completions",
+    "_uringfs": "zsh/site-functions",
+    "uringfs.fish": "fish/vendor_completions.d",
+}
 
 
 def pkg_config(*args: str) -> list[str]:
@@ -40,8 +46,26 @@ class BuildPy(build_py):
                 shutil.copy(Path("contrib", name), target)
 
 
+install_data: type[Command] = Distribution().get_command_class("install_data")
+
+
+class InstallData(install_data):
+    """What data_files would name, if they were files of this tree."""
+
+    def run(self) -> None:
+        share = Path(self.install_dir, "share")
+        with tempfile.TemporaryDirectory() as made:
+            subprocess.check_call([sys.executable, "contrib/manual/pages.py", share / "man"])
+            subprocess.check_call([sys.executable, "contrib/manual/completion.py", made])
+            for name, place in COMPLETIONS.items():
+                (share / place).mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(made, name), share / place)
+        self.outfiles = sorted(str(path) for path in share.rglob("*") if path.is_file())
+
+
 setup(
-    cmdclass={"build_py": BuildPy},
+    cmdclass={"build_py": BuildPy, "install_data": InstallData},
+    data_files=[("share/man/man1", [])],  # so that there is an install_data
     ext_modules=[
         Extension(
             "uringfs.native._native",

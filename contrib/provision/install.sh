@@ -1,6 +1,7 @@
 #!/bin/sh
 # make install: install.sh [--remove] PREFIX. The package in a venv of its own, PREFIX/lib/uringfs; of it the command,
-# the header, its pkg-config file and the mount helper (in /sbin, where mount(8) looks, if PREFIX is the system's).
+# the header, its pkg-config file, the manual, completions and the mount helper (in /sbin, where mount(8) looks, if
+# PREFIX is the system's).
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +18,12 @@ case $prefix in
 esac
 units=$prefix/lib/systemd/system
 
+documents() { # the manual and completions, below share/ in both places
+    (cd "$home/share" && find man bash-completion zsh fish -type f) 2>/dev/null
+}
+
 if [ -n "$remove" ]; then
+    for file in $(documents); do rm -f "$prefix/share/$file"; done
     rm -rf "$home"
     rm -f "$prefix/bin/uringfs" "$sbin/mount.fuse.uringfs" "$prefix/include/uringfs.h" \
         "$prefix/include/uringfs_lane.h" "$prefix/lib/pkgconfig/uringfs.pc" "$units/uringfs.service"
@@ -37,6 +43,7 @@ ln -sf "$home/bin/mount.fuse.uringfs" "$sbin/mount.fuse.uringfs"
 mkdir -p "$prefix/include/lane"
 install -m 644 contrib/uringfs.h contrib/uringfs_lane.h "$prefix/include"
 install -m 644 contrib/lane/*.h "$prefix/include/lane"
+for file in $(documents); do install -D -m 644 "$home/share/$file" "$prefix/share/$file"; done
 sed "s|^includedir=.*|includedir=$prefix/include|" contrib/uringfs.pc >"$prefix/lib/pkgconfig/uringfs.pc"
 sed "s|/usr/local/bin|$prefix/bin|" contrib/systemd/uringfs.service >"$units/uringfs.service"
 "$prefix/bin/uringfs" --version

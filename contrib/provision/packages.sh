@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the system packages of the groups named: base, containers, programs, security, bench. Only what is missing;
-# where it cannot install (not root, no apt) it says what is needed and fails.
+# Installs the system packages of the groups named: base, containers, programs, shells, security, bench.
+# Only what is missing; where it cannot install (not root, no apt) it says what is needed and fails.
 set -eu
 
 # group:Debian package:what proves it elsewhere:what to look for in another distribution
@@ -24,6 +24,9 @@ programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
 programs:rsync:command rsync:rsync
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
+shells:mandoc:command mandoc:mandoc
+shells:zsh:command zsh:zsh
+shells:fish:command fish:fish
 security:libcap2-bin:command setcap:setcap (libcap2-bin, libcap)
 security:util-linux:command setpriv:util-linux
 security:mount:command losetup:losetup and mount (util-linux)

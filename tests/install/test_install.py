@@ -74,7 +74,8 @@ def test_the_command(venv: Path) -> None:
 def test_where_everything_is(venv: Path) -> None:
     lines = run(venv / "uringfs", "config").splitlines()
     places = dict(line.split(": ", 1) for line in lines)
-    assert {"include", "library", "profile", "pkgconfig", "examples", "units"} <= set(places)
+    expected = {"include", "library", "profile", "pkgconfig", "examples", "units", "man"}
+    assert expected | {"bash-completion", "zsh-completion", "fish-completion"} <= set(places)
     for name, place in places.items():
         assert Path(place).exists(), name
         assert Path(place).is_relative_to(venv.parent)
@@ -82,6 +83,14 @@ def test_where_everything_is(venv: Path) -> None:
     shared = Path(places["include"])
     for path in (path for path in shared.rglob("*") if path.suffix != ".pyc" and path.is_file()):
         assert path.read_bytes() == (ROOT / "contrib" / path.relative_to(shared)).read_bytes()
+
+
+def test_the_manual(venv: Path) -> None:
+    """man(1) finds it beside the command's own directory, where that is in PATH."""
+    manual = config(venv, "man")
+    assert manual.parent == venv.parent / "share"
+    for name in ("man1/uringfs-run.1", "man7/uringfs-deploy.7", "man8/mount.fuse.uringfs.8"):
+        assert (manual / name).stat().st_size > 500
 
 
 def test_c_programs(venv: Path, mounted: Path, tmp_path: Path) -> None:
@@ -195,5 +204,7 @@ def test_make_install(tmp_path: Path) -> None:
         prefix / "include/uringfs.h",
     )
     assert f"ExecStart={prefix}/bin/uringfs mount" in (prefix / "lib/systemd/system/uringfs.service").read_text()
+    assert (prefix / "share/man/man1/uringfs-mount.1").is_file()
+    assert (prefix / "share/bash-completion/completions/uringfs").is_file()
     run("make", "uninstall", f"PREFIX={prefix}", cwd=ROOT)
     assert [path for path in prefix.rglob("*") if not path.is_dir()] == []

@@ -8,6 +8,7 @@ from uringfs import __version__
 from uringfs.cli import (
     config,
     doctor,
+    exits,
     inject,
     listen,
     ls,
@@ -45,17 +46,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return standard.run(lambda: _run(argv))
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog="uringfs", description="io_uring as a filesystem: every ring is a file.")
+def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The command's, and those of its subcommands by name."""
+    parser = argparse.ArgumentParser(
+        prog="uringfs",
+        description="io_uring as a filesystem: every ring is a file.",
+        epilog=exits.text(exits.COMMON),
+        formatter_class=exits.Formatter,
+    )
     parser.add_argument("--version", action="version", version=f"uringfs {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    made = {}
     for name, module, about in COMMANDS:
-        command = commands.add_parser(name, help=about)
-        module.add_arguments(command)
-        command.set_defaults(error=command.error)
+        made[name] = commands.add_parser(
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=exits.text(module.EXITS),
+            formatter_class=exits.Formatter,
+        )
+        module.add_arguments(made[name])
+        made[name].set_defaults(error=made[name].error)
+    return parser, made
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser, commands = make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["run"]:
-        words[1:] = traced.bare(words[1:], commands.choices["run"])
+        words[1:] = traced.bare(words[1:], commands["run"])
     args, unknown = parser.parse_known_args(words)
     if unknown:
         args.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the subcommand's usage

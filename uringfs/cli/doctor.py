@@ -6,6 +6,7 @@ import json
 from uringfs.cli import checks
 
 UNSOUND = 1
+EXITS = {0: "rings can be mounted here, which was tried", UNSOUND: "they cannot"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

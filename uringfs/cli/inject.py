@@ -7,6 +7,7 @@ from uringfs.cli import faults
 from uringfs.cli import mountpoint as points
 
 FAILED = 1
+EXITS = {0: "done", FAILED: "no such mount, or the daemon refused: the line says what"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from uringfs.cli.program import FAILED, RunError
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
+EXITS = {0: "ended by a signal", FAILED: "it cannot listen, or serve"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

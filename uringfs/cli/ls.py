@@ -30,6 +30,7 @@ COLUMNS: dict[str, Callable[[Ring], str]] = {
     "FLAGS": lambda ring: ring["flags"],
     "FILE": lambda ring: os.path.join(ring["mount"], ring["name"]) if ring["name"] else f"({ring['mount']})",
 }
+EXITS = {0: "listed", FAILED: "a mount does not answer, or has no list", NOT_MOUNTED: "nothing is mounted"}
 
 
 def user(uid: int) -> str:

@@ -37,6 +37,19 @@ DEFAULT_MAX_RINGS = 1 << 16
 DEFAULT_USER_MEMORY = 512 << 20
 DESCRIPTORS_PER_RING = 2  # its memory and the mapping of that
 MANY_RINGS = 4096
+EXITS = {
+    Exit.OK: "unmounted; with --daemon: mounted, and rings can be used",
+    Exit.FAILED: "another failure",
+    Exit.NO_DEV_FUSE: "there is no /dev/fuse",
+    Exit.NO_PERMISSION: "no permission: for /dev/fuse, the directory, or to mount",
+    Exit.NO_MOUNTPOINT: "no such directory",
+    Exit.NOT_A_DIRECTORY: "the mountpoint is not a directory",
+    Exit.NOT_EMPTY: "the directory is not empty",
+    Exit.ALREADY_MOUNTED: "a uringfs is mounted there",
+    Exit.NO_LIBFUSE: "libfuse or pyfuse3 is missing",
+    Exit.KERNEL_TOO_OLD: "the kernel is too old for the backend",
+    Exit.BAD_OPTION: "an option of -o that cannot be",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ MARKS = {
     "fills_slot": "slot",
 }
 """Field of Op -> how the document shows it."""
+EXITS = {0: "printed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import uringfs
 from uringfs.cli import faults, instance, notify, program, traced
-from uringfs.cli.program import CANNOT_EXECUTE, FAILED, RunError
+from uringfs.cli.program import CANNOT_EXECUTE, FAILED, NOT_FOUND, RunError
 
 # contrib/launcher/trap.h
 ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
@@ -19,6 +19,11 @@ ENV_TRACE = b"URINGFS_TRAP_TRACE"
 ENV_NO_LANE = b"URINGFS_TRAP_NO_LANE"
 ENV_PRELOAD = b"LD_PRELOAD"
 LIBRARY = "native/_trap.*so"
+EXITS = {
+    FAILED: "its own failure",
+    CANNOT_EXECUTE: "the program cannot be executed",
+    NOT_FOUND: "the program is not found; every other number is the program's own",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from uringfs.cli import ls
 from uringfs.watch.rings import Lists, Ring
 
+EXITS = {0: "shown", ls.FAILED: "there is no such ring that may be seen"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ring", metavar="RING", help="its file, /proc/PID/fd/N, or its number in `uringfs ls`")

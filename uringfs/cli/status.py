@@ -18,6 +18,12 @@ STATES = {SERVING: "serving", GONE: "the daemon is gone", UNKNOWN: "no answer"}
 SHORTLY = 5.0  # seconds
 FACTS = ("version", "pid", "backend", "rings", "max_rings", "uptime")
 PREFIX = "user.uring."
+EXITS = {
+    SERVING: "a request went through a ring of each",
+    GONE: "a daemon is gone",
+    NOT_MOUNTED: "nothing is mounted",
+    UNKNOWN: "no answer in time, or not for this user; of several mounts the highest number",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

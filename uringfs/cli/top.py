@@ -9,6 +9,11 @@ from uringfs.cli import ls
 from uringfs.watch.rings import Lists, add_rates
 
 SECONDS = 1.0
+EXITS = {
+    0: "left, or with --json shown",
+    ls.FAILED: "a mount cannot be read, or textual is missing",
+    ls.NOT_MOUNTED: "nothing is mounted",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from uringfs.watch.summary import Summary
 
 FORMATS = ("strace", "json", "perfetto")
 FAILED, USAGE = 1, 2
+EXITS = {0: "interrupted, the process has ended, or the last mount is gone", FAILED: "it cannot be followed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,11 @@ from uringfs.cli import status
 
 FAILED = 1
 PATIENCE = 30.0  # seconds for a daemon to end
+EXITS = {
+    0: "nothing is mounted there any more",
+    FAILED: "it failed, or the daemon goes on",
+    status.NOT_MOUNTED: "nothing was mounted there",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
