@@ -6,11 +6,12 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.mounting import URINGFS
 from uringfs.ops.table import OPS
 
 HERE = Path(__file__).parent
@@ -70,30 +71,54 @@ class Difference(NamedTuple):
     seed: int
     keep: int
     """The steps it takes."""
+    way: str
+    """Of WAYS, by which it differs."""
     text: str
 
     def __str__(self) -> str:
         return (
-            f"program {self.seed} differs; again: "
-            f"python -m tests.fuzz.run --seed {self.seed} --keep {self.keep:x}\n{self.text}"
+            f"program {self.seed} differs by {self.way}; again: "
+            f"python -m tests.fuzz.run --ways {self.way} --seed {self.seed} --keep {self.keep:x}\n{self.text}"
         )
 
 
-class Backend:
-    """mount None: the kernel. lie: the opcode whose results are falsified, to try the comparison."""
+WAYS = {
+    "header": (FUZZ, None),
+    "header-lane": (FUZZ.with_name("fuzz-lane"), None),
+    "trap": (FUZZ, ("--mode", "trap")),
+    "no-lane": (FUZZ, ("--mode", "trap", "--no-lane")),
+    "notify": (FUZZ, ("--mode", "notify")),
+}
+"""How a program reaches a mount: what is run, and the options of `uringfs run` if it does not know of uringfs."""
+WAITID_FAILS = re.compile(r"res=-\d+ (?=flags=0x0 \(op 50 )")
+"""By notify always with EOPNOTSUPP (docs/run.md); no program of the fuzzer has children that it would find."""
 
-    def __init__(self, mount: Path | None, lie: int | None = None) -> None:
+
+class Backend:
+    """The fuzzer on the kernel, or by one of WAYS on a mount. lie: the opcode whose results are falsified, to try
+    the comparison."""
+
+    def __init__(self, mount: Path | None = None, way: str = "header", lie: int | None = None) -> None:
         self._env = {key: value for key, value in os.environ.items() if key != "URINGFS_DIR"}
-        if mount is not None:
+        self._waits = way != "notify"
+        program, options = WAYS[way]
+        self._command: tuple[str | Path, ...] = (program,)
+        if mount is not None and options is None:
             self._env["URINGFS_DIR"] = str(mount)
+        elif mount is not None:
+            self._command = (*URINGFS, "run", "--mount", mount, *(options or ()), "--", program)
         if lie is not None:
             self._env["URINGFS_FUZZ_LIE"] = str(lie)
+
+    def promises(self, trace: str) -> str:
+        """What of a trace, the kernel's or this one's, is to be the same."""
+        return trace if self._waits else WAITID_FAILS.sub("res=-? ", trace)
 
     def _run(self, args: list[str], timeout: float, verbose: bool = False) -> str:
         with tempfile.TemporaryDirectory(prefix="uringfs-fuzz-", ignore_cleanup_errors=True) as directory:
             try:
                 return subprocess.run(
-                    [FUZZ, *args],
+                    [*self._command, *args],
                     env=self._env | {"TMPDIR": directory},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -116,48 +141,56 @@ class Backend:
 
 
 class Comparison:
-    def __init__(self, mount: Path, lie: int | None = None) -> None:
-        self.kernel, self.ours = Backend(None), Backend(mount, lie)
+    """Of the kernel with a mount, by one way or several."""
+
+    def __init__(self, mount: Path, ways: Sequence[str] = ("header",), lie: int | None = None) -> None:
+        self.kernel = Backend()
+        self.ours = {way: Backend(mount, way, lie) for way in ways}
         self.statistics = Statistics()
-        self.once: list[int] = []
-        """Seeds whose difference did not come again: worth a look."""
+        self.once: list[tuple[int, str]] = []
+        """Seeds, and the way, whose difference did not come again: worth a look."""
 
     def programs(self, first: int, last: int) -> Iterator[Difference]:
-        with ThreadPoolExecutor(2) as both:
-            kernel, ours = both.map(lambda backend: backend.range(first, last), (self.kernel, self.ours))
+        with ThreadPoolExecutor(2) as pool:
+            kernel, *ours = pool.map(
+                lambda backend: backend.range(first, last), (self.kernel, *self.ours.values())
+            )
         for seed in range(first, last):
             theirs = kernel.get(seed, "")
             self.statistics.count(theirs)
-            if theirs != ours.get(seed, ""):
-                difference = self.look_at(seed, ALL)
-                if difference is not None:
-                    yield difference
+            for (way, backend), traces in zip(self.ours.items(), ours, strict=True):
+                if backend.promises(theirs) != backend.promises(traces.get(seed, "")):
+                    difference = self.look_at(seed, ALL, way)
+                    if difference is not None:
+                        yield difference
 
-    def look_at(self, seed: int, keep: int) -> Difference | None:
+    def look_at(self, seed: int, keep: int, way: str) -> Difference | None:
         """A program, with its steps taken away as long as it differs."""
-        verdict = self._differs(seed, keep)
+        verdict = self._differs(seed, keep, way)
         if verdict is None:
             self.statistics.unsettled += 1
             return None
         if not verdict:
-            self.once.append(seed)
+            self.once.append((seed, way))
             return None
         for step in range(STEPS, 0, -1):
             less = keep & ~(1 << step)
-            if less != keep and self._differs(seed, less):
+            if less != keep and self._differs(seed, less, way):
                 keep = less
-        kernel, ours = (backend.one(seed, keep).splitlines() for backend in (self.kernel, self.ours))
-        lines = difflib.unified_diff(kernel, ours, "kernel", "uringfs", n=0)
-        return Difference(seed, keep, "\n".join(line.rstrip("\n") for line in lines))
+        kernel, ours = (backend.one(seed, keep).splitlines() for backend in (self.kernel, self.ours[way]))
+        lines = difflib.unified_diff(kernel, ours, "kernel", f"uringfs, {way}", n=0)
+        return Difference(seed, keep, way, "\n".join(line.rstrip("\n") for line in lines))
 
-    def _differs(self, seed: int, keep: int) -> bool | None:
+    def _differs(self, seed: int, keep: int, way: str) -> bool | None:
         """None: the kernel itself shows two things, or does not come to an end (a drain that never starts)."""
-        seen = {self.kernel.one(seed, keep) for _ in range(2)}
-        if len(seen) > 1 or not all(trace.endswith(" 0x0\n") for trace in seen):
+        backend = self.ours[way]
+        theirs = {self.kernel.one(seed, keep) for _ in range(2)}
+        if len(theirs) > 1 or not all(trace.endswith(" 0x0\n") for trace in theirs):
             return None
-        if self.ours.one(seed, keep) in seen:
+        promised = {backend.promises(trace) for trace in theirs}
+        if backend.promises(backend.one(seed, keep)) in promised:
             return False
-        seen |= {self.kernel.one(seed, keep) for _ in range(RUNS - 2)}
-        if len(seen) > 1:
+        theirs |= {self.kernel.one(seed, keep) for _ in range(RUNS - 2)}
+        if len(theirs) > 1:
             return None
-        return self.ours.one(seed, keep) not in seen
+        return backend.promises(backend.one(seed, keep)) not in promised

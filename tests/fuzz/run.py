@@ -3,6 +3,7 @@
     python -m tests.fuzz.run --minutes 60           as many as fit; 50 at a time
     python -m tests.fuzz.run --programs 500         so many
     python -m tests.fuzz.run --seed 17 --keep 1a    one, what it submits and what differs
+    python -m tests.fuzz.run --ways trap,notify     by these: header, header-lane, trap, no-lane, notify
 
 Says what was compared. 0: no difference; 1: each is shown with the command that repeats it."""
 
@@ -13,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz.compare import ALL, Comparison, build
+from tests.fuzz.compare import ALL, WAYS, Comparison, build
 from tests.support.mounting import Mount
 from tests.support.oracle import kernel_has_io_uring
 
@@ -39,9 +40,17 @@ def many(comparison: Comparison, first: int, programs: int | None, minutes: floa
 
 def single(comparison: Comparison, seed: int, keep: int) -> int:
     print(comparison.kernel.one(seed, keep, verbose=True))
-    difference = comparison.look_at(seed, keep)
-    print(difference or "no difference")
-    return int(difference is not None)
+    differences = [comparison.look_at(seed, keep, way) for way in comparison.ours]
+    for way, difference in zip(comparison.ours, differences, strict=True):
+        print(difference or f"no difference by {way}")
+    return int(any(differences))
+
+
+def ways(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - WAYS.keys():
+        raise argparse.ArgumentTypeError(f"no way {', '.join(unknown)}; there are {', '.join(WAYS)}")
+    return names
 
 
 def main() -> int:
@@ -49,6 +58,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--programs", type=int)
     parser.add_argument("--first", type=int, default=1_000_000, help="the first seed")
+    parser.add_argument("--ways", type=ways, default=list(WAYS), help=f"of {', '.join(WAYS)}; by default all")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--keep", type=lambda mask: int(mask, 16), default=ALL, help="steps: a mask")
     args = parser.parse_args()
@@ -56,7 +66,7 @@ def main() -> int:
         parser.error("the kernel's io_uring is switched off here: there is nothing to compare with")
     build()
     with tempfile.TemporaryDirectory(prefix="uringfs-fuzz-") as directory, Mount(Path(directory) / "mnt") as mount:
-        comparison = Comparison(mount.path)
+        comparison = Comparison(mount.path, args.ways)
         if args.seed is not None:
             return single(comparison, args.seed, args.keep)
         return int(many(comparison, args.first, args.programs, args.minutes) > 0)

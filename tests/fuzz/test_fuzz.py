@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.compare import ALL, Comparison, build
+from tests.fuzz.compare import ALL, WAYS, Comparison, build
 from tests.support.mounting import Mount
 from tests.support.oracle import kernel_has_io_uring
 
@@ -28,11 +28,13 @@ def mount() -> Iterator[Mount]:
 
 @pytest.mark.timeout(300)
 def test_programs_are_the_same_on_both(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
-    comparison = Comparison(mount.path)
+    """By every way to a mount."""
+    comparison = Comparison(mount.path, list(WAYS))
     if not kernel_has_io_uring():
-        traces = comparison.ours.range(0, PROGRAMS)
-        assert len(traces) == PROGRAMS
-        assert all(trace.endswith("status 0x0\n") for trace in traces.values())
+        for backend in comparison.ours.values():
+            traces = backend.range(0, PROGRAMS)
+            assert len(traces) == PROGRAMS
+            assert all(trace.endswith("status 0x0\n") for trace in traces.values())
         pytest.skip("the kernel's io_uring is switched off here: programs ran, traces were not compared")
     differences = list(islice(comparison.programs(0, PROGRAMS), 3))
     with capsys.disabled():
