@@ -36,8 +36,6 @@ class Statistics:
 
     def __init__(self) -> None:
         self.programs = 0
-        self.unsettled = 0
-        """Programs that are not the same twice on the kernel, or do not end there."""
         self.opcodes: Counter[str] = Counter()
         self.succeeded: set[str] = set()
         self.errors: set[str] = set()
@@ -62,7 +60,7 @@ class Statistics:
 
         return (
             f"{self.programs} programs, {self.opcodes.total()} completions of {len(self.opcodes)} opcodes "
-            f"({len(self.succeeded)} with success), {len(self.errors)} ways to fail, {self.unsettled} unsettled\n"
+            f"({len(self.succeeded)} with success), {len(self.errors)} ways to fail\n"
             f"opcodes: {most(self.opcodes)}\nSQE flags: {most(self.sqe_flags)}\nCQE flags: {most(self.cqe_flags)}"
         )
 
@@ -147,8 +145,10 @@ class Comparison:
         self.kernel = Backend()
         self.ours = {way: Backend(mount, way, lie) for way in ways}
         self.statistics = Statistics()
-        self.once: list[tuple[int, str]] = []
-        """Seeds, and the way, whose difference did not come again: worth a look."""
+        self.unsettled: set[int] = set()
+        """Seeds of programs that are not the same twice on the kernel, or do not end there."""
+        self.once: set[int] = set()
+        """Seeds whose difference did not come again: worth a look."""
 
     def programs(self, first: int, last: int) -> Iterator[Difference]:
         with ThreadPoolExecutor(2) as pool:
@@ -168,10 +168,10 @@ class Comparison:
         """A program, with its steps taken away as long as it differs."""
         verdict = self._differs(seed, keep, way)
         if verdict is None:
-            self.statistics.unsettled += 1
+            self.unsettled.add(seed)
             return None
         if not verdict:
-            self.once.append((seed, way))
+            self.once.add(seed)
             return None
         for step in range(STEPS, 0, -1):
             less = keep & ~(1 << step)

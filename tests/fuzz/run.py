@@ -32,8 +32,9 @@ def many(comparison: Comparison, first: int, programs: int | None, minutes: floa
             bad += 1
             print(difference, flush=True)
     print(comparison.statistics)
+    print(f"{len(comparison.unsettled)} are not the same twice on the kernel, or do not end there")
     if comparison.once:
-        print(f"differed once, not again: {comparison.once}")
+        print(f"differed once, not again: {sorted(comparison.once)}")
     print(f"{bad} of {comparison.statistics.programs} programs differ")
     return bad
 
