@@ -12,7 +12,7 @@ from tests.support.mounting import Mount
 from tests.support.oracle import kernel_has_io_uring
 
 PROGRAMS = 300
-BY_EACH_WAY = 80
+BY_EACH_WAY = 150
 FSYNC = 3
 SUCCEEDED = 35
 """At least so many opcodes have succeeded."""
