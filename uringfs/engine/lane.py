@@ -203,7 +203,7 @@ class RingLane:
             self._context.post_cqe(*ending)
 
     def let_go(self) -> None:
-        if not self.had or self._depth:
+        if not self.had or self._depth or self._closed:
             return
         self._cq.show()
         self.attend()
@@ -278,6 +278,8 @@ class RingLane:
     # -- what clients have to know
 
     def attend(self) -> None:
+        if self._closed:  # what the end of the ring found waiting may come to its own after that
+            return
         page = self.page
         files, buffers = self._context.resources.changes()
         page.set(abi.LANE_FILES, files)
@@ -297,8 +299,8 @@ class RingLane:
         return self._geometry is not before[0] or bool(single and self._disabled != before[1])
 
     def close(self) -> None:
-        """The ring is gone."""
-        self._closed = True
+        """The ring is gone, and its memory soon: from now on the daemon has it for good, and looks at no page."""
+        self._closed = self.had = True
         for scope in self._scopes:
             scope.cancel()
         self.holders.clear()

@@ -26,6 +26,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SQ_REWIND,
     IOSQE_CQE_SKIP_SUCCESS,
     IOSQE_IO_DRAIN,
+    IOSQE_IO_LINK,
 )
 from uringfs.abi.events import IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IORING_ASYNC_CANCEL_OP
 from uringfs.abi.structs import CQ_TAIL, TIMESPEC, Sqe
@@ -605,6 +606,29 @@ async def test_a_ring_that_ends_with_its_process(bench: Bench) -> None:
     bench.context.close()
     bench.ring.memory.close()
     await wait_all_tasks_blocked()
+
+
+async def test_a_ring_that_ends_before_what_its_chain_has_let_go_starts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That waits for the wire to be read; the memory is gone by then."""
+    stream = bench.thread.fds[FD] = Stream()
+    bench.thread.memory.map(BUFFER, 4096)
+    await attach(bench)
+    vector = iovecs(bench.thread, IOVECS, [(BUFFER, 4)])
+    await bench.submit(readv(FD, *vector, 1, IOSQE_IO_LINK), nop(2, IOSQE_IO_DRAIN))
+    unread = True
+    monkeypatch.setattr(bench.host, "unsettled", lambda: unread)
+    stream.feed(b"data")
+    while not bench.client.results():
+        await trio.lowlevel.checkpoint()
+    bench.context.close()
+    bench.ring.memory.close()
+    unread = False
+    await wait_all_tasks_blocked()  # a task that failed would end the nursery, and the daemon
+    assert bench.context.closed
+    assert bench.ring.lane is not None
+    assert bench.ring.lane.take()
 
 
 async def test_a_ring_that_is_gone_has_no_lane(bench: Bench) -> None:
