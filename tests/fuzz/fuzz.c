@@ -23,7 +23,7 @@
  *    that count completions run while nothing else does.
  *  - A stream is read once in a chain, and only if there was something in it. Pipes are never filled up.
  *  - A multishot is triggered by one write, alone in its step: two might be one event, and a full CQ ends it. What a
- *    POLL_ADD waits for may be read back at once.
+ *    POLL_ADD waits for may be read back at once, if nothing was there before (docs/differences.md).
  *  - A drain waits for all: no held request while there are drains.
  *  - CQE_SKIP_SUCCESS: in chains of well-formed requests whose last is not silent, or a NOP alone. Else nobody
  *    could know when they are complete.
