@@ -98,7 +98,7 @@ setup(
             "uringfs.native._trap",
             sources=[
                 f"contrib/launcher/{name}.c"
-                for name in "trap calls lane agent rings signals exec target say string".split()
+                for name in "trap calls lane agent rings signals exec target say string patch".split()
             ],
             depends=[
                 *("contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"),
@@ -109,6 +109,7 @@ setup(
                 *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-lto"],
                 *["-fno-builtin", "-fno-tree-loop-distribute-patterns"],  # string.c
                 *(["-mno-outline-atomics"] if platform.machine() == "aarch64" else []),
+                *(["-mgeneral-regs-only"] if platform.machine() == "x86_64" else []),  # patch.c
             ],
             extra_link_args=["-nostdlib", "-fno-lto", "-Wl,-z,now", "-Wl,-z,initfirst", "-Wl,-z,nodelete"],
         ),

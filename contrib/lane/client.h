@@ -60,8 +60,8 @@ static inline int64_t lane_ask(int fd, struct uringfs_lane_answer *answer)
 	int saved = errno;
 	int64_t ret;
 
-	memset(&m, 0, sizeof(m));
-	memset(answer, 0, sizeof(*answer));
+	LANE_CLEAR(&m, sizeof(m));
+	LANE_CLEAR(answer, sizeof(*answer));
 	m.cmd = URINGFS_CMD_LANE;
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.answer = (uint64_t)(uintptr_t)answer;
@@ -82,7 +82,7 @@ static inline int64_t lane_call_daemon(struct lane *l)
 	int saved = errno;
 	int64_t ret;
 
-	memset(&m, 0, sizeof(m));
+	LANE_CLEAR(&m, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_ENTER;
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.can = URINGFS_ENTER_KICK;
@@ -230,7 +230,7 @@ static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
 	struct lane_pass p;
 	bool whole;
 
-	memset(&p, 0, offsetof(struct lane_pass, files));
+	LANE_CLEAR(&p, offsetof(struct lane_pass, files));
 	p.lane = l;
 	if (!lane_lock(l))
 		return false;

@@ -151,7 +151,7 @@ static inline bool lane_sqe(const struct lane_pass *p, uint32_t position, struct
 		if (index >= l->sq_entries)
 			return false;
 	}
-	memcpy(sqe, l->sqes + (size_t)index * l->sqe_size, sizeof(*sqe));
+	LANE_COPY(sqe, l->sqes + (size_t)index * l->sqe_size, sizeof(*sqe));
 	__asm__ volatile("" : : : "memory"); /* once: it is looked at only from now on */
 	return true;
 }
@@ -312,7 +312,7 @@ static inline bool lane_submit(struct lane_pass *p, const struct io_uring_sqe *s
 	const struct lane_op *op = lane_understands(p, sqe);
 	enum lane_outcome outcome;
 
-	memset(done, 0, sizeof(*done));
+	LANE_CLEAR(done, sizeof(*done));
 	if (!op || !lane_room(p) || !op->sure(p, sqe))
 		return false;
 	lane_begin_request(p, sqe);

@@ -79,7 +79,7 @@ static inline bool lane_prep_rw(const struct io_uring_sqe *sqe)
 {
 	uint64_t attr_type_mask;
 
-	memcpy(&attr_type_mask, (const char *)sqe + 56, sizeof(attr_type_mask));
+	LANE_COPY(&attr_type_mask, (const char *)sqe + 56, sizeof(attr_type_mask));
 	return !attr_type_mask && !sqe->rw_flags && (int64_t)sqe->off >= -1;
 }
 

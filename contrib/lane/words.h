@@ -3,6 +3,10 @@
 #ifndef URINGFS_LANE_WORDS_H
 #define URINGFS_LANE_WORDS_H
 
+/* Of a constant size: never a call, which in the launcher would be a loop over bytes (-fno-builtin). */
+#define LANE_COPY(to, from, size) __builtin_memcpy(to, from, size)
+#define LANE_CLEAR(at, size) __builtin_memset(at, 0, size)
+
 static inline uint32_t lane_load(const uint32_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_ACQUIRE);

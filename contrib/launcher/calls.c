@@ -172,7 +172,8 @@ static long enter_daemon(const struct trap_enter *e)
 					      e->argsz));
 }
 
-long trap_enter(struct trap_enter *e, const uint64_t *mask)
+/* io_uring_enter(2), until it looks at the ring: 0 or -errno */
+static long begin_enter(struct trap_enter *e)
 {
 	long ret;
 
@@ -185,6 +186,20 @@ long trap_enter(struct trap_enter *e, const uint64_t *mask)
 		e->fd = (uint32_t)ret;
 		e->flags &= ~ENTER_REGISTERED_RING;
 	}
+	return 0;
+}
+
+bool trap_enter_lane(struct trap_enter *e)
+{
+	return !trap_state.no_lane && begin_enter(e) == 0 && trap_lane(e);
+}
+
+long trap_enter(struct trap_enter *e, const uint64_t *mask)
+{
+	long ret = begin_enter(e);
+
+	if (ret < 0)
+		return ret;
 	if (!trap_state.no_lane && trap_lane(e))
 		return e->taken;
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));

@@ -47,20 +47,30 @@ struct plan {
 	const char *preload; /* the program's */
 };
 
+/* Of trap_options; -1: none */
+static int option_of(const char *entry)
+{
+	for (int i = 0; i < TRAP_OPTIONS; i++)
+		if (starts(entry, trap_options[i]))
+			return i;
+	return -1;
+}
+
 /* False: nothing to do. */
 static bool plan(char *const *envp, struct plan *p)
 {
-	bool mount = false, loads = false, trace = !trap_state.trace_entry, no_lane = !trap_state.no_lane_entry;
+	bool mount = false, loads = false;
+	int wanted = 0, found = 0;
 
 	memset(p, 0, sizeof(*p));
-	p->count = 5;
+	p->count = 3 + TRAP_OPTIONS;
 	p->preload = "";
 	if (!trap_state.active || !trap_state.library)
 		return false;
 	for (; envp && *envp; envp++, p->count++) {
 		mount = mount || strcmp(*envp, trap_state.mount_entry) == 0;
-		trace = trace || starts(*envp, TRAP_ENV_TRACE);
-		no_lane = no_lane || starts(*envp, TRAP_ENV_NO_LANE);
+		if (option_of(*envp) >= 0)
+			found |= 1 << option_of(*envp);
 		if (starts(*envp, TRAP_ENV_PRELOAD)) {
 			p->preload = *envp + strlen(TRAP_ENV_PRELOAD);
 			loads = preloads(p->preload);
@@ -68,7 +78,9 @@ static bool plan(char *const *envp, struct plan *p)
 	}
 	if (!loads)
 		p->preload_size = strlen(TRAP_ENV_PRELOAD) + trap_state.library_length + 1 + strlen(p->preload) + 1;
-	return !mount || !loads || !trace || !no_lane;
+	for (int i = 0; i < TRAP_OPTIONS; i++)
+		wanted |= trap_state.options[i] ? 1 << i : 0;
+	return !mount || !loads || wanted & ~found;
 }
 
 static char **fill(const struct plan *p, char *const *envp, char **to, char *preload)
@@ -76,14 +88,13 @@ static char **fill(const struct plan *p, char *const *envp, char **to, char *pre
 	char **at = to;
 
 	for (; envp && *envp; envp++)
-		if (!starts(*envp, TRAP_ENV_MOUNT) && !starts(*envp, TRAP_ENV_TRACE) &&
-		    !starts(*envp, TRAP_ENV_NO_LANE) && !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
+		if (!starts(*envp, TRAP_ENV_MOUNT) && option_of(*envp) < 0 &&
+		    !(preload && starts(*envp, TRAP_ENV_PRELOAD)))
 			*at++ = *envp;
 	*at++ = (char *)(uintptr_t)trap_state.mount_entry;
-	if (trap_state.trace_entry)
-		*at++ = (char *)(uintptr_t)trap_state.trace_entry;
-	if (trap_state.no_lane_entry)
-		*at++ = (char *)(uintptr_t)trap_state.no_lane_entry;
+	for (int i = 0; i < TRAP_OPTIONS; i++)
+		if (trap_state.options[i])
+			*at++ = (char *)(uintptr_t)trap_state.options[i];
 	if (preload) {
 		size_t name = strlen(TRAP_ENV_PRELOAD), length = trap_state.library_length;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lane (contrib/lane/): io_uring_enter(2) without the daemon, as far as it goes. In the handler of SIGSYS all other
- * signals are blocked, so no handler of the program's comes in between, nor leaves with siglongjmp. */
+/* The lane (contrib/lane/): io_uring_enter(2) without the daemon, as far as it goes. In the handler of SIGSYS, and where
+ * patch.c calls, all other signals are blocked, so no handler of the program's comes in between, nor leaves with
+ * siglongjmp. */
 #include "trap.h"
 
 #define URINGFS_LANE
@@ -25,9 +26,14 @@ void trap_lane_begin(int fd)
 		lane_begin(fd);
 }
 
+bool trap_lane_is_the_end(long error)
+{
+	return lane_is_the_end((int)-error);
+}
+
 bool trap_lane_failed(int fd, long error)
 {
 	if (!trap_state.no_lane)
 		lane_failed(fd, (int)-error);
-	return lane_is_the_end((int)-error);
+	return trap_lane_is_the_end(error);
 }

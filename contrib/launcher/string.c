@@ -5,6 +5,24 @@
 
 #include <string.h>
 
+/* x86 has instructions for these that are as quick as any loop, and need no vector registers (patch.c). */
+#if defined(__x86_64__)
+void *memcpy(void *to, const void *from, size_t size)
+{
+	void *at = to;
+
+	__asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(size) : : "memory");
+	return to;
+}
+
+void *memset(void *to, int byte, size_t size)
+{
+	void *at = to;
+
+	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
+	return to;
+}
+#else
 void *memcpy(void *to, const void *from, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
@@ -18,6 +36,7 @@ void *memset(void *to, int byte, size_t size)
 		((char *)to)[i] = (char)byte;
 	return to;
 }
+#endif
 
 int memcmp(const void *a, const void *b, size_t size)
 {

@@ -39,6 +39,7 @@
 #define PROBE_ANSWER 0x55524e47L
 
 struct trap_state trap_state;
+const char *const trap_options[TRAP_OPTIONS] = {TRAP_ENV_TRACE, TRAP_ENV_NO_LANE, TRAP_ENV_NO_PATCH};
 
 /* ---- trace ---- */
 
@@ -149,6 +150,8 @@ static void on_sigsys(int sig, siginfo_t *info, void *context)
 		uint64_t mask;
 
 		memcpy(&mask, &uc->uc_sigmask, sizeof(mask));
+		if (info->si_syscall == NR_ENTER)
+			trap_patch((uintptr_t)info->si_call_addr);
 		RETURN_REGISTER(uc) = call(info->si_syscall, a, &mask);
 	} else {
 		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &uc->uc_sigmask, 0, sizeof(uint64_t));
@@ -264,6 +267,18 @@ static void keep_library(const char *preload)
 	trap_state.library_length = kept ? length : 0;
 }
 
+static void keep_options(char **envp)
+{
+	for (int i = 0; i < TRAP_OPTIONS; i++) {
+		const char *entry = find(envp, trap_options[i]);
+
+		trap_state.options[i] = entry ? keep(entry) : NULL;
+	}
+	trap_state.trace = trap_state.options[TRAP_OPTION_TRACE];
+	trap_state.no_lane = trap_state.options[TRAP_OPTION_NO_LANE];
+	trap_state.no_patch = trap_state.options[TRAP_OPTION_NO_PATCH];
+}
+
 /* It preloads libraries of its own, and is no place for a SIGSYS that a system call of the program's brings. */
 static bool under_valgrind(const char *preload)
 {
@@ -279,7 +294,6 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 {
 	char **envp = environ ? environ : arguments_environ;
 	const char *mount = find(envp, TRAP_ENV_MOUNT), *preload = find(envp, TRAP_ENV_PRELOAD);
-	const char *trace_entry = find(envp, TRAP_ENV_TRACE), *no_lane_entry = find(envp, TRAP_ENV_NO_LANE);
 	size_t length;
 	long ret;
 
@@ -297,10 +311,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **arg
 		return;
 	}
 	trap_state.mount_entry = keep(mount);
-	trap_state.trace_entry = trace_entry ? keep(trace_entry) : NULL;
-	trap_state.trace = trace_entry != NULL;
-	trap_state.no_lane_entry = no_lane_entry ? keep(no_lane_entry) : NULL;
-	trap_state.no_lane = no_lane_entry != NULL;
+	keep_options(envp);
 	if (preload)
 		keep_library(preload + strlen(TRAP_ENV_PRELOAD));
 	mount += strlen(TRAP_ENV_MOUNT);

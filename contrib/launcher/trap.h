@@ -25,8 +25,12 @@
 #define TRAP_SIGNAL 31 /* SIGSYS */
 #define TRAP_SIGSYS_BIT (1ULL << (TRAP_SIGNAL - 1))
 #define TRAP_ENV_MOUNT "URINGFS_TRAP_MOUNT="
+/* What `uringfs run` was asked for: set or not */
 #define TRAP_ENV_TRACE "URINGFS_TRAP_TRACE="
 #define TRAP_ENV_NO_LANE "URINGFS_TRAP_NO_LANE="
+#define TRAP_ENV_NO_PATCH "URINGFS_TRAP_NO_PATCH="
+enum { TRAP_OPTION_TRACE, TRAP_OPTION_NO_LANE, TRAP_OPTION_NO_PATCH, TRAP_OPTIONS };
+extern const char *const trap_options[TRAP_OPTIONS]; /* their names */
 #define TRAP_ENV_PRELOAD "LD_PRELOAD="
 
 /* What interposes on libc; all else is hidden. */
@@ -45,13 +49,13 @@ struct trap_state {
 	bool active;   /* the filter is there: URINGFS_TRAP_MOUNT was set when the program began */
 	bool trace;
 	bool no_lane; /* each request is the daemon's */
+	bool no_patch; /* code of the program's stays as it is: patch.c */
 	uint32_t dev_major, dev_minor; /* of the mount */
 	char new_path[4096];           /* MOUNT/new */
 	size_t mount_length;           /* of MOUNT in it */
 	int directory;                 /* behind a chroot: a descriptor of MOUNT, + 1 */
 	const char *mount_entry;       /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
-	const char *trace_entry;       /* or NULL */
-	const char *no_lane_entry;     /* or NULL */
+	const char *options[TRAP_OPTIONS]; /* their entries, or NULL */
 	const char *library;           /* our own path, the first of LD_PRELOAD */
 	size_t library_length;
 };
@@ -67,12 +71,15 @@ struct trap_enter { /* io_uring_enter(2) */
 };
 /* mask: the caller's, which is set before anything may wait */
 long trap_enter(struct trap_enter *e, const uint64_t *mask);
+/* As far as the lane goes; as trap_lane(). Signals are blocked. */
+bool trap_enter_lane(struct trap_enter *e);
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args);
 void trap_mount_device(const char *mount);
 
 /* lane.c: true: that was all of it, and e->taken is the result. False: what *e says now goes to the daemon. */
 bool trap_lane(struct trap_enter *e);
 bool trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon; true: that is gone */
+bool trap_lane_is_the_end(long error); /* -errno: the daemon is gone */
 void trap_lane_begin(int fd); /* a ring that has been set up */
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
@@ -103,6 +110,9 @@ void trap_say_deadly(const char *path);
 /* target.c: what an exec of this comes to, if io_uring would be the end of it */
 void trap_look_at(int directory, const char *path);
 void trap_look_for(const char *file, char *const *envp);
+
+/* patch.c: from now on without a trap, if that can be. next: the instruction behind the system call */
+void trap_patch(uintptr_t next);
 
 /* signals.c: a SIGSYS that is not ours goes where the program wants it */
 void trap_forward(int sig, void *info, void *context);

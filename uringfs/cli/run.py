@@ -17,6 +17,7 @@ from uringfs.cli.program import CANNOT_EXECUTE, FAILED, NOT_FOUND, RunError
 ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
 ENV_TRACE = b"URINGFS_TRAP_TRACE"
 ENV_NO_LANE = b"URINGFS_TRAP_NO_LANE"
+ENV_NO_PATCH = b"URINGFS_TRAP_NO_PATCH"
 ENV_PRELOAD = b"LD_PRELOAD"
 LIBRARY = "native/_trap.*so"
 EXITS = {
@@ -28,8 +29,8 @@ EXITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--inject RULE]... "
-        "[--seed N] [--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--no-patch] "
+        "[--inject RULE]... [--seed N] [--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     traced.add_arguments(parser)
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-lane", action="store_true", help="trap: the daemon performs each request, none the program itself"
+    )
+    parser.add_argument(
+        "--no-patch",
+        action="store_true",
+        help="trap: each io_uring_enter(2) is trapped; no jump to the library is put into the program's code",
     )
     parser.add_argument(
         "--mode",
@@ -66,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
         def become() -> NoReturn:
             if mode == "trap":
-                env = environment(mount, preload, trace=args.trace_calls, lane=not args.no_lane)
+                env = environment(
+                    mount, preload, trace=args.trace_calls, lane=not args.no_lane, patch=not args.no_patch
+                )
             else:
                 notify.supervise(mount, trace=args.trace_calls)
                 env = dict(_initial_environment())
@@ -126,13 +134,15 @@ def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
             yield name, value
 
 
-def environment(mount: str, preload: str, *, trace: bool, lane: bool = True) -> dict[bytes, bytes]:
+def environment(
+    mount: str, preload: str, *, trace: bool, lane: bool = True, patch: bool = True
+) -> dict[bytes, bytes]:
     """The library must be the first that LD_PRELOAD names: by that it knows its own path."""
     env = dict(_initial_environment())
     before = env.get(ENV_PRELOAD)
     env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")
     env[ENV_MOUNT] = os.fsencode(mount)
-    for name, wanted in ((ENV_TRACE, trace), (ENV_NO_LANE, not lane)):
+    for name, wanted in ((ENV_TRACE, trace), (ENV_NO_LANE, not lane), (ENV_NO_PATCH, not patch)):
         env.pop(name, None)
         if wanted:
             env[name] = b"1"
