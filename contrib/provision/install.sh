@@ -26,7 +26,8 @@ if [ -n "$remove" ]; then
     for file in $(documents); do rm -f "$prefix/share/$file"; done
     rm -rf "$home"
     rm -f "$prefix/bin/uringfs" "$sbin/mount.fuse.uringfs" "$prefix/include/uringfs.h" \
-        "$prefix/include/uringfs_lane.h" "$prefix/lib/pkgconfig/uringfs.pc" "$units/uringfs.service"
+        "$prefix/include/uringfs_lane.h" "$prefix/lib/pkgconfig/uringfs.pc"
+    for unit in contrib/systemd/*; do rm -f "$units/${unit##*/}"; done
     for header in contrib/lane/*.h; do rm -f "$prefix/include/lane/${header##*/}"; done
     rmdir "$prefix/include/lane" 2>/dev/null || true
     exit 0
@@ -45,6 +46,6 @@ install -m 644 contrib/uringfs.h contrib/uringfs_lane.h "$prefix/include"
 install -m 644 contrib/lane/*.h "$prefix/include/lane"
 for file in $(documents); do install -D -m 644 "$home/share/$file" "$prefix/share/$file"; done
 sed "s|^includedir=.*|includedir=$prefix/include|" contrib/uringfs.pc >"$prefix/lib/pkgconfig/uringfs.pc"
-sed "s|/usr/local/bin|$prefix/bin|" contrib/systemd/uringfs.service >"$units/uringfs.service"
+for unit in contrib/systemd/*; do sed "s|/usr/local/bin|$prefix/bin|" "$unit" >"$units/${unit##*/}"; done
 "$prefix/bin/uringfs" --version
 echo "installed below $prefix; the mount helper is $sbin/mount.fuse.uringfs"

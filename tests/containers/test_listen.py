@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from container import SECONDS, Container
@@ -173,14 +174,39 @@ def test_signals(listening: Listening, root: Path) -> None:
     assert differ
 
 
-def test_runc_alone(listening: Listening, root: Path, tmp_path: Path) -> None:
-    """An OCI bundle. It keeps its end of the connection until the container ends."""
-    calls = ["io_uring_setup", "io_uring_enter", "io_uring_register"]
-    seccomp = {
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "listenerPath": str(listening.socket),
-        "syscalls": [{"names": calls, "action": "SCMP_ACT_NOTIFY"}],
-    }
+def flat_profile(socket: Path) -> dict[str, Any]:
+    """As on a node of containerd's: by the command, of the committed profile."""
+    command = [sys.executable, OCI / "profile.py", "--flat", "--socket", socket, OCI / "seccomp.json"]
+    made: dict[str, Any] = json.loads(subprocess.check_output(command))
+    return made
+
+
+def small_profile(socket: Path) -> dict[str, Any]:
+    rule = {"names": made_by().CALLS, "action": "SCMP_ACT_NOTIFY"}
+    return {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(socket), "syscalls": [rule]}
+
+
+def test_a_flat_profile_is_what_the_specification_has(tmp_path: Path) -> None:
+    """Each condition is decided: by capability, architecture and kernel."""
+    made = flat_profile(tmp_path)
+    assert made.keys() == {"defaultAction", "defaultErrnoRet", "architectures", "listenerPath", "syscalls"}
+    assert all(rule.keys() <= {"names", "action", "errnoRet", "args"} for rule in made["syscalls"])
+    allowed = {name for rule in made["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
+    assert {"chroot", "read", "socket"} <= allowed
+    assert not {"bpf", "acct", "io_uring_setup", "sync_file_range2", "s390_pci_mmio_read"} & allowed
+    module, committed = made_by(), json.loads((OCI / "seccomp.json").read_text())
+    arm = module.flat(committed, "aarch64", frozenset(["CAP_SYS_ADMIN"]))
+    allowed = {name for rule in arm["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
+    assert {"bpf", "arm_fadvise64_64"} <= allowed
+    assert not {"chroot", "arch_prctl"} & allowed
+    assert arm["architectures"] == ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+
+
+@pytest.mark.parametrize("profile", [small_profile, flat_profile])
+def test_runc_alone(
+    listening: Listening, root: Path, tmp_path: Path, profile: Callable[[Path], dict[str, Any]]
+) -> None:
+    """An OCI bundle, as containerd makes one. It keeps its end of the connection until the container ends."""
     config = {
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/run_probe", "one_nop"], "cwd": "/"},
@@ -188,7 +214,7 @@ def test_runc_alone(listening: Listening, root: Path, tmp_path: Path) -> None:
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
-            "seccomp": seccomp,
+            "seccomp": profile(listening.socket),
         },
     }
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,28 @@ def test_sd_notify_by_an_abstract_address_and_by_listen(tmp_path: Path) -> None:
             listener.send_signal(signal.SIGHUP)
             listener.terminate()
             assert listener.wait(DEADLINE) == 0
+
+
+def test_a_socket_unit_of_listen(tmp_path: Path) -> None:
+    """The service manager has bound it (sd_listen_fds(3)): who came before is served, and the socket stays."""
+    path = tmp_path / "listener"
+    given = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&$0'
+    with socket.socket(socket.AF_UNIX) as bound, socket.socket(socket.AF_UNIX) as early:
+        bound.bind(str(path))
+        bound.listen()
+        early.connect(str(path))
+        early.shutdown(socket.SHUT_WR)
+        command = ["bash", "-c", given, str(bound.fileno()), *URINGFS, "listen"]
+        with subprocess.Popen(command, pass_fds=[bound.fileno()], stderr=subprocess.PIPE, text=True) as listener:
+            assert listener.stderr is not None
+            assert f"{path}: listening" in listener.stderr.readline()
+            assert "a connection that brought no container" in listener.stderr.readline()
+            listener.terminate()
+            assert listener.wait(DEADLINE) == 0
+    assert path.exists()
+    code, text = said(*URINGFS, "listen")
+    assert code == 2
+    assert "--socket PATH" in text
 
 
 def test_a_notify_socket_that_is_gone(directory: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from uringfs.cli import instance, logs, systemd
 from uringfs.cli.program import FAILED, RunError
@@ -22,7 +22,9 @@ EXITS = {0: "ended by a signal", FAILED: "it cannot listen, or serve"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--socket", required=True, metavar="PATH", help="the profile's listenerPath; made")
+    parser.add_argument(
+        "--socket", metavar="PATH", help="the profile's listenerPath; made. By default the one of a socket unit"
+    )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of its own")
     parser.add_argument(
         "--trace", action="store_true", help="print each io_uring call to the standard error output"
@@ -35,12 +37,19 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.begin("info", None)
     try:
-        with _bound(args.socket) as listening:
+        with _listening(args) as listening:
             _serve(listening, instance.mounted(args.mount), 2 if args.trace else -1)
     except RunError as error:
         print(f"uringfs listen: {error}", file=sys.stderr)
         return error.status
     return 0
+
+
+def _listening(args: argparse.Namespace) -> AbstractContextManager[socket.socket]:
+    if args.socket is not None:
+        return _bound(args.socket)
+    given = systemd.given_socket()
+    return given if given is not None else args.error("--socket PATH, where no socket unit has made one")
 
 
 @contextmanager

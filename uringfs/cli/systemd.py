@@ -1,4 +1,4 @@
-"""What a service manager hears of us: sd_notify(3), and priorities for the journal."""
+"""What a service manager hears of us, by sd_notify(3) and in the journal, and what it gives us: a socket."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))  # syslog(3)
+LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 
 
 def notify(*state: str) -> None:
@@ -18,6 +19,16 @@ def notify(*state: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
         sock.sendto("\n".join(state).encode(), address)
+
+
+def given_socket() -> socket.socket | None:
+    """The listening socket that a socket unit has bound for this process (sd_listen_fds(3)), or None."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    os.set_inheritable(LISTEN_FDS_START, False)
+    return socket.socket(fileno=LISTEN_FDS_START)
 
 
 def reloading() -> None:
