@@ -13,7 +13,7 @@ demo: ## mount, copy a file through a ring, use one from the shell, unmount
 	contrib/demo.sh
 
 test: base ## every test there is (PYTEST_ARGS=...)
-	contrib/provision/packages.sh containers programs shells security
+	contrib/provision/packages.sh containers programs documents security
 	.venv/bin/pytest tests $(PYTEST_ARGS)
 
 bench: base ## measure (BENCH_ARGS=...)

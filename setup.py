@@ -18,7 +18,8 @@ SHARED = (  # of contrib/, in the same places below uringfs/share: `uringfs conf
     "uringfs.pc",
     *(f"examples/{name}" for name in ("Makefile", "nop.c", "uring-cp.c", "watch.c")),
     *("oci/profile.py", "oci/seccomp.json"),
-    "systemd/uringfs.service",
+    *(f"systemd/{path.name}" for path in sorted(Path("contrib/systemd").glob("uringfs*"))),
+    *(f"kubernetes/{path.name}" for path in sorted(Path("contrib/kubernetes").glob("*.yaml"))),
 )
 COMPLETIONS = {  # by name, where its shell looks for it below share/
     "uringfs": "bash-completion/completions",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages of the groups named: base, containers, programs, shells, security, bench.
+# Installs the system packages of the groups named: base, containers, programs, documents, security, bench.
 # Only what is missing; where it cannot install (not root, no apt) it says what is needed and fails.
 set -eu
 
@@ -18,15 +18,19 @@ base:attr:command getfattr:attr
 containers:podman:command podman:podman
 containers:runc:command runc:runc
 containers:busybox-static:command busybox:a static busybox (busybox-static)
+containers:mmdebstrap:command mmdebstrap:mmdebstrap
+containers:debian-archive-keyring:file /usr/share/keyrings/debian-archive-keyring.gpg:the keys of Debian (debian-archive-keyring)
+containers:uidmap:command newuidmap:newuidmap (uidmap, shadow)
 programs:fio:command fio:fio
 programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server)
 programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
 programs:rsync:command rsync:rsync
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
-shells:mandoc:command mandoc:mandoc
-shells:zsh:command zsh:zsh
-shells:fish:command fish:fish
+documents:systemd:command systemd-analyze:systemd
+documents:mandoc:command mandoc:mandoc
+documents:zsh:command zsh:zsh
+documents:fish:command fish:fish
 security:libcap2-bin:command setcap:setcap (libcap2-bin, libcap)
 security:util-linux:command setpriv:util-linux
 security:mount:command losetup:losetup and mount (util-linux)
@@ -63,6 +67,7 @@ debian_like() {
 proven() { # kind argument
     case $1 in
     command) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] || [ -x "/sbin/$2" ] ;;
+    file) [ -e "$2" ] ;;
     archive) [ -e "$(cc -print-file-name="$2" 2>/dev/null)" ] ;;
     pkgconfig) pkg-config --exists "$2" 2>/dev/null ;;
     module) python=$("$here/python.sh" 2>/dev/null) && "$python" -c "import $2" 2>/dev/null ;;

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import container
+import image as images
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -71,3 +72,11 @@ def rootfs(scratch: Path, probe: Path) -> Callable[[str], Path]:
     """Makes a root filesystem whose /etc/only-here has the given line."""
     numbers = itertools.count()
     return lambda only_here: container.make_rootfs(scratch / f"root{next(numbers)}", probe, only_here)
+
+
+@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of the image of contrib/oci/Containerfile. Building one takes a minute: nothing else shows that it
+    can be, and that the package installs where nothing but Debian is."""
+    with images.built(request.param, tmp_path_factory.mktemp("image")) as name:
+        yield name

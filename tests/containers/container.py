@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 def missing_tools() -> list[str]:
     """Debian's names of what this tier needs and this machine lacks."""
-    packages = {"podman": "podman", "runc": "runc", "busybox": "busybox-static"}
+    packages = {"podman": "podman", "runc": "runc", "busybox": "busybox-static", "mmdebstrap": "mmdebstrap"}
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     return [package for tool, package in packages.items() if shutil.which(tool, path=path) is None]
 

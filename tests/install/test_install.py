@@ -74,7 +74,7 @@ def test_the_command(venv: Path) -> None:
 def test_where_everything_is(venv: Path) -> None:
     lines = run(venv / "uringfs", "config").splitlines()
     places = dict(line.split(": ", 1) for line in lines)
-    expected = {"include", "library", "profile", "pkgconfig", "examples", "units", "man"}
+    expected = {"include", "library", "profile", "pkgconfig", "examples", "units", "man", "kubernetes"}
     assert expected | {"bash-completion", "zsh-completion", "fish-completion"} <= set(places)
     for name, place in places.items():
         assert Path(place).exists(), name
@@ -203,7 +203,12 @@ def test_make_install(tmp_path: Path) -> None:
         "c",
         prefix / "include/uringfs.h",
     )
-    assert f"ExecStart={prefix}/bin/uringfs mount" in (prefix / "lib/systemd/system/uringfs.service").read_text()
+    units = sorted((prefix / "lib/systemd/system").iterdir())
+    assert [unit.name for unit in units] == sorted(unit.name for unit in (ROOT / "contrib/systemd").iterdir())
+    assert all(
+        f"ExecStart={prefix}/bin/uringfs" in unit.read_text() for unit in units if unit.suffix == ".service"
+    )
+    run("systemd-analyze", "verify", "--man=no", *units)
     assert (prefix / "share/man/man1/uringfs-mount.1").is_file()
     assert (prefix / "share/bash-completion/completions/uringfs").is_file()
     run("make", "uninstall", f"PREFIX={prefix}", cwd=ROOT)
