@@ -232,8 +232,11 @@ def test_who_listens_there_already(listening: Listening, tmp_path: Path) -> None
         listening.socket: "somebody listens there already",
         file: "exists, and is no socket",
         tmp_path / "no/socket": "No such file or directory",
+        file / "socket": "Not a directory",
     }
     for path, words in refusals.items():
         done = subprocess.run([*COMMAND, "--socket", path], capture_output=True, text=True, timeout=SECONDS)
         assert (done.returncode, done.stderr) == (125, f"uringfs listen: {path}: {words}\n")
+    done = subprocess.run([*COMMAND, "--socket", ""], capture_output=True, text=True, timeout=SECONDS)
+    assert (done.returncode, done.stderr) == (125, "uringfs listen: the socket's path is an empty word\n")
     assert listening.socket.stat().st_mode & 0o777 == 0o600

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import AS_NOBODY, DEADLINE, ROOT, Mount, is_mounted, until
+from tests.support.mounting import AS_NOBODY, DEADLINE, ROOT, Mount, is_mounted, open_directory, until
 from uringfs.cli.mount import Exit
 from uringfs.client import Ring, nop
 
@@ -63,6 +63,33 @@ def test_not_a_directory(tmp_path: Path) -> None:
 def test_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert_refused(refused(str(tmp_path / "file" / "mnt")), Exit.NO_MOUNTPOINT)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["itself", "the one above"])
+def test_a_directory_without_permission(inside: bool) -> None:
+    """Root without the right to pass over modes is like any other user."""
+    plain = (
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search",
+        "--inh-caps=-dac_override,-dac_read_search",
+    )
+    with open_directory() as home:
+        closed = home / "closed"
+        place = closed / "mnt" if inside else closed
+        place.mkdir(parents=True)
+        os.chown(closed, 65534, 65534)
+        closed.chmod(0)
+        assert_refused(refused(str(place), by=plain), Exit.NO_PERMISSION, "Permission denied")
+        closed.chmod(0o700)
+
+
+def test_what_is_no_path_of_a_directory(tmp_path: Path) -> None:
+    loop, dangling = tmp_path / "loop", tmp_path / "dangling"
+    loop.symlink_to(loop)
+    dangling.symlink_to(tmp_path / "none")
+    assert_refused(refused(str(loop)), Exit.NO_MOUNTPOINT, "symbolic links")
+    assert_refused(refused(str(dangling)), Exit.NO_MOUNTPOINT, "mkdir -p")
+    assert_refused(refused("x" * 300), Exit.NO_MOUNTPOINT, "too long")
 
 
 def test_not_empty(directory: Path) -> None:

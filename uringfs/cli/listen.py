@@ -57,9 +57,9 @@ def _bound(path: str) -> Iterator[socket.socket]:
     """For its owner alone: who may connect could have containers answered that are not theirs."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with listening:
-        _clean_stale(path)
         before = os.umask(0o177)
         try:
+            _clean_stale(path)
             listening.bind(path)
         except OSError as error:
             raise RunError(FAILED, f"{path}: {error.strerror or error}") from error
@@ -74,7 +74,9 @@ def _bound(path: str) -> Iterator[socket.socket]:
 
 
 def _clean_stale(path: str) -> None:
-    """The socket of a listener that is gone."""
+    """The socket of a listener that is gone. RunError, OSError."""
+    if not path:
+        raise RunError(FAILED, "the socket's path is an empty word")
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise RunError(FAILED, f"{path}: exists, and is no socket")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
+from uringfs.abi.signals import signal_name
 from uringfs.cli import backends, faults, logs, options, pidfile, systemd
 from uringfs.cli import mountpoint as points
 from uringfs.cli.mountpoint import MountError
@@ -155,17 +156,25 @@ def _check(args: argparse.Namespace, mountpoint: str) -> None:
         print(f"uringfs: {mountpoint}: cleaned the mount of a daemon that is gone", file=sys.stderr)
     if points.mounted_here(mountpoint):
         raise MountError(Exit.ALREADY_MOUNTED, f"{mountpoint}: a uringfs is mounted here: umount {mountpoint}")
-    if not os.path.lexists(mountpoint):
-        raise MountError(Exit.NO_MOUNTPOINT, f"{mountpoint}: no such directory: mkdir -p {mountpoint}")
-    if not os.path.isdir(mountpoint):
-        raise MountError(Exit.NOT_A_DIRECTORY, f"{mountpoint}: not a directory")
+    _check_directory(mountpoint)
+    _check_machine()
+    backends.possible(args.backend)
+
+
+def _check_directory(mountpoint: str) -> None:
     try:
         if os.listdir(mountpoint):
             raise MountError(Exit.NOT_EMPTY, f"{mountpoint}: not empty: mount on an empty directory")
+    except FileNotFoundError as error:
+        line = f"{mountpoint}: no such directory: mkdir -p {mountpoint}"
+        raise MountError(Exit.NO_MOUNTPOINT, line) from error
+    except NotADirectoryError as error:
+        status = Exit.NOT_A_DIRECTORY if os.path.lexists(mountpoint) else Exit.NO_MOUNTPOINT  # or what is above
+        raise MountError(status, f"{mountpoint}: not a directory") from error
     except PermissionError as error:
         raise MountError(Exit.NO_PERMISSION, f"{mountpoint}: {error.strerror}") from error
-    _check_machine()
-    backends.possible(args.backend)
+    except OSError as error:  # too long, a loop of symlinks, a disk that is broken
+        raise MountError(Exit.NO_MOUNTPOINT, f"{mountpoint}: {error.strerror}") from error
 
 
 def _check_machine() -> None:
@@ -246,5 +255,5 @@ def _to_background() -> Callable[[], None]:
 def _status_of(child: int) -> int:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status < 0:
-        print(f"uringfs: the daemon was killed by {signal.Signals(-status).name}", file=sys.stderr, flush=True)
+        print(f"uringfs: the daemon was killed by {signal_name(-status)}", file=sys.stderr, flush=True)
     return status if status >= 0 else Exit.FAILED

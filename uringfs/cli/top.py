@@ -9,6 +9,7 @@ from uringfs.cli import ls
 from uringfs.watch.rings import Lists, add_rates
 
 SECONDS = 1.0
+LONGEST = 1e6
 EXITS = {
     0: "left, or with --json shown",
     ls.FAILED: "a mount cannot be read, or textual is missing",
@@ -29,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     if not places:
         print("uringfs top: nothing is mounted", file=sys.stderr)
         return ls.NOT_MOUNTED
-    if not args.delay > 0:
-        args.error("--delay must be above 0")
+    if not 0 < args.delay < LONGEST:
+        args.error(f"--delay must be above 0, and below {LONGEST:g}")
     try:
         with Lists(places, "stats") as lists:
             return _once(lists, args.delay) if args.json else _live(lists, args.delay)

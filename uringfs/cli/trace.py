@@ -1,6 +1,7 @@
 """`uringfs trace`: every request of the rings that run, as strace shows system calls. docs/watch.md"""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from uringfs.watch.summary import Summary
 
 FORMATS = ("strace", "json", "perfetto")
 FAILED, USAGE = 1, 2
+PIDS = 1 << 31  # pid_t
 EXITS = {0: "interrupted, the process has ended, or the last mount is gone", FAILED: "it cannot be followed"}
 
 
@@ -133,14 +135,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _which(args: argparse.Namespace) -> tuple[list[str], str, int]:
-    """The mounts, the words of the filter, and the process to wait for. UringError."""
+    """The mounts, the words of the filter, and the process to wait for. UringError, OSError."""
     mounts = ls.mounts(args.mount or [])
     if not mounts:
         raise UringError(1, "nothing is mounted")
     if args.all:
         return mounts, "", 0
     if args.what.isdecimal():
-        return mounts, f"{'tree' if args.follow_forks else 'pid'}={args.what}", int(args.what)
+        process = int(args.what)
+        if not 0 < process < PIDS:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), args.what)
+        return mounts, f"{'tree' if args.follow_forks else 'pid'}={process}", process
     found = os.stat(args.what)
     on = [mount for mount in mounts if os.stat(mount).st_dev == found.st_dev]
     if not on:

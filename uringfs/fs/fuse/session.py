@@ -15,6 +15,7 @@ import trio
 from uringfs import native  # before pyfuse3: see uringfs.native
 from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.abi.libc import libc
+from uringfs.abi.signals import signal_name
 from uringfs.errors import UringError
 from uringfs.faults.given import Who
 from uringfs.fs.filesystem import RingFs
@@ -35,8 +36,12 @@ CHECKED = 20.0  # seconds for a first ring
 FORGOTTEN = 1.0  # and at most for the kernel to forget it
 MNT_DETACH = 2
 MAX_TASKS = 1 << 20  # every waiting enter is a request being served
-ENDING = tuple(
-    signal.Signals[f"SIG{name}"] for name in "INT TERM QUIT USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU".split()
+ENDING: tuple[int, ...] = (
+    *(
+        signal.Signals[f"SIG{name}"]
+        for name in "INT TERM QUIT USR1 USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU".split()
+    ),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )
 """By default they end a process (signal(7)); a daemon unmounts first. Not those of its own faults."""
 
@@ -211,7 +216,7 @@ async def _watch_helper(pid: int, stale: str = "") -> None:
 async def _take_signals(signals: AsyncIterator[int], scope: trio.CancelScope, hangup: Callable[[], None]) -> None:
     async for number in signals:
         if number != signal.SIGHUP:
-            log.info("%s: unmounting", signal.Signals(number).name)
+            log.info("%s: unmounting", signal_name(number))
             scope.cancel()
             return
         hangup()
