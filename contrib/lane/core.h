@@ -327,6 +327,23 @@ static inline bool lane_submit(struct lane_pass *p, const struct io_uring_sqe *s
 	return true;
 }
 
+/* Preparation reads the user's memory, and may fail by it: iovecs, headers of messages, names. In a chain the kernel prepares
+ * all before it performs the first. */
+static inline bool lane_prep_reads(const struct io_uring_sqe *sqe)
+{
+	switch (sqe->opcode) {
+	case IORING_OP_READV:
+	case IORING_OP_WRITEV:
+	case IORING_OP_SENDMSG:
+	case IORING_OP_RECVMSG:
+	case IORING_OP_OPENAT:
+		return true;
+	case IORING_OP_SEND:
+		return sqe->addr2;
+	}
+	return false;
+}
+
 /* Everything that is linked is understood, and the last that is to be submitted: what comes behind a chain would start
  * before its second request does, which is task work. */
 static inline bool lane_chain_is_sure(struct lane_pass *p, struct io_uring_sqe *sqe)
@@ -339,7 +356,7 @@ static inline bool lane_chain_is_sure(struct lane_pass *p, struct io_uring_sqe *
 		if (i && !lane_sqe(p, p->head + i, sqe))
 			return false;
 		op = lane_understands(p, sqe);
-		if (!op || !op->sure(p, sqe))
+		if (!op || (i && lane_prep_reads(sqe)) || !op->sure(p, sqe))
 			return false;
 		if (!(sqe->flags & LANE_LINKS))
 			return i == p->left - 1;

@@ -176,6 +176,43 @@ TEST(a_bad_sqe_fails_the_whole_chain)
 	submit_all(&r, 5, 5);
 }
 
+/* What preparation reads of memory fails before the first of the chain is performed: so nothing is written. */
+TEST(bad_memory_fails_the_whole_chain)
+{
+	struct { int opcode; uint64_t addr2; } all[] = {
+		{IORING_OP_READV, 0},	{IORING_OP_WRITEV, 0},	{IORING_OP_SENDMSG, 0},
+		{IORING_OP_RECVMSG, 0}, {IORING_OP_OPENAT, 0},	{IORING_OP_SEND, 0xdead0000},
+	};
+	int ends[2], fds[2];
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	OK(pipe2(ends, O_NONBLOCK));
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct io_uring_sqe *s = ring_sqe(&r);
+		char byte = 'x';
+
+		*s = (struct io_uring_sqe){.opcode = IORING_OP_WRITE, .fd = ends[1], .addr = (uintptr_t)&byte,
+					   .len = 1, .off = (uint64_t)-1, .flags = IOSQE_IO_LINK, .user_data = 1};
+		s = ring_sqe(&r);
+		*s = (struct io_uring_sqe){.opcode = (uint8_t)all[i].opcode, .fd = fds[0], .addr = 0xdead0000, .len = 1,
+					   .addr2 = all[i].addr2, .user_data = 2};
+		if (all[i].addr2) {
+			s->addr = (uintptr_t)&byte;
+			s->addr_len = 16;
+		}
+		EXPECT_EQ(ring_submit_wait(&r, 2), 2);
+		for (int j = 0; j < 2; j++) {
+			struct cqe cqe = ring_wait(&r);
+
+			note("%d: %llu %d", all[i].opcode, (unsigned long long)cqe.user_data, cqe.res);
+		}
+		note("written %d", (int)read(ends[0], &byte, 1));
+	}
+	ring_close(&r);
+}
+
 TEST(a_drain_waits_for_everything_before)
 {
 	struct iovec one = {buf, 1};
