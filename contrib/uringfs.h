@@ -719,12 +719,36 @@ static inline int uringfs_enter(int fd, unsigned to_submit, unsigned min_complet
 	return uringfs_enter2(fd, to_submit, min_complete, flags, sigset, URINGFS_SIGSET_SIZE);
 }
 
+#ifdef URINGFS_LANE
+static inline uint64_t lane_before_register(int fd, unsigned opcode)
+{
+	uint64_t old, before;
+
+	LANE_BLOCK(&old);
+	before = lane_registers(fd, opcode);
+	LANE_UNBLOCK(&old);
+	return before;
+}
+
+static inline void lane_behind_register(int fd, const struct uringfs_register *m, long ret, uint64_t before)
+{
+	uint64_t old;
+
+	LANE_BLOCK(&old);
+	lane_registered(fd, m->opcode, m->arg, m->nr_args, ret, before);
+	LANE_UNBLOCK(&old);
+}
+#endif
+
 /* io_uring_register(2); -1 and EINVAL for an opcode that is not there. */
 static inline int uringfs_register(int fd, unsigned opcode, void *arg, unsigned nr_args)
 {
 	volatile int64_t result = -EIO;
 	struct uringfs_register m;
 	int ret;
+#ifdef URINGFS_LANE
+	uint64_t before = lane_before_register(fd, opcode);
+#endif
 
 	memset(&m, 0, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_REGISTER;
@@ -734,6 +758,10 @@ static inline int uringfs_register(int fd, unsigned opcode, void *arg, unsigned 
 	m.nr_args = nr_args;
 	m.arg = (uint64_t)(uintptr_t)arg;
 	ret = uringfs_control(fd, &m, sizeof(m), &result);
+#ifdef URINGFS_LANE
+	if (ret >= 0)
+		lane_behind_register(fd, &m, ret, before);
+#endif
 	if (ret >= 0 && opcode == 33) { /* IORING_REGISTER_RESIZE_RINGS: other memory for what is queued */
 		const struct io_uring_params *p = (const struct io_uring_params *)arg;
 

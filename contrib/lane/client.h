@@ -197,6 +197,42 @@ static inline struct lane_ring *lane_get(int fd)
 	return NULL;
 }
 
+/* ---- register ---- */
+
+/* In front of io_uring_register(2), with signals blocked: for lane_registered(). 0: it changes nothing we have a list of. */
+static inline uint64_t lane_registers(int fd, unsigned opcode)
+{
+	struct lane_ring *r;
+	uint64_t stamp;
+
+	if (!lane_changes_files(opcode) && !lane_changes_buffers(opcode))
+		return 0;
+	r = lane_get(fd);
+	if (!r)
+		return 0;
+	stamp = lane_stamp(lane_changes_files(opcode) ? &r->lane.page->files : &r->lane.page->buffers);
+	lane_let_go(r);
+	return stamp;
+}
+
+/* Behind it, in the same way. ret: its result. */
+static inline void lane_registered(int fd, unsigned opcode, uint64_t arg, uint32_t nr_args, long ret, uint64_t before)
+{
+	struct lane_change change;
+	struct lane_ring *r;
+
+	if (!before || ret < 0 || !lane_change_of(opcode, arg, nr_args, ret, &change))
+		return;
+	r = lane_get(fd);
+	if (!r)
+		return;
+	if (change.files)
+		lane_relist(&r->fixed.files, &r->lane.page->files, before, &change);
+	else
+		lane_relist(&r->fixed.buffers, &r->lane.page->buffers, before, &change);
+	lane_let_go(r);
+}
+
 /* ---- enter ---- */
 
 /* io_cqring_wait(), as long as it need not wait: true. What arg says is only looked at where that shows. */

@@ -36,6 +36,7 @@
 #define LANE_CQE_SKIP_SUCCESS (1u << 6)
 
 struct lane_host;
+struct lane_fixed;
 
 /* A ring, as a process uses it: where it is mapped, and what the daemon said of it at attach. */
 struct lane {
@@ -52,6 +53,7 @@ struct lane {
 	uint32_t sqe_size, cqe_size;
 	int fd;
 	uint64_t device; /* st_dev of the mount */
+	struct lane_fixed *fixed; /* what this process has registered; NULL: nothing */
 	uint32_t room, room_at; /* what was left of struct lane_pass.room, at that tail */
 };
 
@@ -59,6 +61,7 @@ struct lane {
  * it meanwhile may have come before or after. */
 struct lane_file {
 	int fd;
+	uint32_t fixed; /* 0, or the index it is registered at + 1 */
 	int flags;     /* O_*; -EBADF: it is none */
 	uint32_t mode; /* st_mode; 0: not asked yet. Of a ring: LANE_MODE_RING */
 };
@@ -137,6 +140,8 @@ struct lane_op {
 static inline const struct lane_op *lane_op(unsigned opcode);
 
 #include "words.h"
+
+#include "fixed.h"
 
 /* ---- the submission queue ---- */
 

@@ -43,20 +43,26 @@ static inline long lane_host_file_mode(struct lane *l, int fd)
 	return (uint64_t)st.st_dev == l->device ? (long)LANE_MODE_RING : (long)st.st_mode;
 }
 
+/* io_file_get_fixed(). What has another file now, or none, is the daemon's. */
 static inline long lane_host_fixed_file(struct lane *l, uint32_t index)
 {
-	(void)l;
-	(void)index;
-	return -EAGAIN;
+	struct lane_slot slot, now;
+	int fd;
+
+	if (!l->fixed || !lane_find_slot(&l->fixed->files, &l->page->files, index, &slot))
+		return -EAGAIN;
+	fd = (int)(uint32_t)slot.word[0] - 1;
+	return lane_identify(fd, &now) && !memcmp(&slot, &now, sizeof(now)) ? fd : -EAGAIN;
 }
 
+/* io_find_buf_node(), validate_fixed_range() */
 static inline long lane_host_fixed_buffer(struct lane *l, uint32_t index, uint64_t addr, uint32_t len)
 {
-	(void)l;
-	(void)index;
-	(void)addr;
-	(void)len;
-	return -EAGAIN;
+	struct lane_slot slot;
+
+	if (!l->fixed || !lane_find_slot(&l->fixed->buffers, &l->page->buffers, index, &slot))
+		return -EAGAIN;
+	return addr >= slot.word[1] && len <= slot.word[0] && addr - slot.word[1] <= slot.word[0] - len ? 0 : -EFAULT;
 }
 
 /* ---- transfers ---- */

@@ -29,6 +29,7 @@ struct lane_ring {
 	bool gone;	/* the daemon */
 	int thread; /* 0, or who alone may use it: IORING_SETUP_SINGLE_ISSUER */
 	size_t rings_size, sqes_size;
+	struct lane_fixed fixed;
 };
 
 static struct lane_ring *lane_rings;
@@ -141,6 +142,8 @@ static inline bool lane_map_all(struct lane_ring *r, int fd, const struct uringf
 	l->sq_array = a->sq_array;
 	l->holder = a->holder;
 	l->generation = a->generation;
+	lane_forget(&r->fixed);
+	l->fixed = &r->fixed;
 	l->sqe_size = a->setup_flags & IORING_SETUP_SQE128 ? 128 : 64;
 	l->cqe_size = a->setup_flags & IORING_SETUP_CQE32 ? 32 : 16;
 	r->rings_size = l->sq_array ? l->sq_array + 4 * (size_t)l->sq_entries

@@ -23,23 +23,32 @@ static inline bool lane_access_ok(uint64_t addr, uint64_t size)
 
 /* ---- descriptors ---- */
 
+static inline struct lane_file *lane_seen_file(struct lane_pass *p, int fd, uint32_t fixed)
+{
+	for (unsigned i = 0; i < p->nr_files; i++)
+		if (p->files[i].fixed == fixed && (fixed || p->files[i].fd == fd))
+			return &p->files[i];
+	return NULL;
+}
+
 /* io_file_get_normal(), io_file_get_fixed(): 0, or what the request ends with; -EAGAIN: it is the daemon's. */
 static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file **found)
 {
 	struct lane *l = p->lane;
-	struct lane_file *file = NULL;
+	uint32_t fixed = sqe->flags & IOSQE_FIXED_FILE ? (uint32_t)sqe->fd + 1 : 0;
+	struct lane_file *file;
 	long fd = sqe->fd;
 
-	if (sqe->flags & IOSQE_FIXED_FILE)
-		fd = l->host->fixed_file(l, (uint32_t)sqe->fd);
-	if (fd < 0)
-		return fd == -EAGAIN ? fd : -EBADF;
-	for (unsigned i = 0; i < p->nr_files; i++)
-		if (p->files[i].fd == fd)
-			file = &p->files[i];
+	if (sqe->flags & IOSQE_FIXED_FILE && !fixed)
+		return -EAGAIN;
+	file = lane_seen_file(p, sqe->fd, fixed);
 	if (!file) {
+		fd = fixed ? l->host->fixed_file(l, fixed - 1) : fd;
+		if (fd < 0)
+			return fd == -EAGAIN ? fd : -EBADF;
 		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];
 		file->fd = (int)fd;
+		file->fixed = fixed;
 		file->flags = (int)l->host->file_flags(l, (int)fd);
 		file->mode = 0;
 	}

@@ -247,6 +247,7 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 	struct { /* struct io_uring_clone_buffers */
 		uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
 	} clone;
+	uint64_t before;
 	long ret;
 
 	opcode &= ~REGISTER_USE_REGISTERED_RING;
@@ -276,5 +277,9 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 		clone.flags &= ~CLONE_SRC_REGISTERED;
 		arg = (uintptr_t)&clone;
 	}
-	return result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
+	before = trap_lane_registers((int)fd, opcode);
+	ret = result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
+	if (before)
+		trap_lane_registered((int)fd, opcode, arg, nr_args, ret, before);
+	return ret;
 }

@@ -26,6 +26,35 @@ void trap_lane_begin(int fd)
 		lane_begin(fd);
 }
 
+static uint64_t block(void)
+{
+	const uint64_t handlers = ~TRAP_SIGSYS_BIT;
+	uint64_t old = 0;
+
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &handlers, &old, sizeof(old));
+	return old;
+}
+
+uint64_t trap_lane_registers(int fd, uint32_t opcode)
+{
+	uint64_t old, before;
+
+	if (trap_state.no_lane)
+		return 0;
+	old = block();
+	before = lane_registers(fd, opcode);
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	return before;
+}
+
+void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before)
+{
+	uint64_t old = block();
+
+	lane_registered(fd, opcode, arg, nr_args, ret, before);
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+}
+
 bool trap_lane_is_the_end(long error)
 {
 	return lane_is_the_end((int)-error);

@@ -81,6 +81,9 @@ bool trap_lane(struct trap_enter *e);
 bool trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon; true: that is gone */
 bool trap_lane_is_the_end(long error); /* -errno: the daemon is gone */
 void trap_lane_begin(int fd); /* a ring that has been set up */
+/* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
+uint64_t trap_lane_registers(int fd, uint32_t opcode);
+void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before);
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
 struct io_uring_params;

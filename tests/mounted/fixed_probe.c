@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests on registered files and buffers: what each comes to; with "count", then how many of them the program's own
+ * process has taken, as the ring's attribute says. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/io_uring.h>
+
+#ifdef URINGFS_LANE
+#include "../../contrib/uringfs.h"
+#endif
+
+#define ENTRIES 8
+
+static struct io_uring_params p;
+static int fd, file, pair[2];
+static char *rings, memory[256];
+static struct io_uring_sqe *sqes;
+static int by_header; /* of uringfs.h, and its calls */
+
+static unsigned *word(unsigned offset)
+{
+	return (unsigned *)(void *)(rings + offset);
+}
+
+static long enter(unsigned count)
+{
+#ifdef URINGFS_LANE
+	if (by_header)
+		return uringfs_enter(fd, count, count, IORING_ENTER_GETEVENTS, NULL);
+#endif
+	return syscall(SYS_io_uring_enter, fd, count, count, IORING_ENTER_GETEVENTS, NULL, 0);
+}
+
+static long registers(unsigned opcode, void *arg, unsigned nr)
+{
+#ifdef URINGFS_LANE
+	if (by_header)
+		return uringfs_register(fd, opcode, arg, nr);
+#endif
+	return syscall(SYS_io_uring_register, fd, opcode, arg, nr);
+}
+
+static void set_up(const char *path)
+{
+#ifdef URINGFS_LANE
+	if (by_header)
+		fd = uringfs_open(path);
+	if (by_header && uringfs_setup(fd, ENTRIES, &p) < 0)
+		exit(2);
+#endif
+	(void)path;
+	if (!by_header)
+		fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
+	rings = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+	if (fd < 0 || rings == MAP_FAILED || sqes == (void *)MAP_FAILED)
+		exit(2);
+}
+
+/* On the file of an index, with the buffer of another */
+static void request(const char *what, unsigned char opcode, int index, int buffer, const char *at, unsigned len)
+{
+	unsigned tail = *word(p.sq_off.tail), *head = word(p.cq_off.head);
+	struct io_uring_sqe *sqe = &sqes[tail % ENTRIES];
+	struct io_uring_cqe *cqe;
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = opcode;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->fd = index;
+	sqe->addr = (unsigned long)at;
+	sqe->len = len;
+	sqe->buf_index = (unsigned short)buffer;
+	word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
+	__atomic_store_n(word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
+	if (enter(1) != 1)
+		exit(3);
+	cqe = (struct io_uring_cqe *)(void *)(rings + p.cq_off.cqes) + *head % p.cq_entries;
+	printf("%s: %d %.4s\n", what, cqe->res, memory);
+	++*head;
+}
+
+static void files(void)
+{
+	int fds[3] = {file, -1, pair[0]}, closed, second;
+	struct io_uring_files_update up;
+
+	request("no files", IORING_OP_READ, 0, 0, memory, 4);
+	printf("%ld\n", registers(IORING_REGISTER_FILES, fds, 3));
+	request("file", IORING_OP_READ, 0, 0, memory, 4);
+	request("empty", IORING_OP_READ, 1, 0, memory, 4);
+	request("behind", IORING_OP_READ, 3, 0, memory, 4);
+	request("socket", IORING_OP_SEND, 2, 0, memory, 4);
+	closed = fds[0] = dup(file);
+	second = fds[1] = open("/dev/zero", O_RDONLY);
+	memset(&up, 0, sizeof(up));
+	up.offset = 0;
+	up.fds = (unsigned long)fds;
+	printf("%ld\n", registers(IORING_REGISTER_FILES_UPDATE, &up, 2));
+	request("updated", IORING_OP_READ, 0, 0, memory + 1, 4);
+	dup2(second, closed);
+	request("of a descriptor that is another's", IORING_OP_READ, 0, 0, memory, 4);
+	close(closed);
+	request("of a descriptor that is closed", IORING_OP_READ, 0, 0, memory + 2, 4);
+	request("device", IORING_OP_READ, 1, 0, memory, 4);
+	fds[0] = file;
+	printf("%ld\n", registers(IORING_REGISTER_FILES_UPDATE, &up, 1));
+}
+
+static void buffers(void)
+{
+	struct iovec iov[2] = {{memory, 16}, {memory + 64, 16}};
+	struct io_uring_rsrc_update2 up;
+
+	request("no buffers", IORING_OP_READ_FIXED, 0, 0, memory, 4);
+	printf("%ld\n", registers(IORING_REGISTER_BUFFERS, iov, 2));
+	request("buffer", IORING_OP_READ_FIXED, 0, 0, memory, 4);
+	request("end of it", IORING_OP_READ_FIXED, 0, 0, memory + 12, 4);
+	request("past its end", IORING_OP_READ_FIXED, 0, 0, memory + 13, 4);
+	request("of another", IORING_OP_READ_FIXED, 0, 1, memory, 4);
+	request("no such buffer", IORING_OP_READ_FIXED, 0, 2, memory, 4);
+	request("written", IORING_OP_WRITE_FIXED, 0, 1, memory + 64, 4);
+	iov[0].iov_base = memory + 128;
+	memset(&up, 0, sizeof(up));
+	up.offset = 1;
+	up.data = (unsigned long)iov;
+	up.nr = 1;
+	printf("%ld\n", registers(IORING_REGISTER_BUFFERS_UPDATE, &up, sizeof(up)));
+	request("the old place", IORING_OP_READ_FIXED, 0, 1, memory + 64, 4);
+	request("the new place", IORING_OP_READ_FIXED, 0, 1, memory + 128, 4);
+	printf("%ld\n", registers(IORING_UNREGISTER_BUFFERS, NULL, 0));
+	request("unregistered", IORING_OP_READ_FIXED, 0, 1, memory + 128, 4);
+}
+
+/* Who shares the ring by fork(2) has another memory, and uses the files all the same. */
+static void in_a_child(void)
+{
+	int status;
+
+	fflush(stdout);
+	if (fork() == 0) {
+		request("in a child", IORING_OP_READ, 0, 0, memory, 4);
+		exit(0);
+	}
+	wait(&status);
+	printf("%d\n", status);
+}
+
+int main(int argc, char **argv)
+{
+	char name[] = "/tmp/uringfs-fixed-XXXXXX";
+
+	by_header = argc > 1 && strcmp(argv[1], "count") != 0;
+	setvbuf(stdout, NULL, _IOFBF, 65536);
+	file = mkstemp(name);
+	unlink(name);
+	if (pwrite(file, "0123456789", 10, 0) != 10 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return 2;
+	set_up(by_header ? argv[1] : NULL);
+	files();
+	buffers();
+	in_a_child();
+	if (argc > 1) {
+		char taken[32] = "";
+
+		if (syscall(SYS_fgetxattr, fd, "user.uring.lane_submitted", taken, sizeof(taken) - 1) < 0)
+			return 4;
+		fprintf(stderr, "%s", taken);
+	}
+	return 0;
+}
