@@ -36,6 +36,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/futex.h>
 #include <linux/io_uring.h>
 
 #if !defined(POLLMSG) || !defined(MREMAP_FIXED)
@@ -95,7 +96,7 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
-/* New descriptors, CLOSE, WAITID, MADVISE and READ of a signalfd. Nobody but a process itself can put a descriptor into
+/* New descriptors, CLOSE, WAITID, MADVISE, FUTEX_WAKE and READ of a signalfd. Nobody but a process itself can put a descriptor into
  * its table, close one, reap a child, call madvise(2) for its memory or take its signals: a request that needs that completes once the
  * process has done it. `entries` is read
  * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
@@ -104,10 +105,12 @@ struct uringfs_register {
  * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice, READ: the descriptor; then, what came of it: a number or -errno */
+	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice, READ: the descriptor,
+	 * WAKE: how many; then, what came of it: a number or -errno */
 	int32_t res;
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
-	/* ADVISE, READ: instead of these, uint64_t address, length, 0.
+	/* ADVISE, READ: instead of these, uint64_t address, length, 0. WAKE: address, and the mask, with bit 32 for
+	 * FUTEX_PRIVATE_FLAG.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
 	uint32_t which, options;   /* idtype, and options with WNOHANG */
 	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
@@ -152,14 +155,17 @@ struct uringfs_agent {
 #define URINGFS_DESCRIPTOR_WAIT 8u
 #define URINGFS_DESCRIPTOR_ADVISE 16u
 #define URINGFS_DESCRIPTOR_READ 32u
+#define URINGFS_DESCRIPTOR_WAKE 64u
 
 /* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE,
- * read(2) for READs of a signalfd. Without it such a request gets -EOPNOTSUPP, MADVISE what the daemon can do. */
+ * read(2) for READs of a signalfd, futex(2) for FUTEX_WAKE. Without it such a request gets -EOPNOTSUPP, MADVISE and FUTEX_WAKE what the daemon can do. */
 #define URINGFS_ENTER_FETCHES 1u
 #define URINGFS_ENTER_WAITS 2u
 #define URINGFS_ENTER_ADVISES 16u
 #define URINGFS_ENTER_READS 32u
-#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS)
+#define URINGFS_ENTER_WAKES 256u
+#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
+		     URINGFS_ENTER_WAKES)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -461,6 +467,18 @@ static inline void uringfs_read(struct uringfs_descriptor *e)
 	e->res = (int32_t)(ret < 0 ? -errno : ret);
 }
 
+/* futex(2) */
+static inline void uringfs_wake(struct uringfs_descriptor *e)
+{
+	uint64_t futex[2];
+	long ret;
+
+	memcpy(futex, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(futex));
+	ret = syscall(SYS_futex, futex[0], FUTEX_WAKE_BITSET | (futex[1] >> 32 ? FUTEX_PRIVATE_FLAG : 0), e->res, NULL,
+		      NULL, (uint32_t)futex[1]);
+	e->res = (int32_t)(ret < 0 ? -errno : ret);
+}
+
 static inline void uringfs_perform(struct uringfs_descriptor *e)
 {
 	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
@@ -471,6 +489,8 @@ static inline void uringfs_perform(struct uringfs_descriptor *e)
 		uringfs_madvise(e);
 	if (e->what & URINGFS_DESCRIPTOR_READ)
 		uringfs_read(e);
+	if (e->what & URINGFS_DESCRIPTOR_WAKE)
+		uringfs_wake(e);
 }
 
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)

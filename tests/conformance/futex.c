@@ -269,6 +269,36 @@ TEST(a_sleeper_in_shared_memory_is_woken)
 	expect_child_ok(pid);
 }
 
+static uint32_t sleepers;
+
+static void *sleeper(void *arg)
+{
+	EXPECT_EQ(syscall(SYS_futex, arg, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0), 0);
+	return NULL;
+}
+
+TEST(a_sleeper_of_the_same_process_is_woken)
+{
+	pthread_t threads[2];
+	unsigned woken = 0;
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT_EQ(pthread_create(&threads[i], NULL, sleeper, &sleepers), 0);
+	while (woken < 2) { /* until both have got there */
+		int res;
+
+		futex(&r, OP_WAKE, &sleepers, 1, ~0U, U32 | PRIVATE, 1);
+		EXPECT_EQ(ring_submit(&r), 1);
+		res = ring_wait(&r).res;
+		EXPECT(res == 0 || res == 1);
+		woken += (unsigned)res;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
+}
+
 TEST(one_of_several)
 {
 	struct waitv v[2] = {{0, (uintptr_t)&word, U32 | PRIVATE, 0}, {0, (uintptr_t)&second, U32 | PRIVATE, 0}};

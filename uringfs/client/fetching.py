@@ -1,4 +1,4 @@
-"""What requests need done in this process: new descriptors taken; CLOSE, WAITID, MADVISE, READ of a signalfd.
+"""What requests need done in this process: descriptors, CLOSE, WAITID, MADVISE, FUTEX_WAKE, READ of a signalfd.
 
 docs/descriptors.md has the protocol; uringfs_fetch() of contrib/uringfs.h is the same in C.
 """
@@ -24,19 +24,26 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAIT,
+    URINGFS_DESCRIPTOR_WAKE,
     URINGFS_ENTER_ADVISES,
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_READS,
     URINGFS_ENTER_WAITS,
+    URINGFS_ENTER_WAKES,
     URINGFS_OFF_CTL,
     URINGFS_RESULT_FETCH,
 )
+from uringfs.abi.machine import NR
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import IOVEC
 
 ROOM = 16
 """Things to do that one message hands out."""
-CAN = URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS
+CAN = (
+    URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | URINGFS_ENTER_WAKES
+)
 """What this client does for its requests."""
+FUTEX_WAKE_BITSET, FUTEX_PRIVATE_FLAG = 10, 128
 _SIGINFO_BYTES = 128
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -160,6 +167,17 @@ def _perform(entry: _Entry) -> None:
         entry.res = _result(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice))
     if entry.what & URINGFS_DESCRIPTOR_READ:
         _read(entry)
+    if entry.what & URINGFS_DESCRIPTOR_WAKE:
+        _wake(entry)
+
+
+def _wake(entry: _Entry) -> None:
+    """futex(2)"""
+    _, most, _, address, length, _ = ADVICE.unpack(ENTRY.pack(*astuple(entry)))
+    op = FUTEX_WAKE_BITSET | (FUTEX_PRIVATE_FLAG if length >> 32 else 0)
+    mask = ctypes.c_uint32(length & U32)
+    at = ctypes.c_void_p(address)
+    entry.res = _result(_libc.syscall(ctypes.c_long(NR["futex"]), at, op, most, None, None, mask))
 
 
 def _read(entry: _Entry) -> None:

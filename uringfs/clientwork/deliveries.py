@@ -1,5 +1,5 @@
 """What only the caller's own process can do for a request: take a new descriptor, close one, reap a child, advise
-on its memory.
+on its memory, wake threads of it.
 
 An enter whose `can` says so lets requests begin that need it. The process fetches what there is to do, does
 it and reports what came of it (URINGFS_CMD_FETCH); the CQE comes then. docs/descriptors.md
@@ -22,6 +22,7 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAIT,
+    URINGFS_DESCRIPTOR_WAKE,
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_WAITS,
 )
@@ -33,7 +34,8 @@ from uringfs.ring.ring import Ring
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
-WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ  # what takes whole entries
+WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ | URINGFS_DESCRIPTOR_WAKE
+"""What takes whole entries."""
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 
 

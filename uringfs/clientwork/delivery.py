@@ -13,6 +13,7 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_READ,
+    URINGFS_DESCRIPTOR_WAKE,
     URINGFS_ENTER_FETCHES,
 )
 from uringfs.host.files.closing import close_fd
@@ -22,19 +23,23 @@ PATIENCE = 0.1
 """Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
 
 
+ADDRESSED = URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ | URINGFS_DESCRIPTOR_WAKE
+"""What has an address and a length."""
+
+
 class Wanted(NamedTuple):
     """What the caller is to do."""
 
     what: int
     number: int
     """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice;
-    READ: the descriptor."""
+    READ: the descriptor; WAKE: how many."""
     which: int = 0
     options: int = 0
     """WAIT: idtype and options of waitid(2)."""
     address: int = 0
     length: int = 0
-    """ADVISE, READ: of the memory; bytes."""
+    """ADVISE, READ: of the memory; bytes. WAKE: the futex; its mask, and PRIVATE above."""
 
 
 class Report(NamedTuple):
@@ -117,6 +122,11 @@ class Delivery:
         """Let the caller call madvise(2): 0 or -errno."""
         return await self._ask(Wanted(URINGFS_DESCRIPTOR_ADVISE, advice, address=address, length=length))
 
+    async def wake(self, address: int, most: int, mask: int, private: bool) -> int:
+        """Let the caller call futex(2) FUTEX_WAKE_BITSET: how many it woke, or -errno."""
+        length = mask | private << 32
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_WAKE, most, address=address, length=length))
+
     async def _ask(self, wanted: Wanted, turn: Turn | None = None) -> int:
         done, results = trio.Event(), list[int]()
 
@@ -143,7 +153,7 @@ class Delivery:
 
     def entry(self, wanted: Wanted) -> bytes:
         """struct uringfs_descriptor"""
-        if wanted.what & (URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ):
+        if wanted.what & ADDRESSED:
             return ADVICE.pack(self.number, wanted.number, wanted.what, wanted.address, wanted.length, 0)
         number = -1 if wanted.what & URINGFS_DESCRIPTOR_NEW else wanted.number
         return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)

@@ -53,7 +53,7 @@ WAITS = "for clients that fetch (docs/descriptors.md)"
 ADVISES = f"{WAITS}, else see docs/differences.md"
 CANCELS = "EALREADY for what a client performs itself (docs/lane.md), and no other"
 SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
-WOKEN = "threads in futex(2) itself only where the futex is in shared memory and not FUTEX2_PRIVATE"
+WOKEN = f"threads in futex(2) itself {WAITS}, else in shared memory; no NUMA futexes"
 
 # fmt: off
 TABLE = (

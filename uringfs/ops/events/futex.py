@@ -4,18 +4,21 @@ The kernel's own queue of sleepers cannot be entered for another process. So wai
 for wakers that come through a ring of the mount; for those that call futex(2), the words of the waiting are
 looked at: every so often, more seldom the longer it takes. A word that has changed ends the wait with 0, as
 a wake-up does, and as futex(2) says may happen at any time. A wake-up that leaves the word as it was is
-seen only if it came through a ring. In the other direction a FUTEX_WAKE reaches threads asleep in futex(2)
-where the host can share their memory.
+seen only if it came through a ring. In the other direction a FUTEX_WAKE reaches threads asleep in futex(2): the
+client calls futex(2) for it, if it does its part, else the daemon where it can share the memory.
 """
 
 import errno
 import time
 from collections.abc import Hashable, Iterable
 from functools import partial
+from itertools import islice
 from struct import Struct
 from weakref import WeakKeyDictionary
 
+from uringfs.abi.control import URINGFS_ENTER_WAITS, URINGFS_ENTER_WAKES
 from uringfs.abi.numbers import U32, s32
+from uringfs.clientwork.delivery import Delivery
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Host, Timer
@@ -32,6 +35,7 @@ WORD = Struct("<I")
 TASK_SIZE_MAX = 0x7FFFFFFFF000
 FIRST_LOOK, LAST_LOOK = 100_000, 20_000_000
 """ns between two looks at a word: at the beginning, and at most."""
+WAKES = URINGFS_ENTER_WAITS | URINGFS_ENTER_WAKES
 LOOK_COST = 20_000
 """ns a look may cost of each waiting request's share."""
 
@@ -68,6 +72,17 @@ class Waiting:
         return None
 
 
+class Woken:
+    """Who has been woken by a request that had to wait itself: their CQEs come behind its own."""
+
+    def __init__(self, found: list[tuple[Waiting, int]]) -> None:
+        self._found = found
+
+    def close(self) -> None:
+        for waiting, index in self._found:
+            waiting.request.context.complete(waiting.request, index)
+
+
 class Futexes:
     """All waiting requests of one host."""
 
@@ -100,14 +115,16 @@ class Futexes:
 
     def wake(self, key: Hashable, most: int, mask: int) -> int:
         """futex_wake(): how many were woken, in the order they came."""
-        woken = 0
-        for waiting, index in tuple(self._queues.get(key, {}).items()):
-            if woken >= most:
-                break
-            if waiting.futexes[index].mask & mask:
-                self._end(waiting, index)
-                woken += 1
-        return woken
+        found = self.found(key, most, mask)
+        for waiting, index in found:
+            self._end(waiting, index)
+        return len(found)
+
+    def found(self, key: Hashable, most: int, mask: int) -> list[tuple[Waiting, int]]:
+        """Whom a wake() of so many would wake, and the index of the word."""
+        queue = self._queues.get(key, {}).items()
+        asked = ((waiting, index) for waiting, index in queue if waiting.futexes[index].mask & mask)
+        return list(islice(asked, most))
 
     def _end(self, waiting: Waiting, result: int) -> None:
         self.remove(waiting)
@@ -203,15 +220,31 @@ def issue_wake(request: Request) -> Outcome:
         raise UringError(errno.EINVAL, "an empty mask")
     key, shared = _key(request, sqe.addr, request.data)
     most = s32(sqe.addr2)
-    woken = futexes(request.context.host).wake(key, most, sqe.addr3)
-    if woken >= most or not shared:
-        return woken
-    host = request.context.host
+    if most < 0:
+        most = 1  # futex_wake() compares behind the first
+    table = futexes(request.context.host)
+    sleepers = most - len(table.found(key, most, sqe.addr3))
+    by_the_client = request.caller.can & WAKES == WAKES
+    if not sleepers or not (by_the_client or shared):
+        return table.wake(key, most, sqe.addr3)
+    delivery = request.context.deliveries.begin(request.caller) if by_the_client else None
+    return lambda: _wake_sleepers(request, delivery, key, sleepers)
 
-    async def sleepers() -> int:
-        return woken + await host.futex_wake(request.caller, sqe.addr, most - woken, sqe.addr3)
 
-    return sleepers
+async def _wake_sleepers(request: Request, delivery: Delivery | None, key: Hashable, sleepers: int) -> int:
+    """Those in the kernel's own queue, then those in ours."""
+    sqe, host = request.sqe, request.context.host
+    if delivery is None:
+        woken = await host.futex_wake(request.caller, sqe.addr, sleepers, sqe.addr3)
+    else:
+        with delivery:
+            woken = await delivery.wake(sqe.addr, sleepers, sqe.addr3, bool(request.data & FUTEX2_PRIVATE))
+    table = futexes(host)
+    found = table.found(key, max(s32(sqe.addr2), 1) - max(woken, 0), sqe.addr3)
+    for waiting, _ in found:
+        table.remove(waiting)
+    request.held.append(Woken(found))
+    return max(woken, 0) + len(found) or woken
 
 
 def prep_waitv(request: Request) -> None:

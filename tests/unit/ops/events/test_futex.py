@@ -7,8 +7,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.unit.support import Bench, enter
+from uringfs.abi.control import ADVICE, URINGFS_DESCRIPTOR_WAKE, URINGFS_ENTER_FETCHES
 from uringfs.abi.structs import Sqe
-from uringfs.ops.events.futex import FUTEX_WAITV, LAST_LOOK, futexes
+from uringfs.ops.events.futex import FUTEX_WAITV, LAST_LOOK, WAKES, futexes
 
 U32, PRIVATE = 2, 128
 ALL = 0xFFFFFFFF
@@ -128,6 +129,44 @@ async def test_another_process_has_other_words(words: Bench) -> None:
     await words.submit(wait(1))
     await words.submit(wake(2), thread=other)
     assert words.client.results() == [(2, 0)]
+
+
+async def fetch(bench: Bench) -> list[tuple[int, ...]]:
+    caller = bench.host.caller(bench.thread.tid, 0, 0)
+    return list(ADVICE.iter_unpack(await bench.context.deliveries.fetch(caller, -1, 16)))
+
+
+async def report(bench: Bench, number: int, res: int) -> None:
+    caller = bench.host.caller(bench.thread.tid, 0, 0)
+    await bench.context.deliveries.report(caller, ADVICE.pack(number, res, URINGFS_DESCRIPTOR_WAKE, 0, 0, 0))
+    await wait_all_tasks_blocked()
+
+
+async def test_the_client_wakes_its_threads(words: Bench) -> None:
+    words.thread.can = URINGFS_ENTER_FETCHES | WAKES
+    await words.submit(wait(1), wake(2, most=3))
+    await wait_all_tasks_blocked()
+    ((number, *asked),) = await fetch(words)
+    assert asked == [2, URINGFS_DESCRIPTOR_WAKE, WORD, ALL | 1 << 32, 0]  # one is in our queue
+    assert words.client.results() == []
+    await report(words, number, 1)
+    assert words.client.results() == [(2, 2), (1, 0)]
+
+
+async def test_the_client_is_not_asked_where_rings_wait(words: Bench) -> None:
+    words.thread.can = URINGFS_ENTER_FETCHES | WAKES
+    await words.submit(wait(1), wake(2, most=1))
+    assert await fetch(words) == []
+    assert words.client.results() == [(2, 1), (1, 0)]
+
+
+async def test_the_client_cannot_wake(words: Bench) -> None:
+    words.thread.can = URINGFS_ENTER_FETCHES | WAKES
+    await words.submit(wake(2))
+    await wait_all_tasks_blocked()
+    ((number, *_),) = await fetch(words)
+    await report(words, number, -errno.ENOSYS)
+    assert words.client.results() == [(2, -errno.ENOSYS)]
 
 
 @pytest.mark.parametrize("opcode", [51, 52, 53])
