@@ -30,6 +30,7 @@ mutants: base ## daemons with a fault each, to be found without the kernel (MUTA
 	.venv/bin/python -m tests.mutants.run $(MUTANTS_ARGS)
 
 lint: base ## ruff, mypy; clang-format, gcc's warnings and analyzer; shellcheck
+	contrib/provision/packages.sh lint
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy

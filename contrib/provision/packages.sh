@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages of the groups named: base, containers, programs, documents, security, bench.
+# Installs the system packages of the groups named: base, containers, programs, lint, documents, security, bench.
 # Only what is missing; where it cannot install (not root, no apt) it says what is needed and fails.
 set -eu
 
@@ -26,7 +26,9 @@ programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server
 programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
 programs:rsync:command rsync:rsync
+programs:liburing-dev:pkgconfig liburing:liburing with headers (liburing-devel)
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
+lint:liburing-dev:pkgconfig liburing:liburing with headers (liburing-devel)
 documents:systemd:command systemd-analyze:systemd
 documents:mandoc:command mandoc:mandoc
 documents:zsh:command zsh:zsh

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.mounting import DEADLINE, Mount, until
 from tests.support.programs import SIDES, Calls, Environment, on, on_the_kernel
+from uringfs.client.faults import Faults
 
 ROWS = 20_000
 KNOWN, BATCH = 100, 50  # transactions that are committed before the crash, and rows of each
@@ -173,3 +174,42 @@ def test_create_load_crash_recover_check(empty: Path, mount: Mount, tmp_path: Pa
     assert ours.setup == 2
     assert ours.enter > 1000
     mount.assert_clean_log()
+
+
+FAULTS = {
+    "%read:path=*/loaded.ibd:short=4096": "",
+    "%write:path=*/loaded.ibd:short=4096:when=1+3": "",
+    "%read:path=*/loaded.ibd:error=EAGAIN:when=20": "",
+    "%write:path=*/loaded.ibd:error=EAGAIN:when=20": "",
+    "%read:path=*/loaded.ibd:error=EIO:when=20": "(?i)(read|I/?O) error:? 5",
+    "%write:path=*/loaded.ibd:error=EIO:when=20": "(?i)(write|I/?O) error:? 5",
+}
+
+
+@pytest.fixture(scope="module")
+def checked(empty: Path, mount: Mount, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What CHECK says where nothing is broken."""
+    directory = tmp_path_factory.mktemp("whole") / "data"
+    shutil.copytree(empty, directory)
+    with serving(directory, on(mount)) as server:
+        server.sql(CREATE)
+        said = server.sql(CHECK)
+        server.stop()
+    assert said.count("status\tOK") == 2
+    return said
+
+
+@pytest.mark.parametrize("rule", FAULTS)
+def test_faults(rule: str, checked: str, empty: Path, mount: Mount, tmp_path: Path) -> None:
+    """It does the rest, or all of it, again: a short transfer and EAGAIN are no errors, EIO is one that it names.
+    No row is another one, nor is one when it has been killed and has recovered."""
+    shutil.copytree(empty, tmp_path / "data")
+    with serving(tmp_path / "data", on(mount)) as server, Faults(mount.path).injected(rule) as injected:
+        server.sql(CREATE)
+        assert server.sql(CHECK) == checked
+        assert injected.injected >= 1
+        assert re.search(FAULTS[rule], server.log())
+        server.kill()
+    with serving(tmp_path / "data", on(mount)) as server:
+        assert server.sql(CHECK) == checked
+        server.stop()
