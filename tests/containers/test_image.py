@@ -54,7 +54,10 @@ def test_a_program_and_its_daemon_in_one_container(image: str) -> None:
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 2
     assert "io_uring_setup(8, " in done.stderr
-    assert said(*RUN, *FUSE, image, "doctor").returncode == 0
+    done = said(*RUN, *FUSE, image, "doctor")
+    assert done.returncode == 0
+    assert "note   kcmp" in done.stdout
+    assert "ok     kcmp" in said(*RUN, *FUSE, "--cap-add", "SYS_PTRACE", image, "doctor").stdout
 
 
 def test_a_static_program_there(image: str, static: Path) -> None:

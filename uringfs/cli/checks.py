@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from uringfs.abi import seccomp
 from uringfs.abi.libc import libc
-from uringfs.abi.machine import MACHINE
+from uringfs.abi.machine import MACHINE, NR
 from uringfs.cli import instance, logs, run
 from uringfs.cli.backends import KERNEL, has_capability, kernel_version
 from uringfs.cli.mount import DEV_FUSE, MANY_RINGS
@@ -24,6 +24,7 @@ OK, NOTE, WRONG = "ok", "note", "wrong"
 CAP_SYS_ADMIN, CAP_SYS_PTRACE = 21, 19
 ALL_IDS = 0xFFFFFFFF
 PARAMS_SIZE = 120  # struct io_uring_params
+KCMP_FILE = 0
 HELPER = Path("/sbin/mount.fuse.uringfs")
 ENGINES = ("podman", "docker", "containerd", "crio", "runc", "crun")
 
@@ -90,6 +91,15 @@ def seccomp_actions() -> Finding:
         return Finding(name, NOTE, f"without {', '.join(sorted(missing))}", "uringfs run has a mode less")
     filtered = "Seccomp:\t2" in Path("/proc/self/status").read_text()
     return Finding(name, OK, "trap and user_notif" + (", a filter is in force here" if filtered else ""))
+
+
+def compared_files() -> Finding:
+    """kcmp(2), by which a daemon knows one open file from another. Engines allow it with CAP_SYS_PTRACE."""
+    pid = os.getpid()
+    if libc.syscall(NR["kcmp"], pid, pid, KCMP_FILE, 0, 0) >= 0 or ctypes.get_errno() == errno.EBADF:
+        return Finding("kcmp", OK, "allowed")
+    hint = "requests cannot be cancelled by their file: in a container --cap-add SYS_PTRACE"
+    return Finding("kcmp", NOTE, os.strerror(ctypes.get_errno()), hint)
 
 
 def kernel_io_uring() -> Finding:
@@ -197,6 +207,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     libraries,
     descriptors,
     seccomp_actions,
+    compared_files,
     kernel_io_uring,
     launcher,
     mount_helper,

@@ -170,7 +170,6 @@ static PyObject *user_namespace(PyObject *Py_UNUSED(m), PyObject *arg)
 
 #define NGROUPS_HELD 1024 /* compared, at most */
 
-#define UNUSED_UID 0xFFFFFFFEu /* the largest: nobody's */
 #define SETUID_BIT (1ULL << CAP_SETUID)
 
 /* What a thread of ours is when it acts for nobody. */
@@ -180,12 +179,28 @@ static struct {
 	gid_t groups[NGROUPS_MAX];
 	int ngroups;
 	bool switches; /* we may take other ids at all */
+	uid_t unused;  /* the largest that our user namespace has: nobody's */
 } own;
+
+/* 4294967294 in the initial user namespace; 0 where nothing can be read. */
+static uid_t largest_uid(void)
+{
+	FILE *map = fopen("/proc/self/uid_map", "re");
+	unsigned int first, count, largest = 0;
+
+	while (map && fscanf(map, "%u %*u %u", &first, &count) == 2)
+		if (count && first + (count - 1) > largest)
+			largest = first + (count - 1);
+	if (map)
+		fclose(map);
+	return largest;
+}
 
 static void remember_own(void)
 {
 	struct __user_cap_data_struct data[2] = {{0}};
 
+	own.unused = largest_uid();
 	own.euid = geteuid();
 	own.egid = getegid();
 	own.ngroups = getgroups(NGROUPS_MAX, own.groups);
@@ -235,7 +250,14 @@ static int be_other(uid_t uid, gid_t gid, int ngroups, const gid_t *groups, uint
 	if (set_groups(ngroups, groups) < 0 || syscall(SYS_setresgid, -1, gid, -1) < 0)
 		return -1;
 	if (uid != own.euid || foreign) {
-		if (syscall(SYS_setresuid, -1, UNUSED_UID, -1) < 0 || set_effective(SETUID_BIT) < 0)
+		/* Nobody, where there is one but ourselves and the caller */
+		uid_t unused = own.unused == uid ? own.unused - 1 : own.unused;
+
+		if (unused == own.euid) {
+			errno = EINVAL;
+			return -1;
+		}
+		if (syscall(SYS_setresuid, -1, unused, -1) < 0 || set_effective(SETUID_BIT) < 0)
 			return -1;
 		syscall(SYS_setfsuid, uid);
 		if ((uid_t)syscall(SYS_setfsuid, -1) != uid) { /* it does not fail: it is asked */

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mounting import DEADLINE, ROOT
 from tests.support.others import Other, other
 from uringfs.errors import UringError
 from uringfs.host.identity.credentials import (
@@ -219,3 +222,28 @@ INNER = Namespace(99, home(), 1000, (range(1000, 1001), range(100000, 165536)), 
 )
 def test_whom_an_opener_admits(opener: Credentials, writer: Credentials, admitted: bool) -> None:
     assert opener.admits(writer) is admitted
+
+
+def test_where_few_users_are_known() -> None:
+    """A user namespace with the ids 0 to 65535, as a rootless container has: nobody is the last of them."""
+    code = (
+        f"import re, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from uringfs import native\n"
+        "def say(): print(*re.findall(r'\\nUid:\\t(.*)', open('/proc/thread-self/status').read()))\n"
+        "for user in (1234, 65535):\n"
+        " native.act_as(user, 1234, b'', 0, False); say(); native.act_own(); say()\n"
+    )
+    command = ["unshare", "--user", "sh", "-c", 'echo; read line; exec "$@"', "sh", sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{child.pid}/{name}").write_text("0 0 65536")
+        out, _ = child.communicate("\n", timeout=DEADLINE)
+    root = ["0"] * 4
+    assert [line.split() for line in out.splitlines()] == [
+        ["0", "65535", "0", "1234"],
+        root,
+        ["0", "65534", "0", "65535"],
+        root,
+    ]
