@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of all repetitions of a row."""
+        """Seconds that all repetitions of the row took."""
         return self.budget * self.repetitions
 
     @property

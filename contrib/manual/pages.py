@@ -147,7 +147,7 @@ def _document(path: Path) -> str:
 
 
 def _leads_to(target: str) -> str:
-    """Another document is a page, the web has addresses; what is only in a checkout says nothing here."""
+    """Where a link leads: to a document's page, or an address of the web; nowhere to what only a checkout has."""
     path = target.partition("#")[0]
     if "://" in target:
         return escaped(target)

@@ -38,7 +38,7 @@ def test_programs_hold_what_the_sources_declare(programs: Path, family: str) -> 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_record_holds_what_the_sources_declare(family: str) -> None:
-    """And its file is as `make record` writes it."""
+    """The record has what the sources declare, and its file is as `make record` writes it."""
     text = record.path(family).read_text()
     recorded = record.parse(text)
     assert list(recorded) == FAMILIES[family], "make record"

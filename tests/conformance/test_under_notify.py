@@ -1,4 +1,4 @@
-"""The same programs, linked statically: the kernel's own system calls, answered by the daemon
+"""The conformance programs, linked statically: the kernel's own system calls, answered by the daemon
 (`uringfs run --mode notify`)."""
 
 from pathlib import Path

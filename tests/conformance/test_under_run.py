@@ -1,4 +1,4 @@
-"""The same programs as unmodified ones: the kernel's own system calls, under `uringfs run`'s launcher."""
+"""The conformance programs as unmodified ones: the kernel's own system calls, under `uringfs run`'s launcher."""
 
 from pathlib import Path
 

@@ -25,7 +25,7 @@ from tests.support.probe import build
 pytestmark = pytest.mark.timeout(600)  # the image is built
 MANIFESTS = ROOT / "contrib/kubernetes"
 OLDEST = "1.29"
-"""Of Kubernetes: containers that are sidecars."""
+"""The first version of Kubernetes that has containers as sidecars."""
 PROPAGATION = {"Bidirectional": "rshared", "HostToContainer": "rslave", "None": "rprivate"}
 PLACES = ("/var/lib/uringfs", "/run/uringfs", "/var/lib/kubelet")
 

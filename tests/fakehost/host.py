@@ -88,7 +88,7 @@ class FakeThread:
         self.acting: trio.Event | None = None
         """If there is one, path system calls wait for it."""
         self.calls: list[tuple[object, ...]] = []
-        """Those that were made: (name, *args)."""
+        """The calls that were made: (name, *args)."""
         self.sent: list[int] = []
         """Descriptors of ours that were sent to it."""
         self.channels: dict[int, FakeChannel] = {}

@@ -70,7 +70,7 @@ class Difference(NamedTuple):
     keep: int
     """The steps it takes."""
     way: str
-    """Of WAYS, by which it differs."""
+    """The way, one of WAYS, by which it differs."""
     text: str
 
     def __str__(self) -> str:
@@ -145,7 +145,7 @@ class Backend:
 
 
 class Comparison:
-    """Of the kernel with a mount, by one way or several."""
+    """A comparison of the kernel with a mount, by one way or several."""
 
     def __init__(self, mount: Path, ways: Sequence[str] = ("header",), lie: int | None = None) -> None:
         self.kernel = Backend()

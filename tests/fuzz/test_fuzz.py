@@ -58,7 +58,7 @@ def test_whichever_way_they_come(mount: Mount, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.skipif(not kernel_has_io_uring(), reason="nothing to compare with")
 def test_a_wrong_result_is_found_and_shrunk(mount: Mount) -> None:
-    """Of one opcode, where the harness reads the CQEs; what is left of the program still shows it."""
+    """One opcode is wrong, where the harness reads the CQEs; what is left of the program still shows it."""
     comparison = Comparison(mount.path, lie=FSYNC)
     difference = next(comparison.programs(0, PROGRAMS))
     assert "op 3 " in difference.text

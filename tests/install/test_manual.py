@@ -76,7 +76,7 @@ def test_the_helpers_page(manual: Path) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_word_of_a_document_is_lost(manual: Path, name: str) -> None:
-    """But for where links lead, and the heads of tables that become lists."""
+    """The page has every word, except where links lead, and heads of tables that become lists."""
     _, _, source = (ROOT / f"docs/{name}.md").read_text().partition("\n")
     source = re.sub(r"^\|.*\|\n\|---\|---\|$", "", source, flags=re.MULTILINE)
     source = re.sub(r"\]\([^)]*\)", "", re.sub(r"^```.*", "", source, flags=re.MULTILINE))

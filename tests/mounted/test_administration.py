@@ -209,7 +209,7 @@ def as_user(uid: str) -> list[str]:
 
 
 def test_a_user_has_no_more_than_its_share(directory: Path) -> None:
-    """Another user's and root's rings are none of it; what is closed is free again."""
+    """Rings of another user and of root do not count; what is closed is free again."""
     words = ["-o", "allow_other", "--max-rings-per-user", "3", "--max-memory-per-user", "1M"]
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

@@ -193,7 +193,7 @@ def test_text_requests_keep_clients_out(ring: Ring, lane: Lane) -> None:
 
 
 def test_a_client_that_is_killed_at_every_step(mount: Mount, name: str) -> None:
-    """Of another process on the same ring: nothing is lost, nothing comes twice."""
+    """A client of another process on the same ring dies: nothing is lost, nothing comes twice."""
     with Ring(mount / name, ENTRIES) as ring, Lane(ring) as lane:
         for step in range(17):
 

@@ -79,7 +79,7 @@ def test_a_file_that_is_no_ring(program: str, tmp_path: Path) -> None:
 
 
 def test_rings_as_ever(program: str, mount: Mount, name: str) -> None:
-    """Also by a relative path, through a symlink, made or there already."""
+    """Rings open by a relative path and through a symlink too, made or there already."""
     assert answer(program, "open", mount / "new") == 0
     assert answer(program, "open", name, cwd=mount.path) == 0
     assert answer(program, "open", mount / name) == answer(program, "setup", mount / name) == 0

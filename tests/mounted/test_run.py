@@ -58,7 +58,7 @@ def test_as_on_the_kernel(probe: Path, mount: Mount, behaviour: str) -> None:
 
 
 def test_the_probe_runs_on_the_mount(probe: Path, mount: Mount) -> None:
-    """Else all of the above would compare the kernel with itself."""
+    """Without this the tests above would compare the kernel with itself."""
     done = run("--mount", mount.path, "--trace-calls", "--", probe, "one_nop")
     assert re.search(r"^\[\d+\] io_uring_setup\(4, 0x[0-9a-f]+\) = \d+$", done.stderr, re.MULTILINE), done.stderr
     assert re.search(r"^\[\d+\] io_uring_enter\(\d+, 1, 1, 0x1, 0x0, 8\) = 1$", done.stderr, re.MULTILINE), (

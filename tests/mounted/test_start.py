@@ -280,7 +280,7 @@ def test_ctrl_c_while_a_daemon_starts(directory: Path, tmp_path: Path) -> None:
 
 
 def _processes_with(word: str) -> list[int]:
-    """Those with that word in their command line."""
+    """Processes with that word in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -290,7 +290,7 @@ def _processes_with(word: str) -> list[int]:
 
 
 def _has_begun(run: "subprocess.Popen[str]", ticks: int) -> bool:
-    """So much CPU time, or as far as it goes."""
+    """True if the program has used so much CPU time, or has got as far as it goes."""
     if run.poll() is not None:
         return True
     return Path(f"/proc/{run.pid}/comm").read_text() == "sleep\n" or _ticks(run.pid) >= ticks or _waits(run.pid)

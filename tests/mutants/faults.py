@@ -50,7 +50,7 @@ def fault(*families: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
 
 
 def wrap(owner: Any, name: str, around: Callable[[Method], Method]) -> None:
-    """Another function in a class or module, made of the one that is there: KeyError if there is none any more."""
+    """Put around(method) in the place of a function of a class or module. KeyError if there is none any more."""
     setattr(owner, name, around(owner.__dict__[name]))
 
 

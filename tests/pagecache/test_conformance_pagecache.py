@@ -78,7 +78,7 @@ def test_as_an_ordinary_user(programs: Path, rootless: Mount, oracle: bool, fami
 def test_what_the_namespaces_do_not_allow_the_kernel(
     programs: Path, rootless: Mount, oracle: bool, family: str, behaviour: str
 ) -> None:
-    """Else they belong into the suite above."""
+    """A behaviour that passes belongs into the suite above."""
     assert not oracle or run(programs / family, behaviour, inside(rootless), None).returncode == FAILED
 
 

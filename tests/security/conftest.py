@@ -39,7 +39,7 @@ def daemon() -> Iterator[Mount]:
 
 @pytest.fixture
 def arena(daemon: Mount, directory: Path) -> Iterator[Arena]:
-    """Behind the test the daemon serves, complains of nothing, and nothing of root's has been made."""
+    """After the test the daemon serves, complains of nothing, and nothing of root's has been made."""
     yield Arena(daemon, directory)
     assert daemon.process.poll() is None, f"the daemon ended: {daemon.log()}"
     for name in os.listdir(daemon.path):

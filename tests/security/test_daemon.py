@@ -22,7 +22,7 @@ WRITE, WRITEV, WRITE_FIXED, SPLICE = map(OPCODES.index, ("WRITE", "WRITEV", "WRI
 
 @pytest.fixture(scope="module")
 def neighbour() -> Iterator[Mount]:
-    """Another daemon."""
+    """A second daemon."""
     with open_directory() as path, Mount(path / "mnt", "-o", "allow_other") as mount:
         yield mount
 

@@ -1,4 +1,4 @@
-"""The same files, read by read(2) and by the ring: all of procfs, and of sysfs what is not about single devices,
+"""Files read by read(2) and by the ring are equal: all of procfs, and of sysfs what is not about single devices,
 that open to an ordinary user. Many look at who reads, and not only at who has opened them."""
 
 import os
@@ -37,7 +37,7 @@ BLOCKS = {"/proc/kmsg", "/proc/self/mem"}
 
 
 class Outcome(NamedTuple):
-    """Of reading the first bytes of a file."""
+    """What reading the first bytes of a file comes to."""
 
     code: int
     data: bytes
@@ -159,7 +159,7 @@ def test_the_top_of_procfs(arena: Arena) -> None:
 
 
 def test_processes(arena: Arena) -> None:
-    """Of root: the first, the daemon; and itself, but for what it waits in."""
+    """Root's processes: the first, the daemon; and itself, except what it waits in."""
     for pid in ("1", str(arena.mount.pid)):
         in_reader(lambda pid=pid: compare(arena.mount, files(f"/proc/{pid}"), of_process=True))
     own = (path for path in files("/proc/self") if not path.endswith("/wchan"))

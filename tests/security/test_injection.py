@@ -42,7 +42,7 @@ def as_who(uid: int, act: Callable[[], int]) -> int:
 
 
 def result(path: Path) -> Callable[[], int]:
-    """Of a NOP on that ring."""
+    """Gives the result of a NOP on that ring."""
 
     def act() -> int:
         with Ring(path, 8) as ring:

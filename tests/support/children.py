@@ -25,7 +25,7 @@ class Child:
         os.write(self._send, word)
 
     def hear(self, size: int) -> bytes:
-        """So many bytes."""
+        """Read so many bytes."""
         got = b""
         while len(got) < size:
             ready, _, _ = select.select([self._receive], [], [], DEADLINE)

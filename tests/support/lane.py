@@ -73,7 +73,7 @@ class Shared:
 
 
 class Lane(LaneClient):
-    """Of this process, on a ring that it has open."""
+    """The lane of this process, on a ring that it has open."""
 
     def __init__(self, ring: Ring) -> None:
         self.fd = ring.fd

@@ -142,7 +142,7 @@ def same(one: object, other: object) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Of whichever of its threads."""
+    """The children of whichever of the process' threads."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for found in tasks for child in found.read_text().split()]
 

@@ -18,7 +18,7 @@ Environment = dict[bytes, bytes]
 
 
 class Calls(NamedTuple):
-    """Of those system calls, how many succeeded."""
+    """How many calls of each of these system calls succeeded."""
 
     setup: int
     enter: int
@@ -61,7 +61,7 @@ class Both(NamedTuple):
     kernel: str
     ours: str
     calls: Calls
-    """Of its run on uringfs."""
+    """The calls of the program's run on uringfs."""
 
 
 def both(mount: Mount, tmp_path: Path, *command: object, env: Mapping[bytes, bytes] | None = None) -> Both:

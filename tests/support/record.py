@@ -34,9 +34,9 @@ class Surroundings(NamedTuple):
     """MAJOR.MINOR"""
     machine: str
     filesystem: str
-    """Of /tmp, where behaviours have their files."""
+    """The file system of /tmp, where behaviours have their files."""
     seed: str = ""
-    """Of the random requests of netfuzz, if not their own."""
+    """The seed of the random requests of netfuzz, if not their own."""
 
     @classmethod
     def here(cls) -> "Surroundings":

@@ -207,7 +207,7 @@ def _place(place: int) -> int:
 
 
 def run(steps: Generator[str, None, T]) -> T:
-    """All of them."""
+    """Run all of the steps."""
     try:
         while True:
             next(steps)

@@ -75,7 +75,7 @@ def imports(path: Path) -> list[tuple[str, ...]]:
 
 
 def own_imports(path: Path) -> list[tuple[str, ...]]:
-    """Those of the module itself; under TYPE_CHECKING, too."""
+    """The imports of the module itself, those under TYPE_CHECKING too."""
     return list(imported(outside_functions(parse(path)), path))
 
 

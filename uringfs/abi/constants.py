@@ -80,7 +80,7 @@ IORING_OP_PIPE = 62
 IORING_OP_NOP128 = 63
 IORING_OP_URING_CMD128 = 64
 OPCODES = _names("IORING_OP_")
-"""Their names: the number is the index."""
+"""The opcodes' names: the number is the index."""
 IORING_OP_LAST = len(OPCODES)
 
 # The codes of io_uring_register(2). What each is: register/table.py
@@ -123,7 +123,7 @@ IORING_REGISTER_QUERY = 35
 IORING_REGISTER_ZCRX_CTRL = 36
 IORING_REGISTER_BPF_FILTER = 37
 REGISTER_OPCODES = [name for name in _names("IORING_") if name.startswith(("REGISTER_", "UNREGISTER_"))]
-"""Their names, in their order."""
+"""The names of register codes, in their order."""
 IORING_REGISTER_USE_REGISTERED_RING = 1 << 31
 
 # sqe->flags, by bit

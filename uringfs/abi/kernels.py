@@ -16,7 +16,7 @@ from uringfs.abi.constants import (
 Version = tuple[int, int]
 LATEST: Version = (6, 18)
 RELEASES: tuple[Version, ...] = (*((5, minor) for minor in range(1, 20)), *((6, minor) for minor in range(19)))
-"""Those that can be asked for. 5.1 is the first with io_uring."""
+"""The releases that can be asked for. 5.1 is the first with io_uring."""
 _LATER: Version = (99, 0)  # than any that can be asked for
 
 OPCODES_SINCE: dict[Version, str] = {
@@ -131,7 +131,7 @@ class Kernel(NamedTuple):
     sqe_flags: int
 
     def since(self, version: Version) -> bool:
-        """It is that one, or a later one."""
+        """True if the kernel is of that version or a later one."""
         return self.version is None or self.version >= version
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ class Failure(NamedTuple):
     status: int
     message: str
     final: bool
-    """It would be so with any backend."""
+    """True if no backend would do better."""
 
 
 def kernel_version(release: str) -> tuple[int, ...]:

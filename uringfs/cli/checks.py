@@ -217,7 +217,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def findings() -> Iterator[Finding]:
-    """All of them; the proof last, if nothing speaks against it."""
+    """Every check's finding; the proof comes last, if nothing speaks against it."""
     sound = True
     for check in CHECKS:
         finding = check()

@@ -9,7 +9,7 @@ COMMON = {
     2: "wrong words; the usage has been shown",
     141: "the reader of the standard output is gone",
 }
-"""Of all commands; a command's own meaning of a number stands in place of this one."""
+"""What exit statuses mean in every command; a command's own meaning of a number stands in place of this one."""
 WIDTH = 78
 
 

@@ -55,7 +55,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def mounts(said: Sequence[str]) -> list[str]:
-    """Those, or all that answer, to this user."""
+    """The mounts that the user has named, or all that answer to this user."""
     if said:
         return [points.place(place) for place in said]
     return [place for place in points.all_mounts() if status.within(SHORTLY, partial(_answers, place)) == {}]

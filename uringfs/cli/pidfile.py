@@ -12,7 +12,7 @@ FAILED = 1
 
 
 def of_this_process(path: Path | None) -> AbstractContextManager[None]:
-    """It is there, and locked, for as long as the block lasts. MountError"""
+    """The pid file is there, and locked, for as long as the block lasts. MountError."""
     return nullcontext() if path is None else _held(path.absolute())
 
 

@@ -29,7 +29,7 @@ class Reason(NamedTuple):
 
     line: str
     certain: bool = True
-    """It cannot be done at all; else it goes wrong, more or less often."""
+    """True: the program cannot be helped at all. False: it goes wrong now and then."""
 
 
 def find(name: str) -> str:
@@ -62,7 +62,7 @@ def _has_seccomp() -> bool:
 
 
 def _why_not_trap(path: str, machine: int, scripts: int) -> Reason | None:
-    """Of the program, or of the script's interpreter; None where trap works. RunError."""
+    """What keeps the program, or its script's interpreter, from the trap; None if nothing does. RunError."""
     if os.path.basename(os.path.realpath(path)) in VALGRIND:
         return Reason(f"{path} has a processor of its own, to which no SIGSYS comes", certain=False)
     try:

@@ -77,7 +77,7 @@ class Rates:
 
 
 def list_of(ring: Key) -> Lists:
-    """Of that one, with its requests."""
+    """The lists of that ring, with its requests."""
     return Lists([ring[0]], f"ring={ring[1]} stats")
 
 

@@ -41,7 +41,7 @@ FILTER_HELP = "opcodes and classes with commas between, as READ,%%net,setup; !FI
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those that `run --trace` has, too."""
+    """Add the arguments that `uringfs trace` and `uringfs run --trace` share."""
     parser.add_argument("-o", "--output", metavar="FILE", help="instead of the standard error output")
     parser.add_argument("--format", choices=FORMATS, default="strace", help="default %(default)s")
     parser.add_argument(

@@ -17,7 +17,7 @@ from uringfs.watch.follow import Follower
 OPTION = "--trace"
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 TERMINALS = (signal.SIGINT, signal.SIGQUIT)
-"""They come to both: what becomes of the program decides."""
+"""Signals that a terminal sends to the program and to us: what becomes of the program decides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

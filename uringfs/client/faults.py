@@ -49,12 +49,12 @@ class Faults:
         self._ask(f"kernel {version} pid={pid}")
 
     def rules(self) -> list[dict[str, Any]]:
-        """Of each: id, rule, matched, injected, waiting, expired, user, ring."""
+        """The rules, each with id, rule, matched, injected, waiting, expired, user, ring."""
         found: list[dict[str, Any]] = json.loads(self._ask("faults json"))
         return found
 
     def listing(self) -> str:
-        """The same for people, a line a rule."""
+        """The rules for people to read, a line each."""
         return self._ask("faults")
 
     def release(self, number: int) -> int:
@@ -106,7 +106,7 @@ class Rule:
 
     @property
     def injected(self) -> int:
-        """Those that it was injected into."""
+        """How many requests the rule was injected into."""
         return int(self._now()["injected"])
 
     @property

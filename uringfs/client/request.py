@@ -40,7 +40,7 @@ class Request:
         return replace(self, sqe=self.sqe._replace(user_data=user_data))
 
     def with_flags(self, flags: int) -> Self:
-        """These IOSQE_* flags beside those it has."""
+        """Set these IOSQE_* flags beside those that are set."""
         return replace(self, sqe=self.sqe._replace(flags=self.sqe.flags | flags))
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ def result(cqe: Cqe) -> int:
 
 
 def more(cqe: Cqe) -> bool:
-    """Its request has further CQEs to come."""
+    """True if the CQE's request has further CQEs to come."""
     return bool(cqe.flags & CqeFlag.MORE)
 
 

@@ -29,7 +29,7 @@ class Agent:
         self._in.send_nowait(delivery)
 
     def forget(self, delivery: Delivery) -> None:
-        """It is cancelled: an answer comes too late."""
+        """Forget a delivery that was cancelled: an answer to it comes too late."""
         self._asked.pop(delivery.number, None)
 
     def unanswered(self) -> list[Delivery]:

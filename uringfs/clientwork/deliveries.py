@@ -118,7 +118,8 @@ class Deliveries:
         return delivery in self._ready.get(delivery.process, ())
 
     def announce(self, delivery: Delivery) -> None:
-        """It has to be fetched: wake who fetches, who waits in an enter, and who polls. Or an agent does it."""
+        """Tell of a delivery to be fetched: wake who fetches, who waits in an enter, and who polls, or give
+        it to the agent."""
         agent = self._agents.get(delivery.process)
         if agent is not None and not delivery.fresh:
             agent.ask(delivery)

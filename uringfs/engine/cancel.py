@@ -51,7 +51,7 @@ class Criteria(NamedTuple):
         return not self.by_user_data or request.sqe.user_data == self.user_data
 
     def match_taken(self, taken: Taken) -> bool:
-        """The same of a request that a client performs itself. Which file it is about nobody knows."""
+        """Like match(), for a request that a client performs itself. Which file it is about nobody knows."""
         if self.flags & IORING_ASYNC_CANCEL_ANY:
             return True
         if self.flags & IORING_ASYNC_CANCEL_FD or (
@@ -91,7 +91,7 @@ def cancel_one(context: RingContext, criteria: Criteria) -> int:
 
 
 def _running(context: RingContext, criteria: Criteria) -> list[Taken]:
-    """Those that clients perform themselves, as io-wq does in the kernel."""
+    """Requests that clients perform themselves, as io-wq does in the kernel, and that the criteria match."""
     lane = context.ring.lane
     return [] if lane is None else [taken for taken in lane.under_way() if criteria.match_taken(taken)]
 

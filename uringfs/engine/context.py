@@ -41,7 +41,7 @@ from uringfs.ring.ring import Ring
 from uringfs.ring.shared import Lane
 
 STEPS = 8
-"""Of the scheduler, in which a task that has been woken goes on and completes."""
+"""Steps of trio's scheduler in which a task that has been woken goes on and completes."""
 SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
 
 

@@ -22,7 +22,7 @@ class Drain:
         """Clients perform requests themselves, which were taken before any that is deferred (the lane)."""
 
     def defers(self, request: Request) -> bool:
-        """It has to wait: it drains, or comes behind what does."""
+        """True if the request has to wait: it drains, or comes after one that does."""
         return bool(self.deferred or self.draining or request.flags & IOSQE_IO_DRAIN)
 
     def defer(self, request: Request) -> None:
@@ -50,7 +50,8 @@ class Drain:
         return request
 
     def remove(self, request: Request) -> bool:
-        """It is cancelled, and counts as unfinished until it is complete; False if it is not deferred."""
+        """Take a cancelled request out; it counts as unfinished until it is complete. False if it is not
+        deferred."""
         if request not in self.deferred:
             return False
         self.deferred.remove(request)

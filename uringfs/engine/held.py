@@ -40,19 +40,19 @@ class Held:
             self._nursery.start_soon(self._watch)
 
     def remove(self, request: Request) -> bool:
-        """It is cancelled; False if it does not wait here."""
+        """Take a cancelled request out. False if it does not wait here."""
         if request not in self.waiting:
             return False
         self.waiting.remove(request)
         return True
 
     def hold(self, request: Request) -> None:
-        """It was issued, and what is behind it has to wait."""
+        """Make what comes after this request wait: it was issued, and has not taken effect."""
         if request.holds is not None:
             self.holders[request] = request.holds
 
     def let_go(self, request: Request) -> None:
-        """It has taken effect, or it waits for something else by now."""
+        """Let go what waits for this request: it has taken effect, or waits for something else by now."""
         if self.holders.pop(request, None) is not None and self.waiting:
             self._go_on()
 

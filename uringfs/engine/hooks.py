@@ -22,7 +22,7 @@ class Subscriber:
     """Derive from this, and define the points that are of interest: the others are never called."""
 
     def watches(self, ring: Ring) -> bool:
-        """It has to see every request of this ring: none may be performed past the engine (the lane)."""
+        """True if every request of this ring has to be seen: none may be performed past the engine (the lane)."""
         return True
 
     def io_submit_sqes(self, context: Any, caller: Any) -> None:
@@ -36,16 +36,16 @@ class Subscriber:
         """Taken off the queue, and not in order: error is its -errno (io_submit_fail_init())."""
 
     def io_issue_sqe(self, request: Traced) -> None:
-        """Its op begins: at once, or when what it was linked behind or held back for is complete."""
+        """The request's op begins: at once, or when what it was linked to or held back for is complete."""
 
     def io_issue_skip_complete(self, request: Traced) -> None:
-        """Its op has begun and needs no task to go on: a timer, a poll (IOU_ISSUE_SKIP_COMPLETE)."""
+        """The request's op has begun and needs no task to go on: a timer, a poll (IOU_ISSUE_SKIP_COMPLETE)."""
 
     def io_uring_queue_async_work(self, request: Traced) -> None:
-        """It could not be completed at once: a task goes on with it, in threads or waiting for events."""
+        """The request could not be completed at once: a task goes on with it, in threads or waiting for events."""
 
     def io_uring_poll_arm(self, request: Traced, events: int) -> None:
-        """It waits for EPOLL* events of a file, in its task or without one."""
+        """The request waits for EPOLL* events of a file, in its task or without one."""
 
     def io_req_post_cqe(self, request: Traced, res: int, cflags: int) -> None:
         """A multishot request is about to post one of its CQEs with IORING_CQE_F_MORE, if there is room:
@@ -87,14 +87,14 @@ class Breaker(Protocol):
         the request waits, and goes on with context.resume(request, perform)."""
 
     def complete(self, request: Any, res: int, failed: bool | None) -> tuple[int, bool | None] | None:
-        """Of a request that is about to be complete: what it is to come to. None: it was given to
+        """Say what a request that is about to be complete comes to. None: it was given to
         context.retain(), and context.complete() is called again."""
 
     def more(self, request: Any) -> bool:
         """A multishot request may have a CQE with IORING_CQE_F_MORE; False: it ends with this one."""
 
     def posts(self, ring: Ring, cqe: tuple[int, int, int], big: bytes) -> bool:
-        """It has posted this CQE, of the completion before, in its own way."""
+        """True if the breaker has posted this CQE, of the completion before, in its own way."""
 
     def enter(self, ring: Ring, caller: Any, to_submit: int) -> int:
         """An enter with at least one thing to do begins: the SQEs that it may take. Raises its errno."""
@@ -111,7 +111,8 @@ class Hooks(dict[str, tuple[Point, ...]]):
     there."""
 
     breaker: Breaker | None = None
-    """It subscribes, too, so nobody asks for it while the table is falsy."""
+    """The subscriber that breaks requests. It is in the table, too, so nobody asks for it while the table is
+    falsy."""
 
     def __init__(self) -> None:
         self._subscribers: dict[Subscriber, None] = {}

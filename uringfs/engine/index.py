@@ -13,7 +13,7 @@ class Index:
         """Issued and not complete, or held back (links, drain), in their order."""
         self._issued: dict[int, dict[Request, None]] = {}  # by user_data
         self.polls: set[Request] = set()
-        """Of those issued, the POLL_ADDs that are multishot."""
+        """Multishot POLL_ADDs that have been issued."""
 
     def begun(self, request: Request) -> None:
         """A request was issued, and waits: it counts as the newest."""

@@ -58,7 +58,7 @@ class Holder:
         self.number = number
         self.process: Hashable = caller.process
         self.program: Program = caller.program
-        """Of the thread that has attached."""
+        """The program of the thread that has attached."""
         self.space: Memory = caller.space
 
 

@@ -208,7 +208,8 @@ class Life:
             self._begin(request, outcome)
 
     def retain(self, request: Request) -> None:
-        """It is all but complete: complete() will be called once more. Until then nobody finds it to cancel."""
+        """Keep a request that is all but complete: complete() will be called once more. Until then no cancel
+        finds it."""
         self._index.hide(request)
         request.scope, request.disarm = None, _too_late
         if request not in self._index.pending:

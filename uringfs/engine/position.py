@@ -114,7 +114,8 @@ class LastFirst:
             del self._armed[key]
 
     async def go_on(self, key: Hashable, number: int) -> None:
-        """Behind the wait: when those have that were armed later, and are ready, too."""
+        """To be called after the wait: returns when those have gone on that were armed later, and are ready,
+        too."""
         if self._armed[key] == 1:
             return
         if not self._ready:  # all who are ready by now come here within two rounds

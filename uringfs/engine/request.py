@@ -29,7 +29,7 @@ class Holds(Enum):
 
     ALL = auto()
     SLOTS = auto()
-    """It fills a slot: all but those that do the same."""
+    """The request fills a slot: it holds up all but those that do the same."""
 
 
 Pending = Callable[[], Awaitable[int]]
@@ -72,7 +72,7 @@ class Timeouts(Protocol):
 
     @property
     def counted(self) -> Sequence[object]:
-        """Those that count completions."""
+        """The requests that count completions."""
 
     links: "dict[int, dict[Request, None]]"
     """The armed LINK_TIMEOUTs, by user_data."""
@@ -81,7 +81,7 @@ class Timeouts(Protocol):
         """Complete it after `off` more completions than there were at `tail`."""
 
     def forget(self, request: "Request") -> None:
-        """It counts completions no more."""
+        """Count completions for this request no more."""
 
 
 class RingContext(Protocol):
@@ -185,7 +185,8 @@ class RingContext(Protocol):
         work."""
 
     def retain(self, request: "Request") -> None:
-        """It is all but complete: complete() will be called once more. Until then nobody finds it to cancel."""
+        """Keep a request that is all but complete: complete() will be called once more. Until then no cancel
+        finds it."""
 
     def let_go(self, request: "Request") -> None:
         """What was held back behind a request that Holds may start."""
@@ -242,7 +243,7 @@ class Request:
         self.failed = False
         """REQ_F_FAIL: what is linked behind must not run. A short read fails without being negative."""
         self.lenient = False
-        """Its failure breaks no links: the kernel's handler does without req_set_fail()."""
+        """A failure breaks no links: the kernel's handler does without req_set_fail()."""
         self.res = 0
         self.cqe_flags = 0
         self.big = b""
@@ -254,7 +255,7 @@ class Request:
         """Set on a request that waits without a task: gives up what it waits for; False if that has happened
         already."""
         self.outlives = False
-        """It needs nothing of the thread that submitted it until it is complete."""
+        """The request needs nothing of the thread that submitted it until it is complete."""
         self.orphaned = False
         """The thread that submitted it is gone."""
         self.cancel_seq = 0
@@ -297,8 +298,9 @@ class Request:
         self.target = file
 
     async def settle(self, taken: bool = False) -> None:
-        """Behind every wait of a task, before it touches the caller's memory or files: ECANCELED if the ring has
-        been closed, Cancelled if the request has been cancelled, unless data is taken already."""
+        """To be awaited after every wait of a task, before it touches the caller's memory or files: ECANCELED
+        if the ring has been closed, Cancelled if the request has been cancelled, unless data is taken
+        already."""
         if self.context.local_work is not None and not taken:
             await self.context.local_work.turn(self)
         await self.context.host.settled()
@@ -333,7 +335,7 @@ class Request:
             self.context.hooks.call("io_uring_poll_arm", self, events)
 
     def polls(self) -> bool:
-        """It waits for readiness: POLL_ADD, or a request armed with a poll (io_arm_poll_handler())."""
+        """True if the request waits for readiness: POLL_ADD, or one armed with a poll (io_arm_poll_handler())."""
         polled = any(getattr(held, "streaming", False) for held in self.held)
         return polled or self.sqe.opcode == IORING_OP_POLL_ADD
 
@@ -394,7 +396,7 @@ class Op(NamedTuple):
     iopoll: bool = False
     """A ring with IORING_SETUP_IOPOLL takes it (io_issue_def.iopoll)."""
     is_128: bool = False
-    """Its SQE has 128 bytes (io_issue_def.is_128)."""
+    """The opcode takes an SQE of 128 bytes (io_issue_def.is_128)."""
     buffer_select: bool = False
     """The op takes provided buffers (io_issue_def.buffer_select)."""
     force_async: bool = False

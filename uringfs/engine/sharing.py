@@ -30,7 +30,7 @@ class Submits(RingContext, Protocol):
 
 
 class Sharing:
-    """Of one ring."""
+    """What a ring's clients and the daemon share to take requests."""
 
     def __init__(self, context: Submits, life: Life, submission: Submission, nursery: trio.Nursery) -> None:
         self._context = context

@@ -55,7 +55,7 @@ class SqPoller:
         self._room = trio.Event()
         self._scope = trio.CancelScope()
         self.dead = False
-        """Its thread is gone: EOWNERDEAD."""
+        """The poller's thread is gone: EOWNERDEAD."""
 
     async def run(self, caller: Caller, exited: Callable[[], Awaitable[None]]) -> None:
         """caller is not kept: what it holds goes with this task, not with the ring's last reference."""

@@ -32,7 +32,7 @@ class TaskWork:
         pass."""
         self.queue: deque[Callable[[], None]] = deque()
         self.running = False
-        """It is being done, or will be: behind the batch that is being submitted."""
+        """The work is being done, or will be: after the batch that is being submitted."""
         self._more = more
         self._after = after
 
@@ -82,7 +82,7 @@ class LocalWork:
         self._pump()
 
     def expect(self, request: Request) -> None:
-        """Its task has been cancelled, and will complete it in a moment."""
+        """Expect a request whose task has been cancelled: it will be complete in a moment."""
         if not self._closed:
             self._coming.add(request)
             self._tell()
@@ -122,7 +122,7 @@ class LocalWork:
         self._working.discard(request)
 
     def complete(self, request: Request, work: Callable[[], None]) -> None:
-        """It is: work says so, now if its task has been let go on."""
+        """The request is complete: work says so, now if its task has been let go on."""
         self._coming.discard(request)
         if request in self._owing:
             self._owing.remove(request)

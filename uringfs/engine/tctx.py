@@ -42,7 +42,7 @@ class TaskContexts:
         self.late = LastFirst()
         self.hooks = Hooks()
         self.closed = Counters()
-        """Of all rings that are closed."""
+        """What all rings that are closed have counted."""
         self._nursery = nursery
         self._pending: dict[Program, dict[Request, Pends]] = {}
         self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}

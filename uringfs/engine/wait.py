@@ -47,7 +47,7 @@ class CqWait:
         """The signals to block during the wait, or b"". The client's poll(2) is told of them, or the
         supervisor."""
         self.left = False
-        """It was ended for the client to fetch descriptors, and has to be armed again."""
+        """True: the wait was ended for the client to fetch descriptors, and has to be armed again."""
 
     @classmethod
     def start(

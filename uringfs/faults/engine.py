@@ -99,14 +99,15 @@ class Faults(Subscriber):
         return self._of(number, who).let_go()
 
     def remove(self, number: int, who: Who) -> None:
-        """It is no more, and what it holds goes on. ENOENT."""
+        """Remove a rule; what it holds goes on. ENOENT."""
         given = self._of(number, who)
         del self._rules[number]
         self._changed()
         given.let_go()
 
     def remove_all(self, who: Who, ring: int = 0) -> int:
-        """Those of a user, or of root all; ring: that were written to this file. How many."""
+        """Remove a user's rules, or as root all; with ring, those that were written to this file. Returns how
+        many."""
         found = [given for given in self.given(who) if ring in (0, given.ring)]
         for given in found:
             self.remove(given.id, who)
@@ -259,7 +260,7 @@ class Faults(Subscriber):
         return res, failed
 
     def _retained(self, request: Request, injection: Injection | None, result: tuple[int, bool | None]) -> bool:
-        """It has to wait with its result."""
+        """True if the request has to wait with its result."""
         stall = self._stalls.get(request.context)
         given = injection.waits_at_exit() if injection is not None else None
         if request.context.closed or (stall is None and given is None):
@@ -318,7 +319,7 @@ class Faults(Subscriber):
         return True
 
     def forget(self, request: Request) -> None:
-        """It is complete."""
+        """Forget a request that is complete."""
         self._candidates.pop(request, None)
         injection = self._injections.pop(request, None)
         if injection is not None:

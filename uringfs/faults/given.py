@@ -87,7 +87,7 @@ class Given:
         return len(waiting)
 
     def drop(self, request: object) -> None:
-        """It has ended."""
+        """Drop a request that has ended."""
         if self.waiting:
             self.waiting = [one for one in self.waiting if one.request is not request]
 
@@ -101,6 +101,6 @@ class Given:
 
 
 Lineage = Callable[[int], tuple[int, ...]]
-"""Of a thread: its process, that one's parent, and so on."""
+"""Takes a thread's id; gives its process, that one's parent, and so on."""
 Naming = Callable[[int], str]
 """A ring file's name by its inode number, "" for one without."""

@@ -19,13 +19,13 @@ Perform = Callable[[Request], Outcome]
 
 
 class Injection:
-    """Of one request, from issue to completion."""
+    """What rules do to one request, from issue to completion."""
 
     def __init__(self, request: Request, fired: Sequence[Given]) -> None:
         self.request = request
         self.fired = tuple(fired)
         self.left = False
-        """Its result has been looked at."""
+        """The request's result has been looked at."""
         given = self.by("nomore")
         self._shots = given.rule.nomore if given is not None else None
         self._asked = self._length()
@@ -109,7 +109,7 @@ class Injection:
         return total(iovecs) if iovecs else request.sqe.len
 
     def _shorten(self, count: int) -> bool:
-        """It is to move less than it was asked for."""
+        """True if the request is to move less than it was asked for."""
         request, data = self.request, self.request.data
         if isinstance(data, list):
             if total(data) > count:
@@ -125,7 +125,7 @@ class Injection:
     # -- behind
 
     def more(self) -> bool:
-        """It may have one more CQE with IORING_CQE_F_MORE."""
+        """True if the request may have one more CQE with IORING_CQE_F_MORE."""
         if self._shots is not None:
             self._shots -= 1
         return self._shots != 0 and not self.by("overflow") and not self.by("lose")
@@ -158,5 +158,5 @@ class Injection:
 
 
 def _said(value: object) -> bool:
-    """Of a word of a rule: 0 is something."""
+    """True if a rule says something by this word: 0 is something."""
     return value is not None and value is not False and value != ""

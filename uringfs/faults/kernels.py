@@ -48,7 +48,7 @@ class Kernels:
         del self._of[key]
 
     def of(self, caller: Caller) -> Kernel:
-        """Of the rings that it sets up now."""
+        """The kernel that the rings imitate which the caller sets up now."""
         if self._of:
             for pid in self._lineage(caller.tid):
                 for kernel, who in [of for key, of in self._of.items() if key[0] == pid]:

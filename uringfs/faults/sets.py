@@ -49,7 +49,7 @@ MULTISHOTS = frozenset(
         abi.IORING_OP_SEND,
     }
 )
-"""Those that may have CQEs with IORING_CQE_F_MORE."""
+"""Opcodes whose requests may have CQEs with IORING_CQE_F_MORE."""
 SELECTS = READS | RECEIVES | {abi.IORING_OP_SEND}
 CANCELS = frozenset({abi.IORING_OP_ASYNC_CANCEL, abi.IORING_OP_POLL_REMOVE, abi.IORING_OP_TIMEOUT_REMOVE})
 ALL = frozenset(range(len(OPCODES)))

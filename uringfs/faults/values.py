@@ -240,5 +240,5 @@ def glob(text: str) -> str:
 
 
 def close(text: str, names: list[str]) -> list[str]:
-    """Those most alike, or the first few."""
+    """The names that are most like the text, or the first few."""
     return difflib.get_close_matches(text, names, 5, 0.5) or [*names[:5], "..."]

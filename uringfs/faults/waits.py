@@ -39,7 +39,7 @@ class Begin:
         self._over = False
 
     def outcome(self) -> Issue:
-        """Of its issue. ESRCH."""
+        """What the request's issue comes to. ESRCH."""
         self.request.caller = self.request.caller.detached()
         self.request.disarm = self._disarm
         return IOU_ISSUE_SKIP_COMPLETE
@@ -105,7 +105,7 @@ class Window:
             self.go()
 
     def look(self) -> None:
-        """Behind the batch: whether anything else is under way that could come."""
+        """To be called after the batch: find out whether anything else is under way that could come."""
         if self._waiting and not self._context.issued():
             self.go()
 

@@ -420,7 +420,7 @@ class RingFs:
         return self._entered(file, caller, message, await entering())
 
     def _entered(self, file: OpenFile, caller: Caller, message: abi.Enter, entered: Entered) -> int:
-        """Its result is stored, now or by wait()."""
+        """Answer an enter: its result is stored, now or by wait()."""
         if entered.wait is None:
             result = entered.result | file.inode.payload.fetch_due(caller)
             caller.memory.write(message.result, RESULT.pack(result))

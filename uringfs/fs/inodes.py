@@ -17,7 +17,7 @@ from uringfs.errors import UringError
 
 ROOT = 1
 FIRST = 16
-"""Of a ring file. Those between are of files that are no rings (specials.py)."""
+"""The first number of a ring file. Lower ones, from 2, are of files that are no rings (specials.py)."""
 ROOT_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o777
 NEW = b"new"
 MAX_NAME = 255

@@ -94,7 +94,8 @@ class RingFile:
         self.opaque = False
         """URINGFS_SETUP_OPAQUE"""
         self.answered = False
-        """It is a supervised program's: the daemon, who has opened it, answers the program's system calls."""
+        """The ring is a supervised program's: the daemon, who has opened it, answers the program's system
+        calls."""
         self.message = "none"
         """What the last text command, or failed control write, said."""
         self.kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_RESULTS)

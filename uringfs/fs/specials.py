@@ -48,7 +48,7 @@ class Special:
         """flags: of the open(2)."""
 
     def closed(self, session: Session) -> None:
-        """Its last close."""
+        """The session has had its last close."""
 
     def say(self, session: Session, data: bytes, caller: Caller, opener: Opener) -> str | None:
         """write(), for a file that tells its open files apart. None: reads go on as they were."""

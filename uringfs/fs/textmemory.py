@@ -36,7 +36,7 @@ class TextMemory(PiecewiseMemory):
         return len(self._data)
 
     def place(self, data: bytes) -> int:
-        """Its address, aligned to 8; a NUL is behind it."""
+        """Keep the data, with a NUL after it. Returns its address, a multiple of 8."""
         start = self._end
         self._end = -(-(start + len(data) + 1) // 8) * 8
         self._data.extend(bytes(-(-self._end // PAGE) * PAGE - len(self._data)))

@@ -49,7 +49,8 @@ class Polled:
         self._waiting.wait.arm(tell)
 
     def ended(self) -> bool:
-        """Its result is stored; True: it is not, and the wait goes on once its thread has fetched descriptors."""
+        """Store the result. True: it is not stored, and the wait goes on once its thread has fetched
+        descriptors."""
         wait = self._waiting.wait
         self._stop()
         if wait.left:
@@ -80,7 +81,8 @@ class Polled:
 
 
 class Waits:
-    """Those of a mount, by the numbers of their polls. answer: of a poll, its number and the events or -errno."""
+    """The waits of a mount, by the numbers of their polls. answer: takes a poll's number, and its events or
+    -errno."""
 
     def __init__(self, answer: Callable[[int, int], None]) -> None:
         self._answer = answer
@@ -89,8 +91,8 @@ class Waits:
         self._some = trio.Event()
 
     def begin(self, number: int, polled: Polled) -> None:
-        """It is answered later, also if it is over at once: what its thread's task work has let go on comes
-        first."""
+        """Begin a wait. It is answered later, also if it is over at once: what its thread's task work has let
+        go on comes first."""
         self._going[number] = polled
         polled.arm(partial(self._mark, number))
 

@@ -42,7 +42,7 @@ class LocalAdmission:
         return self._again(writer) or self._admit(writer)
 
     def _again(self, caller: LocalCaller) -> bool:
-        """It is the last writer, as it was."""
+        """True if the caller is the last writer, as it was."""
         last = self._admitted
         if last is None or last.program.tid != caller.tid or last.ids != (caller.uid, caller.gid):
             return False

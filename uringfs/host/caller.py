@@ -86,7 +86,7 @@ class LocalCaller:
         return self._program
 
     def known(self, program: Program) -> None:
-        """It has just been seen to be the same."""
+        """Say that the thread has just been seen to execute this program."""
         self._program = program
 
     def still(self) -> None:

@@ -87,7 +87,7 @@ class Serial:
         self._queues: dict[Hashable, deque[_Work]] = {}
 
     async def run(self, key: Hashable, call: Callable[[], T]) -> T:
-        """Behind all that was asked for with this key. Cancellable until it begins."""
+        """Run the call after all that was asked for with this key. Cancellable until it begins."""
         await trio.lowlevel.checkpoint_if_cancelled()
         work = _Work(call)
         queue = self._queues.get(key)

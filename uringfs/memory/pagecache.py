@@ -193,7 +193,8 @@ class PageCacheMemory(MappedMemory):
             raise
 
     def _unmap(self) -> list[tuple[int, int]]:
-        """Behind munmap(2) what was stored stands in the shadow (fs/fuse/file.c, fuse_vma_close())."""
+        """Unmap the file. After munmap(2) what was stored stands in the shadow (fs/fuse/file.c,
+        fuse_vma_close())."""
         windows = list(self._pages)
         if self._pages:
             del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self._first

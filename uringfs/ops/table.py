@@ -147,5 +147,5 @@ OPS = TABLE + (UNKNOWN,) * (256 - len(TABLE))
 
 @lru_cache(maxsize=64)
 def ops_of(kernel: Kernel) -> tuple[Op, ...]:
-    """The same of an older kernel: what that had not is unknown."""
+    """The ops of an older kernel: what that had not is unknown."""
     return tuple(op if op.number in kernel.opcodes else UNKNOWN for op in OPS)

@@ -40,7 +40,7 @@ class CallerRegion:
         self._memory.write(self._base + offset, data)
 
     def close(self) -> None:
-        """It is not ours."""
+        """Close nothing: the memory is the client's."""
 
 
 def register_mem_region(call: RegisterCall) -> int:

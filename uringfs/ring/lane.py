@@ -27,7 +27,7 @@ class Ending(NamedTuple):
 
 
 class LanePage:
-    """Of one ring, whose memory it is part of."""
+    """The lane's page of one ring, in the ring's memory."""
 
     def __init__(self, memory: RingMemory) -> None:
         self._memory = memory
@@ -61,7 +61,7 @@ class LanePage:
         return self._memory.load(BASE + abi.LANE_LOCK) & abi.URINGFS_LANE_HOLDERS
 
     def unlock(self) -> None:
-        """Of a holder that is dead."""
+        """Unlock what a dead holder has locked."""
         self._memory.store(BASE + abi.LANE_LOCK, 0)
 
     def leave(self) -> None:

@@ -60,7 +60,7 @@ class Counters:
 
 
 class Waiters(list[Waiter]):
-    """Of a ring with a lane: clients are told when there are some."""
+    """The waiters of a ring with a lane: clients are told when there are some."""
 
     def __init__(self, waiters: list[Waiter], lane: Lane) -> None:
         super().__init__(waiters)

@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class MountError(Exception):
-    """It could not be mounted: what the daemon says."""
+    """The file system could not be mounted: what the daemon says."""
 
 
 class Daemon:

@@ -111,7 +111,7 @@ def uringfs_case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def uringfs_seed(request: pytest.FixtureRequest, uringfs_case: Case) -> int:
-    """Of this test: the session's, and the case's on top."""
+    """The seed of this test: the session's, and the case's on top."""
     return (request.config.stash[SEED] + uringfs_case.seed) % LARGEST_SEED
 
 

@@ -23,7 +23,7 @@ class Ran:
     stdout: str
     stderr: str
     rules: list[dict[str, Any]] = field(default_factory=list)
-    """Those that were in force, and what they have matched and injected meanwhile."""
+    """The rules that were in force, and what they have matched and injected meanwhile."""
 
     @property
     def injected(self) -> int:

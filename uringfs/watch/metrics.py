@@ -35,7 +35,7 @@ class Facts(NamedTuple):
     counters: Counters
     tallies: Tallies
     readers: int
-    """Of traces."""
+    """How many read a trace."""
     lost: int
     """Events."""
 

@@ -78,7 +78,7 @@ INCOMING: dict[int, Find] = {
     abi.IORING_OP_READV_FIXED: _vector,
     abi.IORING_OP_RECVMSG: _message,
 }
-"""The same of what it reads or receives."""
+"""What an opcode reads or receives, by the same names."""
 FIRST: dict[int, Callable[[Sqe], tuple[int, int]]] = {
     **dict.fromkeys((abi.IORING_OP_CONNECT, abi.IORING_OP_BIND), lambda sqe: (sqe.addr, min(sqe.off, SOCKADDR))),
     **dict.fromkeys((abi.IORING_OP_TIMEOUT, abi.IORING_OP_LINK_TIMEOUT), lambda sqe: (sqe.addr, TIMESPEC.size)),
@@ -115,7 +115,7 @@ def outgoing(memory: Memory, sqe: Sqe, most: int) -> tuple[bytes, bool]:
 
 
 def incoming(memory: Memory, sqe: Sqe, res: int, most: int) -> tuple[bytes, bool]:
-    """The same of res bytes that have been read."""
+    """The first bytes of res that have been read into the request's memory, and whether there are more."""
     if sqe.flags & SELECTED or res <= 0:
         return b"", False
     address, size = INCOMING[sqe.opcode](memory, sqe)

@@ -37,11 +37,11 @@ class How(IntEnum):
     """Not at all: refused when it was taken, or cancelled before it began."""
     INLINE = 1
     POLL = 2
-    """It waited for a file to become ready."""
+    """The request waited for a file to become ready."""
     WORKER = 3
     """In a task or thread."""
     ARMED = 4
-    """It waited without a task of its own: a timer, say."""
+    """The request waited without a task of its own: a timer, say."""
 
 
 TRUNCATED = 1
@@ -65,16 +65,16 @@ class Record(NamedTuple):
     ring: int
     """Inode number of its file."""
     id: int
-    """Of the request, unique in the mount; 0 for none."""
+    """The request's number, unique in the mount; 0 for none."""
     chain: int
     """The id of the first of its chain; 0 for none."""
     res: int
     cflags: int
     """cqe->flags"""
     position: int
-    """Of its CQE in the CQ; of REAPED: cq.head."""
+    """The position of the CQE in the CQ; in REAPED: cq.head."""
     uid: int
-    """Of the ring's owner."""
+    """The user id of the ring's owner."""
     pid: int
     tid: int
     queued: int

@@ -18,7 +18,7 @@ _now = time.monotonic_ns
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """Of one opcode."""
+    """What requests of one opcode have come to."""
 
     count: int = 0
     total_ns: int = 0
@@ -79,7 +79,7 @@ class Stats(Subscriber):
         return self._rings.get(ring, {})
 
     def total(self) -> Tallies:
-        """Of all rings, those that are closed, too."""
+        """The tallies of all rings, closed ones too."""
         total: Tallies = {}
         for tallies in (self._closed, *self._rings.values()):
             add(total, tallies)
@@ -118,7 +118,7 @@ class Stats(Subscriber):
             del self._taken[request]
 
     def forget(self, ring: Ring) -> None:
-        """It is closed: what was counted goes into the total."""
+        """Add what a closed ring has counted to the total."""
         add(self._closed, self._rings.pop(ring, {}))
 
 

@@ -25,7 +25,7 @@ class Who(NamedTuple):
     tid: int
     comm: bytes
     lineage: Callable[[], tuple[int, ...]]
-    """Its process, that one's parent, and so on."""
+    """Gives the reader's process, that one's parent, and so on."""
 
 
 def lost(count: int) -> bytes:
@@ -56,7 +56,7 @@ class Subscription:
     # -- what is wanted
 
     def watches(self, ring: Ring) -> bool:
-        """It may want events of this ring."""
+        """True if the subscriber may want events of this ring."""
         return self._viewer.owns(ring.owner[1]) and (self.filter.rings is None or ring.number in self.filter.rings)
 
     def wants(self, ring: Ring, caller: Caller, who: Who) -> bool:

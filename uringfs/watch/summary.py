@@ -19,7 +19,7 @@ class Row:
     count: int = 0
     errors: int = 0
     timed: int = 0
-    """Those of which the latency is known."""
+    """How many requests have a known latency."""
     total_ns: int = 0
     longest_ns: int = 0
     buckets: Counter[int] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Summary:
         return "".join(f"{word:>10}" for word in words) + f" {name}\n"
 
     def object(self) -> dict[str, Any]:
-        """The same for --json. ns"""
+        """The summary for --json. Times in ns."""
         return {
             "lost": self.lost,
             "ops": {

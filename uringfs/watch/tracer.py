@@ -64,7 +64,7 @@ class Batch:
         """The id of the first of the chain that is being taken."""
         wanted = [reader.filter.opcodes for reader in readers]
         self.opcodes = None if None in wanted else frozenset().union(*(some for some in wanted if some))
-        """Those that anybody wants. None: all."""
+        """Opcodes that anybody wants. None: all."""
         self.data = max((reader.filter.data for reader in readers), default=0)
         self.files: dict[int, tuple[File, bytes]] = {}
         """By number: what the requests' descriptors are."""

@@ -13,10 +13,10 @@ from uringfs.host.protocols import Caller, Opener
 
 class Viewer(Protocol):
     def owns(self, uid: int) -> bool:
-        """It may see rings that this user has set up."""
+        """True if the viewer may see rings that this user has set up."""
 
     def sees(self, owner: int, caller: Caller) -> bool:
-        """It may see what the caller, who is in a call on a ring of that user, submits."""
+        """True if the viewer may see what the caller, who is in a call on a ring of that user, submits."""
 
 
 class OpenerViewer:

@@ -34,6 +34,6 @@ UNSTEADY = {
 
 
 def of_version(names: Mapping[str, str], version: str) -> dict[str, str]:
-    """Those that hold of that version of liburing."""
+    """The expectations that hold of that version of liburing."""
     numbers = tuple(map(int, version.split(".")[:2]))
     return {name: why for name, why in names.items() if numbers >= SINCE.get(name, (0, 0))}

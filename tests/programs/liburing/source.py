@@ -43,7 +43,7 @@ def programs() -> list[Path]:
 
 
 def version() -> str:
-    """Of what programs() has built, as its own spec file says."""
+    """The version of what programs() has built, as its own spec file says."""
     found = re.search(r"^Version: *(\S+)", (HERE / "built" / "liburing.spec").read_text(), re.MULTILINE)
     return found[1] if found else "unknown"
 

@@ -15,7 +15,7 @@ SOON = 10.0  # seconds beyond twice the kernel's, for what may fail, perhaps by 
 
 
 def programs(names: Container[str] = ()) -> list[Path]:
-    """Of all programs those named; of none named those that are not left out."""
+    """The programs that are named, or without names those that are not left out."""
     found = source.programs()
     return [each for each in found if (each.stem in names if names else each.stem not in LEFT_OUT)]
 

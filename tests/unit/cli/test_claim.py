@@ -27,5 +27,6 @@ def test_a_claim_ends_early(tmp_path: Path) -> None:
 
 def test_a_place_without_a_directory_above(tmp_path: Path) -> None:
     """What is wrong with it is said by who mounts."""
-    with claimed(str(tmp_path / "none" / "mnt"), 0):
-        pass
+    with claimed(str(tmp_path / "none" / "mnt"), 0) as let_go:
+        let_go()
+    assert not (tmp_path / "none").exists()

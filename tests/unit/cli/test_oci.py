@@ -22,7 +22,7 @@ STATE = {
 
 
 class Runtime:
-    """The other end."""
+    """The container runtime, at the other end."""
 
     def __init__(self) -> None:
         self.mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -42,7 +42,7 @@ class Runtime:
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[Runtime]:
-    """Behind the test no descriptor is left that it has not made."""
+    """After the test no descriptor is left that it has not made."""
     made = Runtime()
     before = len(os.listdir("/proc/self/fd"))
     yield made

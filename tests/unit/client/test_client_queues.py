@@ -177,7 +177,7 @@ def test_cqe_mixed_in_any_order(make: Callable[..., Both]) -> None:
 
 
 def test_a_filler_with_nothing_behind_it_is_reaped(make: Callable[..., Both]) -> None:
-    """Else a client that waits would find the ring ready for ever."""
+    """A client that waits would find the ring ready for ever if the filler stayed."""
     both = make(IORING_SETUP_CQE_MIXED | IORING_SETUP_CQSIZE, cq_entries=8)
     both.post(*((number, 0, b"") for number in range(7)))
     both.post((7, IORING_CQE_F_32, b""))  # one place is left: a filler, and no room

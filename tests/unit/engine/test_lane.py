@@ -48,7 +48,7 @@ async def attach(bench: Bench, thread: FakeThread | None = None) -> tuple[RingLa
 
 
 async def two(bench: Bench) -> tuple[RingLane, LaneClient, LaneClient, FakeThread]:
-    """Another process takes part, too."""
+    """A ring's lane with clients of two processes."""
     lane, one = await attach(bench)
     thread = bench.host.thread(ANOTHER)
     _, other = await attach(bench, thread)

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
     complete: Callable[[], object] = lambda: None
     """Makes it complete."""
     settle: Callable[[], object] = lambda: None
-    """Then all is as before."""
+    """Called after the test: then all is as before."""
     most: int = 1
     """Tasks it may cost."""
 

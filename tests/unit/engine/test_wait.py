@@ -144,7 +144,7 @@ async def test_a_short_submission_does_not_wait(bench: Bench) -> None:
 
 
 async def test_a_timeout_that_runs_out_ends_every_wait(bench: Bench, mock_clock: MockClock) -> None:
-    """But not one that began behind it."""
+    """The timeout does not end a wait that began after it."""
     ended = []
 
     async def waiter(count: int) -> None:

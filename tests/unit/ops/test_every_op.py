@@ -166,7 +166,7 @@ async def a_world() -> AsyncIterator[World]:
 
 
 def test_every_opcode_has_a_scenario() -> None:
-    """Those on sockets, pipes and epoll instances take real ones: test_every_op_real."""
+    """Opcodes on sockets, pipes and epoll instances take real ones: test_every_op_real."""
     from tests.unit.ops.test_every_op_real import SCENARIOS as REAL
 
     there = {op.name for op in TABLE if op.support in ("full", "partial")}

@@ -75,8 +75,8 @@ class ReapCommand(NamedTuple):
 
 
 def acts(command: "Command") -> bool:
-    """It names a path or descriptors, or executes what is queued, now or by a poller: in the name of who writes
-    it."""
+    """True if the command names a path or descriptors, or executes what is queued, now or by a poller: in the
+    name of who writes it."""
     polls = isinstance(command, SetupCommand) and bool(command.flags & IORING_SETUP_SQPOLL)
     return polls or isinstance(command, ReadvCommand | SqeCommand | EnterCommand | LaneCommand)
 

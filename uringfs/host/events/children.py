@@ -100,7 +100,7 @@ class ChildWatch:
         return armed
 
     def _sample(self) -> Hashable:
-        """Another one than before: there may be news."""
+        """A sample of the children's state. One that differs from the last: there may be news."""
         self._looks += 1
         pids = self._pids()
         self._keep(pids)

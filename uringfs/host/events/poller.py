@@ -47,7 +47,7 @@ class EpollItem:
         self.shared = shared
         self.of, events, _ = shared
         self.fd = fd
-        """Another when epoll knows that already."""
+        """The descriptor that epoll knows the file by: a duplicate where it has that number already."""
         self.key = key
         self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
         """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""

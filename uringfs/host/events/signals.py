@@ -20,7 +20,8 @@ SHARE = 50
 
 
 def pending(tid: int, group: int) -> int:
-    """Of a thread, or of its process, which may live on without it: a mask, signal 1 in bit 0. 0: both gone."""
+    """Pending signals of a thread, or of its process, which may outlive it: a mask, signal 1 in bit 0. 0:
+    both gone."""
     for number in (tid, group):
         with suppress(OSError):
             fields = status(number)
@@ -78,7 +79,7 @@ class SignalWatch:
 
 
 class LocalSignals:
-    """Those of all callers."""
+    """The signalfds that requests of all callers wait for."""
 
     def __init__(self, timers: Timers) -> None:
         self.timers = timers

@@ -118,7 +118,7 @@ class LocalFile(Descriptor):
         return not self.regular and self._stat[3] not in UNPOLLED
 
     def on_procfs(self) -> bool:
-        """It asks who reads: a helper that is the caller does."""
+        """True if a read asks who reads: a helper that is the caller has to do it."""
         return self._kind().itself
 
     def _reading(self, caller: Caller) -> AbstractContextManager[None]:

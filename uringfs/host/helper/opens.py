@@ -43,7 +43,7 @@ VALID_OPEN_FLAGS = (  # include/linux/fcntl.h
 )
 S_IALLUGO = 0o7777
 ATTEMPTS = 8
-"""So often a path is looked up again because a link has come to stand where none was."""
+"""How often a path is looked up again because a link has come to stand where none was."""
 
 
 def openat(caller: Caller, at: int, path: bytes, flags: int, mode: int) -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ from uringfs.host.protocols import File, Out
 MAX_BUSY = 16
 """Helpers that one user may keep busy. Its further requests wait, in their order; nobody else's do."""
 FEW = 4
-"""So many a user has at once. More are started only when some have been busy for PATIENCE: what blocks (the
+"""How many a user has at once. More are started only when some have been busy for PATIENCE: what blocks (the
 open of a FIFO) must not keep the others waiting, and 32 quick opens are not worth 32 processes."""
 PATIENCE = 0.02  # seconds
 MAX_IDLE = 16  # of all users
@@ -29,7 +29,7 @@ LINGER, LINGER_AWAY = 10.0, 0.5
 taken down."""
 LOOK = 0.25  # seconds
 ATTEMPTS = 3
-"""So often a helper that was never born is asked for again."""
+"""How often a helper that was never born is asked for again."""
 
 
 class _Waiter:

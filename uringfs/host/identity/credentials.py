@@ -153,7 +153,7 @@ class Credentials:
 
     @property
     def becomes_others(self) -> bool:
-        """They may take any ids of their user namespace."""
+        """True if who has these may take any ids of their user namespace."""
         return bool(self.effective >> CAP_SETUID & self.effective >> CAP_SETGID & 1)
 
     def can(self, capability: int) -> bool:
@@ -180,24 +180,24 @@ class Credentials:
             native.act_own()
 
     def admits(self, other: "Credentials") -> bool:
-        """These are an opener's: may somebody with the other ones write through what it has opened? Not with a
-        right that the opener had not, or the opener could borrow it by having its file written to. As the kernel
-        where a write has side effects: f_cred against current_cred() (sg_check_file_access(),
+        """True if an opener with these lets somebody with the other ones write through what it has opened:
+        not with a right that the opener had not, or the opener could borrow it by having its file written to.
+        As the kernel where a write has side effects: f_cred against current_cred() (sg_check_file_access(),
         ib_safe_file_access())."""
         if self == other or self.unlimited:
             return True
         return self._has_powers_of(other) and self._has_users_of(other) and self._has_groups_of(other)
 
     def _has_powers_of(self, other: "Credentials") -> bool:
-        """Its capabilities, and those put aside (the permitted ones). Those that count in a user namespace which
-        the opener itself has made are its own."""
+        """True if these have the other's capabilities, and those put aside (the permitted ones). Those in a
+        namespace which the opener itself has made are its own."""
         powers, there = other.permitted | other.effective, other.namespace
         if there.inode == self.namespace.inode:
             return not powers & ~self.effective
         return not powers or (there.parent == self.namespace.inode and there.owner == self.uid.fs)
 
     def _has_users_of(self, other: "Credentials") -> bool:
-        """All of them: a user put aside (the saved one) has left descriptors behind."""
+        """True if these have all users of the other: one put aside (the saved one) has left descriptors behind."""
         return set(other.uid) <= {self.uid.fs, self.uid.real} or (
             self._may_become(CAP_SETUID, other) and _all_in(other.uid, self.namespace.uids, self.foreign)
         )

@@ -80,7 +80,7 @@ class Identity:
         self.umask = int(fields["Umask"][0], 8)
         group, thread = fields["NStgid"], fields["NSpid"]
         self.numbers = int(group[0]), int(thread[0]), int(group[-1]), int(thread[-1])
-        """Its process' id and its own, in our pid namespace and in its own."""
+        """The process' id and the thread's, in our pid namespace and in the thread's."""
         self.at_home = not self.namespaces and self.key.root == ours.root
         """Nothing of its surroundings is anybody else's to take down."""
 

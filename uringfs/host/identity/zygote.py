@@ -161,7 +161,8 @@ class Helper:
         return data, fds
 
     def end(self) -> None:
-        """It may not have said its pidfd yet: then, with this socket shut, it comes to its end as it tries."""
+        """End the helper. One that has not said its pidfd yet comes to its end as it tries, with this socket
+        shut."""
         trio.lowlevel.notify_closing(self._sock)
         self._theirs.close()
         with suppress(OSError):
@@ -178,7 +179,7 @@ class Helper:
         return not _readable(self._sock.fileno())
 
     def ended(self) -> bool:
-        """Behind end()."""
+        """True once the helper, after end(), is gone."""
         if self._pidfd >= 0:
             if not _readable(self._pidfd):
                 return False

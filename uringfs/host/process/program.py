@@ -45,7 +45,7 @@ class Image(NamedTuple):
     """What exec(2) makes anew, for all threads of a process and the children it forks."""
 
     executable: tuple[int, int]
-    """Its st_dev and st_ino."""
+    """The executable's st_dev and st_ino."""
     layout: tuple[bytes, ...]
     """startcode, endcode, startstack, start_data .. env_end of proc(5), /proc/PID/stat."""
 
@@ -129,7 +129,7 @@ class Program:
         return False
 
     def fileno(self) -> int:
-        """Its pidfd."""
+        """The program's pidfd."""
         return self._fd
 
     def lives(self) -> bool:
@@ -182,7 +182,7 @@ class Program:
 
     @property
     def memory(self) -> PinnedMemory:
-        """Its address space, whatever becomes of the thread. ESRCH."""
+        """The program's address space, whatever becomes of the thread. ESRCH."""
         if self._memory is None:
             self._memory = PinnedMemory(self.tid)
         return self._memory

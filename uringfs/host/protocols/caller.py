@@ -70,7 +70,7 @@ class File(Protocol):
         would block."""
 
     def signalfd(self) -> bool:
-        """Its readiness and its data are those of who asks."""
+        """True for a signalfd: readiness and data are those of who asks."""
 
     @property
     def can_poll(self) -> bool:
@@ -125,7 +125,7 @@ class File(Protocol):
         """Move the current position back by count bytes: they could not be delivered."""
 
     def name(self) -> str:
-        """Its path, or what the kernel shows instead of one."""
+        """The file's path, or what the kernel shows instead of one."""
 
     def readable_mode(self) -> bool:
         """FMODE_READ: the description was opened for reading."""
@@ -156,7 +156,7 @@ class EventFd(Protocol):
         """eventfd_signal(): add 1, or stay at the end. Never blocks."""
 
     def same(self, file: File) -> bool:
-        """It is that file."""
+        """True if both are the same open file."""
 
     def close(self) -> None: ...
 
@@ -213,15 +213,15 @@ class Caller(Protocol):
         caller's), and whether O_NONBLOCK is set. EBADF if it is no pidfd."""
 
     def actor(self) -> Actor:
-        """Its identity, to be taken while it is blocked in its control write. ESRCH."""
+        """The caller's identity, to be taken while it is blocked in its control write. ESRCH."""
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         """SCM_RIGHTS over its own socketpair, which another process must not hold the end of. EBADF, EPERM,
         EINVAL for any other socket."""
 
     def channel(self, sock: int) -> Channel:
-        """Its own socketpair(2), to talk with the process at the other end. EBADF; EPERM or EINVAL for any other
-        socket."""
+        """One end of a socketpair(2) of the caller's, to talk with the process at the other. EBADF; EPERM or
+        EINVAL for any other socket."""
 
     def file(self, fd: int) -> File:
         """The file behind the caller's descriptor. EBADF."""
@@ -237,7 +237,7 @@ class Caller(Protocol):
 
     @property
     def space(self) -> Memory:
-        """Its address space, though the thread may end and others of its process live on. ESRCH."""
+        """The caller's address space, though the thread may end and others of its process live on. ESRCH."""
 
     def detached(self) -> "Caller":
         """The caller for use after the control write has been answered, tied to its program: credentials are
@@ -258,10 +258,10 @@ class Caller(Protocol):
         """A caller like this with credentials that were registered (IORING_REGISTER_PERSONALITY)."""
 
     def limit_nofile(self) -> int:
-        """Its soft RLIMIT_NOFILE."""
+        """The caller's soft RLIMIT_NOFILE."""
 
     def limit_fsize(self) -> int:
-        """Its soft RLIMIT_FSIZE, or INFINITY for none. ECANCELED once it is gone."""
+        """The caller's soft RLIMIT_FSIZE in bytes, or INFINITY for none. ECANCELED once it is gone."""
 
     def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
         """Let this thread, and it alone, make system calls on open files with the caller's credentials, as they
@@ -269,7 +269,7 @@ class Caller(Protocol):
 
     @property
     def foreign(self) -> bool:
-        """It is of a user namespace that is not ours."""
+        """True if the caller is of a user namespace that is not ours."""
 
     def ucred(self) -> bytes:
         """struct ucred: how the far end of a Unix socket sees it. ESRCH."""

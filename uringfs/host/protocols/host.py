@@ -53,7 +53,7 @@ class Poller(Protocol):
         """Call fire at once for what has happened until now."""
 
     def settle(self) -> None:
-        """Behind Watch.cancel(): the file that was watched is held no more, but by who has it."""
+        """After Watch.cancel(): returns when the poller holds the file no more that was watched."""
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         """epoll_ctl(2): number is the target's descriptor in the caller's table. Not cancelled once begun."""

@@ -17,7 +17,7 @@ class Channel(Protocol):
         """The next message; empty at the end."""
 
     def close(self) -> None:
-        """The other end comes to its end, whoever holds it."""
+        """Shut the connection: the other end finds its end, whoever holds it."""
 
 
 class Notification(NamedTuple):

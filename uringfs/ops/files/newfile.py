@@ -20,7 +20,8 @@ IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
 
 
 def table_turn(request: Request) -> Turn:
-    """Its turn at what new descriptors go into, as the kernel performs it inline: taken when it is issued."""
+    """The request's turn at what new descriptors go into, as the kernel performs it inline: taken when it is
+    issued."""
     context = request.context
     if request.sqe.file_index:
         request.holds = Holds.SLOTS

@@ -103,7 +103,7 @@ class Accept:
         return IORING_CQE_F_SOCK_NONEMPTY if self._counts and self._file.ready() else 0
 
     def _done(self, res: int) -> bool:
-        """It is the last one."""
+        """True if this result is the request's last."""
         flags = self._flags() if res >= 0 else 0
         if res >= 0 and self._multishot and self._request.post_more(res, flags):
             return False

@@ -58,7 +58,7 @@ class Received:
     last: bool = False
     """There was no data: a multishot ends, though it has stored what comes before the data."""
     out: "Out | None" = None
-    """Of a multishot, what comes before the data, if that is not stored yet: it has to name descriptors."""
+    """What comes before the data of a multishot, if that is not stored yet: it has to name descriptors."""
 
 
 class Out(NamedTuple):
@@ -71,7 +71,7 @@ class Out(NamedTuple):
 
 
 class Passes(Exception):
-    """Of a multishot: descriptors came with it, to be installed before it goes on."""
+    """Raised in a multishot: descriptors came with the data, to be installed before it goes on."""
 
     def __init__(self, got: Received) -> None:
         super().__init__()

@@ -167,7 +167,7 @@ class Transfer:
 
     @property
     def _caller(self) -> Caller:
-        """Another object once the request is a task's."""
+        """The caller as the request has it now: another object once the request is a task's."""
         return self._request.caller
 
     def _size(self) -> int:

@@ -111,7 +111,7 @@ def fields(pid: int) -> dict[str, list[str]]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Of processes, which announce nothing."""
+    """Wait until a condition about processes holds, which announce nothing."""
     with trio.fail_after(20):
         while not condition():
             await trio.sleep(0.002)
@@ -495,7 +495,7 @@ async def test_unix_sockets_show_the_caller_and_keep_their_names(pool: ActorPool
 
 
 class File:
-    """Of base.File what a call needs."""
+    """What a call needs of base.File."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.fileno = sock.fileno

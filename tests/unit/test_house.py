@@ -1,0 +1,123 @@
+"""How the code is kept: docstrings read alone, tests can fail."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NEIGHBOURS = (
+    *(
+        "The same",
+        "As above",
+        "As before",
+        "Of",
+        "Those",
+        "Some of them",
+        "All of them",
+        "One of them",
+        "None of them",
+    ),
+    *("Also", "And", "But", "Then", "Else", "Behind", "Another", "The other", "Ditto", "Likewise"),
+)
+PRONOUNS = ("It", "Its", "They", "Their")
+"""What a docstring of a test may begin with: the test's name, in full, is above."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tracked(*patterns: str) -> list[str]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+# -- docstrings
+
+
+def documented(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of each docstring, those of attributes too."""
+    for node in ast.walk(tree):
+        body: list[ast.stmt] = getattr(node, "body", [])
+        for statement in body if isinstance(body, list) else []:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield statement.lineno, text
+
+
+def leaning(source: str, words: Iterable[str] = (*NEIGHBOURS, *PRONOUNS)) -> list[int]:
+    """Lines of the docstrings that begin with one of the words: read alone, in help(), they say nothing."""
+    begins = re.compile(rf"({'|'.join(words)})\b(?! course)")
+    return [line for line, text in documented(ast.parse(source)) if begins.match(text.strip())]
+
+
+@pytest.mark.parametrize(
+    "text", ["Of one ring.", "The same for people.", "It waits.", "Those that wait.\n\nMore."]
+)
+def test_leaning_docstrings_are_found(text: str) -> None:
+    assert leaning(f'"""A module."""\nclass Ring:\n    """{text}"""\n') == [3]
+    assert leaning(f'limit = 1\n"""{text}"""\n') == [2]
+
+
+@pytest.mark.parametrize("text", ["Offsets of a ring.", "Of course it waits.", "Itself.", "Thoseness."])
+def test_other_docstrings_are_not(text: str) -> None:
+    assert not leaning(f'"""{text}"""\n')
+
+
+@pytest.mark.parametrize("name", tracked("*.py"))
+def test_docstrings_read_alone(name: str) -> None:
+    words = NEIGHBOURS if name.startswith("tests/") else (*NEIGHBOURS, *PRONOUNS)
+    assert not leaning((ROOT / name).read_text(), words)
+
+
+# -- tests
+
+
+def called(function: ast.AST) -> Iterator[str]:
+    """The last names of what is called, or handed on to be called."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+
+
+def asserts(function: ast.AST) -> bool:
+    return any(isinstance(node, ast.Assert) for node in ast.walk(function))
+
+
+def functions(trees: Iterable[ast.Module]) -> Iterator[Function]:
+    for tree in trees:
+        yield from (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def idle(trees: Iterable[ast.Module]) -> list[str]:
+    """Tests that assert nothing, neither themselves nor by a function of the tests that they name."""
+    known = list(functions(trees))
+    failing = {"raises", "fail", "warns", "check_call"} | {one.name for one in known if asserts(one)}
+    found = -1
+    while found != len(failing):
+        found = len(failing)
+        failing |= {one.name for one in known if failing.intersection(called(one))}
+    return [one.name for one in known if one.name.startswith("test_") and one.name not in failing]
+
+
+TESTS = """
+def check(value): assert value
+def by_way_of(value): check(value)
+def test_by_a_helper(): by_way_of(1)
+def test_by_itself(): assert 1
+def test_by_raises():
+    with pytest.raises(OSError): run()
+def test_never(): run()
+"""
+
+
+def test_tests_that_assert_nothing_are_found() -> None:
+    assert idle([ast.parse(TESTS)]) == ["test_never"]
+
+
+def test_every_test_can_fail() -> None:
+    assert not idle([ast.parse((ROOT / name).read_text()) for name in tracked("tests/*.py")])
