@@ -72,13 +72,16 @@ setup(
             "uringfs.native._native",
             sources=[
                 "uringfs/native/module.c",
-                *(f"uringfs/native/wire/{name}.c" for name in "fusewire wirecalls lane pager keeper".split()),
+                *(
+                    f"uringfs/native/wire/{name}.c"
+                    for name in "fusewire wirecalls lane pager keeper helper".split()
+                ),
                 *(
                     f"uringfs/native/sys/{name}.c"
-                    for name in "vm maps files socket epoll identity watcher".split()
+                    for name in "vm maps files socket epoll identity watcher watchertype".split()
                 ),
             ],
-            depends=["uringfs/native/native.h", "uringfs/native/wire/fusewire.h"],
+            depends=[f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher".split()],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],
                 "-fvisibility=hidden",  # the module is RTLD_GLOBAL: only the hooks may be seen

@@ -98,12 +98,12 @@ def minus_one() -> None:
 @fault("register", "refused", "setupflags")
 def refused_with_eperm() -> None:
     """Every system call that fails does so with EPERM, which is -1."""
-    operations = importlib.import_module("uringfs.fs.fuse.operations")  # late: it loads libfuse
 
     def around(outcome: Method) -> Method:
         return lambda name, error: errno.EPERM if name == "write" else outcome(name, error)
 
-    wrap(operations, "outcome", around)
+    for module in ("uringfs.fs.fuse.operations", "uringfs.fs.fuse.door"):  # late: they load libfuse
+        wrap(importlib.import_module(module), "outcome", around)
 
 
 @fault("cancel", "timeoutremove", "pollremove")

@@ -43,6 +43,7 @@ FLOORS = (
     ("fs.faultcontrol", "fs.watching"),
     ("fs.ringfile",),
     ("fs.lanestatus", "fs.waits"),
+    ("fs.openfile",),
     ("fs.supervised", "fs.status"),
     ("fs.filesystem",),
     ("fs.fuse",),

@@ -1,4 +1,4 @@
-"""How the code is kept: docstrings read alone, tests can fail."""
+"""How the code is kept: docstrings read alone, tests can fail, no file hides two."""
 
 import ast
 import re
@@ -121,3 +121,20 @@ def test_tests_that_assert_nothing_are_found() -> None:
 
 def test_every_test_can_fail() -> None:
     assert not idle([ast.parse((ROOT / name).read_text()) for name in tracked("tests/*.py")])
+
+
+# -- files
+
+LINES = 400
+LONG = {
+    "contrib/uringfs.h": "a program includes one file",
+    "contrib/lane/core.h": "one protocol, in the order of its loads and stores",
+    "uringfs/engine/request.py": "a request and what it sees of its ring name each other",
+}
+"""Files of more lines than that, and why. Past it a file usually hides two."""
+
+
+@pytest.mark.parametrize("name", tracked("uringfs/*.py", "uringfs/*.[ch]", "contrib/*.py", "contrib/*.[ch]"))
+def test_no_file_hides_two(name: str) -> None:
+    lines = len((ROOT / name).read_text().splitlines())
+    assert (lines > LINES) == (name in LONG), f"{lines} lines"

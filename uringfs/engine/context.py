@@ -267,7 +267,7 @@ class Context:
     def _submit_now(self, caller: Caller, to_submit: int) -> int | Submitting:
         left = False
         try:
-            self._life.start_unsettled()
+            self._life.unsettled.start()
             self._submission.begin(caller, to_submit)
             left = self._submission.batch(caller)
         finally:

@@ -1,5 +1,6 @@
-"""Requests behind those that the kernel performs inline, as it submits them, and we in a task: they wait, for in
-the kernel all that was submitted before has taken effect (io_queue_sqe()). Links and drains are elsewhere."""
+"""Requests that do not start when it is their turn. Held: after those that the kernel performs inline, as it
+submits them, and we in a task, for in the kernel all that was submitted before has taken effect (io_queue_sqe()).
+Unsettled: while the wire may say that the ring is closed. Links and drains are elsewhere."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Callable
 import trio
 
 from uringfs.engine.request import Holds, Request
+from uringfs.host.protocols import Host
 
 PATIENCE = 0.1
 """Seconds: nothing blocks inline (IO_URING_F_NONBLOCK), so what takes longer is io-wq's by then, or polls."""
@@ -68,3 +70,35 @@ class Held:
                 self.holders.clear()
                 self._go_on()
         self._watched = False
+
+
+class Unsettled:
+    """Requests that start once the wire is read: until then their ring may have been closed."""
+
+    def __init__(
+        self, host: Host, nursery: trio.Nursery, start: Callable[[Request], None], after: Callable[[], None]
+    ) -> None:
+        """after: called once those have started that waited for the wire."""
+        self._host = host
+        self._nursery = nursery
+        self._start = start
+        self._after = after
+        self._requests: deque[Request] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._requests)
+
+    def add(self, request: Request) -> None:
+        self._requests.append(request)
+        self._nursery.start_soon(self._settle)
+
+    async def _settle(self) -> None:
+        await self._host.settled()
+        self.start()
+        self._after()
+
+    def start(self) -> None:
+        """Start them now. A client that enters with the CQE of the one before in hand comes after all of it, as
+        it is task work in the kernel, done before io_uring_enter(2) is."""
+        while self._requests:
+            self._start(self._requests.popleft())

@@ -5,8 +5,6 @@ post() is the only way out of a request (io_uring/io_uring.c).
 """
 
 import errno
-import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -24,14 +22,13 @@ from uringfs.abi.constants import (
 from uringfs.engine import timeouts
 from uringfs.engine.complete import Completion
 from uringfs.engine.drain import Drain
-from uringfs.engine.held import Held
+from uringfs.engine.held import Held, Unsettled
 from uringfs.engine.index import Index
+from uringfs.engine.performing import perform_now, unforeseen
 from uringfs.engine.request import Issue, Outcome, Pending, Request, RingContext
 from uringfs.engine.task_work import LocalWork, TaskWork
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
-
-log = logging.getLogger(__name__)
 
 
 class Life:
@@ -60,8 +57,7 @@ class Life:
         defers = context.setup_flags & IORING_SETUP_DEFER_TASKRUN
         self.local_work = LocalWork(context.ring, self.after_pass) if defers else None
         self.held = Held(nursery, partial(self._soon, self._next_held))
-        self.unsettled: deque[Request] = deque()
-        """What starts once the wire is read."""
+        self.unsettled = Unsettled(context.host, nursery, self._start_unsettled, self.after_pass)
 
     # -- queued, and issued
 
@@ -133,7 +129,7 @@ class Life:
         perform = request.op.issue if request.attachment is None else request.attachment.issue
         if self._hooks and self._hooks.breaker is not None:
             perform = partial(self._hooks.breaker.issue, perform=perform)
-        outcome = _outcome(request, perform)
+        outcome = perform_now(request, perform)
         if isinstance(outcome, int):
             if request.link_timeout is not None:
                 timeouts.queue_linked_timeout(request, waits=False)
@@ -182,7 +178,7 @@ class Life:
             except UringError as error:
                 res = request.failure(error)
             except Exception:
-                res = _unforeseen(request)
+                res = unforeseen(request)
         if request.scope.cancelled_caught:
             self._counters.cancelled += 1
         self.complete(request, res)
@@ -201,7 +197,7 @@ class Life:
         if not request.orphaned and not request.caller.program.same():
             self.post(request, -errno.ECANCELED)
             return
-        outcome = _outcome(request, perform)
+        outcome = perform_now(request, perform)
         if isinstance(outcome, int):
             self.post(request, outcome)
         elif not isinstance(outcome, Issue):
@@ -223,8 +219,7 @@ class Life:
         if in_call or not self._context.host.unsettled():
             self._issue_later(request)
         else:
-            self.unsettled.append(request)
-            self._nursery.start_soon(self._start_settled)
+            self.unsettled.add(request)
 
     def _issue_later(self, request: Request) -> None:
         """Not for a program that is over (io_uring_task_cancel())."""
@@ -233,18 +228,9 @@ class Life:
         else:
             self.post(request, -errno.ECANCELED)
 
-    async def _start_settled(self) -> None:
-        await self._context.host.settled()
-        self.start_unsettled()
-        self.after_pass()
-
-    def start_unsettled(self) -> None:
-        """Start what waits for the wire. Who enters with the CQE of the one before in hand comes after all of
-        it, as it is task work in the kernel, done before io_uring_enter(2) is."""
-        while self.unsettled:
-            request = self.unsettled.popleft()
-            if request in self._index.pending and not self._completion.closed:
-                self._issue_later(request)
+    def _start_unsettled(self, request: Request) -> None:
+        if request in self._index.pending and not self._completion.closed:
+            self._issue_later(request)
 
     def _undefer(self) -> bool:
         """Let the first deferred request go, if it may."""
@@ -406,23 +392,6 @@ class Life:
                 request.end()
 
 
-def _outcome(request: Request, perform: Callable[[Request], Outcome]) -> Outcome:
-    try:
-        if request.orphaned:
-            raise UringError(errno.EFAULT, f"thread {request.caller.tid} is gone")
-        return perform(request)
-    except UringError as error:
-        return -error.errno
-    except Exception:
-        return _unforeseen(request)
-
-
 def _too_late() -> bool:
     """Request.disarm of what is all but complete."""
     return False
-
-
-def _unforeseen(request: Request) -> int:
-    """What an op raises that is no UringError, while it is being handled: EIO."""
-    log.exception("%s failed in the daemon; the request gets EIO", request.op.name)
-    return -errno.EIO

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -28,13 +27,14 @@ from uringfs.faults.kernels import Kernels
 from uringfs.fs import faultcontrol, status, watching
 from uringfs.fs.codec import control, text
 from uringfs.fs.codec.faulttext import FaultCommand
-from uringfs.fs.inodes import FIRST, NEW, ROOT, Inode, InodeTable
+from uringfs.fs.inodes import FIRST, NEW, ROOT, InodeTable
+from uringfs.fs.openfile import OpenFile, Reach, RingInode
 from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.specials import Specials
 from uringfs.fs.supervised.supervisor import Supervision
 from uringfs.fs.waits import Polled, Waiting
-from uringfs.host.protocols import Caller, Host, Opener
+from uringfs.host.protocols import Caller, Host
 from uringfs.memory.base import Backend
 from uringfs.ring.ring import Counters, Ring
 from uringfs.watch import metrics
@@ -43,36 +43,13 @@ from uringfs.watch.tracer import Tracer
 
 log = logging.getLogger(__name__)
 
-RingInode = Inode[RingFile]
 Writing = Callable[[], Awaitable[int]]
 """Goes on with a control write, to its end: 0 or -EINPROGRESS."""
 NEW_MODE = 0o666
-OUT_OF_REACH = (
-    "the daemon may not reach memory and files of this process of user {}: that takes its own user's, with "
-    "kernel.yama.ptrace_scope 0, or CAP_SYS_PTRACE: run it as root, or use `uringfs run`"
-)
 TIDY = 1.0
 """Seconds between two collections, at least."""
 LAST_TIDY = 32.0
 """Seconds between the last two after a ring was closed."""
-
-
-@dataclass(slots=True, eq=False)
-class OpenFile:
-    """One open(2) of a ring file."""
-
-    fh: int
-    inode: RingInode
-    flags: int = os.O_RDONLY
-    """O_ACCMODE of open(2)."""
-    opener: Opener | None = None
-    """None: of a file that is not open for writing."""
-    waits: dict[int, Waiting] = field(default_factory=dict)
-    """By thread: enters that answered EINPROGRESS."""
-    refusals: int = 0
-    """Writes that the opener did not admit."""
-    snapshot: bytes = b""
-    """The text a reader is in the middle of."""
 
 
 class RingFs:
@@ -113,7 +90,7 @@ class RingFs:
         self._closings = trio.Event()
         self._quota = quota or Quota()
         self._begun = time.monotonic()
-        self._out_of_reach: set[int] = set()  # users whose processes we have found to be so
+        self._reach = Reach()
         self.max_rings = max_rings
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
@@ -307,69 +284,38 @@ class RingFs:
 
     def _failed(self, file: OpenFile, caller: Caller, error: UringError) -> None:
         if error.errno in (errno.EPERM, errno.EACCES):
-            self._explain(error, caller)
+            self._reach.explain(error, caller)
         file.inode.payload.message = f"error {error}"
         log.debug("control write of thread %d on inode %d: %s", caller.tid, file.inode.number, error)
 
     def _perform(self, file: OpenFile, caller: Caller, data: bytes) -> int | Writing:
         if not data:
             return 0
-        self._admit(file, caller)
+        file.admit(caller)
         file.inode.payload.look()
         if control.is_text(data):
             return partial(self._text, file, caller, data)
         if file.flags == os.O_WRONLY:  # a client maps what it opens: this is a log, or a copy
-            self._admit_owner(file, caller, "a binary message to what is open for writing only")
+            file.admit_owner(caller, "a binary message to what is open for writing only")
         return self._message(file, caller, control.decode(data))
 
     async def _text(self, file: OpenFile, caller: Caller, data: bytes) -> int:
         for command in text.parse(data):
             if text.acts(command):
-                self._admit_owner(file, caller, "a text command that names a path or executes requests")
+                file.admit_owner(caller, "a text command that names a path or executes requests")
             if isinstance(command, FaultCommand):
                 file.inode.payload.message = self._fault(file, caller, command)
             else:
                 await file.inode.payload.command(caller, command)
         return 0
 
-    def _admit(self, file: OpenFile, caller: Caller) -> None:
-        """docs/security.md, "Who may write". EACCES; EINVAL for the ring of a supervised program, which enters
-        it by system calls alone."""
-        if file.inode.payload.answered:
-            raise UringError(errno.EINVAL, "an io_uring descriptor cannot be written to")
-        if file.opener is None or not file.opener.admits(caller):
-            if not file.refusals:
-                log.warning(
-                    "thread %d of user %d wrote to a ring with rights that its opener had not: refused (EACCES). "
-                    "Open the ring in the program that uses it; see docs/security.md",
-                    *(caller.tid, caller.uid),
-                )
-            file.refusals += 1
-            raise UringError(errno.EACCES, "the writer has rights that the opener had not: docs/security.md")
-
-    def _admit_owner(self, file: OpenFile, caller: Caller, what: str) -> None:
-        """EACCES"""
-        if caller.uid != file.inode.uid:
-            raise UringError(errno.EACCES, f"{what} is for the ring's owner, user {file.inode.uid}, alone")
-
     def _fault(self, file: OpenFile, caller: Caller, command: FaultCommand) -> str:
         """A text command about faults, of the ring that it is written to. EACCES unless the writer owns it, or is
         root."""
         if caller.uid:
-            self._admit_owner(file, caller, "to inject faults")
+            file.admit_owner(caller, "to inject faults")
         who = Who(caller.uid, self._host.opener(caller.tid))
         return faultcontrol.perform(self.faults, self._kernels, command, who, file.inode.number)
-
-    def _explain(self, error: UringError, caller: Caller) -> None:
-        """Say so, in the log once for each user, if it is the caller itself that is beyond our reach."""
-        try:
-            caller.memory.read(0, 1)
-        except UringError as refused:
-            if refused.errno == errno.EPERM:
-                error.message = OUT_OF_REACH.format(caller.uid)
-                if caller.uid not in self._out_of_reach:
-                    self._out_of_reach.add(caller.uid)
-                    log.warning("%s", error.message)
 
     def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> int | Writing:
         ring_file = file.inode.payload

@@ -1,17 +1,12 @@
-"""The pyfuse3 Operations: a translator between FUSE's requests and filesystem.RingFs, no logic of its own.
-
-The door: a UringError leaves as its errno, anything else is logged and leaves as EIO; pyfuse3's main loop
-would end on any exception but FUSEError.
-"""
+"""The pyfuse3 Operations: a translator between FUSE's requests and filesystem.RingFs, no logic of its own."""
 
 import errno
-import functools
 import logging
 import stat
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import trio
 
@@ -30,6 +25,8 @@ from uringfs.watch.stream import TraceStream
 # isort: split
 import pyfuse3
 
+from uringfs.fs.fuse.door import door, outcome
+
 log = logging.getLogger(__name__)
 
 POLLIN, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x4, 0x8, 0x40, 0x100
@@ -38,33 +35,7 @@ FUSE_GETATTR_FH = 1  # of getattr_flags: by an open file, which lseek(2) has, an
 OURS = 0  # fh of files that the memory's backend opens
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Node = RingInode | Inode[None] | Inode[Special]
-Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
-
-
-def outcome(name: str, error: Exception) -> int:
-    """The errno with which an error leaves."""
-    if isinstance(error, UringError):
-        return error.errno
-    log.error("%s failed; the client gets EIO", name, exc_info=error)
-    return errno.EIO
-
-
-def door(handler: Handler[P, R]) -> Handler[P, R]:
-    """Errors out of a handler become FUSEError."""
-
-    @functools.wraps(handler)
-    async def guarded(operations: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await handler(operations, *args, **kwargs)
-        except pyfuse3.FUSEError:
-            raise
-        except Exception as error:
-            raise pyfuse3.FUSEError(outcome(handler.__name__, error)) from None
-
-    return guarded
 
 
 class FuseInterrupts(Interrupts):

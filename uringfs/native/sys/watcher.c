@@ -11,17 +11,14 @@
  * A thread takes the events as they come, so that the next may be one of its own. It never needs Python's lock, which
  * the loop may hold for milliseconds.
  */
-#include "../native.h"
+#include "watcher.h"
 
-#include <linux/aio_abi.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,8 +26,7 @@
 #define MOST 256      /* events of one epoll_wait(2) */
 #define LIMIT 65536   /* events that nobody has fetched: the thread waits */
 #define REQUESTS 1024 /* of an AIO context; all of the machine's have to fit in fs.aio-max-nr */
-#define CONTEXTS 32
-#define IDLE 8 /* watches looked at for whether they are ready no more, at a time */
+#define IDLE 8	      /* watches looked at for whether they are ready no more, at a time */
 #define SETTLE_MS 5
 #define NO_ITEM UINT64_MAX
 
@@ -41,46 +37,9 @@ struct aio_ring {
 };
 #define AIO_RING_MAGIC 0xa10a10a1U
 
-struct item {
-	uint64_t key;	/* its place, and above that how often that was taken */
-	uint64_t round; /* of collect(), in which it was told of */
-	size_t at;	/* and where, among the events */
-	unsigned context;
-	struct iocb iocb;
-	TAILQ_ENTRY(item) idle; /* of those whose file was ready */
-	int fd;
-	uint32_t events;
-	bool used, once, armed, gone, stale, is_idle, aio, ready; /* ready: epoll has told of it in this round */
-};
-
-struct event {
-	uint64_t key, round;
-	uint32_t mask;
-};
-
-typedef struct {
-	PyObject_HEAD
-	pthread_mutex_t lock;
-	pthread_cond_t fetched;
-	pthread_t thread;
-	bool runs;
-	int epoll, barrier;	     /* epoll instances */
-	int completed, stop, notify; /* eventfds */
-	aio_context_t contexts[CONTEXTS];
-	unsigned ncontexts, full; /* full: the context to try first */
-	struct item **items;
-	size_t nitems, nfree;
-	uint32_t *free;
-	struct event *events;
-	size_t nevents, room;
-	uint64_t round;
-	unsigned ending[CONTEXTS]; /* cancelled, and the kernel has not let go of the file yet */
-	TAILQ_HEAD(, item) idle;
-} Watcher;
-
 /* ---- items ---- */
 
-static struct item *item_of(Watcher *w, uint64_t key)
+struct item *watcher_item(Watcher *w, uint64_t key)
 {
 	size_t place = (uint32_t)key;
 
@@ -88,7 +47,7 @@ static struct item *item_of(Watcher *w, uint64_t key)
 }
 
 /* NULL: no memory. */
-static struct item *item_new(Watcher *w)
+struct item *watcher_item_new(Watcher *w)
 {
 	struct item **items, *item;
 	uint32_t *places;
@@ -115,7 +74,7 @@ static struct item *item_new(Watcher *w)
 	return item;
 }
 
-static void item_free(Watcher *w, struct item *item)
+void watcher_item_free(Watcher *w, struct item *item)
 {
 	item->used = false;
 	w->free[w->nfree++] = (uint32_t)item->key;
@@ -194,7 +153,7 @@ static void push(Watcher *w, struct item *item, uint32_t mask)
 /* True if it is the first that is heard of a watch in this round, which epoll may tell of, too. */
 static bool completion(Watcher *w, const struct io_event *event)
 {
-	struct item *item = item_of(w, event->data);
+	struct item *item = watcher_item(w, event->data);
 	uint32_t mask = (uint32_t)event->res;
 
 	if (!item)
@@ -204,7 +163,7 @@ static bool completion(Watcher *w, const struct io_event *event)
 	w->full = 0;
 	if (item->gone) {
 		w->ending[item->context]--;
-		item_free(w, item);
+		watcher_item_free(w, item);
 		return false;
 	}
 	if (item->stale) {
@@ -250,7 +209,7 @@ static void take_ready(Watcher *w)
 	do {
 		n = epoll_wait(w->epoll, events, MOST, 0);
 		for (i = 0; i < n; i++) {
-			item = item_of(w, events[i].data.u64);
+			item = watcher_item(w, events[i].data.u64);
 			if (!item)
 				continue;
 			if (item->round != w->round)
@@ -297,7 +256,7 @@ static bool wait_for_epoll(Watcher *w, size_t *i)
 	struct item *item;
 
 	for (; *i < w->nevents; ++*i) {
-		item = item_of(w, w->events[*i].key);
+		item = watcher_item(w, w->events[*i].key);
 		if (item && !item->once && !item->ready) {
 			waited = true;
 			if (epoll_ctl(w->barrier, EPOLL_CTL_ADD, item->fd, &event) == 0)
@@ -308,7 +267,7 @@ static bool wait_for_epoll(Watcher *w, size_t *i)
 }
 
 /* All there is. Who sees epoll's event can see AIO's, whose entry is the newer one and so comes first. */
-static void collect(Watcher *w)
+void watcher_gather(Watcher *w)
 {
 	size_t i = w->nevents, waited = i;
 	bool more;
@@ -322,7 +281,7 @@ static void collect(Watcher *w)
 		more |= wait_for_epoll(w, &waited);
 	} while (more);
 	for (; i < w->nevents; i++) {
-		struct item *item = item_of(w, w->events[i].key);
+		struct item *item = watcher_item(w, w->events[i].key);
 
 		if (item && item->armed && !item->once)
 			give_up(w, item);
@@ -341,7 +300,7 @@ static void *run(void *arg)
 		while (w->nevents >= LIMIT && w->runs)
 			pthread_cond_wait(&w->fetched, &w->lock);
 		if (w->runs)
-			collect(w);
+			watcher_gather(w);
 		if (w->nevents)
 			eventfd_write(w->notify, 1);
 		pthread_mutex_unlock(&w->lock);
@@ -353,7 +312,56 @@ static void *run(void *arg)
 
 /* ---- the type ---- */
 
-static bool watcher_open(Watcher *w)
+/* 0, or an errno. */
+int watcher_begin(Watcher *w, struct item *item)
+{
+	struct epoll_event event = {.events = item->events | EPOLLET, .data.u64 = item->key};
+
+	if (item->once)
+		return aio_submit(w, item);
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, item->fd, &event) < 0)
+		return errno;
+	watch_beside(w, item);
+	return 0;
+}
+
+/* False: it has happened, and will be told of. */
+bool watcher_end(Watcher *w, struct item *item)
+{
+	struct io_event none;
+
+	if (!item->once)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, item->fd, NULL);
+	else if (!item->armed)
+		return false;
+	if (item->is_idle)
+		no_longer_idle(w, item);
+	if (!item->armed) {
+		watcher_item_free(w, item);
+		return true;
+	}
+	if (syscall(SYS_io_cancel, w->contexts[item->context], &item->iocb, &none) < 0 && errno != EINPROGRESS &&
+	    item->once)
+		return false;
+	item->gone = true;
+	w->ending[item->context]++;
+	return true;
+}
+
+/* Waits until the kernel has let go of the files of what was cancelled. */
+void watcher_let_go(Watcher *w)
+{
+	struct timespec most = {0, SETTLE_MS * 1000000L};
+	struct io_event event;
+	unsigned i;
+
+	take_completions(w);
+	for (i = 0; i < w->ncontexts; i++)
+		while (w->ending[i] && syscall(SYS_io_getevents, w->contexts[i], 1L, 1L, &event, &most) == 1)
+			completion(w, &event);
+}
+
+bool watcher_open(Watcher *w)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = NO_ITEM};
 	sigset_t all, old;
@@ -375,246 +383,4 @@ static bool watcher_open(Watcher *w)
 	w->runs = !error;
 	errno = error;
 	return w->runs;
-}
-
-static void watcher_shut(Watcher *w)
-{
-	int *fds[] = {&w->epoll, &w->barrier, &w->completed, &w->stop, &w->notify};
-	unsigned i;
-
-	if (w->runs) {
-		pthread_mutex_lock(&w->lock);
-		w->runs = false;
-		pthread_cond_signal(&w->fetched);
-		pthread_mutex_unlock(&w->lock);
-		eventfd_write(w->stop, 1);
-		Py_BEGIN_ALLOW_THREADS
-		pthread_join(w->thread, NULL);
-		Py_END_ALLOW_THREADS
-	}
-	for (i = 0; i < w->ncontexts; i++)
-		syscall(SYS_io_destroy, w->contexts[i]);
-	w->ncontexts = 0;
-	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
-		if (*fds[i] >= 0)
-			close(*fds[i]);
-		*fds[i] = -1;
-	}
-}
-
-static PyObject *watcher_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
-{
-	Watcher *w;
-
-	if (!PyArg_ParseTuple(args, ":Watcher"))
-		return NULL;
-	w = (Watcher *)type->tp_alloc(type, 0);
-	if (!w)
-		return NULL;
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->fetched, NULL);
-	TAILQ_INIT(&w->idle);
-	w->epoll = w->barrier = w->completed = w->stop = w->notify = -1;
-	if (!watcher_open(w)) {
-		int err = errno;
-
-		Py_DECREF(w);
-		return raise_errno(err);
-	}
-	return (PyObject *)w;
-}
-
-static void watcher_dealloc(Watcher *w)
-{
-	size_t i;
-
-	watcher_shut(w);
-	for (i = 0; i < w->nitems; i++)
-		free(w->items[i]);
-	free(w->items);
-	free(w->free);
-	free(w->events);
-	pthread_cond_destroy(&w->fetched);
-	pthread_mutex_destroy(&w->lock);
-	Py_TYPE(w)->tp_free((PyObject *)w);
-}
-
-/* 0, or an errno. */
-static int begin(Watcher *w, struct item *item)
-{
-	struct epoll_event event = {.events = item->events | EPOLLET, .data.u64 = item->key};
-
-	if (item->once)
-		return aio_submit(w, item);
-	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, item->fd, &event) < 0)
-		return errno;
-	watch_beside(w, item);
-	return 0;
-}
-
-static PyObject *watcher_add(Watcher *w, PyObject *args)
-{
-	struct item *item;
-	unsigned events;
-	int fd, once, aio, error = ENOMEM;
-	uint64_t key = 0;
-
-	if (!PyArg_ParseTuple(args, "iIpp:add", &fd, &events, &once, &aio))
-		return NULL;
-	if (!w->runs)
-		return raise_errno(EBADF);
-	pthread_mutex_lock(&w->lock);
-	item = item_new(w);
-	if (item) {
-		item->fd = fd;
-		item->events = events;
-		item->once = once;
-		item->aio = aio && !once;
-		key = item->key;
-		error = begin(w, item);
-		if (error)
-			item_free(w, item);
-	}
-	pthread_mutex_unlock(&w->lock);
-	return error ? raise_errno(error) : PyLong_FromUnsignedLongLong(key);
-}
-
-/* False: it has happened, and will be told of. */
-static bool end(Watcher *w, struct item *item)
-{
-	struct io_event none;
-
-	if (!item->once)
-		epoll_ctl(w->epoll, EPOLL_CTL_DEL, item->fd, NULL);
-	else if (!item->armed)
-		return false;
-	if (item->is_idle)
-		no_longer_idle(w, item);
-	if (!item->armed) {
-		item_free(w, item);
-		return true;
-	}
-	if (syscall(SYS_io_cancel, w->contexts[item->context], &item->iocb, &none) < 0 && errno != EINPROGRESS &&
-	    item->once)
-		return false;
-	item->gone = true;
-	w->ending[item->context]++;
-	return true;
-}
-
-static PyObject *watcher_remove(Watcher *w, PyObject *arg)
-{
-	uint64_t key = PyLong_AsUnsignedLongLong(arg);
-	struct item *item;
-	bool ended = false;
-
-	if (PyErr_Occurred())
-		return NULL;
-	pthread_mutex_lock(&w->lock);
-	item = w->runs ? item_of(w, key) : NULL;
-	if (item && !item->gone)
-		ended = end(w, item);
-	pthread_mutex_unlock(&w->lock);
-	return PyBool_FromLong(ended);
-}
-
-static PyObject *watcher_settle(Watcher *w, PyObject *Py_UNUSED(none))
-{
-	struct timespec most = {0, SETTLE_MS * 1000000L};
-	struct io_event event;
-	unsigned i;
-
-	Py_BEGIN_ALLOW_THREADS
-	pthread_mutex_lock(&w->lock);
-	take_completions(w);
-	for (i = 0; i < w->ncontexts; i++)
-		while (w->ending[i] && syscall(SYS_io_getevents, w->contexts[i], 1L, 1L, &event, &most) == 1)
-			completion(w, &event);
-	pthread_mutex_unlock(&w->lock);
-	Py_END_ALLOW_THREADS
-	Py_RETURN_NONE;
-}
-
-static PyObject *fetch(Watcher *w)
-{
-	PyObject *list = PyList_New((Py_ssize_t)w->nevents), *entry;
-	size_t i;
-
-	for (i = 0; list && i < w->nevents; i++) {
-		const struct event *event = &w->events[i];
-		struct item *item = item_of(w, event->key);
-
-		entry = Py_BuildValue("KIK", event->key, event->mask, event->round);
-		if (!entry)
-			Py_CLEAR(list);
-		else
-			PyList_SET_ITEM(list, (Py_ssize_t)i, entry);
-		if (item && item->once)
-			item_free(w, item);
-	}
-	w->nevents = 0;
-	return list;
-}
-
-static PyObject *watcher_collect(Watcher *w, PyObject *Py_UNUSED(none))
-{
-	eventfd_t count;
-	PyObject *list;
-
-	if (!w->runs)
-		return PyList_New(0);
-	pthread_mutex_lock(&w->lock);
-	collect(w);
-	if (w->nevents)
-		eventfd_read(w->notify, &count);
-	list = fetch(w);
-	pthread_cond_signal(&w->fetched);
-	pthread_mutex_unlock(&w->lock);
-	return list;
-}
-
-static PyObject *watcher_fileno(Watcher *w, PyObject *Py_UNUSED(none))
-{
-	return PyLong_FromLong(w->notify);
-}
-
-static PyObject *watcher_close(Watcher *w, PyObject *Py_UNUSED(none))
-{
-	watcher_shut(w);
-	Py_RETURN_NONE;
-}
-
-static PyMethodDef watcher_methods[] = {
-	{"add", (PyCFunction)watcher_add, METH_VARARGS, "add(fd, events, once, aio) -> int"},
-	{"remove", (PyCFunction)watcher_remove, METH_O, "remove(key) -> bool"},
-	{"settle", (PyCFunction)watcher_settle, METH_NOARGS, "settle()"},
-	{"collect", (PyCFunction)watcher_collect, METH_NOARGS, "collect() -> list of (key, mask, round)"},
-	{"fileno", (PyCFunction)watcher_fileno, METH_NOARGS, "fileno() -> int: readable when there are events"},
-	{"close", (PyCFunction)watcher_close, METH_NOARGS, "close()"},
-	{NULL, NULL, 0, NULL},
-};
-
-static PyTypeObject watcher_type = {
-	/* clang-format off: a macro with its own comma */
-	PyVarObject_HEAD_INIT(NULL, 0)
-		/* clang-format on */
-		.tp_name = "uringfs.native._native.Watcher",
-	.tp_doc = "Watcher(): events of files, noticed as they happen",
-	.tp_basicsize = sizeof(Watcher),
-	.tp_flags = Py_TPFLAGS_DEFAULT,
-	.tp_new = watcher_new,
-	.tp_dealloc = (destructor)watcher_dealloc,
-	.tp_methods = watcher_methods,
-};
-
-int watcher_add_types(PyObject *module)
-{
-	if (PyType_Ready(&watcher_type) < 0)
-		return -1;
-	Py_INCREF(&watcher_type);
-	if (PyModule_AddObject(module, "Watcher", (PyObject *)&watcher_type) < 0) {
-		Py_DECREF(&watcher_type);
-		return -1;
-	}
-	return 0;
 }

@@ -277,34 +277,6 @@ static void pager_watch(int fd, char *buf)
 	}
 }
 
-void helper_keep_only(const int *fds, int count)
-{
-	unsigned low = 0;
-
-	for (;;) {
-		unsigned next = ~0u;
-
-		for (int i = 0; i < count; i++) {
-			if ((unsigned)fds[i] >= low && (unsigned)fds[i] < next)
-				next = (unsigned)fds[i];
-		}
-		if (next > low)
-			syscall(SYS_close_range, low, next == ~0u ? ~0u : next - 1, 0);
-		if (next == ~0u)
-			return;
-		low = next + 1;
-	}
-}
-
-/* A terminal's signals are the daemon's. */
-void helper_signals(void)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-}
-
 /*
  * It goes on for as long as the daemon exists: one that is killed may have a thread in a page fault. A pidfd is
  * readable when all of it is gone.

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The watcher's own parts: watcher.c has the thread and its events, watchertype.c is what Python sees. Whoever calls
+ * a function of these has the lock, but for watcher_open().
+ */
+#ifndef URINGFS_WATCHER_H
+#define URINGFS_WATCHER_H
+
+#include "../native.h"
+
+#include <linux/aio_abi.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+#define CONTEXTS 32
+
+struct item {
+	uint64_t key;	/* its place, and above that how often that was taken */
+	uint64_t round; /* of collect(), in which it was told of */
+	size_t at;	/* and where, among the events */
+	unsigned context;
+	struct iocb iocb;
+	TAILQ_ENTRY(item) idle; /* of those whose file was ready */
+	int fd;
+	uint32_t events;
+	bool used, once, armed, gone, stale, is_idle, aio, ready; /* ready: epoll has told of it in this round */
+};
+
+struct event {
+	uint64_t key, round;
+	uint32_t mask;
+};
+
+typedef struct {
+	PyObject_HEAD
+	pthread_mutex_t lock;
+	pthread_cond_t fetched;
+	pthread_t thread;
+	bool runs;
+	int epoll, barrier;	     /* epoll instances */
+	int completed, stop, notify; /* eventfds */
+	aio_context_t contexts[CONTEXTS];
+	unsigned ncontexts, full; /* full: the context to try first */
+	struct item **items;
+	size_t nitems, nfree;
+	uint32_t *free;
+	struct event *events;
+	size_t nevents, room;
+	uint64_t round;
+	unsigned ending[CONTEXTS]; /* cancelled, and the kernel has not let go of the file yet */
+	TAILQ_HEAD(, item) idle;
+} Watcher;
+
+/* The item of a key; NULL if there is none any more. */
+struct item *watcher_item(Watcher *w, uint64_t key);
+struct item *watcher_item_new(Watcher *w);
+void watcher_item_free(Watcher *w, struct item *item);
+int watcher_begin(Watcher *w, struct item *item);
+bool watcher_end(Watcher *w, struct item *item);
+void watcher_let_go(Watcher *w);
+/* Add what has happened to w->events. */
+void watcher_gather(Watcher *w);
+bool watcher_open(Watcher *w);
+
+#endif
