@@ -232,7 +232,7 @@ def issue_wake(request: Request) -> Outcome:
 
 
 async def _wake_sleepers(request: Request, delivery: Delivery | None, key: Hashable, sleepers: int) -> int:
-    """Those in the kernel's own queue, then those in ours."""
+    """Wake those that sleep in the kernel's own queue, then those in ours. Returns how many."""
     sqe, host = request.sqe, request.context.host
     if delivery is None:
         woken = await host.futex_wake(request.caller, sqe.addr, sleepers, sqe.addr3)
