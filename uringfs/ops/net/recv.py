@@ -2,8 +2,6 @@
 
 import errno
 
-import trio
-
 from uringfs.abi.constants import (
     IORING_CQE_F_BUF_MORE,
     IORING_CQE_F_SOCK_NONEMPTY,
@@ -16,7 +14,6 @@ from uringfs.abi.net import (
     IORING_RECVSEND_BUNDLE,
     IORING_RECVSEND_POLL_FIRST,
     MSG_CTRUNC,
-    MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_OOB,
     MSG_TRUNC,
@@ -31,7 +28,8 @@ from uringfs.host.protocols import File, Iovec
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr
 from uringfs.ops.net.received import Answer, Found, Passes, Received, Unsettled, pass_on, receive
-from uringfs.ops.rw.buffers import Selection, select, select_bundle, usable
+from uringfs.ops.net.sendrecv import SendRecv
+from uringfs.ops.rw.buffers import select, select_bundle, usable
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
 
 RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
@@ -121,18 +119,11 @@ def issue(request: Request) -> Outcome:
     return Receive(request, file, kind(file)).issue()
 
 
-class Receive:
+class Receive(SendRecv[RecvMsg]):
     def __init__(self, request: Request, file: File, of: Kind) -> None:
-        self._request = request
-        self._message: RecvMsg = request.data
-        self._file = file
-        self._kind = of
-        self._iovecs = self._message.iovecs
-        self._selection: Selection | None = None
-        self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
+        super().__init__(request, file, of)
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE) and self._selects
         self._left = self._message.limit
-        self._done = 0
         self._shots = 0
         self._before: Found | None = None
         self._inq = -1  # behind the last receive
@@ -152,48 +143,32 @@ class Receive:
                     return self._failed(error)
             else:
                 return answer.res if not answer.passed else lambda: answer.deliver(self._request)
-        if self._message.msg_flags & MSG_DONTWAIT:
-            return self._failed(UringError(errno.EAGAIN))
-        return self._run
+        return self._blocked()
 
-    def _failed(self, error: UringError) -> int:
-        """io_sendrecv_fail(): what was received counts."""
-        if not self._done:
-            raise error.again() from error
-        self._request.failed = True
-        if self._selection is not None:
-            self._request.cqe_flags |= self._selection.put(self._done)
-        return self._done
-
-    async def _run(self) -> int:
+    async def _rest(self) -> int:
         flags = self._message.msg_flags
         events = 0 if flags & MSG_ERRQUEUE else EPOLLPRI if flags & MSG_OOB else EPOLLIN | EPOLLRDHUP
-        try:
-            with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
-                while True:
-                    passed = await self._installed()
-                    if passed is None and self._before is None:
-                        await ready.wait()
-                    elif passed is None:
-                        await self._request.settle(taken=True)
-                    try:
-                        answer = self._receive(passed)
-                    except Passes as passes:
-                        self._passes = passes.got
-                        continue
-                    except UringError as error:
-                        if error.errno != errno.EAGAIN:
-                            return self._failed(error)
-                        capped, self._capped = self._capped and self._inq != 0, False
-                        if isinstance(error, Unsettled) or capped or self._shots > MULTISHOT_MAX_RETRY:
-                            ready.again()
-                        self._shots = 0
-                        continue
-                    return await answer.deliver(self._request) if answer.passed else answer.res
-        except trio.Cancelled:
-            if not self._done:
-                raise
-            return self._failed(UringError(errno.ECANCELED))
+        with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
+            while True:
+                passed = await self._installed()
+                if passed is None and self._before is None:
+                    await ready.wait()
+                elif passed is None:
+                    await self._request.settle(taken=True)
+                try:
+                    answer = self._receive(passed)
+                except Passes as passes:
+                    self._passes = passes.got
+                    continue
+                except UringError as error:
+                    if error.errno != errno.EAGAIN:
+                        return self._failed(error)
+                    capped, self._capped = self._capped and self._inq != 0, False
+                    if isinstance(error, Unsettled) or capped or self._shots > MULTISHOT_MAX_RETRY:
+                        ready.again()
+                    self._shots = 0
+                    continue
+                return await answer.deliver(self._request) if answer.passed else answer.res
 
     async def _installed(self) -> Received | None:
         """What has been received already, once the descriptors of it are installed."""

@@ -3,8 +3,6 @@
 import errno
 import socket
 
-import trio
-
 from uringfs import native
 from uringfs.abi.constants import (
     IORING_CQE_F_MORE,
@@ -34,7 +32,8 @@ from uringfs.host.net.sockets import INET, Kind, SocketCredentials, attempt, kin
 from uringfs.host.protocols import Data, File, Iovec, Memory
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr, address, copy_control, outgoing
-from uringfs.ops.rw.buffers import Selection, select, select_bundle
+from uringfs.ops.net.sendrecv import SendRecv
+from uringfs.ops.rw.buffers import select, select_bundle
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
 
 SEND_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_BUNDLE | IORING_SEND_VECTORIZED
@@ -191,19 +190,12 @@ def _multishot_of_a_worker(file: File) -> Outcome:
     return wait
 
 
-class Send:
+class Send(SendRecv[SendMsg]):
     def __init__(self, request: Request, file: File, of: Kind) -> None:
-        self._request = request
-        self._message: SendMsg = request.data
-        self._file = file
-        self._kind = of
-        self._iovecs = self._message.iovecs
+        super().__init__(request, file, of)
         self._control = b""
         self._identity: SocketCredentials | None = None
-        self._selection: Selection | None = None
-        self._done = 0
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE)
-        self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
         self._flags = request.cqe_flags
         """The flags of a CQE that names no buffer."""
         self._length = request.sqe.len
@@ -237,18 +229,6 @@ class Send:
         if domain not in INET:
             self._control = outgoing(self._request, self._control, domain == socket.AF_UNIX)
 
-    def _blocked(self) -> Outcome:
-        if self._message.msg_flags & MSG_DONTWAIT:
-            return self._failed(UringError(errno.EAGAIN))
-        return self._run
-
-    def _failed(self, error: UringError) -> int:
-        """io_sendrecv_fail(): what was sent counts."""
-        if not self._done:
-            raise error.again() from error
-        self._request.failed = True
-        return self._done
-
     async def _to_path(self) -> int:
         """A path is looked up as the caller, and may have to be writable to it."""
         request = self._request
@@ -260,29 +240,24 @@ class Send:
         finally:
             close_fd(fd)
 
-    async def _run(self) -> int:
+    async def _rest(self) -> int:
         first = not self._message.flags & IORING_RECVSEND_POLL_FIRST and self._identity is not None
-        try:
-            with Readiness(self._request, self._file, EPOLLOUT) as ready:
-                while True:
-                    if not first:
-                        await ready.wait()
-                    if self._message.flags & IORING_RECVSEND_POLL_FIRST and self._message.header is not None:
-                        self._message.flags &= ~IORING_RECVSEND_POLL_FIRST
-                        self._copy_control()
-                    first = False
-                    try:
-                        if self._identity is not None:
-                            return await self._identity.call(self._send)
-                        return self._send()
-                    except UringError as error:
-                        if error.errno != errno.EAGAIN or self._message.msg_flags & MSG_DONTWAIT:
-                            return self._failed(error)
-                        self._request.taken_effect()
-        except trio.Cancelled:
-            if not self._done:
-                raise
-            return self._failed(UringError(errno.ECANCELED))
+        with Readiness(self._request, self._file, EPOLLOUT) as ready:
+            while True:
+                if not first:
+                    await ready.wait()
+                if self._message.flags & IORING_RECVSEND_POLL_FIRST and self._message.header is not None:
+                    self._message.flags &= ~IORING_RECVSEND_POLL_FIRST
+                    self._copy_control()
+                first = False
+                try:
+                    if self._identity is not None:
+                        return await self._identity.call(self._send)
+                    return self._send()
+                except UringError as error:
+                    if error.errno != errno.EAGAIN or self._message.msg_flags & MSG_DONTWAIT:
+                        return self._failed(error)
+                    self._request.taken_effect()
 
     @property
     def _memory(self) -> Memory:

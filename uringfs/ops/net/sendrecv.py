@@ -1,0 +1,66 @@
+"""What SEND and RECV have in common (io_uring/net.c): how far they have come, that they wait, how they end."""
+
+import errno
+from typing import Generic, Protocol, TypeVar
+
+import trio
+
+from uringfs.abi.constants import IOSQE_BUFFER_SELECT
+from uringfs.abi.net import MSG_DONTWAIT
+from uringfs.engine.request import Outcome, Request
+from uringfs.errors import UringError
+from uringfs.host.net.sockets import Kind
+from uringfs.host.protocols import File, Iovec
+from uringfs.ops.rw.buffers import Selection
+
+
+class Prepared(Protocol):
+    """What prep has copied (struct io_sr_msg)."""
+
+    msg_flags: int
+    iovecs: list[Iovec]
+
+
+M = TypeVar("M", bound=Prepared)
+
+
+class SendRecv(Generic[M]):
+    """One request. issue() and _rest() are a direction's."""
+
+    def __init__(self, request: Request, file: File, of: Kind) -> None:
+        self._request = request
+        self._message: M = request.data
+        self._file = file
+        self._kind = of
+        self._iovecs = self._message.iovecs
+        self._selection: Selection | None = None
+        self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
+        self._done = 0
+        """Bytes of this request, or of this CQE of a multishot, that have been transferred."""
+
+    def _blocked(self) -> Outcome:
+        """Wait, but not with MSG_DONTWAIT."""
+        if self._message.msg_flags & MSG_DONTWAIT:
+            return self._failed(UringError(errno.EAGAIN))
+        return self._run
+
+    def _failed(self, error: UringError) -> int:
+        """io_sendrecv_fail(): what was transferred counts."""
+        if not self._done:
+            raise error.again() from error
+        self._request.failed = True
+        if self._selection is not None:
+            self._request.cqe_flags |= self._selection.put(self._done)
+        return self._done
+
+    async def _run(self) -> int:
+        try:
+            return await self._rest()
+        except trio.Cancelled:
+            if not self._done:
+                raise
+            return self._failed(UringError(errno.ECANCELED))
+
+    async def _rest(self) -> int:
+        """Wait until the file is ready and try, until it is done."""
+        raise NotImplementedError
