@@ -5,6 +5,7 @@ The container has this machine's /usr and this tree. All behaviours run in one: 
 of them. They take a minute; no other test has a user namespace of many users, or a daemon under a profile."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,8 @@ class User:
 def user(ordinary: tuple[str, ...]) -> Iterator[User]:
     with open_directory() as home:
         yield User(home)
+        # The process that keeps the user's namespaces for further containers
+        os.kill(int((home / "run/libpod/tmp/pause.pid").read_text()), signal.SIGKILL)
 
 
 Results = Callable[[str, str], tuple[int, str, str]]
