@@ -113,7 +113,8 @@ struct lane_rw {
 struct lane_host {
 	long (*file_flags)(struct lane *lane, int fd);		     /* F_GETFL */
 	long (*file_mode)(struct lane *lane, int fd);		     /* st_mode, or LANE_MODE_RING */
-	long (*fixed_file)(struct lane *lane, uint32_t index);	     /* a descriptor; -EBADF; -EAGAIN: not known here */
+	/* fd, flags and mode of what is registered: 0; -EAGAIN: not known here */
+	long (*fixed_file)(struct lane *lane, uint32_t index, struct lane_file *file);
 	/* 0; -EFAULT: not in it; -EAGAIN: not known here */
 	long (*fixed_buffer)(struct lane *lane, uint32_t index, uint64_t addr, uint32_t len);
 	long (*read)(struct lane *lane, const struct lane_rw *rw);

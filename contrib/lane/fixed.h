@@ -110,26 +110,29 @@ static inline bool lane_change_of(unsigned opcode, uint64_t arg, uint32_t nr_arg
 	return true;
 }
 
-/* A file whose descriptor tells, as long as the daemon keeps it, whether it is still that one: its inode is no other's. */
-static inline bool lane_identify(int fd, struct lane_slot *slot)
+/* A file whose descriptor tells, as long as the daemon keeps it, whether it is still that one: its inode is no other's.
+ * Its mode; 0: it does not, or there is none. */
+static inline uint32_t lane_identify(int fd, struct lane_slot *slot, struct stat *st)
 {
 	long flags = RAW(SYS_fcntl, fd, F_GETFL);
-	struct stat st;
 
-	if (flags < 0 || RAW(SYS_fstat, fd, &st) < 0)
-		return false;
+	if (flags < 0 || RAW(SYS_fstat, fd, st) < 0)
+		return 0;
 	slot->word[0] = (uint64_t)((uint32_t)fd + 1) | (uint64_t)(uint32_t)flags << 32;
-	slot->word[1] = st.st_ino;
-	slot->word[2] = st.st_dev;
-	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode);
+	slot->word[1] = st->st_ino;
+	slot->word[2] = st->st_dev;
+	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode) || S_ISFIFO(st->st_mode))
+		return st->st_mode;
+	return 0;
 }
 
 /* A descriptor that is none, or tells nothing, is not known. */
 static inline void lane_slot_of_file(uint64_t from, struct lane_slot *slot, bool *skipped)
 {
 	int32_t fd = -1;
+	struct stat st;
 
-	if (lane_fetch(&fd, from, sizeof(fd)) < 0 || fd < 0 || !lane_identify(fd, slot))
+	if (lane_fetch(&fd, from, sizeof(fd)) < 0 || fd < 0 || !lane_identify(fd, slot, &st))
 		LANE_CLEAR(slot, sizeof(*slot));
 	*skipped = fd == IORING_REGISTER_FILES_SKIP;
 }

@@ -44,15 +44,21 @@ static inline long lane_host_file_mode(struct lane *l, int fd)
 }
 
 /* io_file_get_fixed(). What has another file now, or none, is the daemon's. */
-static inline long lane_host_fixed_file(struct lane *l, uint32_t index)
+static inline long lane_host_fixed_file(struct lane *l, uint32_t index, struct lane_file *file)
 {
 	struct lane_slot slot, now;
-	int fd;
+	struct stat st;
 
 	if (!l->fixed || !lane_find_slot(&l->fixed->files, &l->page->files, index, &slot))
 		return -EAGAIN;
-	fd = (int)(uint32_t)slot.word[0] - 1;
-	return lane_identify(fd, &now) && !memcmp(&slot, &now, sizeof(now)) ? fd : -EAGAIN;
+	file->fd = (int)(uint32_t)slot.word[0] - 1;
+	file->flags = (int)(slot.word[0] >> 32);
+	file->mode = lane_identify(file->fd, &now, &st);
+	if (!file->mode || memcmp(&slot, &now, sizeof(now)) != 0)
+		return -EAGAIN;
+	if ((uint64_t)st.st_dev == l->device)
+		file->mode = LANE_MODE_RING;
+	return 0;
 }
 
 /* io_find_buf_node(), validate_fixed_range() */

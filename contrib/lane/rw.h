@@ -31,26 +31,35 @@ static inline struct lane_file *lane_seen_file(struct lane_pass *p, int fd, uint
 	return NULL;
 }
 
+static inline long lane_look_at_file(struct lane *l, const struct io_uring_sqe *sqe, struct lane_file *file)
+{
+	if (sqe->flags & IOSQE_FIXED_FILE) {
+		file->fixed = (uint32_t)sqe->fd + 1;
+		return l->host->fixed_file(l, (uint32_t)sqe->fd, file);
+	}
+	file->fixed = 0;
+	file->fd = sqe->fd;
+	file->flags = sqe->fd < 0 ? -EBADF : (int)l->host->file_flags(l, sqe->fd);
+	file->mode = 0;
+	return 0;
+}
+
 /* io_file_get_normal(), io_file_get_fixed(): 0, or what the request ends with; -EAGAIN: it is the daemon's. */
 static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file **found)
 {
-	struct lane *l = p->lane;
 	uint32_t fixed = sqe->flags & IOSQE_FIXED_FILE ? (uint32_t)sqe->fd + 1 : 0;
 	struct lane_file *file;
-	long fd = sqe->fd;
 
 	if (sqe->flags & IOSQE_FIXED_FILE && !fixed)
 		return -EAGAIN;
 	file = lane_seen_file(p, sqe->fd, fixed);
 	if (!file) {
-		fd = fixed ? l->host->fixed_file(l, fixed - 1) : fd;
-		if (fd < 0)
-			return fd == -EAGAIN ? fd : -EBADF;
+		struct lane_file fresh;
+
+		if (lane_look_at_file(p->lane, sqe, &fresh) < 0)
+			return -EAGAIN;
 		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];
-		file->fd = (int)fd;
-		file->fixed = fixed;
-		file->flags = (int)l->host->file_flags(l, (int)fd);
-		file->mode = 0;
+		*file = fresh;
 	}
 	*found = file;
 	return file->flags < 0 || file->flags & O_PATH ? -EBADF : 0;
