@@ -80,8 +80,11 @@ setup(
                     f"uringfs/native/sys/{name}.c"
                     for name in "vm maps files socket epoll identity watcher watchertype".split()
                 ),
+                *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
             ],
-            depends=[f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher".split()],
+            depends=[
+                f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher watch/events".split()
+            ],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],
                 "-fvisibility=hidden",  # the module is RTLD_GLOBAL: only the hooks may be seen

@@ -33,9 +33,10 @@ class Completion:
         counters, cq = ring.counters, ring.cq
         counters.completed += 1
         had = len(cq.backlog)
-        if self._hooks:
-            self._hooks.call("io_uring_complete", ring, request, user_data, res, flags)
-            breaker = self._hooks.breaker
+        hooks = self._hooks
+        if hooks:
+            hooks.call("io_uring_complete", ring, request, user_data, res, flags)
+            breaker = hooks.breaker
             if breaker is not None and breaker.posts(ring, (user_data, res, flags), big):
                 counters.overflowed += len(cq.backlog) - had
                 return

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Protocol
 
+from uringfs import native
 from uringfs.ring.ring import Ring
 
 log = logging.getLogger(__name__)
@@ -103,18 +104,14 @@ class Breaker(Protocol):
         """setup or register, on the ring file with that inode number, of that user. Raises the call's errno."""
 
 
-Point = tuple[Subscriber, Callable[..., None]]
-
-
-class Hooks(dict[str, tuple[Point, ...]]):
-    """Point -> its subscribers and their methods, in the order they came. Without subscribers, a point is not
-    there."""
-
-    breaker: Breaker | None = None
-    """The subscriber that breaks requests. It is in the table, too, so nobody asks for it while the table is
-    falsy."""
+class Hooks(native.HookTable):
+    """Point -> its (subscriber, method)s, in the order they came. Without subscribers, a point is not there.
+    call(name, *args) tells them."""
 
     def __init__(self) -> None:
+        self.breaker: Breaker | None = None
+        """The subscriber that breaks requests. It is in the table, too, so nobody asks for it while the table is
+        falsy."""
         self._subscribers: dict[Subscriber, None] = {}
         self.changed: list[Callable[[], None]] = []
         """Called when what watched() says may be another from now on."""
@@ -143,11 +140,7 @@ class Hooks(dict[str, tuple[Point, ...]]):
                 del self[name]
         self.change()
 
-    def call(self, name: str, *args: object) -> None:
-        """Tell the subscribers of a point. One that raises is logged and unsubscribed: the request goes on."""
-        for subscriber, point in self.get(name, ()):
-            try:
-                point(*args)
-            except Exception:
-                self.unsubscribe(subscriber)
-                log.exception("%s of %r failed: it is not called any more", name, subscriber)
+    def failed(self, name: str, subscriber: Subscriber, error: Exception) -> None:
+        """call() has come to one that raises: it is logged and unsubscribed, and the request goes on."""
+        self.unsubscribe(subscriber)
+        log.error("%s of %r failed: it is not called any more", name, subscriber, exc_info=error)

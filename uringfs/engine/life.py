@@ -124,11 +124,12 @@ class Life:
 
     def _issue(self, request: Request) -> None:
         """io_issue_sqe()"""
-        if self._hooks:
-            self._hooks.call("io_issue_sqe", request)
         perform = request.op.issue if request.attachment is None else request.attachment.issue
-        if self._hooks and self._hooks.breaker is not None:
-            perform = partial(self._hooks.breaker.issue, perform=perform)
+        hooks = self._hooks
+        if hooks:
+            hooks.call("io_issue_sqe", request)
+            if hooks.breaker is not None:
+                perform = partial(hooks.breaker.issue, perform=perform)
         outcome = perform_now(request, perform)
         if isinstance(outcome, int):
             if request.link_timeout is not None:
@@ -279,8 +280,9 @@ class Life:
     def post(self, request: Request, res: int, failed: bool | None = None) -> None:
         """The one way out: the CQE, then what was linked behind, then what was held back for it. failed: if not
         as the result says."""
-        if self._hooks and self._hooks.breaker is not None:
-            answer = self._hooks.breaker.complete(request, res, failed)
+        hooks = self._hooks
+        if hooks and hooks.breaker is not None:
+            answer = hooks.breaker.complete(request, res, failed)
             if answer is None:
                 return
             res, failed = answer

@@ -20,7 +20,7 @@ from uringfs.engine.hooks import Hooks
 from uringfs.engine.position import LastFirst, Turns
 from uringfs.engine.resources import RegisteredBuffer, Resources
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, File, Host
+from uringfs.host.protocols import Caller, Data, File, Host
 from uringfs.ring.ring import Ring
 
 
@@ -214,6 +214,7 @@ class Request:
         "lenient",
         "link",
         "link_timeout",
+        "moved",
         "op",
         "orphaned",
         "outlives",
@@ -240,6 +241,8 @@ class Request:
         """IOSQE_* bits, and the worker's own above them."""
         self.data: Any = None
         """What prep keeps for issue."""
+        self.moved: Data | None = None
+        """The first of what it has read or received, while somebody watches (shows())."""
         self.failed = False
         """REQ_F_FAIL: what is linked behind must not run. A short read fails without being negative."""
         self.lenient = False
@@ -329,6 +332,12 @@ class Request:
         self.context.beginning.discard(self)
         self.context.woken.discard(self)
 
+    def shows(self, data: Data) -> None:
+        """For those who watch: this is stored in its caller's memory. Faults may alter it on its way there."""
+        hooks = self.context.hooks
+        if hooks and hooks.breaker is None and self.moved is None:
+            self.moved = data
+
     def arms_poll(self, events: int) -> None:
         """For those who watch: it waits for these EPOLL* events now."""
         if self.context.hooks:
@@ -347,7 +356,9 @@ class Request:
             return False
         if self.context.hooks:
             self.context.hooks.call("io_req_post_cqe", self, res, flags)
-        return self.context.post_more(self.sqe.user_data, res, flags)
+        posted = self.context.post_more(self.sqe.user_data, res, flags)
+        self.moved = None
+        return posted
 
     def failure(self, error: UringError) -> int:
         """The res of one that has waited and fails. A caller that has exited has no memory any more, but what
@@ -363,7 +374,7 @@ class Request:
                 file.close()
             self.held.clear()
         self._is_going()
-        self.data = self.disarm = None
+        self.data = self.disarm = self.moved = None
 
 
 class Attachment:

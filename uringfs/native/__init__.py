@@ -22,7 +22,12 @@ _flags = sys.getdlopenflags()
 sys.setdlopenflags(_flags | os.RTLD_GLOBAL)
 try:
     from uringfs.native._native import (
+        EventBatch,
+        EventNote,
+        EventQueue,
+        EventRecorder,
         ExecWatch,
+        HookTable,
         Watcher,
         act_as,
         act_own,
@@ -83,7 +88,12 @@ finally:
     sys.setdlopenflags(_flags)
 
 __all__ = [
+    "EventBatch",
+    "EventNote",
+    "EventQueue",
+    "EventRecorder",
     "ExecWatch",
+    "HookTable",
     "Watcher",
     "Words",
     "act_as",

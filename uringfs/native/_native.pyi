@@ -1,7 +1,7 @@
 """What the C files offer. Failures of system calls are OSError with the kernel's errno."""
 
 from collections.abc import Callable, Sequence
-from typing import Self, final
+from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
@@ -226,3 +226,80 @@ def backing_open(fd: int, /) -> int:
 
 def backing_close(backing_id: int, /) -> None:
     """FUSE_DEV_IOC_BACKING_CLOSE; open files and mappings keep the backing file. ENOENT, ENOTCONN."""
+
+# ---- watch/ ----
+
+class HookTable(dict[str, Any]):
+    """The table of engine/hooks.py. Derive from it, and define failed(name, subscriber, exception)."""
+
+    def call(self, name: str, /, *args: object) -> None:
+        """Tell the subscribers of a point."""
+
+@final
+class EventQueue:
+    """One reader's events (watch/record.py) as bytes, bounded. wake: there is something and was nothing."""
+
+    def __new__(cls, most: int, wake: Callable[[], None], /) -> Self: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def lost(self) -> int:
+        """Events, since the last that was kept."""
+    @property
+    def total_lost(self) -> int: ...
+    def push(self, event: bytes, /) -> None: ...
+    def next(self) -> bytes:
+        """One event; of those lost, too. IndexError: there is none."""
+    def take(self, most: int, /) -> bytes:
+        """Whole events, as many as fit; of those lost only what is behind them."""
+    def want(self, opcodes: bytes, failed: bool, /) -> None:
+        """Of requests: a mask of 256 bits, the first the lowest of the first byte; failures alone."""
+
+class EventBatch:
+    """What holds for all requests of one call on a ring. Derive from it, and define file(number, target)."""
+
+    def __new__(
+        cls,
+        ring: int,
+        uid: int,
+        pid: int,
+        tid: int,
+        comm: bytes,
+        queues: tuple[EventQueue, ...],
+        opcodes: bytes,
+        data: int,
+        /,
+    ) -> Self: ...
+
+@final
+class EventNote:
+    """A request under way."""
+
+    batch: EventBatch
+    how: int
+    flags: int
+    name: bytes | None
+    name2: bytes | None
+    data: bytes | None
+
+class EventRecorder:
+    """What watch/tracer.py does for every request; see recorder.c for what it has to define."""
+
+    def __init__(
+        self,
+        batches: dict[Any, Any],
+        live: dict[Any, EventNote],
+        earlier: set[Any],
+        look: bytes,
+        /,
+    ) -> None: ...
+    def io_uring_submit_req(self, request: Any, /) -> None: ...
+    def io_uring_req_failed(self, request: Any, error: int, /) -> None: ...
+    def io_issue_sqe(self, request: Any, /) -> None: ...
+    def io_uring_complete(self, ring: Any, request: Any, user_data: int, res: int, cflags: int, /) -> None: ...
+    def emit(self, kind: int, note: EventNote, request: Any, res: int, cflags: int, position: int, /) -> None:
+        """Make its event, for those of its batch who want it."""
+    def reaped(self, ring: int, head: int, queues: tuple[EventQueue, ...], /) -> None:
+        """An event of that kind."""
+    def late_note(self, batch: EventBatch, /) -> EventNote:
+        """Of a request that was under way when watching began."""

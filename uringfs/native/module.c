@@ -20,7 +20,8 @@ PyMODINIT_FUNC PyInit__native(void)
 
 	for (i = 0; i < sizeof(methods) / sizeof(methods[0]) && !failed; i++)
 		failed = PyModule_AddFunctions(module, methods[i]) < 0;
-	if (failed || identity_add_types(module) < 0 || watcher_add_types(module) < 0) {
+	if (failed || identity_add_types(module) < 0 || watcher_add_types(module) < 0 || watch_add_types(module) < 0 ||
+	    points_add_types(module) < 0) {
 		Py_XDECREF(module);
 		return NULL;
 	}

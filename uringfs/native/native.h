@@ -27,6 +27,8 @@ extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
 int identity_add_types(PyObject *module);
 int watcher_add_types(PyObject *module);
+int watch_add_types(PyObject *module);
+int points_add_types(PyObject *module);
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

@@ -60,7 +60,7 @@ ARGUMENTS = {
     "URING_CMD": "fd:fd cmd_op:socketop level:nonzero optname:nonzero",
     "SEND_ZC": "fd:fd addr:data len msg_flags:msg",
     "SENDMSG_ZC": "fd:fd addr:msghdr msg_flags:msg",
-    "READ_MULTISHOT": "fd:fd len off:off buf_group",
+    "READ_MULTISHOT": "fd:fd addr:data len off:off buf_group",
     "WAITID": "len fd addr2:pointer file_index:hex0",
     "FUTEX_WAIT": "addr:pointer off addr3:hex fd:hex0",
     "FUTEX_WAKE": "addr:pointer off addr3:hex fd:hex0",

@@ -115,7 +115,8 @@ def outgoing(memory: Memory, sqe: Sqe, most: int) -> tuple[bytes, bool]:
 
 
 def incoming(memory: Memory, sqe: Sqe, res: int, most: int) -> tuple[bytes, bool]:
-    """The first bytes of res that have been read into the request's memory, and whether there are more."""
+    """The first bytes of res that have been read into the request's memory, and whether there are more. Nothing of
+    provided buffers."""
     if sqe.flags & SELECTED or res <= 0:
         return b"", False
     address, size = INCOMING[sqe.opcode](memory, sqe)

@@ -1,14 +1,14 @@
 """One reader's queue of events: bounded, in bytes. What does not fit is lost and counted, and no request waits."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from uringfs.host.protocols import Caller
+from uringfs.native import EventQueue
 from uringfs.ring.ring import Ring
 from uringfs.watch.filters import Filter
 from uringfs.watch.jsonlines import Objects
-from uringfs.watch.record import Kind, blank, pack, unpack
+from uringfs.watch.record import unpack
 from uringfs.watch.strace import Lines
 from uringfs.watch.viewer import Viewer
 
@@ -28,8 +28,14 @@ class Who(NamedTuple):
     """Gives the reader's process, that one's parent, and so on."""
 
 
-def lost(count: int) -> bytes:
-    return pack(blank(Kind.LOST, id=count))
+ALL = b"\xff" * 32
+
+
+def mask(opcodes: frozenset[int] | None) -> bytes:
+    """A bit for each of 256. None: all."""
+    if opcodes is None:
+        return ALL
+    return sum(1 << opcode for opcode in opcodes).to_bytes(32, "little")
 
 
 class Subscription:
@@ -38,19 +44,16 @@ class Subscription:
     def __init__(self, viewer: Viewer, wake: Callable[[], None]) -> None:
         """wake: called when there is something to read and there was nothing before."""
         self._viewer = viewer
-        self._wake = wake
-        self._events: deque[bytes] = deque()
-        self._size = 0
+        self.queue = EventQueue(MOST, wake)
         self._rest = b""  # of a line that did not fit into a read
-        self._lost = 0  # since the last event that was kept
         self._trees: set[int] = set()
         self._lines = Lines()
         self._objects = Objects()
         self.filter = Filter()
-        self.total_lost = 0
 
     def set_filter(self, wanted: Filter) -> None:
         self.filter = wanted
+        self.queue.want(mask(wanted.opcodes), wanted.failed)
         self._trees = set(wanted.trees or ())
 
     # -- what is wanted
@@ -84,59 +87,34 @@ class Subscription:
             self._trees.add(who.pid)
         return who.pid in self._trees
 
-    def wants_result(self, opcode: int, res: int) -> bool:
-        wanted = self.filter
-        return (wanted.opcodes is None or opcode in wanted.opcodes) and (res < 0 or not wanted.failed)
-
     # -- the queue
 
-    def full(self) -> bool:
-        return self._size >= MOST
-
-    def lose(self) -> None:
-        self._lost += 1
-        self.total_lost += 1
+    @property
+    def total_lost(self) -> int:
+        return self.queue.total_lost
 
     def push(self, event: bytes) -> None:
-        if self._size >= MOST:
-            self.lose()
-            return
-        if self._lost:
-            self._append(lost(self._lost))
-            self._lost = 0
-        self._append(event)
-
-    def _append(self, event: bytes) -> None:
-        self._size += len(event)
-        self._events.append(event)
-        if len(self._events) == 1:
-            self._wake()
+        self.queue.push(event)
 
     def readable(self) -> bool:
-        return bool(self._events or self._rest or self._lost)
+        return bool(self.queue.size or self._rest or self.queue.lost)
 
     def much(self) -> bool:
         """There is enough for a read of its own."""
-        return self._size > MOST // 32
+        return self.queue.size > MOST // 32
 
     def take(self, size: int) -> bytes:
         """At most so many bytes of whole events, or lines; of one that is larger, a piece."""
-        pieces, room, count = [self._rest], size - len(self._rest), 0
-        while room > 0 and (self._events or self._lost) and (count < AT_ONCE or self.filter.format == "raw"):
-            piece = self._show(self._next())
+        rest = self.queue.take(size - len(self._rest)) if self.filter.format == "raw" else b""
+        pieces = [self._rest, rest]
+        room, count = size - len(self._rest) - len(rest), 0
+        while room > 0 and (self.queue.size or self.queue.lost) and count < AT_ONCE:
+            piece = self._show(self.queue.next())
             pieces.append(piece)
             room, count = room - len(piece), count + 1
         found = b"".join(pieces)
         self._rest = found[size:]
         return found[:size]
-
-    def _next(self) -> bytes:
-        if not self._events:
-            count, self._lost = self._lost, 0
-            return lost(count)
-        event = self._events.popleft()
-        self._size -= len(event)
-        return event
 
     def _show(self, event: bytes) -> bytes:
         if self.filter.format == "raw":

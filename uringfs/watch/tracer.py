@@ -4,70 +4,83 @@ What is told at a hook point is noted, and packed once, when the request is comp
 may and want to see a request is decided when it is taken, while its caller is in the call.
 """
 
-import itertools
 import time
 from functools import partial
+from typing import NamedTuple
 
-from uringfs.abi.constants import (
-    IORING_CQE_F_MORE,
-    IOSQE_FIXED_FILE,
-    IOSQE_IO_HARDLINK,
-    IOSQE_IO_LINK,
-)
+from uringfs.abi.constants import IORING_CQE_F_MORE, IORING_OP_READ_MULTISHOT
 from uringfs.abi.structs import PARAMS_SIZE, Sqe
 from uringfs.engine.hooks import Subscriber
 from uringfs.engine.request import Request, RingContext
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
+from uringfs.native import EventBatch, EventNote, EventQueue, EventRecorder
 from uringfs.ring.ring import Ring
 from uringfs.watch import peek, registering
 from uringfs.watch.describe import describe
 from uringfs.watch.processes import comm
 from uringfs.watch.record import (
-    FIXED,
-    HEAD,
     INJECTED,
     LATE,
     NO_CQE,
     TRUNCATED,
-    VERSION,
     How,
     Kind,
     Record,
     blank,
     pack,
 )
-from uringfs.watch.subscription import Subscription, Who
+from uringfs.watch.subscription import Subscription, Who, mask
 
-LINKS = IOSQE_IO_LINK | IOSQE_IO_HARDLINK
 UNISSUED, INLINE, POLL, WORKER, ARMED = (int(how) for how in How)
 REQUEST, CQE = int(Kind.REQUEST), int(Kind.CQE)
 NO_SQE = Sqe()
-NO_NAMES = b"", b""
+LOOK = bytes(
+    (1 if opcode in peek.NAMES or opcode in peek.FIRST else 0)
+    | (2 if opcode in peek.OUTGOING else 0)
+    | (4 if opcode in peek.INCOMING or opcode == IORING_OP_READ_MULTISHOT else 0)
+    for opcode in range(256)
+)
+"""By opcode, what of its memory is shown: looked at when it is taken (1), issued (2), complete (4)."""
 MOST_KNOWN = 4096
 """Threads whose names are remembered."""
 _now = time.monotonic_ns
 
 
-class Batch:
+class Plan(NamedTuple):
+    """What some readers want together."""
+
+    queues: tuple[EventQueue, ...]
+    opcodes: frozenset[int] | None
+    """None: all."""
+    mask: bytes
+    data: int
+    """Bytes."""
+
+    @classmethod
+    def of(cls, readers: tuple[Subscription, ...]) -> "Plan":
+        wanted = [reader.filter.opcodes for reader in readers]
+        opcodes = None if None in wanted else frozenset().union(*(some for some in wanted if some))
+        data = max((reader.filter.data for reader in readers), default=0)
+        return cls(tuple(reader.queue for reader in readers), opcodes, mask(opcodes), data)
+
+
+class Batch(EventBatch):
     """What holds for all requests of one call on a ring."""
 
-    __slots__ = ("chain", "data", "files", "opcodes", "queued", "readers", "ring", "who")
+    __slots__ = ("files", "opcodes")
 
-    def __init__(self, ring: Ring, who: Who, readers: tuple[Subscription, ...]) -> None:
-        self.ring = ring
-        self.who = who
-        self.readers = readers
-        self.queued = _now()
-        self.chain = 0
-        """The id of the first of the chain that is being taken."""
-        wanted = [reader.filter.opcodes for reader in readers]
-        self.opcodes = None if None in wanted else frozenset().union(*(some for some in wanted if some))
-        """Opcodes that anybody wants. None: all."""
-        self.data = max((reader.filter.data for reader in readers), default=0)
-        self.files: dict[int, tuple[File, bytes]] = {}
-        """By number: what the requests' descriptors are."""
+    files: dict[int, tuple[File, bytes]]
+    """By number: what the requests' descriptors are."""
+    opcodes: frozenset[int] | None
+    """Opcodes that anybody wants. None: all."""
+
+    @classmethod
+    def of(cls, ring: Ring, who: Who, plan: Plan) -> "Batch":
+        batch = cls(ring.number, ring.owner[1], who.pid, who.tid, who.comm, plan.queues, plan.mask, plan.data)
+        batch.files, batch.opcodes = {}, plan.opcodes
+        return batch
 
     def file(self, number: int, target: File) -> bytes:
         known = self.files.get(number)
@@ -76,38 +89,29 @@ class Batch:
         return known[1]
 
 
-class Live:
-    """A request under way."""
-
-    __slots__ = ("batch", "chain", "data", "flags", "how", "id", "issued", "names", "taken")
-
-    def __init__(self, batch: Batch, number: int, chain: int, taken: int) -> None:
-        self.batch = batch
-        self.id = number
-        self.chain = chain
-        self.taken = taken
-        self.issued = 0
-        self.how = UNISSUED
-        self.flags = 0
-        self.data = b""
-        self.names: tuple[bytes, bytes] = NO_NAMES
+def _position(ring: Ring) -> int:
+    """Of the next CQE in the CQ."""
+    return (ring.cq.tail + len(ring.cq.backlog)) & 0xFFFFFFFF
 
 
-class Tracer(Subscriber):
-    """All readers of a mount. Subscribed as long as there is one."""
+class Tracer(EventRecorder, Subscriber):
+    """All readers of a mount. Subscribed as long as there is one. The points that each request passes are
+    EventRecorder's, which calls the methods here that begin with an underscore (native/watch/recorder.c)."""
 
     def __init__(self, tctx: TaskContexts) -> None:
         self._tctx = tctx
         self._hooks = tctx.hooks
         self._readers: list[Subscription] = []
-        self._ids = itertools.count(1)
         self._batches: dict[RingContext, Batch] = {}
-        self._live: dict[Request, Live] = {}
+        self._live: dict[Request, EventNote] = {}
         self._names: dict[int, tuple[object, Who]] = {}  # by thread, with its program
         self._heads: dict[Ring, int] = {}
+        self._watchers: dict[Ring, tuple[EventQueue, ...]] = {}
+        self._plans: dict[tuple[Subscription, ...], Plan] = {}
         self._lost = 0  # by readers that are gone
         self._more: Request | None = None  # posts the next CQE
         self._earlier: set[Request] = set()  # taken before anybody watched
+        super().__init__(self._batches, self._live, self._earlier, LOOK)
 
     def add(self, reader: Subscription) -> None:
         self._readers.append(reader)
@@ -115,16 +119,16 @@ class Tracer(Subscriber):
         if len(self._readers) == 1:
             self._hooks.subscribe(self)
         else:
-            self._hooks.change()
+            self._reconsider()
 
     def remove(self, reader: Subscription) -> None:
         self._readers.remove(reader)
         self._lost += reader.total_lost
+        self._reconsider()
         if self._readers:
-            self._hooks.change()
             return
         self._hooks.unsubscribe(self)
-        for known in (self._batches, self._live, self._names, self._heads, self._earlier):
+        for known in (self._batches, self._live, self._names, self._heads, self._earlier, self._watchers):
             known.clear()
 
     def readers(self) -> int:
@@ -137,6 +141,11 @@ class Tracer(Subscriber):
     def changed(self) -> None:
         """A reader wants something else."""
         self._batches.clear()
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        self._watchers.clear()
+        self._plans.clear()
         self._hooks.change()
 
     def watches(self, ring: Ring) -> bool:
@@ -164,7 +173,12 @@ class Tracer(Subscriber):
         except UringError:  # gone
             return None
         readers = tuple(reader for reader in self._readers if reader.wants(ring, caller, who))
-        return Batch(ring, who, readers) if readers else None
+        if not readers:
+            return None
+        plan = self._plans.get(readers)
+        if plan is None:
+            plan = self._plans[readers] = Plan.of(readers)
+        return Batch.of(ring, who, plan)
 
     # -- a request's way
 
@@ -176,36 +190,24 @@ class Tracer(Subscriber):
         else:
             self._batches.pop(context, None)
 
-    def io_uring_submit_req(self, request: Request) -> None:
-        batch = self._batches.get(request.context)
-        if batch is None:
-            return
-        sqe, number, chain = request.sqe, next(self._ids), batch.chain
-        if sqe.flags & LINKS:
-            if not chain:
-                chain = batch.chain = number
-        elif chain:
-            batch.chain = 0
-        opcode = sqe.opcode
-        if batch.opcodes is not None and opcode not in batch.opcodes:
-            return
-        live = self._live[request] = Live(batch, number, chain, _now())
-        if opcode in peek.NAMES:
-            live.names = peek.names(request.caller.memory, sqe)
-        elif opcode in peek.FIRST:
-            live.data = peek.first(request.caller.memory, sqe)
+    def _look_at_names(self, note: EventNote, request: Request) -> None:
+        """It is taken."""
+        if request.sqe.opcode in peek.NAMES:
+            note.name, note.name2 = peek.names(request.caller.memory, request.sqe)
+        else:
+            note.data = peek.first(request.caller.memory, request.sqe)
 
-    def io_uring_req_failed(self, request: Request, error: int) -> None:
-        self.io_uring_submit_req(request)
+    def _look_at_data(self, note: EventNote, request: Request, most: int) -> None:
+        """It is issued, and writes or sends."""
+        note.data, more = peek.outgoing(request.caller.memory, request.sqe, most)
+        note.flags |= TRUNCATED if more else 0
 
-    def io_issue_sqe(self, request: Request) -> None:
-        live = self._live.get(request)
-        if live is None:
-            return
-        live.issued, live.how = _now(), INLINE
-        if request.sqe.opcode in peek.OUTGOING and live.batch.data:
-            live.data, more = peek.outgoing(request.caller.memory, request.sqe, live.batch.data)
-            live.flags |= TRUNCATED if more else 0
+    def _incoming(self, request: Request, res: int, most: int) -> tuple[bytes, bool]:
+        """It has read or received res bytes."""
+        if request.moved is not None:
+            found = bytes(request.moved[: min(res, most)])
+            return found, res > len(found) > 0
+        return peek.incoming(request.caller.memory, request.sqe, res, most)
 
     def io_issue_skip_complete(self, request: Request) -> None:
         live = self._live.get(request)
@@ -225,75 +227,41 @@ class Tracer(Subscriber):
     def io_req_post_cqe(self, request: Request, res: int, cflags: int) -> None:
         self._more = request
 
-    def io_uring_complete(
-        self, ring: Ring, request: Request | None, user_data: int, res: int, cflags: int
-    ) -> None:
-        if request is not None:
-            live = self._begun(request, True)
-            if live is not None:
-                self._emit(REQUEST, live, request, res, cflags, ring.cq.tail + len(ring.cq.backlog))
-            return
+    def _beside(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
+        """A CQE that ends no request."""
         more, self._more = self._more, None
-        if more is not None and more.sqe.user_data == user_data and cflags & IORING_CQE_F_MORE:
-            live = self._begun(more, False)
-            if live is not None:
-                self._emit(CQE, live, more, res, cflags, ring.cq.tail + len(ring.cq.backlog))
-        else:
-            self._beside(ring, user_data, res, cflags)
+        if more is None or more.sqe.user_data != user_data or not cflags & IORING_CQE_F_MORE:
+            self._of_none(ring, user_data, res, cflags)
+            return
+        note = self._live.get(more)
+        if note is None and more in self._earlier:
+            note = self._late(more, False)
+        if note is not None:
+            self.emit(CQE, note, more, res, cflags, _position(ring))
 
     def io_req_cqe_skip(self, request: Request, res: int) -> None:
-        live = self._begun(request, True)
-        if live is not None:
-            live.flags |= NO_CQE
-            self._emit(REQUEST, live, request, res, 0, 0)
+        note = self._live.pop(request, None)
+        if note is None and request in self._earlier:
+            note = self._late(request, True)
+        if note is not None:
+            note.flags |= NO_CQE
+            self.emit(REQUEST, note, request, res, 0, 0)
 
-    def _begun(self, request: Request, end: bool) -> Live | None:
-        """What was noted of a request that posts a CQE: None if nobody watches it. end: its last one."""
-        live = self._live.pop(request, None) if end else self._live.get(request)
-        if live is None and request in self._earlier:
-            if end:
-                self._earlier.discard(request)
-            return self._late(request)
-        return live
-
-    def _late(self, request: Request) -> Live | None:
+    def _late(self, request: Request, end: bool) -> EventNote | None:
+        """Of one that was under way when watching began, and posts a CQE: None if nobody watches it, or if it was
+        not. end: its last one."""
+        if request not in self._earlier:
+            return None
+        if end:
+            self._earlier.discard(request)
         batch = self._batch(request.context.ring, request.caller)
         if batch is None or (batch.opcodes is not None and request.sqe.opcode not in batch.opcodes):
             return None
-        live = Live(batch, next(self._ids), 0, 0)
-        live.flags, live.how = LATE, WORKER if request.scope is not None else ARMED
-        return live
+        note = self.late_note(batch)
+        note.flags, note.how = LATE, WORKER if request.scope is not None else ARMED
+        return note
 
     # -- what becomes of it
-
-    def _emit(self, kind: int, live: Live, request: Request, res: int, cflags: int, position: int) -> None:
-        batch, sqe, flags, data = live.batch, request.sqe, live.flags, live.data
-        opcode = sqe.opcode
-        readers = [reader for reader in batch.readers if reader.wants_result(opcode, res)]
-        if all(reader.full() for reader in readers):  # nothing is made for nobody
-            for reader in readers:
-                reader.lose()
-            return
-        if res > 0 and batch.data and opcode in peek.INCOMING:
-            data, more = peek.incoming(request.caller.memory, sqe, res, batch.data)
-            flags |= TRUNCATED if more else 0
-        file = b""
-        if request.target is not None:
-            file = batch.file(sqe.fd, request.target)
-            flags |= FIXED if request.flags & IOSQE_FIXED_FILE else 0
-        name, name2 = live.names
-        event = HEAD.pack(
-            *(HEAD.size + len(file) + len(name) + len(name2) + len(data), VERSION, kind, live.how, flags),
-            *(batch.ring.number, live.id, live.chain, res, cflags, position & 0xFFFFFFFF),
-            *(batch.ring.owner[1], batch.who.pid, batch.who.tid),
-            *(batch.queued, live.taken, live.issued, _now()),
-            *(len(file), len(name), len(name2), len(data), batch.who.comm),
-            *sqe,
-        )
-        if file or name or data:
-            event = b"".join((event, file, name, name2, data))
-        for reader in readers:
-            reader.push(event)
 
     def _tell(self, record: Record, ring: Ring | None) -> None:
         """An event of no request. ring: that it is about."""
@@ -303,14 +271,14 @@ class Tracer(Subscriber):
                 event = event or pack(record)
                 reader.push(event)
 
-    def _beside(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
+    def _of_none(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
         """A CQE of no request: who has set the ring up sees it."""
         event = blank(
             Kind.CQE,
             ring=ring.number,
             res=res,
             cflags=cflags,
-            position=(ring.cq.tail + len(ring.cq.backlog)) & 0xFFFFFFFF,
+            position=_position(ring),
             uid=ring.owner[1],
             completed=_now(),
             sqe=NO_SQE._replace(user_data=user_data),
@@ -321,7 +289,15 @@ class Tracer(Subscriber):
         head = ring.cq.words()[0]
         if self._heads.get(ring) != head:
             self._heads[ring] = head
-            self._tell(blank(Kind.REAPED, ring=ring.number, position=head, completed=_now()), ring)
+            self.reaped(ring.number, head, self._watching(ring))
+
+    def _watching(self, ring: Ring) -> tuple[EventQueue, ...]:
+        """Those who may want events of this ring."""
+        found = self._watchers.get(ring)
+        if found is None:
+            found = tuple(reader.queue for reader in self._readers if reader.watches(ring))
+            self._watchers[ring] = found
+        return found
 
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         self._look_at_head(ring)
@@ -332,6 +308,7 @@ class Tracer(Subscriber):
         self._tell(blank(Kind.CLOSED, ring=ring.number, completed=_now()), ring)
         self._batches.pop(context, None)
         self._heads.pop(ring, None)
+        self._watchers.pop(ring, None)
         for request in [request for request in self._live if request.context is context]:
             del self._live[request]
 

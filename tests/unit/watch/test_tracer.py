@@ -11,6 +11,7 @@ from tests.fakehost.files import RegularFile, Sink, Stream
 from tests.unit.support import Bench, iovecs, nop, readv
 from uringfs.abi import constants as abi
 from uringfs.abi.constants import (
+    IOSQE_BUFFER_SELECT,
     IOSQE_CQE_SKIP_SUCCESS,
     IOSQE_IO_HARDLINK,
     IOSQE_IO_LINK,
@@ -19,7 +20,7 @@ from uringfs.abi.events import EPOLLIN, IORING_POLL_ADD_MULTI
 from uringfs.abi.structs import TIMESPEC, Sqe
 from uringfs.engine.request import Request
 from uringfs.watch import filters
-from uringfs.watch.record import LATE, NO_CQE, TRUNCATED, How, Kind, Record, each
+from uringfs.watch.record import LATE, NO_CQE, TRUNCATED, How, Kind, Record, each, pack
 from uringfs.watch.strace import Lines
 from uringfs.watch.subscription import MOST, Subscription
 from uringfs.watch.tracer import Tracer
@@ -358,3 +359,46 @@ async def test_what_was_injected_says_so(bench: Watched) -> None:
     injected, request = bench.events(Kind.INJECTED, Kind.REQUEST)
     assert (injected.id, injected.name, injected.sqe.user_data) == (3, b"NOP:error=EIO", 1)
     assert "NOP() = -EIO (Input/output error) (INJECTED) <" in Lines().line(request)
+
+
+async def test_events_have_the_layout_of_record(bench: Watched) -> None:
+    """What C writes (native/watch) is what Python packs, byte for byte."""
+    bench.thread.fds[3] = RegularFile(b"0123456789" * 10)
+    bench.thread.memory.put(MEMORY, b"/a/name\0")
+    bench.thread.answers["unlinkat"] = (0, b"")
+    fields = {"off": 3, "buf_index": 5, "personality": 0, "file_index": 0, "user_data": (1 << 64) - 2}
+    await bench.submit(
+        Sqe(abi.IORING_OP_READ, IOSQE_IO_LINK, fd=3, addr=BUFFER, len=90, **fields),
+        Sqe(abi.IORING_OP_UNLINKAT, fd=-100, addr=MEMORY, addr3=7, user_data=2),
+        nop(3, ioprio=0xFFFF),
+    )
+    data = bench.reader.take(1 << 30)
+    records = list(each(data))
+    assert {record.kind for record in records} == {Kind.REAPED, Kind.REQUEST}
+    assert b"".join(map(pack, records)) == data
+
+
+async def test_what_is_read_into_a_provided_buffer(bench: Watched) -> None:
+    bench.thread.fds[3] = RegularFile(b"0123456789")
+    provide = Sqe(abi.IORING_OP_PROVIDE_BUFFERS, fd=1, addr=BUFFER, len=64, off=7, buf_index=1, user_data=1)
+    await bench.submit(provide)
+    read = Sqe(abi.IORING_OP_READ, IOSQE_BUFFER_SELECT, fd=3, len=8, buf_index=1, user_data=2)
+    await bench.submit(read)
+    record = bench.events()[-1]
+    assert (record.data, record.res, record.cflags >> 16) == (b"01234567", 8, 7)
+
+
+async def test_what_a_multishot_reads_into_provided_buffers(bench: Watched) -> None:
+    stream = bench.thread.fds[3] = Stream()
+    provide = Sqe(abi.IORING_OP_PROVIDE_BUFFERS, fd=4, addr=BUFFER, len=64, buf_index=1, user_data=1)
+    await bench.submit(
+        provide, Sqe(abi.IORING_OP_READ_MULTISHOT, IOSQE_BUFFER_SELECT, fd=3, buf_index=1, user_data=2)
+    )
+    found: list[bytes] = []
+    with trio.fail_after(60):
+        for sent in (b"first", b"second"):
+            stream.feed(sent)
+            while sent not in found:
+                await trio.lowlevel.checkpoint()
+                found += [record.data for record in bench.events(Kind.CQE)]
+    assert found == [b"first", b"second"]

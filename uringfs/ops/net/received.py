@@ -184,6 +184,7 @@ def receive(
     fds = _descriptors(found)
     try:
         data = memoryview(buffer)[: min(res, size)]
+        request.shows(data)
         if memory.scatter(data, iovecs) < len(data):
             raise UringError(errno.EFAULT)
         msg_flags = msg_flags & ~MSG_CMSG_CLOEXEC | flags & MSG_CMSG_CLOEXEC

@@ -269,6 +269,7 @@ class Reading(Transfer):
 
     def _store(self, data: Data) -> int | None:
         """Hand data to the caller; None if the transfer ends here."""
+        self._request.shows(data)
         stored = self._memory.scatter(data, self._iovecs)
         if stored < len(data) and self._file.streaming and not self._file.bytestream():
             raise UringError(errno.EFAULT)

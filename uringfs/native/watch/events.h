@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layout of events (uringfs/watch/record.py: HEAD; a test compares), and what queue.c and recorder.c share. */
+#ifndef URINGFS_EVENTS_H
+#define URINGFS_EVENTS_H
+
+#include "../native.h"
+
+#define EVENT_VERSION 1
+#define EVENT_LOST 6
+
+struct event {
+	uint32_t size; /* of all, with the texts behind it */
+	uint8_t version, kind, how, flags;
+	uint64_t ring, id, chain;
+	int32_t res;
+	uint32_t cflags, position, uid, pid, tid;
+	uint64_t queued, taken, issued, completed;
+	uint16_t lengths[4]; /* file, name, name2, data */
+	char comm[16];
+	/* struct io_uring_sqe, by width */
+	uint8_t opcode, sqe_flags;
+	uint16_t ioprio;
+	int32_t fd;
+	uint64_t off, addr;
+	uint32_t len, rw_flags;
+	uint64_t user_data;
+	uint16_t buf_index, personality;
+	uint32_t file_index;
+	uint64_t addr3, pad;
+} __attribute__((packed));
+
+struct texts {
+	PyObject *text[4]; /* bytes, borrowed; as lengths */
+};
+
+typedef struct {
+	PyObject_HEAD
+	PyObject *wake;
+	char *buffer;
+	size_t begin, end, capacity; /* events are at begin..end */
+	size_t most;
+	unsigned long long lost; /* since the last event that was kept */
+	unsigned long long total_lost;
+	uint8_t opcodes[32]; /* a bit for each that is wanted */
+	bool failed;	     /* failures alone */
+} Queue;
+
+extern PyTypeObject queue_type;
+
+static inline bool opcode_in(const uint8_t *mask, unsigned int opcode)
+{
+	return mask[opcode >> 3 & 31] & 1 << (opcode & 7);
+}
+
+/* Whether there is room: if not, the event is lost, and counted. */
+bool queue_room(Queue *q);
+/* -1 with an exception: no memory, or wake() failed. */
+int queue_put(Queue *q, const struct event *head, const struct texts *texts);
+
+/* What holds for all requests of one call on a ring. */
+typedef struct {
+	PyObject_HEAD
+	unsigned long long ring, queued, chain;
+	unsigned int uid, pid, tid, data;
+	char comm[16];
+	uint8_t opcodes[32];
+	PyObject *queues;	 /* a tuple */
+	PyObject *target, *file; /* that was described last */
+} Batch;
+
+/* A request under way. */
+typedef struct {
+	PyObject_HEAD
+	Batch *batch;
+	unsigned long long id, chain, taken, issued;
+	unsigned char how, flags;
+	PyObject *name, *name2, *data; /* bytes, or NULL */
+} Note;
+
+extern PyTypeObject batch_type;
+extern PyTypeObject note_type;
+
+uint64_t now(void); /* CLOCK_MONOTONIC, ns */
+bool is_sqe(PyObject *sqe);
+
+static inline uint64_t field(PyObject *sqe, int place)
+{
+	return PyLong_AsUnsignedLongLongMask(PyTuple_GET_ITEM(sqe, place));
+}
+
+Note *note_make(Batch *b, uint64_t id, uint64_t chain, uint64_t taken);
+void event_sqe(struct event *e, PyObject *sqe);
+void event_note(struct event *e, const Note *n);
+/* Which of the first 64 readers want it and have room: a bit each. */
+uint64_t readers(Batch *b, unsigned int opcode, int res);
+/* To these: -1 with an exception. */
+int deliver(Batch *b, uint64_t to, struct event *e, struct texts *t);
+
+#endif /* URINGFS_EVENTS_H */
