@@ -105,10 +105,17 @@ setup(
             "uringfs.native._trap",
             sources=[
                 f"contrib/launcher/{name}.c"
-                for name in "trap calls lane agent rings signals exec target say string patch".split()
+                for name in (
+                    "trap calls lane workers rights agent rings signals exec target say string patch".split()
+                )
             ],
             depends=[
-                *("contrib/launcher/trap.h", "contrib/launcher/wire.h", "contrib/uringfs.h"),
+                *(
+                    "contrib/launcher/trap.h",
+                    "contrib/launcher/wire.h",
+                    "contrib/launcher/workers.h",
+                    "contrib/uringfs.h",
+                ),
                 *map(str, [Path("contrib/uringfs_lane.h"), *sorted(Path("contrib/lane").glob("*.h"))]),
             ],
             extra_compile_args=[

@@ -16,7 +16,7 @@
 #define URINGFS_LANE_ASSERT(cond, msg) _Static_assert(cond, msg)
 #endif
 
-#define URINGFS_LANE_VERSION 1u
+#define URINGFS_LANE_VERSION 2u
 
 /* mmap offset of the page: between the CQ ring (0x8000000) and the SQEs (0x10000000), so no file grows by it. */
 #define URINGFS_OFF_LANE 0x0c000000LL
@@ -106,7 +106,7 @@ struct uringfs_lane_request {
 #define URINGFS_LANE_POSTING 1u	 /* it is complete as soon as cq_tail is past cq */
 #define URINGFS_LANE_FINISHED 2u /* the daemon posts it (IOSQE_CQE_SKIP_SUCCESS: if failed), and frees the place */
 
-#define URINGFS_LANE_REQUESTS 32u
+#define URINGFS_LANE_REQUESTS 96u
 
 struct uringfs_lane {
 	/* 0x000: the daemon's to write, at any time */
@@ -135,7 +135,10 @@ struct uringfs_lane {
 	uint32_t cq_heads[2]; /* the words at CQ_HEAD of IORING_OFF_SQ_RING and IORING_OFF_CQ_RING then */
 	uint32_t doing;	    /* opcode, and IOSQE_* << 8, of what is taken and not done */
 	uint64_t doing_user_data;
-	uint32_t pad3[6];
+	uint32_t sleepers; /* not 0: clients sleep on `wakes` until cq_tail is at wake_at, or past it */
+	uint32_t wake_at;
+	uint32_t wakes; /* counts: whoever clears sleepers adds 1 and, behind the lane, calls FUTEX_WAKE */
+	uint32_t pad3[3];
 
 	/* 0x100: whoever has the lane, if a client: since setup */
 	uint64_t enters;    /* io_uring_enter(2) in which requests were taken */
@@ -149,9 +152,6 @@ struct uringfs_lane {
 
 	/* 0x400 */
 	struct uringfs_lane_request requests[URINGFS_LANE_REQUESTS];
-
-	/* 0x800: 0 */
-	uint8_t pad5[2048];
 };
 
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_attach) == 32, "uringfs_lane_attach");

@@ -25,6 +25,8 @@ class Words:
         """The value before; sequentially consistent."""
     def fence(self) -> None:
         """smp_mb(): what was stored before is seen before anything is loaded behind."""
+    def wake(self, offset: int, /) -> int:
+        """FUTEX_WAKE: how many slept on the word, in any process."""
     def read(self, offset: int, size: int, /) -> bytes:
         """A copy of size bytes at any offset, without an order of its own. IndexError: not all are there."""
     def write(self, offset: int, data: Buffer, /) -> None:

@@ -6,11 +6,14 @@
  *   LANE_BLOCK(old)     block all signals, and keep the mask in *old, a uint64_t: no handler of the program's may come
  *   LANE_UNBLOCK(old)   between lock and unlock
  *   LANE_IS_RING(fd)    0: that is a ring file of the mount
+ *   LANE_WORKS          the last five of struct lane_host: who starts threads for requests that block
  */
 #ifndef URINGFS_LANE_CLIENT_H
 #define URINGFS_LANE_CLIENT_H
 
 #include "host.h"
+
+#include "names.h"
 
 #include "rings.h"
 
@@ -26,6 +29,9 @@
 #ifndef LANE_IS_RING
 #define LANE_IS_RING(fd) uringfs_check(fd)
 #endif
+#ifndef LANE_WORKS
+#define LANE_WORKS NULL, NULL, NULL, NULL, NULL
+#endif
 
 #define LANE_TAG 0x6c61000000000000LL
 #define LANE_CALLS 1024u
@@ -40,6 +46,10 @@ struct lane_call {
 	const void *arg;
 	size_t argsz;
 	uint32_t taken;
+	/* All that is left is to wait for requests of workers: in futex(2), as long as the word is this */
+	uint32_t *sleep_on;
+	uint32_t awake;
+	bool help; /* all of them are waited for: one may as well be performed by who waits */
 };
 
 /* ---- attach ---- */
@@ -74,22 +84,31 @@ static inline int64_t lane_ask(int fd, struct uringfs_lane_answer *answer)
 	return ret;
 }
 
-/* 0, or -errno: ENOTCONN, ECONNABORTED ... */
-static inline int64_t lane_call_daemon(struct lane *l)
+/* Not by libc: this thread may have no errno of its own. Above RLIMIT_FSIZE any other offset does as well. */
+static inline int64_t lane_call_by(struct lane *l, int fd)
 {
 	volatile int64_t result = -EIO;
 	struct uringfs_enter m;
-	int saved = errno;
-	int64_t ret;
+	long ret;
 
 	LANE_CLEAR(&m, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_ENTER;
+	m.hdr.size = sizeof(m);
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.can = URINGFS_ENTER_KICK;
 	__atomic_fetch_add(&l->page->kicks, 1, __ATOMIC_RELAXED);
-	ret = lane_control(l->fd, &m, sizeof(m), &result);
-	errno = saved;
-	return ret;
+	ret = RAW(SYS_pwrite64, fd, &m, sizeof(m), URINGFS_OFF_CTL);
+	if (ret == -EFBIG) {
+		lane_drop_sigxfsz();
+		ret = RAW(SYS_pwrite64, fd, &m, sizeof(m), 0);
+	}
+	return ret < 0 ? ret : result;
+}
+
+/* 0, or -errno: ENOTCONN, ECONNABORTED ... */
+static inline int64_t lane_call_daemon(struct lane *l)
+{
+	return lane_call_by(l, l->fd);
 }
 
 static inline void lane_kick(struct lane *l)
@@ -97,9 +116,23 @@ static inline void lane_kick(struct lane *l)
 	lane_call_daemon(l);
 }
 
+/* By a worker: the descriptor may be another file's by now, so by a reference that stays what it is. */
+static inline void lane_kick_later(struct lane *l)
+{
+	const struct lane_ring *r = (const struct lane_ring *)(const void *)l;
+	long fd = RAW(SYS_fcntl, l->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	if (RAW(SYS_lseek, fd, 0, SEEK_CUR) == r->tag)
+		lane_call_by(l, (int)fd);
+	RAW(SYS_close, fd);
+}
+
 static const struct lane_host lane_client_host = {
 	lane_host_file_flags,
 	lane_host_file_mode,
+	lane_host_file_id,
 	lane_host_fixed_file,
 	lane_host_fixed_buffer,
 	lane_host_read,
@@ -113,7 +146,15 @@ static const struct lane_host lane_client_host = {
 	lane_host_open,
 	lane_host_socket,
 	lane_host_close,
+	lane_host_sync,
+	lane_host_space,
+	lane_host_path,
+	lane_host_stat_cached,
+	lane_host_cached_type,
+	lane_host_copy_path,
 	lane_kick,
+	lane_kick_later,
+	LANE_WORKS,
 };
 
 /* The tag is the ring's inode and device. */
@@ -246,8 +287,28 @@ static inline bool lane_need_not_wait(struct lane_pass *p, const struct lane_cal
 	return p->tail - lane_cq_head(p) >= min;
 }
 
+/* io_cqring_wait_schedule(): until as many CQEs are there as workers will bring. Not with a signal mask or a time. */
+static inline void lane_will_sleep(struct lane_pass *p, struct lane_call *c)
+{
+	struct uringfs_lane *page = p->lane->page;
+	uint32_t ready = p->tail - lane_cq_head(p), wanted = c->min_complete;
+	uint32_t under_way = lane_load(&p->lane->under_way);
+
+	wanted = wanted < p->lane->cq_entries ? wanted : p->lane->cq_entries;
+	if (c->arg || wanted <= ready || wanted - ready > under_way ||
+	    lane_load(&page->attention) & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED))
+		return;
+	wanted += p->tail - ready;
+	if (!page->sleepers || (int32_t)(wanted - page->wake_at) < 0)
+		page->wake_at = wanted;
+	page->sleepers = 1;
+	c->sleep_on = &page->wakes;
+	c->awake = page->wakes;
+	c->help = wanted - p->tail == under_way;
+}
+
 /* io_uring_enter(2), with the lane: true if that was all of it. */
-static inline bool lane_pass(struct lane_pass *p, const struct lane_call *c)
+static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 {
 	uint32_t queued = lane_queued(p);
 
@@ -256,8 +317,12 @@ static inline bool lane_pass(struct lane_pass *p, const struct lane_call *c)
 		lane_take(p);
 	if (p->left || p->outside)
 		return false;
-	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS)
-		return lane_need_not_wait(p, c);
+	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS) {
+		if (lane_need_not_wait(p, c))
+			return true;
+		lane_will_sleep(p, c);
+		return false;
+	}
 	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
 }
 
@@ -299,6 +364,7 @@ static inline bool lane_enter(struct lane_call *c)
 	bool whole;
 
 	c->taken = 0;
+	c->sleep_on = NULL;
 	if (c->flags & ~LANE_ENTER_FLAGS || (!c->to_submit && !(c->flags & IORING_ENTER_GETEVENTS)))
 		return false;
 	LANE_BLOCK(&old);

@@ -32,11 +32,12 @@
 #define LANE_CQE_MIXED (1u << 18) /* IORING_SETUP_CQE_MIXED */
 #define LANE_LINKS (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)
 /* The flags this core understands; the daemon's word may name fewer. */
-#define LANE_SQE_FLAGS (IOSQE_FIXED_FILE | LANE_LINKS | LANE_CQE_SKIP_SUCCESS)
+#define LANE_SQE_FLAGS (IOSQE_FIXED_FILE | LANE_LINKS | LANE_CQE_SKIP_SUCCESS | IOSQE_ASYNC)
 #define LANE_CQE_SKIP_SUCCESS (1u << 6)
 
 struct lane_host;
 struct lane_fixed;
+struct lane_job;
 
 /* A ring, as a process uses it: where it is mapped, and what the daemon said of it at attach. */
 struct lane {
@@ -55,6 +56,8 @@ struct lane {
 	uint64_t device; /* st_dev of the mount */
 	struct lane_fixed *fixed; /* what this process has registered; NULL: nothing */
 	uint32_t room, room_at; /* what was left of struct lane_pass.room, at that tail */
+	uint32_t under_way;	/* requests that workers of this process have */
+	struct lane_job *finished; /* by workers, and not posted yet */
 };
 
 /* What is asked of a descriptor once a batch: nothing in it changes the table, and what another thread does to
@@ -82,6 +85,8 @@ struct lane_pass {
 	bool chained; /* a link: it does not leave the lane */
 	bool outside; /* the lane was lost while a request was performed without it */
 	bool posted;
+	bool rouses; /* clients that sleep are to be woken */
+	bool worker; /* not in a call on the ring */
 	unsigned nr_files;
 	struct lane_file files[LANE_FILES];
 };
@@ -97,6 +102,7 @@ enum lane_outcome {
 	LANE_DONE,
 	LANE_WAITS,  /* it has done nothing, and is the daemon's */
 	LANE_BLOCKS, /* it has done nothing, and is to be performed without the lane: row.blocking() */
+	LANE_QUEUES, /* the same, by a worker; if there is none, it is the daemon's */
 };
 
 /* A transfer of io_uring/rw.c: nr iovecs, or nr bytes, at addr. off -1: the current position. flags: RWF_* */
@@ -113,6 +119,7 @@ struct lane_rw {
 struct lane_host {
 	long (*file_flags)(struct lane *lane, int fd);		     /* F_GETFL */
 	long (*file_mode)(struct lane *lane, int fd);		     /* st_mode, or LANE_MODE_RING */
+	long (*file_id)(struct lane *lane, int fd);		     /* above 0: which inode, as good as certainly */
 	/* fd, flags and mode of what is registered: 0; -EAGAIN: not known here */
 	long (*fixed_file)(struct lane *lane, uint32_t index, struct lane_file *file);
 	/* 0; -EFAULT: not in it; -EAGAIN: not known here */
@@ -128,7 +135,20 @@ struct lane_host {
 	long (*open_file)(struct lane *lane, const struct io_uring_sqe *sqe);
 	long (*make_socket)(struct lane *lane, const struct io_uring_sqe *sqe);
 	long (*close_file)(struct lane *lane, int fd);
+	long (*sync)(struct lane *lane, int fd, const struct io_uring_sqe *sqe); /* FSYNC, SYNC_FILE_RANGE */
+	long (*space)(struct lane *lane, int fd, const struct io_uring_sqe *sqe); /* FALLOCATE, FTRUNCATE */
+	long (*path_call)(struct lane *lane, const struct io_uring_sqe *sqe);
+	long (*stat_cached)(struct lane *lane, const struct io_uring_sqe *sqe); /* 0; -errno: it may be otherwise */
+	long (*cached_type)(struct lane *lane, const struct io_uring_sqe *sqe); /* S_IFMT of what OPENAT names */
+	long (*copy_path)(char *to, uint64_t from); /* its length; -EFAULT, -ENAMETOOLONG */
 	void (*kick)(struct lane *lane);
+	/* Of workers; NULL: there are none */
+	void (*kick_later)(struct lane *lane);		   /* not in a call: the descriptor may be another file's by now */
+	int (*new_job)(struct lane *lane, struct lane_job **job); /* 0; -EAGAIN: too many; -ENOSYS: there are none */
+	long (*keep_file)(struct lane_job *job, int fd);   /* a descriptor of its own; -errno */
+	long (*copy_in)(void *to, uint64_t from, size_t size); /* 0; -EFAULT */
+	void (*queue)(struct lane_job *job);
+	void (*end_job)(struct lane_job *job);
 };
 
 /* An opcode: everything that its preparation could refuse is `sure` not to be; then it is issued. */
@@ -139,6 +159,8 @@ struct lane_op {
 	void (*blocking)(struct lane *lane, const struct io_uring_sqe *sqe, struct lane_done *done);
 };
 static inline const struct lane_op *lane_op(unsigned opcode);
+static inline enum lane_outcome lane_issue_async(struct lane_pass *p, const struct lane_op *op,
+						 const struct io_uring_sqe *sqe, struct lane_done *done);
 
 #include "words.h"
 
@@ -312,6 +334,10 @@ static inline void lane_end_request(struct lane_pass *p, const struct io_uring_s
 
 #include "outside.h"
 
+#include "pool.h"
+
+#include "work.h"
+
 /* io_submit_sqe(): one request. False: it is the daemon's. */
 static inline bool lane_submit(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_done *done)
 {
@@ -322,9 +348,11 @@ static inline bool lane_submit(struct lane_pass *p, const struct io_uring_sqe *s
 	if (!op || !lane_room(p) || !op->sure(p, sqe))
 		return false;
 	lane_begin_request(p, sqe);
-	outcome = op->issue(p, sqe, done);
+	outcome = sqe->flags & IOSQE_ASYNC ? lane_issue_async(p, op, sqe, done) : op->issue(p, sqe, done);
 	if (outcome == LANE_BLOCKS && !p->chained)
 		return lane_outside(p, op, sqe, done);
+	if (outcome == LANE_QUEUES && !p->chained)
+		return lane_queue(p, op, sqe, done);
 	if (outcome != LANE_DONE) {
 		lane_undo_request(p);
 		return false;
@@ -343,6 +371,12 @@ static inline bool lane_prep_reads(const struct io_uring_sqe *sqe)
 	case IORING_OP_SENDMSG:
 	case IORING_OP_RECVMSG:
 	case IORING_OP_OPENAT:
+	case IORING_OP_STATX:
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_UNLINKAT:
+	case IORING_OP_MKDIRAT:
+	case IORING_OP_SYMLINKAT:
+	case IORING_OP_LINKAT:
 		return true;
 	case IORING_OP_SEND:
 		return sqe->addr2;
@@ -433,5 +467,9 @@ static inline void lane_take(struct lane_pass *p)
 }
 
 #include "ops.h"
+
+#include "keep.h"
+
+#include "async.h"
 
 #endif

@@ -114,20 +114,24 @@ static inline enum lane_outcome lane_issue_socket(struct lane_pass *p, const str
 
 /* ---- OPENAT ---- */
 
-/* io_openat_prep(), io_openat_force_async(); no registered file */
+/* io_openat_prep(); no registered file */
 static inline bool lane_sure_openat(struct lane_pass *p, const struct io_uring_sqe *sqe)
 {
 	(void)p;
-	return !sqe->buf_index && !sqe->file_index && !(sqe->flags & IOSQE_FIXED_FILE) &&
-	       !(sqe->open_flags & (O_TRUNC | O_CREAT | LANE_O_TMPFILE));
+	return lane_sure_name(sqe);
 }
 
 /* io_openat2(): as far as the path is cached (LOOKUP_CACHED). What getname() says is an error of preparation. */
 static inline enum lane_outcome lane_issue_openat(struct lane_pass *p, const struct io_uring_sqe *sqe,
 						  struct lane_done *done)
 {
-	long ret = p->lane->host->open_file(p->lane, sqe);
+	long ret;
 
+	if (sqe->open_flags & (O_TRUNC | O_CREAT | LANE_O_TMPFILE))
+		return lane_open_later(p, sqe, done);
+	ret = p->lane->host->open_file(p->lane, sqe);
+	if (ret == -EAGAIN)
+		return lane_open_later(p, sqe, done);
 	if (lane_leaves(ret) || ret == -EFAULT || ret == -ENAMETOOLONG)
 		return LANE_WAITS;
 	return lane_result(done, ret, ret < 0);

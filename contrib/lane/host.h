@@ -43,6 +43,18 @@ static inline long lane_host_file_mode(struct lane *l, int fd)
 	return (uint64_t)st.st_dev == l->device ? (long)LANE_MODE_RING : (long)st.st_mode;
 }
 
+static inline long lane_host_file_id(struct lane *l, int fd)
+{
+	struct stat st;
+	long ret = RAW(SYS_fstat, fd, &st);
+
+	(void)l;
+	if (ret < 0)
+		return ret;
+	ret = (long)(((uint64_t)st.st_ino + ((uint64_t)st.st_dev << 40)) & LONG_MAX);
+	return ret ? ret : 1;
+}
+
 /* io_file_get_fixed(). What has another file now, or none, is the daemon's. */
 static inline long lane_host_fixed_file(struct lane *l, uint32_t index, struct lane_file *file)
 {
@@ -254,6 +266,14 @@ static inline long lane_host_open(struct lane *l, const struct io_uring_sqe *sqe
 	if (fd >= 0 && nonblock)
 		RAW(SYS_fcntl, fd, F_SETFL, flags & ~(uint64_t)O_NONBLOCK);
 	return fd;
+}
+
+static inline long lane_host_sync(struct lane *l, int fd, const struct io_uring_sqe *sqe)
+{
+	(void)l;
+	if (sqe->opcode == IORING_OP_SYNC_FILE_RANGE)
+		return RAW(SYS_sync_file_range, fd, sqe->off, sqe->len, sqe->sync_range_flags);
+	return RAW(sqe->fsync_flags & IORING_FSYNC_DATASYNC ? SYS_fdatasync : SYS_fsync, fd);
 }
 
 static inline long lane_host_close(struct lane *l, int fd)

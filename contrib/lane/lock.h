@@ -3,6 +3,7 @@
 #ifndef URINGFS_LANE_LOCK_H
 #define URINGFS_LANE_LOCK_H
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <time.h>
 
@@ -84,12 +85,28 @@ static inline bool lane_look(struct lane_pass *p)
 	return lane_load(&page->version) && lane_load(&page->generation) == p->lane->generation;
 }
 
+/* Who sleeps until cq_tail is that far. The word changes with the lane. */
+static inline void lane_rouse(struct lane_pass *p)
+{
+	struct uringfs_lane *page = p->lane->page;
+
+	p->rouses = page->sleepers && (int32_t)(p->tail - page->wake_at) >= 0;
+	if (!p->rouses)
+		return;
+	page->sleepers = 0;
+	lane_store(&page->wakes, page->wakes + 1);
+}
+
 static inline void lane_leave(struct lane_pass *p)
 {
 	p->lane->room = p->room;
 	p->lane->room_at = p->tail;
 	lane_publish(p);
+	lane_rouse(p);
 	lane_unlock_word(p->lane);
+	if (p->rouses)
+		RAW(SYS_futex, &p->lane->page->wakes, FUTEX_WAKE, INT_MAX);
+	p->rouses = false;
 }
 
 /* What of attention asks for a kick by who has posted, or has come when the daemon wanted the lane. */

@@ -48,7 +48,10 @@ static inline void lane_hand_over(struct lane_pass *p, struct uringfs_lane_reque
 	r->failed = done->failed;
 	lane_set_state(r, URINGFS_LANE_FINISHED);
 	p->outside = true;
-	p->lane->host->kick(p->lane);
+	if (p->worker)
+		p->lane->host->kick_later(p->lane);
+	else
+		p->lane->host->kick(p->lane);
 }
 
 /* False: the lane is lost, and the pass over. The request has been taken in any case, unless there was no place. */

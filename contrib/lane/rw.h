@@ -195,6 +195,29 @@ static inline bool lane_is_all(struct lane_pass *p, const struct lane_rw *rw, st
 	return p->lane->host->read(p->lane, &next) == 0;
 }
 
+/* io_read(), as a worker calls it */
+static inline void lane_blocking_read(struct lane *l, const struct io_uring_sqe *sqe, struct lane_done *done)
+{
+	struct lane_rw rw = lane_rw_of(sqe, done->fd, 0);
+	long res = l->host->read(l, &rw), sum = res < 0 ? 0 : lane_sum(l, &rw);
+
+	lane_result(done, res, res != sum);
+}
+
+/* What the disk has to be asked for. What preparation would say of iovecs comes first. */
+static inline enum lane_outcome lane_read_cold(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file,
+					       struct lane_done *done)
+{
+	uint32_t type = lane_file_type(p, file);
+
+	if (type != S_IFREG && type != S_IFBLK)
+		return LANE_WAITS;
+	if (rw->vector && (p->lane->host->check_iovecs(p->lane, rw->addr, rw->nr) < 0 || !lane_sum(p->lane, rw)))
+		return LANE_WAITS;
+	done->fd = file->fd;
+	return LANE_QUEUES;
+}
+
 /* io_read(). Of a stream io_uring ignores the position 0, what others mean there is each file's own. */
 static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file,
 					  struct lane_done *done)
@@ -204,8 +227,10 @@ static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane
 	long res, sum;
 
 	if (file->flags & LANE_O_DIRECT)
-		return LANE_WAITS;
+		return lane_read_cold(p, rw, file, done);
 	res = l->host->read(l, rw);
+	if (res == -EAGAIN || res == -EOPNOTSUPP)
+		return lane_read_cold(p, rw, file, done);
 	if (res == -ESPIPE) {
 		if (rw->off)
 			return LANE_WAITS;
@@ -217,7 +242,7 @@ static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane
 		return lane_rw_done(l, rw, res, done);
 	sum = lane_sum(l, rw);
 	if (res != sum && !lane_is_all(p, rw, file, res))
-		return LANE_WAITS;
+		return lane_read_cold(p, rw, file, done);
 	return lane_result(done, res, res != sum);
 }
 
@@ -253,10 +278,12 @@ static inline enum lane_outcome lane_write_regular(struct lane_pass *p, const st
 {
 	struct lane_rw rw = lane_rw_of(sqe, file->fd, 0);
 
-	if (file->flags & LANE_O_DIRECT || (rw.vector && p->lane->host->check_iovecs(p->lane, rw.addr, rw.nr)))
+	if (rw.vector && p->lane->host->check_iovecs(p->lane, rw.addr, rw.nr))
+		return LANE_WAITS;
+	if (rw.vector && file->flags & LANE_O_DIRECT && !lane_sum(p->lane, &rw))
 		return LANE_WAITS;
 	done->fd = file->fd;
-	return LANE_BLOCKS;
+	return file->flags & LANE_O_DIRECT ? LANE_QUEUES : LANE_BLOCKS;
 }
 
 /* io_write() */
@@ -274,9 +301,9 @@ static inline enum lane_outcome lane_issue_write(struct lane_pass *p, const stru
 	if (lane_position_is_locked(p, sqe, file))
 		return LANE_WAITS;
 	type = lane_file_type(p, file);
-	if (type == S_IFREG)
+	if (type == S_IFREG || type == S_IFBLK)
 		return lane_write_regular(p, sqe, file, done);
-	if (type == LANE_MODE_RING || type == S_IFBLK)
+	if (type == LANE_MODE_RING)
 		return LANE_WAITS;
 	rw = lane_rw_of(sqe, file->fd, RWF_NOWAIT);
 	ret = l->host->write(l, &rw);

@@ -189,9 +189,15 @@ static long begin_enter(struct trap_enter *e)
 	return 0;
 }
 
-bool trap_enter_lane(struct trap_enter *e)
+bool trap_enter_lane(struct trap_enter *e, const uint64_t *mask)
 {
-	return !trap_state.no_lane && begin_enter(e) == 0 && trap_lane(e);
+	return !trap_state.no_lane && begin_enter(e) == 0 && trap_lane(e, mask);
+}
+
+/* What the call returns, if the lane was all of it */
+long trap_taken(const struct trap_enter *e)
+{
+	return e->interrupted && !e->taken ? -EINTR : (long)e->taken;
 }
 
 long trap_enter(struct trap_enter *e, const uint64_t *mask)
@@ -200,8 +206,8 @@ long trap_enter(struct trap_enter *e, const uint64_t *mask)
 
 	if (ret < 0)
 		return ret;
-	if (!trap_state.no_lane && trap_lane(e))
-		return e->taken;
+	if (!trap_state.no_lane && trap_lane(e, mask))
+		return trap_taken(e);
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
 	ret = enter_daemon(e);
 	if (ret < 0 && trap_lane_failed((int)e->fd, ret))

@@ -117,12 +117,22 @@ static char **fill(const struct plan *p, char *const *envp, char **to, char *pre
 				: (char **)(uintptr_t)(envp);                                     \
 	})
 
+/* io_uring_task_cancel(): what workers have under way is done before the program is another. */
+#define FINISHED(call)                                                                            \
+	__extension__({                                                                           \
+		int ret_;                                                                         \
+		trap_no_workers();                                                                \
+		ret_ = (int)(call);                                                               \
+		trap_workers_may();                                                               \
+		ret_;                                                                             \
+	})
+
 TRAP_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	char **with_us = ENVIRONMENT(envp);
 
 	trap_look_at(AT_FDCWD, path);
-	return (int)raw_errno(RAW(SYS_execve, path, argv, with_us));
+	return FINISHED(raw_errno(RAW(SYS_execve, path, argv, with_us)));
 }
 
 TRAP_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
@@ -130,14 +140,14 @@ TRAP_EXPORT int execveat(int fd, const char *path, char *const argv[], char *con
 	char **with_us = ENVIRONMENT(envp);
 
 	trap_look_at(fd, path);
-	return (int)raw_errno(RAW(SYS_execveat, fd, path, argv, with_us, flags));
+	return FINISHED(raw_errno(RAW(SYS_execveat, fd, path, argv, with_us, flags)));
 }
 
 TRAP_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	char **with_us = ENVIRONMENT(envp);
 	REAL(fexecve);
-	return real(fd, argv, with_us);
+	return FINISHED(real(fd, argv, with_us));
 }
 
 TRAP_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
@@ -145,7 +155,7 @@ TRAP_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]
 	char **with_us = ENVIRONMENT(envp);
 	REAL(execvpe);
 	trap_look_for(file, environ);
-	return real(file, argv, with_us);
+	return FINISHED(real(file, argv, with_us));
 }
 
 TRAP_EXPORT int execv(const char *path, char *const argv[])
@@ -207,22 +217,38 @@ TRAP_EXPORT int execle(const char *path, const char *first, ...)
 	return execve(path, argv, envp);
 }
 
+/* The child of posix_spawn(3) has SIGSYS blocked when it resets its ids, which may be trapped by now (rights.c): not where
+ * they are what they are reset to. */
+static const posix_spawnattr_t *without_resetids(const posix_spawnattr_t *attr, posix_spawnattr_t *copy)
+{
+	short flags = 0;
+
+	if (!attr || posix_spawnattr_getflags(attr, &flags) != 0 || !(flags & POSIX_SPAWN_RESETIDS) ||
+	    RAW(SYS_getuid) != RAW(SYS_geteuid) || RAW(SYS_getgid) != RAW(SYS_getegid))
+		return attr;
+	memcpy(copy, attr, sizeof(*copy));
+	posix_spawnattr_setflags(copy, (short)(flags & ~POSIX_SPAWN_RESETIDS));
+	return copy;
+}
+
 TRAP_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 			    const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	char **with_us = ENVIRONMENT(envp);
+	posix_spawnattr_t copy;
 	REAL(posix_spawn);
 	trap_look_at(AT_FDCWD, path);
-	return real(pid, path, actions, attr, argv, with_us);
+	return real(pid, path, actions, without_resetids(attr, &copy), argv, with_us);
 }
 
 TRAP_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	char **with_us = ENVIRONMENT(envp);
+	posix_spawnattr_t copy;
 	REAL(posix_spawnp);
 	trap_look_for(file, environ);
-	return real(pid, file, actions, attr, argv, with_us);
+	return real(pid, file, actions, without_resetids(attr, &copy), argv, with_us);
 }
 
 /* What these execute gets the program's environment, from within libc: ours is put in its place meanwhile. */

@@ -2,22 +2,91 @@
 /* The lane (contrib/lane/): io_uring_enter(2) without the daemon, as far as it goes. In the handler of SIGSYS, and where
  * patch.c calls, all other signals are blocked, so no handler of the program's comes in between, nor leaves with
  * siglongjmp. */
-#include "trap.h"
+#include "workers.h"
+
+struct lane;
+struct lane_job;
+static int new_job(struct lane *l, struct lane_job **job);
+static void end_job(struct lane_job *job);
+static long copy_in(void *to, uint64_t from, size_t size);
 
 #define URINGFS_LANE
+#define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job
 #define LANE_BLOCK(old) ((void)(old))
 #define LANE_UNBLOCK(old) ((void)(old))
 #define LANE_IS_RING(fd) trap_check_ring(fd)
 #include "wire.h"
 
-bool trap_lane(struct trap_enter *e)
+static long copy_in(void *to, uint64_t from, size_t size)
 {
-	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz, 0};
+	return trap_copy_in(to, (uintptr_t)from, size);
+}
+
+static struct lane_ring *ring_of(struct lane *l)
+{
+	return (struct lane_ring *)(void *)l;
+}
+
+/* The ring stays mapped as long as there is one. */
+static int new_job(struct lane *l, struct lane_job **job)
+{
+	int ret = trap_new_job(job);
+
+	if (ret == 0)
+		__atomic_fetch_add(&ring_of(l)->users, 1, __ATOMIC_SEQ_CST);
+	return ret;
+}
+
+static void end_job(struct lane_job *job)
+{
+	struct lane_ring *r = ring_of(job->lane);
+
+	trap_end_job(job);
+	lane_let_go(r);
+}
+
+/* One pass: true, that was all of the call. */
+static bool pass(struct trap_enter *e)
+{
+	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz,
+			      0,	  NULL,		0,		 false};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;
-	e->taken = c.taken;
+	e->taken += c.taken;
+	e->sleep_on = c.sleep_on;
+	e->awake = c.awake;
+	e->help = c.help;
 	return whole;
+}
+
+/* Until a worker has posted, with the caller's mask: false, a signal came. */
+static bool sleep_once(const struct trap_enter *e, const uint64_t *mask)
+{
+	const struct timespec look = {1, 0}; /* whether the daemon is still there */
+	const uint64_t handlers = ~TRAP_SIGSYS_BIT;
+	long ret;
+
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
+	ret = RAW(SYS_futex, e->sleep_on, FUTEX_WAIT, e->awake, &look);
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &handlers, 0, sizeof(handlers));
+	return ret != -EINTR;
+}
+
+bool trap_lane(struct trap_enter *e, const uint64_t *mask)
+{
+	while (!pass(e)) {
+		if (!e->sleep_on) {
+			trap_work(false);
+			return false;
+		}
+		if (!trap_work(e->help) && !sleep_once(e, mask)) {
+			e->interrupted = true;
+			return true;
+		}
+	}
+	trap_work(false);
+	return true;
 }
 
 void trap_lane_begin(int fd)

@@ -43,7 +43,8 @@ struct patched {
 /* True: that was all of the call. False: a system call is to go on with p->to_submit. */
 __attribute__((used)) bool trap_patched(struct patched *p)
 {
-	struct trap_enter e = {(uint32_t)p->rdi, (uint32_t)p->rsi, (uint32_t)p->rdx, (uint32_t)p->r10, p->r8, p->r9, 0};
+	struct trap_enter e = {(uint32_t)p->rdi, (uint32_t)p->rsi, (uint32_t)p->rdx, (uint32_t)p->r10, p->r8, p->r9,
+			       0, NULL, 0, false, false};
 	const uint64_t blocked = ALL_BUT_SIGSYS;
 	uint64_t mask;
 	bool whole;
@@ -52,10 +53,10 @@ __attribute__((used)) bool trap_patched(struct patched *p)
 		return false; /* p->to_submit is all */
 	/* As in the handler of SIGSYS: no other comes in between, nor leaves with siglongjmp. */
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &mask, sizeof(mask));
-	whole = trap_enter_lane(&e);
+	whole = trap_enter_lane(&e, &mask);
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof(mask));
 	p->to_submit = e.to_submit;
-	p->taken = e.taken;
+	p->taken = trap_taken(&e);
 	return whole;
 }
 

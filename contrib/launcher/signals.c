@@ -124,6 +124,11 @@ TRAP_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int timeo
 	return real(fd, events, n, timeout, without_sigsys(set, &copy));
 }
 
+bool trap_wants_sigsys(void)
+{
+	return wanted.sa_handler != SIG_DFL && wanted.sa_handler != SIG_IGN;
+}
+
 /* Default: die of it as one does without us. */
 static void die(void)
 {

@@ -39,7 +39,8 @@
 #define PROBE_ANSWER 0x55524e47L
 
 struct trap_state trap_state;
-const char *const trap_options[TRAP_OPTIONS] = {TRAP_ENV_TRACE, TRAP_ENV_NO_LANE, TRAP_ENV_NO_PATCH};
+const char *const trap_options[TRAP_OPTIONS] = {TRAP_ENV_TRACE, TRAP_ENV_NO_LANE, TRAP_ENV_NO_PATCH,
+						      TRAP_ENV_NO_WORKERS};
 
 /* ---- trace ---- */
 
@@ -112,7 +113,7 @@ static void trace(long nr, const long *a, long ret)
 static long enter(const long *a, const uint64_t *mask)
 {
 	struct trap_enter e = {(uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
-			       (size_t)a[5], 0};
+			       (size_t)a[5], 0, NULL, 0, false, false};
 
 	return trap_enter(&e, mask);
 }
@@ -137,13 +138,28 @@ static long call(long nr, const long *a, const uint64_t *mask)
 	return ret;
 }
 
+/* rights.c */
+static bool is_rights(const siginfo_t *info, ucontext_t *uc)
+{
+	const long a[6] = ARGUMENTS(uc);
+
+	if (info->si_code != SYS_SECCOMP || info->si_arch != TRAP_ARCH || !trap_is_rights(info->si_syscall, a))
+		return false;
+	RETURN_REGISTER(uc) = trap_rights(info->si_syscall, a);
+	return true;
+}
+
 /* Begins with all signals blocked but SIGSYS (SA_NODEFER), for the lane's sake; whatever waits has the mask of the
  * interrupted call. On the caller's stack, because other handlers may run on top of a wait. */
 static void on_sigsys(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
-	int saved = errno;
+	int saved;
 
+	/* A worker, which has no errno, is to leave the call that it is in (workers.c). */
+	if (info->si_code == SI_QUEUE && info->si_value.sival_ptr == &trap_state)
+		return;
+	saved = errno;
 	if (info->si_code == SYS_SECCOMP && info->si_arch == TRAP_ARCH && info->si_syscall >= NR_SETUP &&
 	    info->si_syscall <= NR_REGISTER) {
 		const long a[6] = ARGUMENTS(uc);
@@ -153,7 +169,7 @@ static void on_sigsys(int sig, siginfo_t *info, void *context)
 		if (info->si_syscall == NR_ENTER)
 			trap_patch((uintptr_t)info->si_call_addr);
 		RETURN_REGISTER(uc) = call(info->si_syscall, a, &mask);
-	} else {
+	} else if (!is_rights(info, uc)) {
 		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &uc->uc_sigmask, 0, sizeof(uint64_t));
 		trap_forward(sig, info, context);
 	}
@@ -277,6 +293,7 @@ static void keep_options(char **envp)
 	trap_state.trace = trap_state.options[TRAP_OPTION_TRACE];
 	trap_state.no_lane = trap_state.options[TRAP_OPTION_NO_LANE];
 	trap_state.no_patch = trap_state.options[TRAP_OPTION_NO_PATCH];
+	trap_state.no_workers = trap_state.options[TRAP_OPTION_NO_WORKERS];
 }
 
 /* It preloads libraries of its own, and is no place for a SIGSYS that a system call of the program's brings. */

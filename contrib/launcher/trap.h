@@ -29,7 +29,8 @@
 #define TRAP_ENV_TRACE "URINGFS_TRAP_TRACE="
 #define TRAP_ENV_NO_LANE "URINGFS_TRAP_NO_LANE="
 #define TRAP_ENV_NO_PATCH "URINGFS_TRAP_NO_PATCH="
-enum { TRAP_OPTION_TRACE, TRAP_OPTION_NO_LANE, TRAP_OPTION_NO_PATCH, TRAP_OPTIONS };
+#define TRAP_ENV_NO_WORKERS "URINGFS_TRAP_NO_WORKERS="
+enum { TRAP_OPTION_TRACE, TRAP_OPTION_NO_LANE, TRAP_OPTION_NO_PATCH, TRAP_OPTION_NO_WORKERS, TRAP_OPTIONS };
 extern const char *const trap_options[TRAP_OPTIONS]; /* their names */
 #define TRAP_ENV_PRELOAD "LD_PRELOAD="
 
@@ -50,6 +51,7 @@ struct trap_state {
 	bool trace;
 	bool no_lane; /* each request is the daemon's */
 	bool no_patch; /* code of the program's stays as it is: patch.c */
+	bool no_workers; /* what may block is the daemon's */
 	uint32_t dev_major, dev_minor; /* of the mount */
 	char new_path[4096];           /* MOUNT/new */
 	size_t mount_length;           /* of MOUNT in it */
@@ -68,22 +70,36 @@ struct trap_enter { /* io_uring_enter(2) */
 	uintptr_t arg;
 	size_t argsz;
 	uint32_t taken; /* SQEs, by the lane */
+	uint32_t *sleep_on; /* what is left is to wait for workers: struct lane_call */
+	uint32_t awake;
+	bool help;
+	bool interrupted; /* a signal has ended the wait */
 };
 /* mask: the caller's, which is set before anything may wait */
 long trap_enter(struct trap_enter *e, const uint64_t *mask);
 /* As far as the lane goes; as trap_lane(). Signals are blocked. */
-bool trap_enter_lane(struct trap_enter *e);
+bool trap_enter_lane(struct trap_enter *e, const uint64_t *mask);
+long trap_taken(const struct trap_enter *e);
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args);
 void trap_mount_device(const char *mount);
 
 /* lane.c: true: that was all of it, and e->taken is the result. False: what *e says now goes to the daemon. */
-bool trap_lane(struct trap_enter *e);
+bool trap_lane(struct trap_enter *e, const uint64_t *mask);
 bool trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon; true: that is gone */
 bool trap_lane_is_the_end(long error); /* -errno: the daemon is gone */
 void trap_lane_begin(int fd); /* a ring that has been set up */
 /* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
 uint64_t trap_lane_registers(int fd, uint32_t opcode);
 void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before);
+
+/* workers.c: no worker is left when the first returns, nor is one started before the second */
+void trap_no_workers(void);
+void trap_workers_may(void);
+
+/* rights.c: calls that change what a thread may do, or where it is, are trapped from now on; false: they cannot be */
+bool trap_guard_rights(void);
+bool trap_is_rights(long nr, const long *a);
+long trap_rights(long nr, const long *a);
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
 struct io_uring_params;
@@ -119,5 +135,6 @@ void trap_patch(uintptr_t next);
 
 /* signals.c: a SIGSYS that is not ours goes where the program wants it */
 void trap_forward(int sig, void *info, void *context);
+bool trap_wants_sigsys(void); /* the program has a handler */
 
 #endif

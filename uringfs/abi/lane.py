@@ -6,9 +6,15 @@ Offsets in bytes from the start of the page, which lies at URINGFS_OFF_LANE of t
 from struct import Struct
 from typing import NamedTuple
 
-from uringfs.abi.constants import IOSQE_CQE_SKIP_SUCCESS, IOSQE_FIXED_FILE, IOSQE_IO_HARDLINK, IOSQE_IO_LINK
+from uringfs.abi.constants import (
+    IOSQE_ASYNC,
+    IOSQE_CQE_SKIP_SUCCESS,
+    IOSQE_FIXED_FILE,
+    IOSQE_IO_HARDLINK,
+    IOSQE_IO_LINK,
+)
 
-URINGFS_LANE_VERSION = 1
+URINGFS_LANE_VERSION = 2
 URINGFS_OFF_LANE = 0x0C000000
 URINGFS_LANE_SIZE = 4096
 
@@ -34,7 +40,7 @@ URINGFS_LANE_CLOSED = 0xFFFF0000
 URINGFS_LANE_UNDER_WAY = 0  # uringfs_lane_request.state
 URINGFS_LANE_POSTING = 1
 URINGFS_LANE_FINISHED = 2
-URINGFS_LANE_REQUESTS = 32
+URINGFS_LANE_REQUESTS = 96
 
 ATTENTION_NAMES = {
     URINGFS_LANE_WAITER: "WAITER",
@@ -50,8 +56,8 @@ ATTENTION_NAMES = {
     URINGFS_LANE_WATCHED: "WATCHED",
     URINGFS_LANE_OFF: "OFF",
 }
-# With which a request may be taken. Not IO_DRAIN: what drains is the daemon's; nor BUFFER_SELECT and ASYNC.
-LANE_SQE_FLAGS = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS
+# With which a request may be taken. Not IO_DRAIN: what drains is the daemon's; nor BUFFER_SELECT.
+LANE_SQE_FLAGS = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC | IOSQE_CQE_SKIP_SUCCESS
 
 # struct uringfs_lane: the daemon's words ...
 LANE_VERSION = 0x000
@@ -69,6 +75,9 @@ LANE_LOCK = 0x080
 LANE_STATE = 0x0C0
 LANE_POSTED_TAIL = 0x0C0  # the first half of `posted`
 LANE_SQ_HEAD = 0x0C8
+LANE_SLEEPERS = 0x0E8
+LANE_WAKE_AT = 0x0EC
+LANE_WAKES = 0x0F0
 LANE_COUNTERS = 0x100
 LANE_TAKEN = 0x200
 LANE_REQUESTS = 0x400

@@ -18,6 +18,7 @@ ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
 ENV_TRACE = b"URINGFS_TRAP_TRACE"
 ENV_NO_LANE = b"URINGFS_TRAP_NO_LANE"
 ENV_NO_PATCH = b"URINGFS_TRAP_NO_PATCH"
+ENV_NO_WORKERS = b"URINGFS_TRAP_NO_WORKERS"
 ENV_PRELOAD = b"LD_PRELOAD"
 LIBRARY = "native/_trap.*so"
 EXITS = {
@@ -29,7 +30,7 @@ EXITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--no-patch] "
+        "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--no-patch] [--no-workers] "
         "[--inject RULE]... [--seed N] [--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-patch",
         action="store_true",
         help="trap: each io_uring_enter(2) is trapped; no jump to the library is put into the program's code",
+    )
+    parser.add_argument(
+        "--no-workers", action="store_true", help="trap: no threads in the program for requests that block"
     )
     parser.add_argument(
         "--mode",
@@ -72,9 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
         def become() -> NoReturn:
             if mode == "trap":
-                env = environment(
-                    mount, preload, trace=args.trace_calls, lane=not args.no_lane, patch=not args.no_patch
-                )
+                lane, patch, workers = not args.no_lane, not args.no_patch, not args.no_workers
+                env = environment(mount, preload, trace=args.trace_calls, lane=lane, patch=patch, workers=workers)
             else:
                 notify.supervise(mount, trace=args.trace_calls)
                 env = dict(_initial_environment())
@@ -135,14 +138,20 @@ def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
 
 
 def environment(
-    mount: str, preload: str, *, trace: bool, lane: bool = True, patch: bool = True
+    mount: str, preload: str, *, trace: bool, lane: bool = True, patch: bool = True, workers: bool = True
 ) -> dict[bytes, bytes]:
     """The library must be the first that LD_PRELOAD names: by that it knows its own path."""
     env = dict(_initial_environment())
     before = env.get(ENV_PRELOAD)
     env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")
     env[ENV_MOUNT] = os.fsencode(mount)
-    for name, wanted in ((ENV_TRACE, trace), (ENV_NO_LANE, not lane), (ENV_NO_PATCH, not patch)):
+    options = (
+        (ENV_TRACE, trace),
+        (ENV_NO_LANE, not lane),
+        (ENV_NO_PATCH, not patch),
+        (ENV_NO_WORKERS, not workers),
+    )
+    for name, wanted in options:
         env.pop(name, None)
         if wanted:
             env[name] = b"1"

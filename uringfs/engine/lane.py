@@ -207,13 +207,17 @@ class RingLane:
             return
         self._cq.show()
         self.attend()
-        self.page.store(self._cq.state(self._sq.head, self._seen))
+        state = self._cq.state(self._sq.head, self._seen)
+        self.page.store(state)
+        roused = self.page.rouse(state.tail)
         self.had = False
         if self._turns:
             self._wanted = True
             self._turns.unpark()
         else:
             self.page.leave()
+        if roused:
+            self.page.wake()
 
     def begin(self) -> bool:
         """Have it until end(), whatever is published meanwhile. False: wait()."""

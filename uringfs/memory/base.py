@@ -69,6 +69,9 @@ class RingMemory(Protocol):
     def fence(self) -> None:
         """What was stored before is seen before anything is loaded behind (smp_mb())."""
 
+    def wake(self, offset: int, /) -> int:
+        """Wake those who sleep on the u32 at offset (futex(2)): how many."""
+
     def read(self, offset: int, size: int) -> bytes:
         """A copy of size bytes."""
 

@@ -57,6 +57,7 @@ class MappedMemory:
     fetch_or: Callable[[int, int], int]
     fetch_and: Callable[[int, int], int]
     fence: Callable[[], None]
+    wake: Callable[[int], int]
     read: Callable[[int, int], bytes]
     write: Callable[[int, bytes], None]
 
@@ -113,10 +114,12 @@ class MappedMemory:
         self.fetch_or = words.fetch_or
         self.fetch_and = words.fetch_and
         self.fence = words.fence
+        self.wake = words.wake
 
     def close(self) -> None:
         if self._words is not None:
-            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self.read, self.write
+            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self.wake
+            del self.read, self.write
             self._words.release()
             self._words = None
         self._windows.clear()  # closed when nobody has a region in them any more

@@ -112,7 +112,7 @@ class PageCacheMemory(MappedMemory):
         fuse_vma_close())."""
         windows = list(self._pages)
         if self._pages:
-            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self._first
+            del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self.wake, self._first
         while self._pages:
             self._pages.popitem()[1].close()
         return windows
@@ -134,7 +134,7 @@ class PageCacheMemory(MappedMemory):
     def _bind(self, pages: ShadowPages | FilePages) -> None:
         self.load, self.store = pages.load, pages.store
         self.fetch_or, self.fetch_and, self.fence = pages.fetch_or, pages.fetch_and, pages.fence
-        self._first = pages
+        self.wake, self._first = pages.wake, pages
 
     # -- memory
 

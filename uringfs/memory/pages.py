@@ -26,7 +26,7 @@ class Pages:
         self._address = address
         self._bytes = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self._words = Words(self._bytes)
-        self.load, self.fence = self._words.load, self._words.fence
+        self.load, self.fence, self.wake = self._words.load, self._words.fence, self._words.wake
 
     protection = mmap.PROT_READ | mmap.PROT_WRITE
 
@@ -34,7 +34,7 @@ class Pages:
         return bytes(self._bytes[offset : offset + size])
 
     def close(self) -> None:
-        del self.load, self.fence
+        del self.load, self.fence, self.wake
         self._words.release()
         self._bytes.release()
         libc.munmap(self._address, self._size)

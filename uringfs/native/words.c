@@ -6,7 +6,11 @@
  */
 #include "native.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct {
 	PyObject_HEAD
@@ -133,6 +137,15 @@ static PyObject *words_fence(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(arg)
 	Py_RETURN_NONE;
 }
 
+static PyObject *words_wake(PyObject *self, PyObject *offset)
+{
+	uint32_t *word = word_at(self, offset);
+
+	if (!word)
+		return NULL;
+	return PyLong_FromLong(syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
+}
+
 /* size bytes at offset, or NULL with an exception set */
 static char *bytes_at(Words *self, PyObject *offset, Py_ssize_t size)
 {
@@ -209,6 +222,7 @@ static PyMethodDef words_methods[] = {
 	METHOD(fetch_or, METH_FASTCALL, "fetch_or(offset, value) -> int: the value before"),
 	METHOD(fetch_and, METH_FASTCALL, "fetch_and(offset, value) -> int: the value before"),
 	METHOD(fence, METH_NOARGS, "fence(): smp_mb: what was stored before is seen before what is loaded behind"),
+	METHOD(wake, METH_O, "wake(offset) -> int: FUTEX_WAKE: how many slept on the word"),
 	METHOD(read, METH_FASTCALL, "read(offset, size) -> bytes: without an order of its own"),
 	METHOD(write, METH_FASTCALL, "write(offset, data): without an order of its own"),
 	METHOD(release, METH_NOARGS, "release(): give the buffer back; later accesses raise ValueError"),

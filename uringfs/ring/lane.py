@@ -16,6 +16,8 @@ BASE = abi.URINGFS_OFF_LANE
 _REQUESTS_SIZE = abi.URINGFS_LANE_REQUESTS * abi.REQUEST.size
 # Of all requests, read as one number: the bits of their holders.
 _HOLDERS = sum(U32 << 8 * (n * abi.REQUEST.size + 8) for n in range(abi.URINGFS_LANE_REQUESTS))
+# A client does not wait by itself then.
+ENDS_SLEEP = abi.URINGFS_LANE_GETEVENTS | abi.URINGFS_LANE_CLOSED
 
 
 class Ending(NamedTuple):
@@ -68,6 +70,21 @@ class LanePage:
         """Clients may come in."""
         self._memory.store(BASE + abi.LANE_DAEMON, 0)
         self._memory.fence()
+
+    def rouse(self, tail: int) -> bool:
+        """With the lane: clients sleep until cq_tail is that far, or have to wait in the daemon from now on. True:
+        wake() them."""
+        if not self._memory.load(BASE + abi.LANE_SLEEPERS):
+            return False
+        far = (tail - self._memory.load(BASE + abi.LANE_WAKE_AT)) & U32 < 1 << 31
+        if not far and not self._stored.get(abi.LANE_ATTENTION, 0) & ENDS_SLEEP:
+            return False
+        self._memory.store(BASE + abi.LANE_SLEEPERS, 0)
+        self._memory.store(BASE + abi.LANE_WAKES, (self._memory.load(BASE + abi.LANE_WAKES) + 1) & U32)
+        return True
+
+    def wake(self) -> None:
+        self._memory.wake(BASE + abi.LANE_WAKES)
 
     # -- what is handed over with it
 

@@ -82,7 +82,7 @@ async def test_the_page_after_an_attach(bench: Bench) -> None:
     lane, client = await attach(bench)
     assert client.number == 1
     assert lane.page.load() == abi.State(tail=6, done=6, sq_head=6, cq_head=5, cq_head_sq=5, cq_head_cq=5)
-    assert client.load(abi.LANE_VERSION) == 1
+    assert client.load(abi.LANE_VERSION) == abi.URINGFS_LANE_VERSION
     assert client.load(abi.LANE_OPS) & 1 << IORING_OP_NOP
     assert client.load(abi.LANE_FLAGS) == abi.LANE_SQE_FLAGS
     assert not client.load(abi.LANE_DAEMON)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lock, what is performed without it, and what the dead leave: threads and processes on one ring, and the
  * daemon's part of docs/lane.md, as far as a test needs one. */
-#include "ring.h"
-
-#include <pthread.h>
+#include "daemon.h"
 #include <sys/wait.h>
 #include <time.h>
 
@@ -17,17 +15,6 @@ static void shared_ring(void)
 
 /* ---- the daemon's part ---- */
 
-static void post(uint64_t user_data, int res)
-{
-	struct lane *l = &r.lane;
-	uint32_t tail = (uint32_t)l->page->posted;
-	size_t at = LANE_CQES + (size_t)(tail & (l->cq_entries - 1)) * l->cqe_size;
-	struct cqe cqe = {user_data, res, 0};
-
-	memcpy(l->rings + at, &cqe, sizeof(cqe));
-	l->page->posted = (l->page->posted & ~(uint64_t)UINT32_MAX) | (tail + 1);
-}
-
 static void bury_request(struct uringfs_lane_request *q, uint32_t holder, uint32_t done)
 {
 	bool complete = q->state == URINGFS_LANE_POSTING && (int32_t)((uint32_t)r.lane.page->posted - q->cq) > 0;
@@ -37,9 +24,9 @@ static void bury_request(struct uringfs_lane_request *q, uint32_t holder, uint32
 	if (q->state == URINGFS_LANE_UNDER_WAY && (int32_t)(q->sq - done) >= 0)
 		complete = true; /* it was `doing` */
 	if (q->state == URINGFS_LANE_FINISHED)
-		post(q->user_data, q->res);
+		post(&r.lane, q->user_data, q->res);
 	else if (!complete)
-		post(q->user_data, -ECANCELED);
+		post(&r.lane, q->user_data, -ECANCELED);
 	q->holder = 0;
 }
 
@@ -54,7 +41,7 @@ static void bury(uint32_t holder)
 	p.lane = &r.lane;
 	p.published = lane_word(r.lane.rings, LANE_CQ_TAIL);
 	if ((page->lock & URINGFS_LANE_HOLDERS) == holder && done != page->sq_head) {
-		post(page->doing_user_data, -ECANCELED);
+		post(&r.lane, page->doing_user_data, -ECANCELED);
 		page->posted = (uint32_t)page->posted | (uint64_t)page->sq_head << 32;
 	}
 	for (unsigned i = 0; i < URINGFS_LANE_REQUESTS; i++)
@@ -66,38 +53,6 @@ static void bury(uint32_t holder)
 	lane_publish(&p);
 	if ((page->lock & URINGFS_LANE_HOLDERS) == holder)
 		page->lock = 0;
-}
-
-static pthread_mutex_t daemons_turn = PTHREAD_MUTEX_INITIALIZER;
-
-/* What a daemon does that is kicked: it posts what is finished. It may wait here. */
-static void serve_kick(struct lane *l)
-{
-	struct lane_pass p;
-
-	pthread_mutex_lock(&daemons_turn);
-	__atomic_store_n(&l->page->daemon, 1, __ATOMIC_SEQ_CST);
-	while (__atomic_load_n(&l->page->lock, __ATOMIC_SEQ_CST))
-		sched_yield();
-	memset(&p, 0, sizeof(p));
-	p.lane = l;
-	lane_look(&p);
-	for (unsigned i = 0; i < URINGFS_LANE_REQUESTS; i++) {
-		struct uringfs_lane_request *q = &l->page->requests[i];
-
-		if (!lane_load(&q->holder) || __atomic_load_n(&q->state, __ATOMIC_ACQUIRE) != URINGFS_LANE_FINISHED)
-			continue;
-		while ((uint32_t)l->page->posted - lane_word(l->rings, LANE_CQ_HEAD) >= l->cq_entries)
-			sched_yield(); /* a real one has a backlog */
-		post(q->user_data, q->res);
-		l->page->completed++;
-		lane_store(&q->holder, 0);
-	}
-	p.tail = (uint32_t)l->page->posted;
-	p.posted = true;
-	lane_publish(&p);
-	__atomic_store_n(&l->page->daemon, 0, __ATOMIC_SEQ_CST);
-	pthread_mutex_unlock(&daemons_turn);
 }
 
 /* ---- the lock ---- */
@@ -278,7 +233,7 @@ static void *submit_for_ever(void *count)
 	for (uint64_t i = 1;; i++) {
 		uint8_t opcode = i % 3 ? IORING_OP_NOP : IORING_OP_WRITE;
 		struct io_uring_sqe *sqe = ring_sqe(&r, opcode, file);
-		struct lane_call c = {-1, 0, 0, 0, NULL, 0, 0};
+		struct lane_call c = {-1, 0, 0, 0, NULL, 0, 0, NULL, 0, false};
 
 		sqe->addr = (uint64_t)(uintptr_t) "x";
 		sqe->len = opcode != IORING_OP_NOP;

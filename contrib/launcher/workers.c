@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers: threads of the program's that perform what may block, as the kernel's iou-wrk threads do. Each thread that
+ * submits has a pool of its own, whose workers it has cloned itself: they have its credentials, its filters, its
+ * namespaces, and are ended before it changes any of these (rights.c).
+ *
+ * They are threads of the kernel's alone: no libc knows them, and they have no thread-local storage but their
+ * submitter's, which they do not touch. So nothing that they call may set errno.
+ */
+#include "workers.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#pragma weak dlsym
+
+#ifndef MADV_DONTFORK
+#define MADV_DONTFORK 10
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define STACK (32 * 1024UL)
+#define GUARD 4096UL
+#define POOLS 64
+#define GONE_LOOKS 10000 /* its id may be another thread's by then */
+#define ALL_SIGNALS (~(uint64_t)0)
+
+struct worker {
+	int tid;     /* the kernel clears it when the thread has ended ... */
+	int last;    /* ... and this is whose id it was */
+	char *stack; /* its lowest byte is that of the guard */
+	struct trap_pool *pool;
+};
+
+struct trap_pool {
+	struct lane_pool pool;
+	int owner; /* the thread whose rights they have; if that has ended, another may take the pool */
+	uint32_t fresh; /* jobs that no worker was told of yet */
+	struct worker workers[LANE_WORKERS];
+};
+
+/* Of one process: wiped in a child by fork. A child by vfork sees it, but has another id. */
+static struct table {
+	int pid;
+	struct trap_pool *pools[POOLS];
+} *table;
+
+/* A new thread's is NULL, so what one finds here is its own; but for threads that share another's storage. */
+static __thread __attribute__((tls_model("initial-exec"))) struct {
+	struct trap_pool *pool;
+	int place;
+} own;
+
+static int refused; /* there are none in this program */
+
+static long map(size_t size)
+{
+	return RAW(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+}
+
+static bool is_address(long at)
+{
+	return at >= 0 || at < -4095;
+}
+
+/* ---- descriptors of jobs ---- */
+
+#define KEPT 4096
+#define KEPT_FROM 960
+
+/* Bit n: number KEPT_FROM + n is one of ours. A child by fork closes what it got of them. */
+static uint64_t kept[KEPT / 64];
+static int kept_from = KEPT_FROM;
+
+static void mark(int fd, bool is)
+{
+	uint64_t bit = 1ULL << (fd - kept_from) % 64, *word = &kept[(fd - kept_from) / 64];
+
+	if (is)
+		__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+}
+
+static void close_kept_in_child(void)
+{
+	for (int i = 0; i < KEPT; i++)
+		if (kept[i / 64] & 1ULL << i % 64)
+			RAW(SYS_close, kept_from + i);
+	memset(kept, 0, sizeof(kept));
+}
+
+long trap_keep_file(struct lane_job *job, int fd)
+{
+	long copy = RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kept_from);
+
+	(void)job;
+	if (copy >= kept_from + KEPT) {
+		RAW(SYS_close, copy);
+		return -EMFILE;
+	}
+	if (copy >= 0)
+		mark((int)copy, true);
+	return copy;
+}
+
+static void drop_file(int fd)
+{
+	if (fd < kept_from)
+		return;
+	mark(fd, false);
+	RAW(SYS_close, fd);
+}
+
+/* ---- threads ---- */
+
+/* clone(2) of a thread that calls run(arg) on that stack, and ends. */
+static long start_thread(unsigned long flags, char *top, int *tid, void (*run)(void *), void *arg)
+{
+	void **stack = (void **)(void *)top - 2;
+	long ret;
+
+	stack[0] = (void *)run;
+	stack[1] = arg;
+#if defined(__x86_64__)
+	register int *r10 __asm__("r10") = tid;
+	register long r8 __asm__("r8") = 0;
+
+	__asm__ volatile("syscall\n\ttest %%rax, %%rax\n\tjnz 1f\n\txor %%ebp, %%ebp\n\tpop %%rax\n\tpop %%rdi\n\t"
+			 "call *%%rax\n\tmov $60, %%eax\n\txor %%edi, %%edi\n\tsyscall\n\tud2\n1:"
+			 : "=a"(ret)
+			 : "a"(SYS_clone), "D"(flags), "S"(stack), "d"(tid), "r"(r10), "r"(r8)
+			 : "rcx", "r11", "memory");
+#else
+	register long x8 __asm__("x8") = SYS_clone;
+	register long x0 __asm__("x0") = (long)flags;
+	register void *x1 __asm__("x1") = stack;
+	register int *x2 __asm__("x2") = tid;
+	register long x3 __asm__("x3") = 0;
+	register int *x4 __asm__("x4") = tid;
+
+	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x29, xzr\n\tldp x1, x0, [sp], #16\n\tblr x1\n\t"
+			 "mov x8, #93\n\tmov x0, xzr\n\tsvc 0\n1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+			 : "memory");
+	ret = x0;
+#endif
+	return ret;
+}
+
+/* As create_worker_thread() names them: of the submitter. */
+static void call_it(int owner)
+{
+	char name[16] = "iou-wrk-", digits[10];
+	int n = 0, at = 8;
+
+	do
+		digits[n++] = (char)('0' + owner % 10);
+	while ((owner /= 10) && n < 10);
+	while (n && at < 15)
+		name[at++] = digits[--n];
+	name[at] = 0;
+	RAW(SYS_prctl, PR_SET_NAME, name);
+}
+
+static void work(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t mask = ALL_SIGNALS & ~TRAP_SIGSYS_BIT; /* for interrupt_workers() */
+
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof(mask));
+	call_it(w->pool->owner);
+	lane_pool_work(&w->pool->pool);
+}
+
+static bool has_stack(struct worker *w)
+{
+	long at;
+
+	if (w->stack)
+		return true;
+	at = map(GUARD + STACK);
+	if (!is_address(at))
+		return false;
+	RAW(SYS_mprotect, at, GUARD, PROT_NONE);
+	w->stack = (char *)at;
+	return true;
+}
+
+/* Its handler (trap.c) does nothing. */
+static void interrupt_workers(struct lane_pool *pool)
+{
+	struct trap_pool *p = (struct trap_pool *)(void *)pool;
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_code = SI_QUEUE;
+	info.si_value.sival_ptr = &trap_state;
+	for (unsigned i = 0; i < LANE_WORKERS; i++) {
+		int tid = __atomic_load_n(&p->workers[i].tid, __ATOMIC_ACQUIRE);
+
+		if (tid)
+			RAW(SYS_rt_tgsigqueueinfo, RAW(SYS_getpid), tid, TRAP_SIGNAL, &info);
+	}
+}
+
+/* create_io_thread()'s flags */
+static bool start_worker(struct lane_pool *pool)
+{
+	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+				    CLONE_IO | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+	struct trap_pool *p = (struct trap_pool *)(void *)pool;
+	struct worker *w = p->workers;
+	uint64_t all = ALL_SIGNALS, old;
+	long ret;
+
+	while (w < p->workers + LANE_WORKERS && __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
+		w++;
+	if (w == p->workers + LANE_WORKERS || !has_stack(w))
+		return false;
+	w->pool = p;
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
+	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, work, w);
+	w->last = ret > 0 ? (int)ret : 0;
+	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	return ret > 0;
+}
+
+/* ---- pools ---- */
+
+static struct table *find_table(void)
+{
+	struct table *t = __atomic_load_n(&table, __ATOMIC_ACQUIRE), *none = NULL;
+	long at;
+
+	if (t && t->pid)
+		return t->pid == RAW(SYS_getpid) ? t : NULL;
+	if (t) { /* a fork's */
+		t->pid = (int)RAW(SYS_getpid);
+		return t;
+	}
+	at = map(sizeof(*t));
+	if (!is_address(at))
+		return NULL;
+	t = (struct table *)at;
+	t->pid = (int)RAW(SYS_getpid);
+	if (RAW(SYS_madvise, at, sizeof(*t), MADV_WIPEONFORK) == 0 &&
+	    __atomic_compare_exchange_n(&table, &none, t, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return t;
+	RAW(SYS_munmap, at, sizeof(*t));
+	return none;
+}
+
+/* Of a thread that has ended, and so have its workers: it is this thread's now. */
+static bool inherit(struct trap_pool *p, int pid)
+{
+	int owner = __atomic_load_n(&p->owner, __ATOMIC_ACQUIRE);
+
+	if (RAW(SYS_tgkill, pid, owner, 0) != -ESRCH || lane_load(&p->pool.alive))
+		return false;
+	return __atomic_compare_exchange_n(&p->owner, &owner, (int)RAW(SYS_gettid), false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+static struct trap_pool *new_pool(void)
+{
+	long at = map(sizeof(struct trap_pool));
+	struct trap_pool *p = (struct trap_pool *)at;
+
+	if (!is_address(at))
+		return NULL;
+	RAW(SYS_madvise, at, sizeof(*p), MADV_DONTFORK);
+	p->owner = (int)RAW(SYS_gettid);
+	p->pool.max = trap_workers_at_most();
+	p->pool.idle_ns = LANE_IDLE_NS;
+	p->pool.start = start_worker;
+	p->pool.interrupt = interrupt_workers;
+	return p;
+}
+
+static bool take_place(struct table *t, int place)
+{
+	struct trap_pool *p = __atomic_load_n(&t->pools[place], __ATOMIC_ACQUIRE);
+
+	if (p && !inherit(p, t->pid))
+		return false;
+	if (!p) {
+		struct trap_pool *made = new_pool();
+
+		if (!made)
+			return false;
+		if (!__atomic_compare_exchange_n(&t->pools[place], &p, made, false, __ATOMIC_ACQ_REL,
+						 __ATOMIC_ACQUIRE)) {
+			RAW(SYS_munmap, made, sizeof(*made));
+			return false;
+		}
+		p = made;
+	}
+	own.pool = p;
+	own.place = place;
+	return true;
+}
+
+/* io_init_wq_offload(): bounded workers */
+uint32_t trap_workers_at_most(void)
+{
+	uint64_t cpus[16] = {0};
+	uint32_t count = 0;
+	long size = RAW(SYS_sched_getaffinity, 0, sizeof(cpus), cpus);
+
+	for (long i = 0; i < size / 8 && i < 16; i++)
+		for (; cpus[i]; cpus[i] &= cpus[i] - 1)
+			count++;
+	count = count ? 4 * count : 4;
+	return count < LANE_WORKERS ? count : LANE_WORKERS;
+}
+
+/* Not where a filter of the program's sends a SIGSYS, which a worker has no handler for; and of another libc it is not
+ * known where its set*id() have SIGSYS blocked. */
+static bool may_have_any(void)
+{
+	static int (*at_fork)(void (*)(void), void (*)(void), void (*)(void), void *);
+	struct rlimit limit = {0, 0};
+
+	if (refused || trap_state.no_workers || trap_wants_sigsys())
+		return false;
+	if (at_fork)
+		return true;
+	refused = 1;
+	at_fork = (__typeof__(at_fork))dlsym(RTLD_DEFAULT, "__register_atfork");
+	if (!at_fork || !trap_guard_rights() || at_fork(NULL, NULL, close_kept_in_child, NULL) != 0)
+		return false;
+	RAW(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+	if (limit.rlim_cur < KEPT_FROM + 64)
+		kept_from = limit.rlim_cur > 64 ? (int)limit.rlim_cur - 64 : 0;
+	refused = 0;
+	return true;
+}
+
+/* This thread's, or NULL. */
+static struct trap_pool *own_pool(void)
+{
+	struct table *t = table;
+
+	if (!own.pool || !t || __atomic_load_n(&t->pools[own.place], __ATOMIC_ACQUIRE) != own.pool)
+		return NULL;
+	return own.pool->owner == RAW(SYS_gettid) ? own.pool : NULL;
+}
+
+static struct trap_pool *find_pool(void)
+{
+	struct trap_pool *p = own_pool();
+	struct table *t;
+
+	if (p)
+		return trap_state.no_workers ? NULL : p;
+	if (!may_have_any())
+		return NULL;
+	t = find_table();
+	for (int i = 0; t && i < POOLS; i++)
+		if (take_place(t, i))
+			return own.pool;
+	return NULL;
+}
+
+/* ---- jobs ---- */
+
+/* All are taken: who has pushed them tells the workers before he takes part. */
+int trap_new_job(struct lane_job **job)
+{
+	struct trap_pool *p = find_pool();
+	int ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
+
+	if (ret == -EAGAIN)
+		trap_work(false);
+	return ret;
+}
+
+void trap_queue(struct lane_job *job)
+{
+	lane_pool_push(job);
+	((struct trap_pool *)(void *)job->pool)->fresh++;
+}
+
+void trap_end_job(struct lane_job *job)
+{
+	drop_file(job->done.fd);
+	lane_pool_free(job);
+}
+
+/* The pass is over: workers may begin, but for one job, if this thread helps. False: there was none for it. */
+bool trap_work(bool help)
+{
+	struct trap_pool *p = own_pool();
+	struct lane_job *job;
+	uint32_t fresh;
+
+	if (!p)
+		return false;
+	fresh = p->fresh;
+	p->fresh = 0;
+	if (fresh > help)
+		lane_pool_go(&p->pool, fresh - help);
+	job = help ? lane_pool_pop(&p->pool) : NULL;
+	if (job)
+		lane_perform(job);
+	return job;
+}
+
+/* ---- the end ---- */
+
+/* Not only that it does nothing any more: the process has one thread less. */
+static void wait_for(struct worker *w, int pid)
+{
+	int tid, looks = GONE_LOOKS;
+
+	while ((tid = __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE)))
+		RAW(SYS_futex, &w->tid, FUTEX_WAIT, tid, NULL);
+	while (w->last && looks-- && RAW(SYS_tgkill, pid, w->last, 0) == 0)
+		RAW(SYS_sched_yield);
+	w->last = 0;
+}
+
+/* What is queued is done, and no worker of this process is left when it returns. Until trap_workers_may() nobody starts
+ * any. */
+void trap_no_workers(void)
+{
+	struct table *t = table;
+
+	if (!t || t->pid != RAW(SYS_getpid))
+		return;
+	for (int i = 0; i < POOLS; i++) {
+		struct trap_pool *p = __atomic_load_n(&t->pools[i], __ATOMIC_ACQUIRE);
+
+		if (!p)
+			continue;
+		lane_pool_end(&p->pool);
+		for (unsigned j = 0; j < LANE_WORKERS; j++)
+			wait_for(&p->workers[j], t->pid);
+	}
+}
+
+void trap_workers_may(void)
+{
+	struct table *t = table;
+
+	if (!t || t->pid != RAW(SYS_getpid))
+		return;
+	for (int i = 0; i < POOLS; i++) {
+		struct trap_pool *p = __atomic_load_n(&t->pools[i], __ATOMIC_ACQUIRE);
+
+		if (p && p->pool.ending)
+			lane_pool_begin(&p->pool);
+	}
+}

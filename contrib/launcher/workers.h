@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads for requests that may block (workers.c), as lane.c has them performed. */
+#ifndef URINGFS_TRAP_WORKERS_H
+#define URINGFS_TRAP_WORKERS_H
+
+#include "trap.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "../lane/core.h"
+
+int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
+long trap_keep_file(struct lane_job *job, int fd);
+void trap_queue(struct lane_job *job);
+void trap_end_job(struct lane_job *job);
+bool trap_work(bool help);
+uint32_t trap_workers_at_most(void);
+
+#endif

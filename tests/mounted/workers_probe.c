@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that perform requests in the program, and the program's rights: what is printed is the same on the kernel. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/landlock.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+#include <linux/io_uring.h>
+
+#define ENTRIES 64
+#define NOBODY 65534
+#define CHECK(cond)                                                                               \
+	do {                                                                                      \
+		if (!(cond)) {                                                                    \
+			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno);           \
+			exit(1);                                                                  \
+		}                                                                                 \
+	} while (0)
+
+static struct io_uring_params p;
+static int ring, file;
+static char *rings, *data;
+static struct io_uring_sqe *sqes;
+
+static unsigned *word(unsigned offset)
+{
+	return (unsigned *)(void *)(rings + offset);
+}
+
+static void set_up(unsigned flags)
+{
+	memset(&p, 0, sizeof(p));
+	p.flags = flags;
+	ring = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
+	CHECK(ring >= 0);
+	rings = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	CHECK(rings != MAP_FAILED && sqes != (void *)MAP_FAILED);
+}
+
+static struct io_uring_sqe *queue(unsigned char opcode, int fd)
+{
+	unsigned tail = *word(p.sq_off.tail);
+	struct io_uring_sqe *sqe = &sqes[tail % ENTRIES];
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = opcode;
+	sqe->fd = fd;
+	sqe->user_data = tail;
+	word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
+	__atomic_store_n(word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
+	return sqe;
+}
+
+static long enter(unsigned submit, unsigned wait)
+{
+	return syscall(SYS_io_uring_enter, ring, submit, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
+}
+
+/* All that come: the sum of their results; -1 if one has failed. */
+static long reap(unsigned count)
+{
+	unsigned *head = word(p.cq_off.head);
+	const struct io_uring_cqe *cqe = (void *)(rings + p.cq_off.cqes);
+	long sum = 0;
+
+	while (*word(p.cq_off.tail) - *head < count)
+		CHECK(enter(0, count) >= 0 || errno == EINTR);
+	for (; count; count--, ++*head) {
+		long res = cqe[(*head % p.cq_entries) << !!(p.flags & IORING_SETUP_CQE32)].res;
+
+		sum = sum < 0 || res < 0 ? -1 : sum + res;
+	}
+	return sum;
+}
+
+static void sync_often(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		queue(IORING_OP_FSYNC, file);
+	CHECK(enter(count, 0) == (long)count);
+}
+
+/* Threads that are not the program's own, by the name of their kind; those of them with another user. */
+static unsigned workers(uid_t user, unsigned *of_others)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *d;
+	unsigned count = 0;
+
+	*of_others = 0;
+	while ((d = readdir(tasks))) {
+		char path[300], comm[32] = "", line[256];
+		unsigned uid = user;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", d->d_name);
+		f = fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f)) {
+			sscanf(line, "Name: %31s", comm);
+			sscanf(line, "Uid: %*u %u", &uid);
+		}
+		if (f)
+			fclose(f);
+		if (strncmp(comm, "iou-wrk-", 8) != 0)
+			continue;
+		count++;
+		*of_others += uid != user;
+	}
+	closedir(tasks);
+	return count;
+}
+
+static unsigned count_workers(void)
+{
+	unsigned others;
+
+	return workers(geteuid(), &others);
+}
+
+/* ---- */
+
+/* The daemon performs what comes while it has the ring's lane: so more than once. */
+static void some(void)
+{
+	unsigned count = 0;
+
+	for (int i = 0; i < 100 && !count; i++) {
+		sync_often(8);
+		CHECK(reap(8) == 0);
+		count = count_workers();
+	}
+	printf("workers %d\n", count > 0);
+}
+
+/* Requests that were under way have the rights that they were submitted with; the next have those of now. */
+static void user(int by_libc)
+{
+	unsigned others;
+
+	sync_often(16);
+	CHECK((by_libc ? setresuid(NOBODY, NOBODY, NOBODY) : syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY)) == 0);
+	if (getenv("URINGFS_TRAP_MOUNT")) /* the kernel's threads may go on, but cannot be told what to do */
+		CHECK(workers(NOBODY, &others) == 0);
+	printf("before %ld\n", reap(16));
+	sync_often(8);
+	printf("after %ld\n", reap(8));
+	workers(NOBODY, &others);
+	printf("others %u\n", getenv("URINGFS_TRAP_MOUNT") ? others : 0);
+}
+
+static void capabilities(void)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[2];
+
+	memset(none, 0, sizeof(none));
+	sync_often(16);
+	CHECK(syscall(SYS_capset, &h, none) == 0);
+	if (getenv("URINGFS_TRAP_MOUNT"))
+		CHECK(count_workers() == 0);
+	printf("%ld\n", reap(16));
+	some();
+}
+
+static void landlock(void)
+{
+	struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_ACCESS_FS_WRITE_FILE};
+	int ruleset;
+
+	some();
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	CHECK(ruleset >= 0 || errno == ENOSYS || errno == EOPNOTSUPP);
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	if (ruleset >= 0)
+		CHECK(syscall(SYS_landlock_restrict_self, ruleset, 0) == 0);
+	if (getenv("URINGFS_TRAP_MOUNT"))
+		CHECK(count_workers() == 0);
+	some();
+}
+
+/* A process of one thread may have a user namespace of its own; idle workers are none that count. */
+static void namespaces(void)
+{
+	some();
+	printf("unshare %d\n", getenv("URINGFS_TRAP_MOUNT") ? unshare(CLONE_NEWUSER) : 0);
+	some();
+}
+
+static void forks(void)
+{
+	int status;
+
+	some();
+	fflush(stdout);
+	if (fork() == 0) {
+		printf("child %u\n", count_workers());
+		close(ring);
+		set_up(0);
+		some();
+		fflush(stdout);
+		_exit(0);
+	}
+	CHECK(wait(&status) > 0 && status == 0);
+	some();
+}
+
+static void *thread(void *unused)
+{
+	some();
+	return unused;
+}
+
+static void threads(void)
+{
+	for (int i = 0; i < 100; i++) {
+		pthread_t t;
+
+		CHECK(pthread_create(&t, NULL, thread, NULL) == 0);
+		CHECK(pthread_join(t, NULL) == 0);
+	}
+}
+
+/* No thread is to be had */
+static void limit(void)
+{
+	const struct rlimit none = {0, 0};
+
+	CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0 && setrlimit(RLIMIT_NPROC, &none) == 0);
+	sync_often(8);
+	printf("%ld\n", reap(8));
+}
+
+static void direct(void)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		struct io_uring_sqe *sqe = queue(IORING_OP_READ, file);
+
+		sqe->addr = (unsigned long)data + i * 4096;
+		sqe->len = 4096;
+		sqe->off = i * 4096;
+	}
+	CHECK(enter(32, 32) == 32);
+	printf("%ld\n", reap(32));
+	for (unsigned i = 0; i < 32 * 4096; i += 4096)
+		CHECK(data[i] == (char)(i / 4096));
+}
+
+static void direct_write(unsigned char byte, unsigned block)
+{
+	struct io_uring_sqe *sqe = queue(IORING_OP_WRITE, file);
+
+	memset(data + byte * 4096, byte, 4096);
+	sqe->addr = (unsigned long)data + byte * 4096;
+	sqe->len = 4096;
+	sqe->off = block * 4096;
+}
+
+/* Of writes to one place the last is what is there. */
+static void ordered(void)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		for (unsigned char n = 0; n < 31; n++)
+			direct_write(n, n % 3);
+		CHECK(enter(31, 31) == 31 && reap(31) == 31 * 4096);
+		CHECK(pread(file, data + 31 * 4096, 4096, 0) == 4096 && data[31 * 4096] == 30);
+		CHECK(pread(file, data + 31 * 4096, 4096, 4096) == 4096 && data[31 * 4096] == 28);
+	}
+	puts("in order");
+}
+
+static void execs(char *self)
+{
+	sync_often(16);
+	CHECK(execl(self, self, "nothing", "/dev/null", NULL) == 0);
+}
+
+/* With signals blocked the child sets its ids, which is trapped by then. */
+static void spawns(void)
+{
+	char *argv[] = {"true", NULL}, *envp[] = {NULL};
+	posix_spawnattr_t attr;
+	int status = -1;
+	pid_t pid;
+
+	some();
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_RESETIDS);
+	CHECK(posix_spawnp(&pid, "true", NULL, &attr, argv, envp) == 0 && waitpid(pid, &status, 0) == pid);
+	printf("status %d\n", status);
+}
+
+/* A FIFO that nobody opens for writing, by a name that is in no cache: an exec does not wait for it. */
+static void stuck(char *self)
+{
+	struct io_uring_sqe *sqe = queue(IORING_OP_OPENAT, AT_FDCWD);
+	char directory[] = "/tmp/workers-XXXXXX", path[64];
+
+	CHECK(mkdtemp(directory));
+	CHECK(chdir(directory) == 0 && mkfifo("fifo", 0600) == 0);
+	snprintf(path, sizeof(path), "/proc/self/cwd/fifo");
+	sqe->addr = (unsigned long)path;
+	CHECK(enter(1, 0) == 1);
+	for (int i = 0; i < 1000 && !count_workers(); i++)
+		sched_yield();
+	CHECK(unlink("fifo") == 0 && rmdir(directory) == 0);
+	CHECK(execl(self, self, "nothing", "/dev/null", NULL) == 0);
+}
+
+static void submit_for_ever(void)
+{
+	for (unsigned n = 0;; n++) {
+		for (unsigned i = 0; i < 8; i++) {
+			struct io_uring_sqe *sqe = queue(n % 2 ? IORING_OP_READ : IORING_OP_FSYNC, file);
+
+			if (n % 2) {
+				sqe->addr = (unsigned long)data + i * 4096;
+				sqe->len = 4096;
+			}
+		}
+		CHECK(enter(8, 0) == 8 && reap(8) >= 0);
+	}
+}
+
+/* Whoever shares the ring of a process that is killed finds a CQE for each request that was taken. */
+static void killed(void)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		const struct timespec then = {0, 1000000 + 37000 * i};
+		pid_t child;
+
+		set_up(0);
+		child = fork();
+		if (!child)
+			submit_for_ever();
+		while (!*(volatile unsigned *)word(p.cq_off.tail))
+			sched_yield();
+		nanosleep(&then, NULL);
+		CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+		while (*(volatile unsigned *)word(p.cq_off.tail) != *(volatile unsigned *)word(p.sq_off.head))
+			CHECK(syscall(SYS_io_uring_enter, ring, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) == 0);
+		close(ring);
+	}
+	puts("none is lost");
+}
+
+static void handler(int sig)
+{
+	(void)sig;
+}
+
+/* A signal ends the wait; the requests go on. */
+static void signals(void)
+{
+	struct sigaction sa = {.sa_handler = handler};
+	const struct itimerval soon = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+	long ret;
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	for (int i = 0; i < 200; i++) {
+		queue(IORING_OP_FSYNC, file);
+		do
+			ret = enter(1, 1);
+		while (ret < 0 && errno == EINTR);
+		CHECK(ret == 1 && reap(1) == 0);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	puts("done");
+}
+
+static void open_file(const char *path)
+{
+	file = open(path, O_RDWR | O_DIRECT);
+	CHECK(file >= 0);
+	data = mmap(NULL, 32 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(data != MAP_FAILED);
+	for (unsigned i = 0; i < 32; i++)
+		memset(data + i * 4096, (int)i, 4096);
+	CHECK(pwrite(file, data, 32 * 4096, 0) == 32 * 4096);
+	memset(data, 0xff, 32 * 4096);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "";
+
+	if (argc < 3)
+		return 2;
+	if (!strcmp(mode, "nothing")) {
+		printf("threads %u\n", count_workers());
+		return 0;
+	}
+	open_file(argv[2]);
+	set_up(argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0);
+	if (!strcmp(mode, "some"))
+		some();
+	else if (!strcmp(mode, "libc"))
+		user(1);
+	else if (!strcmp(mode, "raw"))
+		user(0);
+	else if (!strcmp(mode, "capabilities"))
+		capabilities();
+	else if (!strcmp(mode, "landlock"))
+		landlock();
+	else if (!strcmp(mode, "namespaces"))
+		namespaces();
+	else if (!strcmp(mode, "forks"))
+		forks();
+	else if (!strcmp(mode, "threads"))
+		threads();
+	else if (!strcmp(mode, "limit"))
+		limit();
+	else if (!strcmp(mode, "direct"))
+		direct();
+	else if (!strcmp(mode, "ordered"))
+		ordered();
+	else if (!strcmp(mode, "signals"))
+		signals();
+	else if (!strcmp(mode, "killed"))
+		killed();
+	else if (!strcmp(mode, "stuck"))
+		stuck(argv[0]);
+	else if (!strcmp(mode, "spawns"))
+		spawns();
+	else if (!strcmp(mode, "execs"))
+		execs(argv[0]);
+	else
+		return 2;
+	return 0;
+}
