@@ -90,7 +90,7 @@ class Batch(EventBatch):
 
 
 def _position(ring: Ring) -> int:
-    """Of the next CQE in the CQ."""
+    """Where the CQ's next CQE will stand, in entries since setup."""
     return (ring.cq.tail + len(ring.cq.backlog)) & 0xFFFFFFFF
 
 
@@ -191,19 +191,19 @@ class Tracer(EventRecorder, Subscriber):
             self._batches.pop(context, None)
 
     def _look_at_names(self, note: EventNote, request: Request) -> None:
-        """It is taken."""
+        """Note the paths that a request names, as it is taken."""
         if request.sqe.opcode in peek.NAMES:
             note.name, note.name2 = peek.names(request.caller.memory, request.sqe)
         else:
             note.data = peek.first(request.caller.memory, request.sqe)
 
     def _look_at_data(self, note: EventNote, request: Request, most: int) -> None:
-        """It is issued, and writes or sends."""
+        """Note what a request is about to write or send, at most so many bytes of it."""
         note.data, more = peek.outgoing(request.caller.memory, request.sqe, most)
         note.flags |= TRUNCATED if more else 0
 
     def _incoming(self, request: Request, res: int, most: int) -> tuple[bytes, bool]:
-        """It has read or received res bytes."""
+        """What a request has read or received, at most so many bytes, and whether there was more."""
         if request.moved is not None:
             found = bytes(request.moved[: min(res, most)])
             return found, res > len(found) > 0
@@ -248,8 +248,8 @@ class Tracer(EventRecorder, Subscriber):
             self.emit(REQUEST, note, request, res, 0, 0)
 
     def _late(self, request: Request, end: bool) -> EventNote | None:
-        """Of one that was under way when watching began, and posts a CQE: None if nobody watches it, or if it was
-        not. end: its last one."""
+        """A note of a request that was under way when watching began, and posts a CQE: None if nobody watches it,
+        or if it was not. end: its last one."""
         if request not in self._earlier:
             return None
         if end:
@@ -292,7 +292,7 @@ class Tracer(EventRecorder, Subscriber):
             self.reaped(ring.number, head, self._watching(ring))
 
     def _watching(self, ring: Ring) -> tuple[EventQueue, ...]:
-        """Those who may want events of this ring."""
+        """The queues of readers who may want events of this ring."""
         found = self._watchers.get(ring)
         if found is None:
             found = tuple(reader.queue for reader in self._readers if reader.watches(ring))
