@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """`make bench`: the same C program against every backend this machine can run, in one table.
 
-Columns: kernel (io_uring's own system calls), run (the same program by `uringfs run`), lane (uringfs.h with
-URINGFS_LANE), uringfs (a mount of this checkout, by control writes), notify (`uringfs run --mode notify`), gVisor
-(runsc), and the floor (the write round trip of a bare C libfuse daemon). Each runs twice: client and daemon on the
-same CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The interpreter that runs this file
-also runs mount.py.
+Columns: kernel (io_uring's own system calls), run (the same program by `uringfs run`), trap (with --no-patch),
+lane (uringfs.h with URINGFS_LANE), uringfs (a mount of this checkout, by control writes), notify (`uringfs run
+--mode notify`), gVisor (runsc), and the floor (the write round trip of a bare C libfuse daemon). Each runs
+twice: client and daemon on the same CPU, and on two CPUs. Then fio, on the kernel and under `uringfs run`. The
+interpreter that runs this file also runs mount.py.
 """
 
 import argparse
@@ -124,6 +124,10 @@ def run_run(plan: Plan, pin: str) -> list[Result]:
     return measure_by_run(plan, pin, "run")
 
 
+def run_trap(plan: Plan, pin: str) -> list[Result]:
+    return measure_by_run(plan, pin, "trap", "--no-patch")
+
+
 def run_notify(plan: Plan, pin: str) -> list[Result]:
     return measure_by_run(plan, pin, "notify", "--mode", "notify")
 
@@ -169,12 +173,13 @@ COLUMNS: Columns = {
     "run": run_run,
     "lane": run_lane,
     "uringfs": run_uringfs,
+    "trap": run_trap,
     "notify": run_notify,
     "gVisor": run_gvisor,
     "floor": run_floor,
 }
 # The floor right before uringfs, whose first row is compared with it: a noisy machine is noisy for both.
-ORDER = ("kernel", "run", "lane", "gVisor", "floor", "uringfs", "notify")
+ORDER = ("kernel", "run", "trap", "lane", "gVisor", "floor", "uringfs", "notify")
 FIO: Columns = {"kernel": fio_kernel, "run": fio_run}
 
 

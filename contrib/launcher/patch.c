@@ -49,7 +49,7 @@ __attribute__((used)) bool trap_patched(struct patched *p)
 	uint64_t mask;
 	bool whole;
 
-	if (!trap_state.active || trap_state.trace)
+	if (!trap_state.active || trap_state.trace || trap_state.no_patch)
 		return false; /* p->to_submit is all */
 	/* As in the handler of SIGSYS: no other comes in between, nor leaves with siglongjmp. */
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &mask, sizeof(mask));
