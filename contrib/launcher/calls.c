@@ -11,6 +11,7 @@
 #define FEAT_REG_REG_RING (1u << 13)
 #define ENTER_REGISTERED_RING (1u << 4)
 #define ENTER_KNOWN 0xffu /* of 6.18 */
+#define REGISTER_IOWQ_MAX_WORKERS 19
 #define REGISTER_RING_FDS 20
 #define UNREGISTER_RING_FDS 21
 #define REGISTER_CLONE_BUFFERS 30
@@ -247,6 +248,18 @@ static long register_blind(uint32_t opcode, uintptr_t arg, uint32_t nr_args)
 	return result_of(uringfs_register(sqe.fd, opcode, (void *)arg, nr_args));
 }
 
+/* io_register_iowq_max_workers(): the bounded ones are this library's, which the call overwrites with those of before. */
+static long register_max_workers(int fd, uintptr_t arg, uint32_t nr_args)
+{
+	uint32_t most[2] = {0, 0};
+	long ret = trap_copy_in(most, arg, sizeof(most)), got;
+
+	got = result_of(uringfs_register(fd, REGISTER_IOWQ_MAX_WORKERS, (void *)arg, nr_args));
+	if (ret == 0 && got == 0)
+		trap_limit_workers(most[0]);
+	return got;
+}
+
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args)
 {
 	bool registered = opcode & REGISTER_USE_REGISTERED_RING;
@@ -283,6 +296,8 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 		clone.flags &= ~CLONE_SRC_REGISTERED;
 		arg = (uintptr_t)&clone;
 	}
+	if (opcode == REGISTER_IOWQ_MAX_WORKERS)
+		return register_max_workers((int)fd, arg, nr_args);
 	before = trap_lane_registers((int)fd, opcode);
 	ret = result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
 	if (before)

@@ -95,6 +95,7 @@ void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_ar
 /* workers.c: no worker is left when the first returns, nor is one started before the second */
 void trap_no_workers(void);
 void trap_workers_may(void);
+void trap_limit_workers(uint32_t most); /* of this thread; 0: as it is */
 
 /* rights.c: calls that change what a thread may do, or where it is, are trapped from now on; false: they cannot be */
 bool trap_guard_rights(void);

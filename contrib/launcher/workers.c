@@ -57,6 +57,7 @@ static struct table {
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	struct trap_pool *pool;
 	int place;
+	uint32_t most; /* IORING_REGISTER_IOWQ_MAX_WORKERS; 0: not asked for */
 } own;
 
 static int refused; /* there are none in this program */
@@ -280,11 +281,33 @@ static struct trap_pool *new_pool(void)
 		return NULL;
 	RAW(SYS_madvise, at, sizeof(*p), MADV_DONTFORK);
 	p->owner = (int)RAW(SYS_gettid);
-	p->pool.max = trap_workers_at_most();
 	p->pool.idle_ns = LANE_IDLE_NS;
 	p->pool.start = start_worker;
 	p->pool.interrupt = interrupt_workers;
 	return p;
+}
+
+/* io_init_wq_offload(): bounded workers */
+static uint32_t workers_at_most(void)
+{
+	uint64_t cpus[16] = {0};
+	uint32_t count = 0;
+	long size = RAW(SYS_sched_getaffinity, 0, sizeof(cpus), cpus);
+
+	for (long i = 0; i < size / 8 && i < 16; i++)
+		for (; cpus[i]; cpus[i] &= cpus[i] - 1)
+			count++;
+	count = count ? 4 * count : 4;
+	return count < LANE_WORKERS ? count : LANE_WORKERS;
+}
+
+static void limit_pool(struct trap_pool *p)
+{
+	uint32_t most = own.most ? own.most : workers_at_most();
+
+	lane_pool_lock(&p->pool);
+	p->pool.max = most < LANE_WORKERS ? most : LANE_WORKERS;
+	lane_pool_unlock(&p->pool);
 }
 
 static bool take_place(struct table *t, int place)
@@ -307,21 +330,8 @@ static bool take_place(struct table *t, int place)
 	}
 	own.pool = p;
 	own.place = place;
+	limit_pool(p);
 	return true;
-}
-
-/* io_init_wq_offload(): bounded workers */
-uint32_t trap_workers_at_most(void)
-{
-	uint64_t cpus[16] = {0};
-	uint32_t count = 0;
-	long size = RAW(SYS_sched_getaffinity, 0, sizeof(cpus), cpus);
-
-	for (long i = 0; i < size / 8 && i < 16; i++)
-		for (; cpus[i]; cpus[i] &= cpus[i] - 1)
-			count++;
-	count = count ? 4 * count : 4;
-	return count < LANE_WORKERS ? count : LANE_WORKERS;
 }
 
 /* Not where a filter of the program's sends a SIGSYS, which a worker has no handler for; and of another libc it is not
@@ -354,6 +364,17 @@ static struct trap_pool *own_pool(void)
 	if (!own.pool || !t || __atomic_load_n(&t->pools[own.place], __ATOMIC_ACQUIRE) != own.pool)
 		return NULL;
 	return own.pool->owner == RAW(SYS_gettid) ? own.pool : NULL;
+}
+
+/* io_wq_max_workers(), of this thread: more that there are already end when they are idle. */
+void trap_limit_workers(uint32_t most)
+{
+	struct trap_pool *p = own_pool();
+
+	if (most)
+		own.most = most;
+	if (p && most)
+		limit_pool(p);
 }
 
 static struct trap_pool *find_pool(void)

@@ -16,6 +16,5 @@ long trap_keep_file(struct lane_job *job, int fd);
 void trap_queue(struct lane_job *job);
 void trap_end_job(struct lane_job *job);
 bool trap_work(bool help);
-uint32_t trap_workers_at_most(void);
 
 #endif

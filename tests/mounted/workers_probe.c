@@ -207,6 +207,23 @@ static void namespaces(void)
 	some();
 }
 
+/* IORING_REGISTER_IOWQ_MAX_WORKERS, as long as there are none */
+static void most(void)
+{
+	unsigned counts[2] = {1, 0}, count = 0;
+
+	CHECK(syscall(SYS_io_uring_register, ring, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
+	for (int i = 0; i < 20; i++) {
+		unsigned now;
+
+		sync_often(32);
+		now = count_workers();
+		count = now > count ? now : count;
+		CHECK(reap(32) == 0);
+	}
+	printf("more than one %d\n", count > 1);
+}
+
 static void forks(void)
 {
 	int status;
@@ -425,6 +442,8 @@ int main(int argc, char **argv)
 		landlock();
 	else if (!strcmp(mode, "namespaces"))
 		namespaces();
+	else if (!strcmp(mode, "most"))
+		most();
 	else if (!strcmp(mode, "forks"))
 		forks();
 	else if (!strcmp(mode, "threads"))
