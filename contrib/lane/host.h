@@ -205,12 +205,24 @@ static inline int lane_socket_option(int fd, int name)
 	return RAW(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
 }
 
-/* TCP and AF_UNIX streams say how much is left; TCP also that there is the end (tcp_inq_hint()). */
+/* tcp_inq_hint(): 1 where a FIN was received, not behind a reset. */
+static inline long lane_host_end(int fd)
+{
+	int protocol = lane_socket_option(fd, SO_PROTOCOL);
+	struct pollfd end = {fd, POLLRDHUP, 0};
+	struct timespec now = {0, 0};
+
+	if (protocol != LANE_IPPROTO_TCP && protocol != LANE_IPPROTO_MPTCP)
+		return 0;
+	RAW(SYS_ppoll, &end, 1, &now, 0, 0);
+	return (end.revents & (POLLRDHUP | POLLERR)) == POLLRDHUP;
+}
+
+/* TCP and AF_UNIX streams say how much is left; TCP also that there is the end. Asked without a receive, MSG_PEEK or not,
+ * which would take the socket's error. */
 static inline long lane_host_more(struct lane *l, int fd)
 {
-	int domain, protocol;
-	char byte;
-	long ret;
+	int domain, count = 0;
 
 	(void)l;
 	if (lane_socket_option(fd, SO_TYPE) != SOCK_STREAM)
@@ -218,11 +230,9 @@ static inline long lane_host_more(struct lane *l, int fd)
 	domain = lane_socket_option(fd, SO_DOMAIN);
 	if (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6)
 		return 0;
-	ret = RAW(SYS_recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0);
-	if (domain == AF_UNIX || ret != 0)
-		return ret > 0;
-	protocol = lane_socket_option(fd, SO_PROTOCOL);
-	return protocol == LANE_IPPROTO_TCP || protocol == LANE_IPPROTO_MPTCP;
+	if (RAW(SYS_ioctl, fd, FIONREAD, &count) < 0)
+		return 0;
+	return count > 0 || (domain != AF_UNIX && lane_host_end(fd));
 }
 
 static inline long lane_host_socket(struct lane *l, const struct io_uring_sqe *sqe)

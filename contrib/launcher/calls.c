@@ -149,6 +149,8 @@ long trap_setup(uint32_t entries, uintptr_t params)
 	if (fd < 0)
 		return fd;
 	ret = setup_on((int)fd, entries, params, &p);
+	if (ret == 0)
+		trap_rings_begin();
 	if (ret == 0 && p.flags & IORING_SETUP_SQPOLL)
 		trap_agent((int)fd, &p); /* as the kernel's poller, a thread of the program's from the first */
 	if (ret == 0 && p.flags & SETUP_REGISTERED_FD_ONLY)

@@ -66,7 +66,8 @@ static struct owner *own(void)
 	return NULL;
 }
 
-/* The descriptor behind an index, or -errno as io_uring_enter(2) */
+/* The descriptor behind an index, or -errno as io_uring_enter(2): EINVAL in a thread that has neither set up a ring nor
+ * registered one, which in the kernel is one without io_uring_task. */
 long trap_ring_of(uint32_t index)
 {
 	struct owner *o;
@@ -74,7 +75,14 @@ long trap_ring_of(uint32_t index)
 	if (index >= RINGFD_REG_MAX)
 		return -EINVAL;
 	o = owner_of((int)RAW(SYS_gettid));
-	return o && o->fd[index] ? o->fd[index] - 1 : -EBADF;
+	if (!o)
+		return -EINVAL;
+	return o->fd[index] ? o->fd[index] - 1 : -EBADF;
+}
+
+void trap_rings_begin(void)
+{
+	own();
 }
 
 /* Where it is in nobody's way */

@@ -108,6 +108,7 @@ void trap_agent(int ring, const struct io_uring_params *p);
 
 /* rings.c: registered ring descriptors, each thread's own */
 long trap_ring_of(uint32_t index);
+void trap_rings_begin(void); /* this thread sets up a ring */
 long trap_ring_add(int fd, uint32_t first, uint32_t last);
 long trap_duplicate(int fd);
 long trap_rings_register(uintptr_t arg, uint32_t nr_args);

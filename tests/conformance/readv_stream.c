@@ -230,3 +230,52 @@ TEST(another_ring_is_einval)
 	EXPECT_EQ(run_read(&r, other.fd, buf, sizeof(buf), (uint64_t)-1), -EINVAL);
 	EXPECT_EQ(ring_ready(&other), 1);
 }
+
+/* O_NONBLOCK counts as FMODE_NOWAIT (io_file_get_flags()): who reads such a file may wait. */
+static int later(int fd, unsigned rw_flags, int other, const char *text)
+{
+	struct io_uring_sqe *sqe;
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	sqe = ring_sqe(&r);
+	sqe->opcode = IORING_OP_READ;
+	sqe->fd = fd;
+	sqe->addr = (uint64_t)(uintptr_t)buf;
+	sqe->len = sizeof(buf);
+	sqe->off = (uint64_t)-1;
+	sqe->rw_flags = (int)rw_flags;
+	EXPECT_EQ(ring_submit(&r), 1);
+	if (!rw_flags) {
+		EXPECT_EQ(ring_ready(&r), 0);
+		OK(write(other, text, strlen(text)));
+	}
+	return ring_wait(&r).res;
+}
+
+TEST(a_terminal_that_does_not_block)
+{
+	int master, slave;
+
+	OK(openpty(&master, &slave, NULL, NULL, NULL));
+	OK(fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK));
+	OK(fcntl(slave, F_SETFL, O_RDWR | O_NONBLOCK));
+	note("%d", later(slave, RWF_NOWAIT, master, NULL));
+	note("%d", later(slave, 0, master, "line\n"));
+	OK(tcflush(master, TCIOFLUSH));
+	OK(tcflush(slave, TCIOFLUSH));
+	note("%d", later(master, RWF_NOWAIT, slave, NULL));
+	note("%d", later(master, 0, slave, "text"));
+}
+
+TEST(inotify_that_does_not_block)
+{
+	int fd = (int)OK(inotify_init1(IN_NONBLOCK)), file;
+	char name[] = "/tmp/uringfs-XXXXXX";
+
+	file = (int)OK(mkstemp(name));
+	OK(inotify_add_watch(fd, name, IN_MODIFY));
+	note("%d", later(fd, RWF_NOWAIT, file, NULL));
+	note("%d", later(fd, 0, file, "text"));
+	OK(unlink(name));
+}

@@ -157,3 +157,67 @@ TEST(a_receive_of_all_goes_on_behind_each_descriptor)
 	run(&r, sqe);
 	note("%s", got);
 }
+
+/* ---- a reset behind data: its error is for one receive, and no end ---- */
+
+/* Data for sv[1], and then a reset, for what sv[0] has not read. */
+static void reset_behind(int sv[2], const char *text)
+{
+	struct pollfd gone = {sv[1], POLLIN, 0};
+
+	EXPECT_EQ(send(sv[1], "x", 1, 0), 1);
+	until_readable(sv[0]);
+	EXPECT_EQ(send(sv[0], text, strlen(text), 0), strlen(text));
+	OK(close(sv[0]));
+	while (!(gone.revents & POLLERR))
+		OK(poll(&gone, 1, -1));
+}
+
+static void piecemeal(int sv[2])
+{
+	struct ring r;
+	char buf[3];
+
+	ring_init(&r, 4, 0);
+	reset_behind(sv, "abcdef");
+	for (int i = 0; i < 3; i++) {
+		struct cqe cqe;
+
+		push(&r, sqe_of(IORING_OP_RECV, sv[1], buf, sizeof(buf)));
+		EXPECT_EQ(ring_submit(&r), 1);
+		cqe = ring_wait(&r);
+		note("res=%d flags=0x%x", cqe.res, cqe.flags);
+	}
+}
+
+TEST(a_reset_behind_data)
+{
+	int sv[2];
+
+	pair(SOCK_STREAM, sv);
+	piecemeal(sv);
+}
+
+TEST(a_reset_behind_data_of_tcp)
+{
+	int sv[2];
+
+	tcp_pair(sv);
+	piecemeal(sv);
+}
+
+TEST(a_receive_of_many_and_a_reset)
+{
+	struct ring r;
+	int sv[2];
+
+	ring_init(&r, 8, 0);
+	buffer_ring(&r);
+	refill();
+	tcp_pair(sv);
+	reset_behind(sv, "abc");
+	push(&r, armed(IORING_OP_RECV, sv[1], NULL, 0));
+	EXPECT_EQ(ring_submit(&r), 1);
+	next(&r);
+	next(&r);
+}

@@ -343,9 +343,9 @@ class Context:
         return self._tctx.registered_rings(caller.program)
 
     def check_registered(self, caller: Caller) -> None:
-        """EBADF unless this ring is among them."""
+        """EBADF, or EINVAL, unless this ring is among them."""
         if not self._tctx.has_registered(caller.program, self):
-            raise UringError(errno.EBADF, "this thread has not registered the ring")
+            raise self._tctx.no_index(caller.program)
 
     def ring_of(self, file: File) -> RingContext | None:
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""

@@ -1,8 +1,10 @@
 """Threads and what pends in their name, over all rings of a mount: both go when a thread exits or executes another
 program (io_uring_files_cancel(), io_uring_task_cancel())."""
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Protocol
+from weakref import WeakSet
 
 import trio
 
@@ -10,6 +12,7 @@ from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.engine.hooks import Hooks
 from uringfs.engine.position import LastFirst, Turns
 from uringfs.engine.request import RegisteredRing, Request, RingContext
+from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Host, Program
 from uringfs.ring.ring import Counters
 
@@ -46,6 +49,7 @@ class TaskContexts:
         self._nursery = nursery
         self._pending: dict[Program, dict[Request, Pends]] = {}
         self._registered_rings: dict[Program, dict[int, RegisteredRing]] = {}
+        self._begun: WeakSet[Program] = WeakSet()
 
     def add(self, program: Program, request: Request, ring: Pends) -> None:
         if program not in self._pending:
@@ -63,10 +67,24 @@ class TaskContexts:
 
     def registered_rings(self, program: Program) -> dict[int, RegisteredRing]:
         """By index; they go with the thread, and with the program."""
+        self.begin(program)
         if program not in self._registered_rings:
             self._registered_rings[program] = {}
             self._nursery.start_soon(self._forget, program)
         return self._registered_rings[program]
+
+    def begin(self, program: Program) -> None:
+        """io_uring_add_tctx_node(): the thread has set up a ring, or registered one."""
+        self._begun.add(program)
+
+    def begun(self, program: Program) -> bool:
+        return program in self._begun
+
+    def no_index(self, program: Program) -> UringError:
+        """What an index that names no ring comes to: EBADF, EINVAL in a thread without an io_uring_task."""
+        return UringError(
+            errno.EBADF if self.begun(program) else errno.EINVAL, "this thread has not registered it"
+        )
 
     def has_registered(self, program: Program, ring: RingContext) -> bool:
         return any(entry.ring is ring for entry in self._registered_rings.get(program, {}).values())

@@ -179,6 +179,7 @@ class RingFile:
             self._account.charge(-geometry.memory_size)
             raise
         ring.number = self._number
+        self._tctx.begin(caller.program)
         single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
         issuer = caller.program if single else None
         self.context = Context(ring, self._nursery, self._tctx, ops_of(geometry.kernel), issuer)

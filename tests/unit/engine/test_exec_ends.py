@@ -68,7 +68,7 @@ async def test_registered_rings_go(bench: Bench) -> None:
     bench.thread.exec()
     with pytest.raises(UringError) as caught:
         bench.context.check_registered(bench.host.caller(100, 1000, 1000))
-    assert caught.value.errno == errno.EBADF
+    assert caught.value.errno == errno.EINVAL
     await wait_all_tasks_blocked()
 
 

@@ -290,11 +290,15 @@ class Supervisor:
     def _context_of(self, file: File) -> Context | None:
         return self._find_inode(file.inode).payload.context if file.inode not in (0, ROOT) else None
 
+    def _registered(self, program: Program, index: int) -> File | None:
+        if not self._tctx.begun(program):
+            raise self._tctx.no_index(program)
+        return registered_ring(self._tctx.registered_rings(program), index).file
+
     @contextmanager
     def _ring(self, caller: Caller, fd: int, registered: bool) -> Iterator[Context]:
         """io_uring_ctx_get_file(): its descriptor is held meanwhile. EINVAL, EBADF, EOPNOTSUPP, EBADFD."""
-        slots = self._tctx.registered_rings(caller.program) if registered else {}
-        file = registered_ring(slots, fd).file if registered else None
+        file = self._registered(caller.program, fd) if registered else None
         if file is not None:
             file.hold()
         else:

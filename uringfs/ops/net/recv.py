@@ -8,7 +8,7 @@ from uringfs.abi.constants import (
     IOSQE_ASYNC,
     IOSQE_BUFFER_SELECT,
 )
-from uringfs.abi.events import EPOLLIN, EPOLLPRI, EPOLLRDHUP
+from uringfs.abi.events import EPOLLERR, EPOLLIN, EPOLLPRI, EPOLLRDHUP
 from uringfs.abi.net import (
     IORING_RECV_MULTISHOT,
     IORING_RECVSEND_BUNDLE,
@@ -189,8 +189,9 @@ class Receive(SendRecv[RecvMsg]):
 
     def _finish(self, res: int, got: Received) -> bool:
         """io_recv_finish(). EAGAIN if a multishot has to wait for its next."""
-        hung_up = self._hung_up()
-        inq = queued(self._file, self._kind, hung_up)
+        mask = self._request.context.host.poller.mask(self._file, EPOLLRDHUP) or 0
+        hung_up = bool(mask & EPOLLRDHUP)
+        inq = queued(self._file, self._kind, hung_up and not mask & EPOLLERR)
         self._inq = inq
         flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
         limited = self._limit_reached(res)
@@ -225,9 +226,6 @@ class Receive(SendRecv[RecvMsg]):
             return False
         self._left -= min(res, self._left)
         return not self._left
-
-    def _hung_up(self) -> bool:
-        return bool((self._request.context.host.poller.mask(self._file, EPOLLRDHUP) or 0) & EPOLLRDHUP)
 
     def _once(self) -> Received:
         """One try, or what MSG_WAITALL makes of it. EAGAIN."""

@@ -132,8 +132,10 @@ class Transfer:
             except UringError as error:
                 if error.errno == errno.EAGAIN and self._nowait and not file.nowait:
                     raise UringError(errno.EOPNOTSUPP, "the file knows no RWF_NOWAIT") from error
-                if error.errno == errno.EAGAIN and not (self._nowait or file.nonblock):
-                    return None
+                if error.errno == errno.EAGAIN and not (self._nowait or (file.nonblock and not file.can_poll)):
+                    return (
+                        None  # O_NONBLOCK counts as NOWAIT (io_file_get_flags()): what can be polled is waited for
+                    )
                 return self._failed(error)
             if not moved or file.streaming:
                 break
@@ -236,9 +238,9 @@ class Reading(Transfer):
             await until_readable(self._request, self._file)
             if self._unwritable():
                 raise UringError(errno.EFAULT)
-            if not self._file.nowait:
-                return await self._read()
             try:
+                if not self._file.nowait:
+                    return await self._read()
                 return self._file.try_read(self._size(), self._position(), self._flags, self._caller)
             except UringError as error:
                 if error.errno != errno.EAGAIN:
@@ -312,9 +314,9 @@ class Writing(Transfer):
             self._request.waits_again()
             await file.wait_writable()
             await self._request.settle()
-            if not file.nowait:
-                return self._sent(await self._write())
             try:
+                if not file.nowait:
+                    return self._sent(await self._write())
                 return self._try()
             except UringError as error:
                 if error.errno != errno.EAGAIN:

@@ -124,7 +124,7 @@ async def test_a_stream_gives_what_it_has(bench: Bench, memory) -> None:
     ("file", "fields", "res"),
     [
         (lambda: Stream(), {"rw_flags": RWF_NOWAIT}, -errno.EAGAIN),
-        (lambda: Stream(nonblock=True), {}, -errno.EAGAIN),
+        (lambda: Stream(nonblock=True), {"rw_flags": RWF_NOWAIT}, -errno.EAGAIN),
         (lambda: RegularFile(b"x", cached=False), {"rw_flags": RWF_NOWAIT}, -errno.EAGAIN),
         (lambda: RegularFile(b"x", readable=False), {}, -errno.EBADF),
         (lambda: RegularFile(b"x", refused=errno.EINVAL), {}, -errno.EINVAL),
@@ -138,6 +138,16 @@ async def test_what_is_refused(
     bench: Bench, memory, file: Callable[[], Description], fields: dict[str, int], res: int
 ) -> None:
     assert await read(bench, file(), [(BUFFER, 4)], **fields) == res
+
+
+async def test_a_nonblocking_stream_is_waited_for(bench: Bench, memory) -> None:
+    stream = bench.thread.fds[FD] = Stream(nonblock=True)
+    await bench.submit(readv(FD, *iovecs(bench.thread, VECTOR, [(BUFFER, 8)]), 1))
+    await wait_all_tasks_blocked()
+    assert bench.client.results() == []
+    stream.feed(b"data")
+    await wait_all_tasks_blocked()
+    assert bench.client.results() == [(1, 4)]
 
 
 async def test_bad_vectors(bench: Bench, memory) -> None:
