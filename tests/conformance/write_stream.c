@@ -351,6 +351,25 @@ TEST(a_waiting_write_times_out)
 	cancelled(0, true);
 }
 
+/* write_null() looks at no memory, which must be a program's own. */
+TEST(memory_that_is_not_there_into_what_discards)
+{
+	static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full"};
+	char *hole = map_then_hole(1);
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = (int)OK(open(devices[i], O_WRONLY));
+
+		put(&r, fd, hole + PAGE, 7, 0);
+		put(&r, fd, hole + PAGE - 3, 7, 0);
+		put(&r, fd, NULL, 1 << 21, 0);
+		put(&r, fd, (void *)0xffff800000000000UL, 7, 0);
+		OK(close(fd));
+	}
+}
+
 /* eventfd_write(): the size, then the number. */
 TEST(a_number_that_cannot_be_read)
 {

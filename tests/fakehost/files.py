@@ -16,6 +16,7 @@ class Description:
     """An open file description: what descriptors refer to. opens counts the daemon's handles on it."""
 
     streaming = False
+    discards = False
 
     def __init__(self, *, readable: bool = True, nonblock: bool = False, refused: int = 0) -> None:
         self.readable = readable
@@ -245,6 +246,9 @@ class FakeFile:
 
     def bytestream(self) -> bool:
         return self.pipe
+
+    def discards(self) -> bool:
+        return self._opened().discards
 
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count

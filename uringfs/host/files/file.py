@@ -49,6 +49,7 @@ def same_description(fd: int, other: int) -> bool:
     return bool(libc.syscall(NR["kcmp"], pid, pid, _KCMP_FILE, fd, other) == 0)
 
 
+DISCARDING = frozenset((os.makedev(1, 3), os.makedev(1, 5)))  # /dev/null, /dev/zero
 UNPOLLED = frozenset(os.makedev(1, minor) for minor in (1, 3, 4, 5, 7))
 """/dev/mem, null, port, zero, full (drivers/char/mem.c)."""
 
@@ -199,6 +200,9 @@ class LocalFile(Descriptor):
     def bytestream(self) -> bool:
         return self.pipe or (self._socket and self._socket_type()[1] == socket.SOCK_STREAM)
 
+    def discards(self) -> bool:
+        return stat.S_ISCHR(self._stat[2]) and os.fstat(self.fd).st_rdev in DISCARDING
+
     def takes(self, count: int) -> int:
         if self.pipe:  # anon_pipe_write() takes nothing of a page it cannot copy whole
             return count & ~(PAGE - 1)
@@ -212,7 +216,11 @@ class LocalFile(Descriptor):
             with self._writing(caller):
                 self._write_from_nowhere(size, offset, flags)
         except OSError as error:
-            return self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
+            refusal = self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
+            if flags & RWF_NOWAIT and refusal.errno == errno.EOPNOTSUPP:
+                self.nowait = False
+                return UringError(errno.EAGAIN)
+            return refusal
         return UringError(errno.EFAULT)
 
     def _write_from_nowhere(self, size: int, offset: int, flags: int) -> None:

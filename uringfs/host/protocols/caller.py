@@ -83,6 +83,9 @@ class File(Protocol):
         """A pipe or stream socket: data that cannot be stored stays in it, EPIPE comes with a signal. A message
         or an eventfd's number is gone then (unix_dgram_recvmsg(), eventfd_read())."""
 
+    def discards(self) -> bool:
+        """What is written to it is not even looked at (write_null())."""
+
     def takes(self, count: int) -> int:
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 

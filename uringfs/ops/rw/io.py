@@ -337,6 +337,8 @@ class Writing(Transfer):
     def _gather(self) -> Data:
         size = self._size()
         data = self._memory.gather(truncated(self._iovecs, size))
+        if len(data) < size and self._file.discards():
+            return bytes(size)
         return data if len(data) == size else data[: self._file.takes(len(data))]
 
     def _fault(self, flags: int) -> UringError:
