@@ -40,7 +40,7 @@ def test_a_completion_that_finds_the_queue_full(uringfs_run, tmp_path):
 DELAY = os.environ.get("DELAY", "1s")
 
 
-@pytest.mark.uringfs_matrix([f"WRITE:path=*/log:delay_enter={DELAY}:times=1", "FSYNC:signal=KILL:when=2"])
+@pytest.mark.uringfs_matrix([f"WRITE:path=*/log:delay_enter={DELAY}", "FSYNC:signal=KILL:when=2"])
 def test_killed_when_the_second_record_is_synced(uringfs_run, tmp_path):
     log = tmp_path / "log"
     done = uringfs_run(KVLOG, log, "put", "a=1", "b=2")
