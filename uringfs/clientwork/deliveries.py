@@ -72,9 +72,9 @@ class Deliveries:
         self._numbers = itertools.count(1)
         self._all: dict[int, Delivery] = {}
         self._ready: ByProcess = {}
-        self._fresh: ByProcess = {}
-        self._late: ByProcess = {}
-        """Each delivery is in one of these two: see Delivery.fresh."""
+        self._awaiting_enter: ByProcess = {}
+        self._unattended: ByProcess = {}
+        """Each delivery is in one of these two: see Delivery.awaits_enter."""
         self._fetching: dict[Hashable, trio.Event] = {}
         self._waiting: dict[Hashable, list[Callable[[], None]]] = {}
         self._agents: dict[Hashable, Agent] = {}
@@ -86,16 +86,16 @@ class Deliveries:
         """EOPNOTSUPP if the caller does no such thing."""
         if not caller.can & needs:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
-        fresh = self._context.submitting or caller.process in self._reporting
-        delivery = Delivery(self, caller.process, next(self._numbers), fresh)
+        awaits_enter = self._context.submitting or caller.process in self._reporting
+        delivery = Delivery(self, caller.process, next(self._numbers), awaits_enter)
         self._all[delivery.number] = delivery
-        _add(self._fresh if delivery.fresh else self._late, delivery)
+        _add(self._awaiting_enter if delivery.awaits_enter else self._unattended, delivery)
         return delivery
 
     def forget(self, delivery: Delivery) -> None:
         self._all.pop(delivery.number, None)
-        delivery.fresh = False
-        for some in (self._ready, self._fresh, self._late):
+        delivery.awaits_enter = False
+        for some in (self._ready, self._awaiting_enter, self._unattended):
             _drop(some, delivery)
         if delivery.process in self._agents:
             self._agents[delivery.process].forget(delivery)
@@ -106,12 +106,12 @@ class Deliveries:
         if self.supervised and not self._ready:
             self._context.ring.want_enter(False)
 
-    def leave(self, delivery: Delivery) -> None:
+    def expect_no_enter(self, delivery: Delivery) -> None:
         """Call once no enter is expected to fetch this delivery any more."""
-        if delivery.fresh:
-            delivery.fresh = False
-            _drop(self._fresh, delivery)
-            _add(self._late, delivery)
+        if delivery.awaits_enter:
+            delivery.awaits_enter = False
+            _drop(self._awaiting_enter, delivery)
+            _add(self._unattended, delivery)
 
     def queued(self, delivery: Delivery) -> bool:
         """True if the delivery waits to be fetched."""
@@ -121,7 +121,7 @@ class Deliveries:
         """Tell of a delivery to be fetched: wake who fetches, who waits in an enter, and who polls, or give
         it to the agent."""
         agent = self._agents.get(delivery.process)
-        if agent is not None and not delivery.fresh:
+        if agent is not None and not delivery.awaits_enter:
             agent.ask(delivery)
             return
         _add(self._ready, delivery)
@@ -162,25 +162,25 @@ class Deliveries:
     def any_ready(self) -> bool:
         return bool(self._ready)
 
-    def due(self, process: Hashable) -> bool:
-        """An enter should be followed by a fetch."""
-        return self.ready(process) or process in self._fresh
+    def needs_fetch(self, process: Hashable) -> bool:
+        """True if an enter of that process should be followed by a fetch."""
+        return self.ready(process) or process in self._awaiting_enter
 
-    def later(self, process: Hashable) -> bool:
-        """There will be something to fetch that no enter looks after, and there is no agent for it."""
-        late = self._late.get(process, ())
-        return process not in self._agents and any(not delivery.taken() for delivery in late)
+    def unattended(self, process: Hashable) -> bool:
+        """True if there will be something to fetch that no enter is expected to, and there is no agent for it."""
+        waiting = self._unattended.get(process, ())
+        return process not in self._agents and any(not delivery.taken() for delivery in waiting)
 
-    def left(self, process: Hashable) -> None:
-        """The enters of that process look after nothing any more."""
-        for delivery in tuple(self._fresh.get(process, ())):
-            self.leave(delivery)
+    def enters_ended(self, process: Hashable) -> None:
+        """Call when no enter of that process is expected to fetch anything any more."""
+        for delivery in tuple(self._awaiting_enter.get(process, ())):
+            self.expect_no_enter(delivery)
         self._to_agent(process)
 
     def _to_agent(self, process: Hashable) -> None:
         if process in self._agents:
             for delivery in tuple(self._ready.get(process, ())):
-                if not delivery.fresh:
+                if not delivery.awaits_enter:
                     _drop(self._ready, delivery)
                     self._agents[process].ask(delivery)
 
@@ -211,10 +211,10 @@ class Deliveries:
     async def take(self, process: Hashable, room: int) -> list[Delivery]:
         """Take deliveries that are ready, at most `room`: whoever takes them ends them."""
         with trio.move_on_after(PATIENCE):
-            while not self.ready(process) and process in self._fresh:
+            while not self.ready(process) and process in self._awaiting_enter:
                 await self._fetching.setdefault(process, trio.Event()).wait()
         if not self.ready(process):
-            self.left(process)
+            self.enters_ended(process)
             return []
         taken = list(_in_one_go(itertools.islice(self._ready[process], min(room, MAX_BATCH))))
         for delivery in taken:
@@ -250,7 +250,7 @@ class Deliveries:
         for delivery in taken:
             wanted = delivery.wanted
             assert wanted is not None
-            self.leave(delivery)
+            self.expect_no_enter(delivery)
             if failed and delivery in new:
                 delivery.end(Report(-failed))
             elif wanted.what & WHOLE and not caller.can & URINGFS_ENTER_WAITS:

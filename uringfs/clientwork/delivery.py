@@ -75,7 +75,7 @@ class Deliveries(Protocol):
     def forget(self, delivery: "Delivery") -> None:
         """The delivery is over, or cancelled."""
 
-    def leave(self, delivery: "Delivery") -> None:
+    def expect_no_enter(self, delivery: "Delivery") -> None:
         """Call once no enter is expected to fetch this delivery any more."""
 
     def queued(self, delivery: "Delivery") -> bool:
@@ -89,13 +89,13 @@ class Delivery:
     """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
     knows that something is to come."""
 
-    def __init__(self, deliveries: Deliveries, process: Hashable, number: int, fresh: bool) -> None:
+    def __init__(self, deliveries: Deliveries, process: Hashable, number: int, awaits_enter: bool) -> None:
         self._deliveries = deliveries
         self.process = process
         """Caller.process of whom it waits for."""
         self.number = number
         self.wanted: Wanted | None = None
-        self.fresh = fresh
+        self.awaits_enter = awaits_enter
         """True while the enter that submitted the request is still expected to fetch it."""
         self._then: Callable[[Report], None] = _nothing
 
@@ -159,13 +159,13 @@ class Delivery:
         return ENTRY.pack(self.number, number, wanted.what, wanted.which, wanted.options, 0, 0, 0, 0)
 
     def end(self, report: Report) -> None:
-        self.leave()
+        self.expect_no_enter()
         self.wanted = None
         self._then(report)
 
-    def leave(self) -> None:
+    def expect_no_enter(self) -> None:
         """The delivery may take long: no enter is expected to fetch it any more."""
-        self._deliveries.leave(self)
+        self._deliveries.expect_no_enter(self)
 
     def forget(self) -> None:
         self._deliveries.forget(self)

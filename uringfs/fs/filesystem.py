@@ -368,7 +368,7 @@ class RingFs:
     def _entered(self, file: OpenFile, caller: Caller, message: abi.Enter, entered: Entered) -> int:
         """Answer an enter: its result is stored, now or by wait()."""
         if entered.wait is None:
-            result = entered.result | file.inode.payload.fetch_due(caller)
+            result = entered.result | file.inode.payload.fetch_bits(caller)
             caller.memory.write(message.result, RESULT.pack(result))
             return 0
         if message.can & abi.URINGFS_ENTER_MASK and entered.wait.sigmask:

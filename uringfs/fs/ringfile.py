@@ -243,27 +243,27 @@ class RingFile:
         entries = await deliveries.fetch(caller, message.sock, room) if room else b""
         if entries:
             caller.memory.write(message.entries, entries)
-        return len(entries) // size | self.fetch_due(caller)
+        return len(entries) // size | self.fetch_bits(caller)
 
     def agent(self, caller: Caller, message: abi.Agent) -> None:
         """URINGFS_CMD_AGENT. EBADF, EINVAL, EPERM for a sock that is none of its own."""
         self._ready().serve_agent(caller.process, caller.channel(message.sock))
 
-    def fetch_due(self, caller: Caller) -> int:
-        """What the result of an enter, or of a fetch, has to say about it."""
+    def fetch_bits(self, caller: Caller) -> int:
+        """URINGFS_RESULT_* bits for the result of an enter, or of a fetch, of the caller."""
         deliveries = self._ready().deliveries
         if not caller.can or not deliveries.any():
             return 0
-        due = abi.URINGFS_RESULT_FETCH if deliveries.due(caller.process) else 0
-        return due | (abi.URINGFS_RESULT_LATER if deliveries.later(caller.process) else 0)
+        due = abi.URINGFS_RESULT_FETCH if deliveries.needs_fetch(caller.process) else 0
+        return due | (abi.URINGFS_RESULT_LATER if deliveries.unattended(caller.process) else 0)
 
-    def fetch_left(self, caller: Caller) -> int:
-        """Like fetch_due(), for an enter whose wait has ended: its remaining deliveries are first handed to the
+    def fetch_bits_after_wait(self, caller: Caller) -> int:
+        """Like fetch_bits(), for an enter whose wait has ended: its remaining deliveries are first handed to the
         agent."""
         deliveries = self._ready().deliveries
         if caller.can and deliveries.any():
-            deliveries.left(caller.process)
-        return self.fetch_due(caller)
+            deliveries.enters_ended(caller.process)
+        return self.fetch_bits(caller)
 
     def interrupted_by_fetch(self, caller: Caller, wait: CqWait) -> AbstractContextManager[None]:
         """A wait that ends when there is something to fetch."""

@@ -74,7 +74,7 @@ class Polled:
         result, caller = self._waiting.submitted or result, self._caller
         try:
             if result > 0:  # it has submitted
-                result |= self._ring.fetch_left(caller)
+                result |= self._ring.fetch_bits_after_wait(caller)
             caller.memory.write(self._waiting.message.result, RESULT.pack(result))
         except UringError as error:
             log.info("thread %d: the result of a wait could not be stored: %s", caller.tid, error)

@@ -36,8 +36,8 @@ async def a_bench() -> AsyncIterator[tuple[Bench, FakeChannel]]:
         bench.thread.acting = trio.Event()
         bench.thread.answers["openat"] = (os.open("/dev/null", os.O_RDONLY), b"")
         await bench.submit(OPEN)
-        bench.context.deliveries.left(bench.thread.tid)
-        assert bench.context.deliveries.later(bench.thread.tid)
+        bench.context.deliveries.enters_ended(bench.thread.tid)
+        assert bench.context.deliveries.unattended(bench.thread.tid)
         yield bench, FakeChannel()
         bench.context.close()
         bench.thread.exit()
@@ -69,7 +69,7 @@ async def answer(channel: FakeChannel, number: int, result: int) -> None:
 async def test_it_is_asked_and_answers() -> None:
     async with a_bench() as (bench, channel):
         await serve(bench, channel)
-        assert not bench.context.deliveries.later(bench.thread.tid)
+        assert not bench.context.deliveries.unattended(bench.thread.tid)
         assert channel.sent == []
         await opened(bench)
         ((message, (fd,)),) = channel.sent
@@ -99,8 +99,8 @@ async def test_what_an_enter_looks_after_is_the_enters() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert channel.sent == []
         deliveries = bench.context.deliveries
-        assert deliveries.due(bench.thread.tid)
-        deliveries.left(bench.thread.tid)  # it did not: a wait that has ended
+        assert deliveries.needs_fetch(bench.thread.tid)
+        deliveries.enters_ended(bench.thread.tid)  # it did not: a wait that has ended
         await trio.testing.wait_all_tasks_blocked()
         ((message, fds),) = channel.sent
         number, res, what, *_ = ENTRY.unpack(message)
@@ -116,7 +116,7 @@ async def test_its_end_leaves_what_it_was_asked_to_the_next() -> None:
         channel.answers.close()
         await trio.testing.wait_all_tasks_blocked()
         assert channel.closed
-        assert bench.context.deliveries.later(bench.thread.tid)
+        assert bench.context.deliveries.unattended(bench.thread.tid)
         second, third = FakeChannel(), FakeChannel()
         await serve(bench, second)
         await serve(bench, third)  # instead of the second

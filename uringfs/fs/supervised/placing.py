@@ -26,7 +26,7 @@ class Placing:
 
     async def deliver(self, call: Notification, deliveries: Deliveries, caller: Caller) -> None:
         """What requests of that process want, as far as they are ready. EINTR: the call has ended."""
-        while deliveries.any() and deliveries.due(caller.process):
+        while deliveries.any() and deliveries.needs_fetch(caller.process):
             taken = await deliveries.take(caller.process, MAX_BATCH)
             left = deque(taken)
             try:

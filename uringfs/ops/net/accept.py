@@ -76,7 +76,7 @@ class Accept:
                     self._request.context.deliveries.forget(first)
                 raise
         if first is not None:
-            first.leave()  # who connects, and when? No fetch waits for that
+            first.expect_no_enter()  # who connects, and when? No fetch waits for that
         return lambda: self._run(first)
 
     def _probe(self) -> None:

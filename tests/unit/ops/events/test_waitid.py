@@ -63,7 +63,7 @@ class Client:
     def quiet(self) -> bool:
         """Nothing is kept for a request any more."""
         deliveries = self.bench.context.deliveries
-        kept = (deliveries._all, deliveries._ready, deliveries._fresh, deliveries._late)
+        kept = (deliveries._all, deliveries._ready, deliveries._awaiting_enter, deliveries._unattended)
         return not self.bench.host.children.watches and not any(kept)
 
 
@@ -98,12 +98,12 @@ async def test_it_waits_for_news_and_asks_again(bench: Bench, client: Client) ->
 
 async def test_while_it_waits_enters_have_nothing_to_fetch(bench: Bench, client: Client) -> None:
     await bench.submit(waitid(1), waitid(2))
-    assert bench.context.deliveries.due(bench.thread.tid)
+    assert bench.context.deliveries.needs_fetch(bench.thread.tid)
     for number, *_ in await client.asked():
         await client.answer(number)
-    assert not bench.context.deliveries.due(bench.thread.tid)
+    assert not bench.context.deliveries.needs_fetch(bench.thread.tid)
     bench.host.children.news()
-    assert bench.context.deliveries.due(bench.thread.tid)
+    assert bench.context.deliveries.needs_fetch(bench.thread.tid)
 
 
 async def test_news_while_the_client_is_at_it(bench: Bench, client: Client) -> None:

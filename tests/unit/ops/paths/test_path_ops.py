@@ -213,9 +213,9 @@ async def test_a_fetch_waits_for_what_was_submitted_but_not_for_ever() -> None:
         bench.thread.acting = trio.Event()
         await bench.submit(sqe("OPENAT"))
         deliveries = bench.context.deliveries
-        assert deliveries.due(bench.thread.tid)
+        assert deliveries.needs_fetch(bench.thread.tid)
         assert await deliveries.fetch(caller(bench), SOCK, 4) == b""
-        assert not deliveries.due(bench.thread.tid)
+        assert not deliveries.needs_fetch(bench.thread.tid)
 
 
 async def test_the_next_of_a_chain_is_for_the_same_fetch() -> None:
@@ -227,7 +227,7 @@ async def test_the_next_of_a_chain_is_for_the_same_fetch() -> None:
         bench.thread.acting = trio.Event()  # the second takes its time
         bench.thread.answers["openat2"] = (opened(), b"")
         await deliveries.report(caller(bench), DESCRIPTOR.pack(number, 42, 0))
-        assert deliveries.due(group)
-        assert not deliveries.later(group)
+        assert deliveries.needs_fetch(group)
+        assert not deliveries.unattended(group)
         bench.thread.acting.set()
         assert await deliveries.fetch(caller(bench), SOCK, 4) != b""
