@@ -1,6 +1,6 @@
 """Requests that do not start when it is their turn. Held: after those that the kernel performs inline, as it
 submits them, and we in a task, for in the kernel all that was submitted before has taken effect (io_queue_sqe()).
-Unsettled: while the wire may say that the ring is closed. Links and drains are elsewhere."""
+WireWaiters: while the wire may say that the ring is closed. Links and drains are elsewhere."""
 
 from collections import deque
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class Held:
         self._watched = False
 
 
-class Unsettled:
+class WireWaiters:
     """Requests that start once the wire is read: until then their ring may have been closed."""
 
     def __init__(

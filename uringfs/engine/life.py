@@ -22,7 +22,7 @@ from uringfs.abi.constants import (
 from uringfs.engine import timeouts
 from uringfs.engine.complete import Completion
 from uringfs.engine.drain import Drain
-from uringfs.engine.held import Held, Unsettled
+from uringfs.engine.held import Held, WireWaiters
 from uringfs.engine.index import Index
 from uringfs.engine.performing import perform_now, unforeseen
 from uringfs.engine.request import Issue, Outcome, Pending, Request, RingContext
@@ -57,7 +57,7 @@ class Life:
         defers = context.setup_flags & IORING_SETUP_DEFER_TASKRUN
         self.local_work = LocalWork(context.ring, self.after_pass) if defers else None
         self.held = Held(nursery, partial(self._soon, self._next_held))
-        self.unsettled = Unsettled(context.host, nursery, self._start_unsettled, self.after_pass)
+        self.unsettled = WireWaiters(context.host, nursery, self._start_unsettled, self.after_pass)
 
     # -- queued, and issued
 

@@ -59,7 +59,7 @@ class SendMsg:
         """The memory of the registered buffer that is sent, if it is one."""
 
 
-class Notification:
+class ZeroCopyNotification:
     """struct io_kiocb of io_alloc_notif(): its CQE comes behind the request's own."""
 
     def __init__(self, request: Request) -> None:
@@ -129,7 +129,7 @@ def _prep_zc(request: Request) -> SendMsg:
         raise UringError(errno.EINVAL)
     if request.flags & IOSQE_CQE_SKIP_SUCCESS:
         raise UringError(errno.EINVAL, "a notification cannot be skipped")
-    notification = Notification(request)
+    notification = ZeroCopyNotification(request)
     request.held.append(notification)
     request.cqe_flags = IORING_CQE_F_MORE
     if sqe.ioprio & ~ZC_FLAGS:
