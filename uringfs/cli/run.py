@@ -75,13 +75,9 @@ def run(args: argparse.Namespace) -> int:
             preload = instance.reachable(mount, preload)
 
         def become() -> NoReturn:
-            if mode == "trap":
-                lane, patch, workers = not args.no_lane, not args.no_patch, not args.no_workers
-                env = environment(mount, preload, trace=args.trace_calls, lane=lane, patch=patch, workers=workers)
-            else:
-                notify.supervise(mount, trace=args.trace_calls)
-                env = dict(_initial_environment())
-            _become(path, command, env)
+            lane, patch, workers = not args.no_lane, not args.no_patch, not args.no_workers
+            switches = {"trace": args.trace_calls, "lane": lane, "patch": patch, "workers": workers}
+            become_on(mount, mode, path, command, preload, **switches)
 
         if traced.wanted(args):
             return traced.run(args, mount, become)
@@ -89,6 +85,19 @@ def run(args: argparse.Namespace) -> int:
     except RunError as error:
         print(f"uringfs run: {error}", file=sys.stderr)
         return error.status
+
+
+def become_on(
+    mount: str, mode: str, path: str, command: list[str], preload: str, *, trace: bool = False, **switches: bool
+) -> NoReturn:
+    """This process becomes the program, with that mount's rings. preload: the library, for trap; switches: of
+    environment(). RunError."""
+    if mode == "trap":
+        env = environment(mount, preload, trace=trace, **switches)
+    else:
+        notify.supervise(mount, trace=trace)
+        env = dict(_initial_environment())
+    _become(path, command, env)
 
 
 def _mounted(args: argparse.Namespace) -> str:

@@ -7,12 +7,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from uringfs.cli import trace
 from uringfs.cli.program import FAILED, RunError
 from uringfs.errors import UringError
 from uringfs.watch.follow import Follower
+from uringfs.watch.record import Record
 
 OPTION = "--trace"
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -56,14 +57,22 @@ def run(args: argparse.Namespace, mount: str, become: Callable[[], NoReturn]) ->
         words = trace.words(args.trace or "", args.string_size)
         which = "" if args.mount is None else f"tree={os.getpid()}"
         with Follower([mount], f"{words} {which}") as follower:
-            return _status(_traced(follower, trace.Writer(args), become))
+            return end_as(os.waitstatus_to_exitcode(watched(follower, trace.Writer(args), become)))
     except UringError as error:
         raise RunError(2, error.message) from error
     except OSError as error:
         raise RunError(FAILED, f"{error.filename or 'the trace'}: {error.strerror}") from error
 
 
-def _traced(follower: Follower, writer: trace.Writer, become: Callable[[], NoReturn]) -> int:
+class Shower(Protocol):
+    def write(self, records: list[Record]) -> None: ...
+
+    def close(self) -> None:
+        """The program has ended."""
+
+
+def watched(follower: Follower, writer: Shower, become: Callable[[], NoReturn]) -> int:
+    """The program as a child that this becomes, until it has ended: as waitpid(2) says how."""
     child = os.fork()
     if child == 0:
         follower.close()
@@ -97,10 +106,11 @@ def _signals(child: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _status(status: int) -> int:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
+def end_as(status: int) -> int:
+    """The program's exit status; with -N this process ends by signal N, too."""
+    if status < 0:
+        number = -status
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
         os.kill(os.getpid(), number)
-    return os.waitstatus_to_exitcode(status)
+    return status

@@ -49,7 +49,7 @@ class Faults:
         self._ask(f"kernel {version} pid={pid}")
 
     def rules(self) -> list[dict[str, Any]]:
-        """The rules, each with id, rule, matched, injected, waiting, expired, user, ring."""
+        """The rules, each with id, rule, matched, injected, hits, waiting, expired, user, ring."""
         found: list[dict[str, Any]] = json.loads(self._ask("faults json"))
         return found
 

@@ -198,7 +198,7 @@ class Faults(Subscriber):
             return perform(request)
         begin = Begin(request, perform, self._stalls.get)
         outcome = begin.outcome()
-        self._later(given.rule.delay_enter.sample(given.chance), begin, request.context)
+        self._later(given.rule.delay_enter.sample(injection.chance(given, "delay_enter")), begin, request.context)
         return outcome
 
     def _waits(self, request: Request, perform: Perform, among: list[Waiting]) -> Outcome:
@@ -275,16 +275,20 @@ class Faults(Subscriber):
         elif given.rule.hold == "exit":
             given.waiting.append(end)
         elif given.rule.delay_exit is not None:
-            self._later(given.rule.delay_exit.sample(given.chance), end, request.context)
+            assert injection is not None
+            chance = injection.chance(given, "delay_exit")
+            self._later(given.rule.delay_exit.sample(chance), end, request.context)
         else:
-            self._window(request.context, given).add(end)
+            assert injection is not None
+            self._window(request.context, given, injection).add(end)
         return True
 
-    def _window(self, context: RingContext, given: Given) -> Window:
+    def _window(self, context: RingContext, given: Given, injection: Injection) -> Window:
         windows = self._windows.setdefault(context, {})
         if given.id not in windows:
             ended = partial(self._window_ended, context, given.id)
-            window = windows[given.id] = Window(context, given.rule.reorder or 2, given.chance, ended)
+            chance = injection.chance(given, "reorder")
+            window = windows[given.id] = Window(context, given.rule.reorder or 2, chance, ended)
             self._later(WINDOW, window, context)
             context.task_work(window.look)
         return windows[given.id]

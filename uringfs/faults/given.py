@@ -9,6 +9,8 @@ from typing import Protocol
 from uringfs.faults.rule import Rule
 from uringfs.host.protocols import Caller, Opener
 
+MOST_HITS = 4096
+
 
 class Waiting(Protocol):
     """A request that has not begun, or is all but complete; or many."""
@@ -51,26 +53,33 @@ class Given:
     seed: str
     deadline: float
     """trio's clock."""
-    chance: random.Random = field(init=False)
     matched: int = 0
     injected: int = 0
+    hits: list[int] = field(default_factory=list)
+    """The first MOST_HITS that it was injected into, of those that match, counted from 1."""
     expired: bool = False
     waiting: list[Waiting] = field(default_factory=list)
     _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
 
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)
+    def chance(self, number: int, what: str) -> random.Random:
+        """Of what becomes of the number-th request that matches: the same whatever became of the others."""
+        return random.Random(f"{self.seed}:{number}:{what}")
 
     def fires(self) -> bool:
         """A request, or call, matches: whether it is one to inject into."""
         self.matched += 1
         if self.matched not in self.rule.when:
             return False
-        if self.rule.probability < 1.0 and self.chance.random() >= self.rule.probability:
+        if self.rule.probability < 1.0 and self._draw() >= self.rule.probability:
             return False
         self.injected += 1
+        if len(self.hits) < MOST_HITS:
+            self.hits.append(self.matched)
         self.expired = self.rule.times is not None and self.injected >= self.rule.times
         return True
+
+    def _draw(self) -> float:
+        return self.chance(self.matched, "probability").random()
 
     def may_break(self, owner: int, caller: Caller) -> bool:
         """Asked once for those requests of one call that come one after another."""

@@ -24,6 +24,7 @@ class Injection:
     def __init__(self, request: Request, fired: Sequence[Given]) -> None:
         self.request = request
         self.fired = tuple(fired)
+        self._numbers = {given: given.matched for given in self.fired}
         self.left = False
         """The request's result has been looked at."""
         given = self.by("nomore")
@@ -35,6 +36,10 @@ class Injection:
     def by(self, name: str) -> Given | None:
         """The first rule with that effect."""
         return next((given for given in self.fired if _said(getattr(given.rule, name))), None)
+
+    def chance(self, given: Given, what: str) -> random.Random:
+        """What decides about a rule's effect on this request."""
+        return given.chance(self._numbers[given], what)
 
     # -- before
 
@@ -90,8 +95,7 @@ class Injection:
             self.request.sqe = self.request.sqe._replace(off=off)
         given = self.by("corrupt")
         if given is not None and given.rule.corrupt is not None:
-            chance = random.Random(f"{given.seed}:{given.injected}")
-            Corruption(given.rule.corrupt, chance, self._iovecs()).alter(self.request)
+            Corruption(given.rule.corrupt, self.chance(given, "corrupt"), self._iovecs()).alter(self.request)
 
     def _iovecs(self) -> list[tuple[int, int]]:
         """Where in its memory the data is; none of provided buffers."""

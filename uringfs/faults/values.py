@@ -83,8 +83,12 @@ class When(NamedTuple):
     first: int = 1
     last: int = U64
     step: int = 1
+    among: frozenset[int] | None = None
+    """Those numbers alone; None: as the others say."""
 
     def __contains__(self, count: object) -> bool:
+        if self.among is not None:
+            return count in self.among
         return (
             isinstance(count, int) and self.first <= count <= self.last and (count - self.first) % self.step == 0
         )
@@ -192,10 +196,12 @@ def bytes_of(text: str) -> int | Range:
 
 
 def when(text: str) -> When:
-    """FIRST, FIRST+, FIRST+STEP, FIRST..LAST, FIRST..LAST+STEP"""
+    """FIRST, FIRST+, FIRST+STEP, FIRST..LAST, FIRST..LAST+STEP; or numbers with commas between"""
+    if "," in text:
+        return When(among=frozenset(map(count, text.split(","))))
     match = _WHEN.fullmatch(text)
     if match is None or match[1] == "0":
-        raise Misfit(f"{text!r} counts nothing", "N", "N+", "N+STEP", "N..LAST", "N..LAST+STEP")
+        raise Misfit(f"{text!r} counts nothing", "N", "N+", "N+STEP", "N..LAST", "N..LAST+STEP", "N,N")
     first, step = int(match[1]), match[3]
     if step and not int(step):
         raise Misfit("a step of 0", "N+STEP")

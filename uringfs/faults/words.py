@@ -48,7 +48,7 @@ WORDS = (
     Word("ring", "match", "GLOB", values.glob, "the ring's name, or `#INODE`", calls=EVERYTHING),
     Word("when", "match", "WHEN", values.when,
          "of the requests that match, counted from 1: `3`, `3+` (from there on), `3+2` (every second), `3..9`, "
-         "`3..9+2`; as strace's", calls=EVERYTHING),
+         "`3..9+2`, `3,5,9`; as strace's, but for the last", calls=EVERYTHING),
     Word("probability", "match", "P", values.probability, "by chance: `0.1` or `10%`", calls=EVERYTHING),
     Word("seed", "match", "N", values.number,
          "of what chance decides about this rule; by default the mount's, and the rule's id", calls=EVERYTHING),

@@ -49,6 +49,7 @@ def as_json(rules: list[Given]) -> str:
                 "rule": given.rule.text,
                 "matched": given.matched,
                 "injected": given.injected,
+                "hits": given.hits,
                 "waiting": len(given.waiting),
                 "expired": given.expired,
                 "user": given.who.uid,
