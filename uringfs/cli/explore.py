@@ -120,7 +120,7 @@ def _uringfs() -> list[str]:
 
 
 def _status(words: list[str], timeout: float) -> tuple[int, str]:
-    """And the last of what it said to the standard error output."""
+    """Run a program. Returns its exit status, and the last of what it said to the standard error output."""
     try:
         ran = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=timeout

@@ -41,7 +41,7 @@ class Recording:
         return [(place, number) for place, hits in enumerate(self.hits) for number in hits]
 
     def with_faults(self, faults: Sequence[Hit]) -> "Recording":
-        """The same with these faults alone: what the program does then is not known."""
+        """A recording that has these faults alone: what the program does then is not known."""
         hits = [[number for place, number in faults if place == rule] for rule in range(len(self.rules))]
         return Recording(self.rules, self.seed, self.command, self.kernel, self.status, hits)
 

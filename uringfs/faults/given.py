@@ -62,7 +62,7 @@ class Given:
     _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
 
     def chance(self, number: int, what: str) -> random.Random:
-        """Of what becomes of the number-th request that matches: the same whatever became of the others."""
+        """Chance for the number-th request that matches: the same whatever became of the others."""
         return random.Random(f"{self.seed}:{number}:{what}")
 
     def fires(self) -> bool:

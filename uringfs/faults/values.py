@@ -84,7 +84,7 @@ class When(NamedTuple):
     last: int = U64
     step: int = 1
     among: frozenset[int] | None = None
-    """Those numbers alone; None: as the others say."""
+    """Numbers that count, and no others; None: as first, last and step say."""
 
     def __contains__(self, count: object) -> bool:
         if self.among is not None:

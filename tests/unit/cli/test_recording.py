@@ -54,7 +54,7 @@ def test_another_way_is_said() -> None:
 @settings(deadline=None)
 @given(some.sets(some.integers(0, 40), max_size=5), some.integers(0, 41))
 def test_the_fewest_are_found(needed: set[int], more: int) -> None:
-    """Of a failure that needs all of some faults."""
+    """The failure needs all of some faults, whichever these are."""
     faults = [(number % 3, number) for number in range(max(needed, default=0) + more)]
     needs = {fault for fault in faults if fault[1] in needed}
 

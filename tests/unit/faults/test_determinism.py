@@ -11,7 +11,7 @@ from uringfs.faults.engine import Faults
 from uringfs.faults.given import Who
 
 SEEDS = 100
-"""Of CI: more by hand."""
+"""As many as CI tries: more by hand."""
 MEMORY = 0x10000
 RULES = (
     "NOP:error=EIO:probability=30%",
@@ -56,7 +56,7 @@ async def test_a_seed_is_a_trace(nursery: trio.Nursery) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_fault_is_the_same_without_the_others(nursery: trio.Nursery, seed: int) -> None:
-    """Those that are left when some are taken out do what they did: which bytes are corrupt."""
+    """What is left when some are taken out does what it did: which bytes are corrupt."""
     bench = Bench(nursery)
     bench.thread.memory.map(MEMORY, 4096)
     bench.thread.fds[3] = RegularFile(b"0123456789" * 10)
