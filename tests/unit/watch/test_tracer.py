@@ -402,3 +402,11 @@ async def test_what_a_multishot_reads_into_provided_buffers(bench: Watched) -> N
                 await trio.lowlevel.checkpoint()
                 found += [record.data for record in bench.events(Kind.CQE)]
     assert found == [b"first", b"second"]
+
+
+async def test_many_readers(bench: Watched) -> None:
+    readers = [bench.read() for _ in range(100)]
+    await bench.submit(nop(1))
+    found = [reader.take(1 << 20) for reader in readers]
+    assert [record.kind for record in each(found[-1])] == [Kind.REAPED, Kind.REQUEST]
+    assert len(set(found)) == 1

@@ -43,6 +43,7 @@ typedef struct {
 	unsigned long long total_lost;
 	uint8_t opcodes[32]; /* a bit for each that is wanted */
 	bool failed;	     /* failures alone */
+	bool chosen;	     /* gets the event that is being made */
 } Queue;
 
 extern PyTypeObject queue_type;
@@ -91,9 +92,9 @@ static inline uint64_t field(PyObject *sqe, int place)
 Note *note_make(Batch *b, uint64_t id, uint64_t chain, uint64_t taken);
 void event_sqe(struct event *e, PyObject *sqe);
 void event_note(struct event *e, const Note *n);
-/* Which of the first 64 readers want it and have room: a bit each. */
-uint64_t readers(Batch *b, unsigned int opcode, int res);
-/* To these: -1 with an exception. */
-int deliver(Batch *b, uint64_t to, struct event *e, struct texts *t);
+/* Choose the readers that want it and have room; false: there is none. */
+bool choose(Batch *b, unsigned int opcode, int res);
+/* To those chosen: -1 with an exception. */
+int deliver(Batch *b, struct event *e, struct texts *t);
 
 #endif /* URINGFS_EVENTS_H */

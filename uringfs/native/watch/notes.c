@@ -176,29 +176,32 @@ static int event_texts(struct event *e, struct texts *t)
 	return 0;
 }
 
-int deliver(Batch *b, uint64_t to, struct event *e, struct texts *t)
+int deliver(Batch *b, struct event *e, struct texts *t)
 {
 	Py_ssize_t i;
 
 	if (event_texts(e, t) < 0)
 		return -1;
 	e->completed = now();
-	for (i = 0; i < PyTuple_GET_SIZE(b->queues); i++)
-		if (to & UINT64_C(1) << i && queue_put((Queue *)PyTuple_GET_ITEM(b->queues, i), e, t) < 0)
+	for (i = 0; i < PyTuple_GET_SIZE(b->queues); i++) {
+		Queue *q = (Queue *)PyTuple_GET_ITEM(b->queues, i);
+
+		if (q->chosen && queue_put(q, e, t) < 0)
 			return -1;
+	}
 	return 0;
 }
 
-uint64_t readers(Batch *b, unsigned int opcode, int res)
+bool choose(Batch *b, unsigned int opcode, int res)
 {
-	Py_ssize_t i, count = PyTuple_GET_SIZE(b->queues);
-	uint64_t to = 0;
+	Py_ssize_t i;
+	bool any = false;
 
-	for (i = 0; i < count && i < 64; i++) {
+	for (i = 0; i < PyTuple_GET_SIZE(b->queues); i++) {
 		Queue *q = (Queue *)PyTuple_GET_ITEM(b->queues, i);
 
-		if (opcode_in(q->opcodes, opcode) && (res < 0 || !q->failed) && queue_room(q))
-			to |= UINT64_C(1) << i;
+		q->chosen = opcode_in(q->opcodes, opcode) && (res < 0 || !q->failed) && queue_room(q);
+		any |= q->chosen;
 	}
-	return to;
+	return any;
 }

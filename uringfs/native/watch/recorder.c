@@ -200,7 +200,7 @@ static PyObject *incoming(Recorder *r, Note *n, PyObject *request, int res)
 	return found;
 }
 
-static int emit_to(Recorder *r, uint64_t to, struct event *e, Note *n, PyObject *request, PyObject *sqe)
+static int emit_to(Recorder *r, struct event *e, Note *n, PyObject *request, PyObject *sqe)
 {
 	PyObject *target = PyObject_GetAttr(request, names[TARGET]), *found = NULL;
 	struct texts t = {{NULL, n->name, n->name2, n->data}};
@@ -221,7 +221,7 @@ static int emit_to(Recorder *r, uint64_t to, struct event *e, Note *n, PyObject 
 		t.text[3] = PyTuple_GET_ITEM(found, 0);
 		e->flags |= PyTuple_GET_ITEM(found, 1) == Py_True ? FLAG_TRUNCATED : 0;
 	}
-	done = deliver(n->batch, to, e, &t);
+	done = deliver(n->batch, e, &t);
 out:
 	Py_XDECREF(found);
 	Py_DECREF(target);
@@ -232,14 +232,12 @@ static int emit(Recorder *r, int kind, Note *n, PyObject *request, int res, uint
 {
 	PyObject *sqe = PyObject_GetAttr(request, names[SQE]);
 	struct event e = {.version = EVENT_VERSION, .kind = kind, .res = res, .cflags = cflags, .position = at};
-	uint64_t to;
 	int done = -1;
 
 	if (sqe && is_sqe(sqe)) {
 		event_note(&e, n);
 		event_sqe(&e, sqe);
-		to = readers(n->batch, e.opcode, res);
-		done = to ? emit_to(r, to, &e, n, request, sqe) : 0;
+		done = choose(n->batch, e.opcode, res) ? emit_to(r, &e, n, request, sqe) : 0;
 	}
 	Py_XDECREF(sqe);
 	return done;
