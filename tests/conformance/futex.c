@@ -280,6 +280,7 @@ static void *sleeper(void *arg)
 TEST(a_sleeper_of_the_same_process_is_woken)
 {
 	pthread_t threads[2];
+	time_t end = time(NULL) + 5;
 	unsigned woken = 0;
 	struct ring r;
 
@@ -289,6 +290,7 @@ TEST(a_sleeper_of_the_same_process_is_woken)
 	while (woken < 2) { /* until both have got there */
 		int res;
 
+		EXPECT(time(NULL) < end);
 		futex(&r, OP_WAKE, &sleepers, 1, ~0U, U32 | PRIVATE, 1);
 		EXPECT_EQ(ring_submit(&r), 1);
 		res = ring_wait(&r).res;
