@@ -176,13 +176,15 @@ class Poller:
 
     def dispatch(self) -> None:
         """Fire for what has happened until now."""
-        if self._watcher is None or not (self._once or self._registered or self._events):
-            return
+        if self._watcher is not None and (self._once or self._registered or self._events):
+            self._dispatch(self._watcher)
+
+    def _dispatch(self, watcher: native.Watcher) -> None:
         new, self._new = self._new, []
         for watch, mask in reversed(new):
             if watch.active:
                 _fire(watch, mask)
-        self._events.extend(self._watcher.collect())
+        self._events.extend(watcher.collect())
         while self._events:  # who is fired for may call this: all of it then comes in its order there
             self._tell(*self._events.popleft())
 
@@ -219,7 +221,7 @@ class Poller:
         try:
             while True:
                 await trio.lowlevel.wait_readable(watcher.fileno())
-                self.dispatch()
+                self._dispatch(watcher)  # of a watch that has been cancelled meanwhile, too, or this would spin
         finally:
             self._watcher = None
             trio.lowlevel.notify_closing(watcher.fileno())

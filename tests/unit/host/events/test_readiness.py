@@ -14,11 +14,13 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 
+from uringfs import native
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.abi.libc import libc
 from uringfs.errors import UringError
-from uringfs.host.events.poller import MAX_SLOW
+from uringfs.host.events.poller import MAX_SLOW, Poller
 from uringfs.host.events.timers import Heap
 from uringfs.host.files.file import LocalFile
 from uringfs.host.local import LocalHost
@@ -168,6 +170,37 @@ async def test_events_are_told_in_their_order_and_of_one_file_the_last_watch_fir
     host.poller.dispatch()
     assert told == ["d", "c", "b", "a"]
     other.close()
+
+
+class Told:
+    """A watcher whose thread has told of something, of which nobody wants to hear any more."""
+
+    def __init__(self) -> None:
+        self._told = os.eventfd(1)
+        self.fileno = lambda: self._told
+
+    def add(self, fd: int, events: int, once: bool, aio: bool) -> int:
+        return 1
+
+    def remove(self, key: int) -> bool:
+        return True
+
+    def collect(self) -> list[tuple[int, int, int]]:
+        return [(os.eventfd_read(self._told), EPOLLIN, 1)]
+
+    def close(self) -> None:
+        os.close(self._told)
+
+
+async def test_what_nobody_is_left_to_hear_does_not_keep_the_loop_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "Watcher", Told)
+    poller = Poller()
+    reader, writer = os.pipe()
+    poller.watch(reader, EPOLLIN | EPOLLET, lambda mask: None).cancel()
+    with trio.fail_after(30):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    os.close(reader)
+    os.close(writer)
 
 
 async def test_of_a_lasting_watch_too(host: LocalHost, pipe: Pipe) -> None:
