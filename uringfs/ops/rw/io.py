@@ -342,7 +342,10 @@ class Writing(Transfer):
         return data if len(data) == size else data[: self._file.takes(len(data))]
 
     def _fault(self, flags: int) -> UringError:
-        return self._file.write_fault(self._size(), self._position(), self._flags | flags, self._caller)
+        error = self._file.write_fault(self._size(), self._position(), self._flags | flags, self._caller)
+        if error.errno == errno.EAGAIN and self._nowait and not self._file.nowait:
+            return UringError(errno.EOPNOTSUPP, "the file knows no RWF_NOWAIT")
+        return error
 
     def _sent(self, count: int) -> int | None:
         self._moved(count)
