@@ -18,6 +18,7 @@ OF_ITSELF = {
     "abi.machine",  # the number of process_madvise(2), no call of it
     "memory.passthrough",  # its own memfds
     "memory.pagecache",  # its own processes
+    "memory.pages",
     "cli.instance",
     "cli.umount",  # whether a daemon of its own has ended
     "cli.mountpoint",
