@@ -724,9 +724,9 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 	ret = uringfs_enter_daemon(fd, c.to_submit, min_complete, flags, arg, argsz);
 	if (ret < 0) {
 		lane_failed(fd, errno);
-		return lane_sum_of(&c, -errno) < 0 ? -1 : (int)c.taken;
+		return lane_sum_of(c.taken, -errno) < 0 ? -1 : (int)c.taken;
 	}
-	return (int)lane_sum_of(&c, ret);
+	return (int)lane_sum_of(c.taken, ret);
 #else
 	return uringfs_enter_daemon(fd, to_submit, min_complete, flags, arg, argsz);
 #endif

@@ -400,11 +400,11 @@ static inline void lane_failed(int fd, int error)
 
 /* io_uring_enter(2)'s result, of both halves. ret: the daemon's number, or -errno, which does not count if requests
  * were taken; but that there is no daemon any more is said in any case. */
-static inline long lane_sum_of(const struct lane_call *c, long ret)
+static inline long lane_sum_of(uint32_t taken, long ret)
 {
 	if (ret < 0)
-		return c->taken && !lane_is_the_end((int)-ret) ? (long)c->taken : ret;
-	return ret + (long)c->taken;
+		return taken && !lane_is_the_end((int)-ret) ? (long)taken : ret;
+	return ret + (long)taken;
 }
 
 #endif

@@ -43,7 +43,7 @@ static inline struct lane_ring *lane_table(void)
 	if (table)
 		return table;
 	at = RAW(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (at < 0 && at > -4096)
+	if (RAW_IS_ERROR(at))
 		return NULL;
 	table = (struct lane_ring *)at;
 	if (RAW(SYS_madvise, at, size, MADV_WIPEONFORK) == 0 &&
@@ -125,7 +125,7 @@ static inline void *lane_map(int fd, size_t size, int64_t offset)
 {
 	long at = RAW(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
 
-	if (at < 0 && at > -4096)
+	if (RAW_IS_ERROR(at))
 		return NULL;
 	RAW(SYS_madvise, at, size, MADV_DONTFORK);
 	return (void *)at;

@@ -211,13 +211,11 @@ long trap_enter(struct trap_enter *e, const uint64_t *mask)
 		return ret;
 	if (!trap_state.no_lane && trap_lane(e, mask))
 		return trap_taken(e);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
+	trap_set_mask(mask);
 	ret = enter_daemon(e);
-	if (ret < 0 && trap_lane_failed((int)e->fd, ret))
-		return ret;
 	if (ret < 0)
-		return e->taken ? (long)e->taken : ret;
-	return ret + (long)e->taken;
+		trap_lane_failed((int)e->fd, ret);
+	return trap_lane_sum(e->taken, ret);
 }
 
 /* ---- register ---- */

@@ -64,12 +64,11 @@ static bool pass(struct trap_enter *e)
 static bool sleep_once(const struct trap_enter *e, const uint64_t *mask)
 {
 	const struct timespec look = {1, 0}; /* whether the daemon is still there */
-	const uint64_t handlers = ~TRAP_SIGSYS_BIT;
 	long ret;
 
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
+	trap_set_mask(mask);
 	ret = RAW(SYS_futex, e->sleep_on, FUTEX_WAIT, e->awake, &look);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &handlers, 0, sizeof(handlers));
+	trap_block();
 	return ret != -EINTR;
 }
 
@@ -95,43 +94,33 @@ void trap_lane_begin(int fd)
 		lane_begin(fd);
 }
 
-static uint64_t block(void)
-{
-	const uint64_t handlers = ~TRAP_SIGSYS_BIT;
-	uint64_t old = 0;
-
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &handlers, &old, sizeof(old));
-	return old;
-}
-
 uint64_t trap_lane_registers(int fd, uint32_t opcode)
 {
 	uint64_t old, before;
 
 	if (trap_state.no_lane)
 		return 0;
-	old = block();
+	old = trap_block();
 	before = lane_registers(fd, opcode);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	trap_set_mask(&old);
 	return before;
 }
 
 void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before)
 {
-	uint64_t old = block();
+	uint64_t old = trap_block();
 
 	lane_registered(fd, opcode, arg, nr_args, ret, before);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	trap_set_mask(&old);
 }
 
-bool trap_lane_is_the_end(long error)
-{
-	return lane_is_the_end((int)-error);
-}
-
-bool trap_lane_failed(int fd, long error)
+void trap_lane_failed(int fd, long error)
 {
 	if (!trap_state.no_lane)
 		lane_failed(fd, (int)-error);
-	return trap_lane_is_the_end(error);
+}
+
+long trap_lane_sum(long taken, long ret)
+{
+	return lane_sum_of((uint32_t)taken, ret);
 }

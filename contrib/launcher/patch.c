@@ -38,33 +38,23 @@ struct patched {
 	uint64_t rbp, r10, r9, r8, rdx, rsi, rdi, ret;
 };
 
-#define ALL_BUT_SIGSYS (~TRAP_SIGSYS_BIT)
-
 /* True: that was all of the call. False: a system call is to go on with p->to_submit. */
 __attribute__((used)) bool trap_patched(struct patched *p)
 {
 	struct trap_enter e = {(uint32_t)p->rdi, (uint32_t)p->rsi, (uint32_t)p->rdx, (uint32_t)p->r10, p->r8, p->r9,
 			       0, NULL, 0, false, false};
-	const uint64_t blocked = ALL_BUT_SIGSYS;
 	uint64_t mask;
 	bool whole;
 
 	if (!trap_state.active || trap_state.trace || trap_state.no_patch)
 		return false; /* p->to_submit is all */
 	/* As in the handler of SIGSYS: no other comes in between, nor leaves with siglongjmp. */
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &mask, sizeof(mask));
+	mask = trap_block();
 	whole = trap_enter_lane(&e, &mask);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof(mask));
+	trap_set_mask(&mask);
 	p->to_submit = e.to_submit;
 	p->taken = trap_taken(&e);
 	return whole;
-}
-
-__attribute__((used)) long trap_patched_sum(long taken, long ret)
-{
-	if (ret < 0)
-		return taken && !trap_lane_is_the_end(ret) ? taken : ret;
-	return ret + taken;
 }
 
 /* Begins with the stack below the caller's red zone and %rcx where it returns to; keeps what a system call keeps, but for
@@ -107,7 +97,7 @@ __asm__(".text\n.hidden trap_stub\n.type trap_stub,@function\n"
 	"	syscall\n"
 	"	movq %rax, %rsi\n"
 	"	movq (%rbp), %rdi\n"
-	"	call trap_patched_sum\n"
+	"	call trap_lane_sum\n"
 	"	movq %rax, (%rbp)\n"
 	"1:	movq (%rbp), %rax\n"
 	"	leaq 16(%rbp), %rsp\n"
@@ -233,11 +223,6 @@ static bool is_code_of_a_file(uintptr_t from, uintptr_t to)
 	return found;
 }
 
-static bool is_error(long ret)
-{
-	return ret < 0 && ret > -4096;
-}
-
 /* A page in reach of a jmp from there: -2 GiB to 2 GiB. NULL: there is none. */
 static uint8_t *page_near(uintptr_t site)
 {
@@ -246,7 +231,7 @@ static uint8_t *page_near(uintptr_t site)
 		long got = RAW(SYS_mmap, at, PAGE, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1);
 
-		if (is_error(got))
+		if (RAW_IS_ERROR(got))
 			continue;
 		if ((uintptr_t)got == at)
 			return (uint8_t *)at;
@@ -293,14 +278,14 @@ static bool replace(uintptr_t from, uintptr_t to, uintptr_t site, const uint8_t 
 	long copy = RAW(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	uint8_t *at;
 
-	if (is_error(copy))
+	if (RAW_IS_ERROR(copy))
 		return false;
 	memcpy((void *)copy, (const void *)from, size);
 	at = (uint8_t *)copy + (site - from);
 	*at = 0xe9; /* jmp */
 	put_relative(at + 1, (uintptr_t)stub - site + (uintptr_t)at);
 	if (RAW(SYS_mprotect, copy, size, PROT_READ | PROT_EXEC) == 0 &&
-	    !is_error(RAW(SYS_mremap, copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from)))
+	    !RAW_IS_ERROR(RAW(SYS_mremap, copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from)))
 		return true;
 	RAW(SYS_munmap, copy, size);
 	return false;

@@ -126,7 +126,7 @@ static long call(long nr, const long *a, const uint64_t *mask)
 	if (nr == NR_ENTER && a[5] == PROBE_ARG && (int)a[0] == -1)
 		return PROBE_ANSWER;
 	if (nr != NR_ENTER)
-		RAW(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof(*mask));
+		trap_set_mask(mask);
 	if (nr == NR_SETUP)
 		ret = trap_setup((uint32_t)a[0], (uintptr_t)a[1]);
 	else if (nr == NR_ENTER)

@@ -46,6 +46,21 @@ static inline long raw_errno(long ret)
 	return -1;
 }
 
+static inline void trap_set_mask(const uint64_t *mask)
+{
+	RAW(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, mask, 0, sizeof(*mask));
+}
+
+/* As in the handler: no other comes in between, nor leaves with siglongjmp. Returns the mask before. */
+static inline uint64_t trap_block(void)
+{
+	const uint64_t all = ~TRAP_SIGSYS_BIT;
+	uint64_t old = 0;
+
+	RAW(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, &old, sizeof(old));
+	return old;
+}
+
 struct trap_state {
 	bool active;   /* the filter is there: URINGFS_TRAP_MOUNT was set when the program began */
 	bool trace;
@@ -85,8 +100,8 @@ void trap_mount_device(const char *mount);
 
 /* lane.c: true: that was all of it, and e->taken is the result. False: what *e says now goes to the daemon. */
 bool trap_lane(struct trap_enter *e, const uint64_t *mask);
-bool trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon; true: that is gone */
-bool trap_lane_is_the_end(long error); /* -errno: the daemon is gone */
+void trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon, which may be gone */
+long trap_lane_sum(long taken, long ret); /* io_uring_enter(2)'s result: of the lane's half and the daemon's */
 void trap_lane_begin(int fd); /* a ring that has been set up */
 /* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
 uint64_t trap_lane_registers(int fd, uint32_t opcode);

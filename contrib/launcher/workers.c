@@ -67,11 +67,6 @@ static long map(size_t size)
 	return RAW(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 }
 
-static bool is_address(long at)
-{
-	return at >= 0 || at < -4095;
-}
-
 /* ---- descriptors of jobs ---- */
 
 #define KEPT 4096
@@ -176,9 +171,8 @@ static void call_it(int owner)
 static void work(void *arg)
 {
 	struct worker *w = arg;
-	uint64_t mask = ALL_SIGNALS & ~TRAP_SIGSYS_BIT; /* for interrupt_workers() */
 
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof(mask));
+	trap_block(); /* but SIGSYS: interrupt_workers() */
 	call_it(w->pool->owner);
 	lane_pool_work(&w->pool->pool);
 }
@@ -190,7 +184,7 @@ static bool has_stack(struct worker *w)
 	if (w->stack)
 		return true;
 	at = map(GUARD + STACK);
-	if (!is_address(at))
+	if (RAW_IS_ERROR(at))
 		return false;
 	RAW(SYS_mprotect, at, GUARD, PROT_NONE);
 	w->stack = (char *)at;
@@ -232,7 +226,7 @@ static bool start_worker(struct lane_pool *pool)
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
 	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, work, w);
 	w->last = ret > 0 ? (int)ret : 0;
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	trap_set_mask(&old);
 	return ret > 0;
 }
 
@@ -250,7 +244,7 @@ static struct table *find_table(void)
 		return t;
 	}
 	at = map(sizeof(*t));
-	if (!is_address(at))
+	if (RAW_IS_ERROR(at))
 		return NULL;
 	t = (struct table *)at;
 	t->pid = (int)RAW(SYS_getpid);
@@ -277,7 +271,7 @@ static struct trap_pool *new_pool(void)
 	long at = map(sizeof(struct trap_pool));
 	struct trap_pool *p = (struct trap_pool *)at;
 
-	if (!is_address(at))
+	if (RAW_IS_ERROR(at))
 		return NULL;
 	RAW(SYS_madvise, at, sizeof(*p), MADV_DONTFORK);
 	p->owner = (int)RAW(SYS_gettid);
