@@ -95,7 +95,9 @@ class RegularFile(Description):
 
     def store(self, data: Data, offset: int) -> int:
         start = self.position if offset < 0 else offset
-        if data and start + len(data) > MAX_FILE:
+        if not data:
+            return 0
+        if start + len(data) > MAX_FILE:
             raise UringError(errno.EFBIG)
         self.data = self.data[:start].ljust(start, b"\0") + bytes(data) + self.data[start + len(data) :]
         if offset < 0:

@@ -25,6 +25,8 @@ SELDOM = {"closed": "what pends at a close is served a moment longer in one of s
 ALWAYS = [behaviour for behaviour in BEHAVIOURS if behaviour[0] not in SELDOM]
 ALLOWED = [behaviour for behaviour in ALWAYS if behaviour not in OTHERS | DIFFERENT]
 
+KERNEL_TRIES = 10
+
 
 def inside(mount: Mount) -> list[str]:
     """A prefix that runs a command in the namespaces of a rootless daemon, as who it is."""
@@ -71,7 +73,17 @@ def test_as_an_ordinary_user(programs: Path, rootless: Mount, oracle: bool, fami
     counts what it pins against an ordinary user's RLIMIT_MEMLOCK, and fails."""
     ours = run(programs / family, behaviour, inside(rootless), rootless)
     where = [] if family == "netfuzz" else inside(rootless)
-    compare("pagecache, rootless", ours, run(programs / family, behaviour, where, None) if oracle else None)
+    compare("pagecache, rootless", ours, on_the_kernel(programs / family, behaviour, where) if oracle else None)
+
+
+def on_the_kernel(program: Path, behaviour: str, where: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Again if it fails: an ordinary user's rings count against RLIMIT_MEMLOCK until the kernel has freed them, which
+    comes after the close, so there may be ENOMEM of what others have closed a moment ago."""
+    for _ in range(KERNEL_TRIES):
+        done = run(program, behaviour, where, None)
+        if done.returncode in (PASSED, SKIPPED):
+            break
+    return done
 
 
 @pytest.mark.parametrize(("family", "behaviour"), sorted(OTHERS), ids=lambda part: part)

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,11 @@ class Server:
         return done.stdout
 
     def files(self) -> list[str]:
-        return [os.readlink(fd) for fd in Path(f"/proc/{self.process.pid}/fd").iterdir()]
+        found = []
+        for fd in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found.append(os.readlink(fd))
+        return found
 
     def stop(self) -> None:
         self.sql("SHUTDOWN")
