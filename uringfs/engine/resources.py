@@ -147,7 +147,7 @@ class Resources:
     """Where the search for one begins (io_file_table.alloc_hint)."""
     buffers: Table[RegisteredBuffer] = field(default_factory=Table)
     buffer_groups: dict[int, Group] = field(default_factory=dict)
-    """Provided buffers, by group id (ops/rw/buffers.py)."""
+    """Provided buffers, by group id (ops/rw/provide.py, register/pbuf.py)."""
     personalities: dict[int, object] = field(default_factory=dict)
     """Credentials by id, as Caller.credentials() gave them."""
     next_personality: int = 1

@@ -21,8 +21,8 @@ from uringfs.ops.files.filetable import issue_files_update, prep_files_update
 from uringfs.ops.net import accept, net, recv, send, socketcmd
 from uringfs.ops.paths import fs, statx, xattr
 from uringfs.ops.rw import rw
-from uringfs.ops.rw.buffers import issue_provide, issue_remove, prep_provide, prep_remove
-from uringfs.ops.rw.select import issue_multishot
+from uringfs.ops.rw.provide import issue_provide, issue_remove, prep_provide, prep_remove
+from uringfs.ops.rw.read_select import issue_multishot
 
 
 def _unknown_prep(request: Request) -> None:

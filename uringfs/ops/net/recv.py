@@ -29,7 +29,7 @@ from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr
 from uringfs.ops.net.received import Answer, Found, Passes, Received, Unsettled, pass_on, receive
 from uringfs.ops.net.sendrecv import SendRecv
-from uringfs.ops.rw.buffers import select, select_bundle, usable
+from uringfs.ops.rw.buffers import Buffers
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
 
 RECV_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT | IORING_RECVSEND_BUNDLE
@@ -120,9 +120,11 @@ def issue(request: Request) -> Outcome:
 
 
 class Receive(SendRecv[RecvMsg]):
+    _names_null = False
+
     def __init__(self, request: Request, file: File, of: Kind) -> None:
         super().__init__(request, file, of)
-        self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE) and self._selects
+        self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE) and self._buffers is not None
         self._left = self._message.limit
         self._shots = 0
         self._before: Found | None = None
@@ -182,8 +184,8 @@ class Receive(SendRecv[RecvMsg]):
             if got.passed and self._message.multishot:
                 raise Passes(got)
             res = got.res + self._done if got.res > 0 else self._done or got.res
-            if not res:
-                self._recycle()
+            if not res and self._buffers is not None:
+                self._buffers.recycle()
             if self._finish(res, got):
                 return Answer(res, got)
 
@@ -195,11 +197,10 @@ class Receive(SendRecv[RecvMsg]):
         self._inq = inq
         flags = IORING_CQE_F_SOCK_NONEMPTY if inq > 0 else 0
         limited = self._limit_reached(res)
-        selection, self._selection = self._selection, None
         empty = goes_on = False
-        if selection is not None:
+        if self._buffers is not None and (selection := self._buffers.selection) is not None:
             goes_on = self._bundle and not selection.partial and got.res == total(self._iovecs)
-            flags |= selection.put(got.res if self._bundle else res)
+            flags |= self._buffers.put(got.res if self._bundle else res)
             empty = self._bundle and selection.empty
         self._capped = self._bundle and self._message.multishot and 0 < self._message.length <= res
         if self._retry_flags is not None:
@@ -230,8 +231,8 @@ class Receive(SendRecv[RecvMsg]):
     def _once(self) -> Received:
         """One try, or what MSG_WAITALL makes of it. EAGAIN."""
         message, request = self._message, self._request
-        if self._selects and self._selection is None:
-            self._select()
+        if self._buffers is not None and self._buffers.selection is None:
+            self._select(self._buffers)
         try:
             before, self._before = self._before, None
             got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot, before)
@@ -244,8 +245,8 @@ class Receive(SendRecv[RecvMsg]):
             if error.errno != errno.EAGAIN and self._retry_flags is not None:
                 got = Received(0)
             else:
-                if not self._done:
-                    self._recycle()
+                if not self._done and self._buffers is not None:
+                    self._buffers.recycle()
                 raise
         waitall = message.msg_flags & MSG_WAITALL and not (message.header and message.header.controllen)
         if waitall and got.res < total(self._iovecs):
@@ -258,26 +259,20 @@ class Receive(SendRecv[RecvMsg]):
             request.failed = True
         return got
 
-    def _select(self) -> None:
+    def _select(self, buffers: Buffers) -> None:
         """io_recv_buf_select(): a worker takes one buffer, of a bundle too."""
         message = self._message
         worker = self._request.flags & IOSQE_ASYNC and not message.multishot
         length = self._bundled(message.length) if self._bundle else message.length
         try:
             if self._bundle and not worker:
-                if self._request.sqe.buf_group not in self._request.context.resources.buffer_groups:
-                    raise UringError(errno.ENOENT)
-                self._selection = select_bundle(self._request, length, names=False)
+                selection = buffers.peek(length)
             else:
-                self._selection = usable(
-                    select(self._request, length, True, names=False, multishot=message.multishot)
-                )
+                selection = buffers.select(length, multishot=message.multishot)
         except UringError:
             self._request.failed = True
             raise
-        self._iovecs = self._selection.iovecs
-        if length and not self._bundle:
-            self._iovecs = truncated(self._iovecs, length)
+        self._iovecs = selection.iovecs if self._bundle or not length else truncated(selection.iovecs, length)
 
     def _bundled(self, length: int) -> int:
         """min_not_zero() of what is asked for, or is there, and what a multishot may still receive. What goes on
@@ -286,7 +281,3 @@ class Receive(SendRecv[RecvMsg]):
         if not asked and self._inq > 1:
             asked = self._inq
         return min((limit for limit in (asked, self._left) if limit), default=0)
-
-    def _recycle(self) -> None:
-        if self._selection is not None and self._selection.recycle():
-            self._selection = None

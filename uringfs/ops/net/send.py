@@ -24,7 +24,6 @@ from uringfs.abi.net import (
     MSG_ZEROCOPY,
 )
 from uringfs.abi.numbers import U32
-from uringfs.engine.kbuf import BufferRing
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
@@ -33,7 +32,7 @@ from uringfs.host.protocols import Data, File, Iovec, Memory
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.net.msghdr import Msghdr, address, copy_control, outgoing
 from uringfs.ops.net.sendrecv import SendRecv
-from uringfs.ops.rw.buffers import select, select_bundle
+from uringfs.ops.rw.buffers import Buffers
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
 
 SEND_FLAGS = IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_BUNDLE | IORING_SEND_VECTORIZED
@@ -266,8 +265,8 @@ class Send(SendRecv[SendMsg]):
     def _send(self) -> int:
         """One try. EAGAIN."""
         while True:
-            if self._selects and self._selection is None:
-                self._select()
+            if self._buffers is not None and self._buffers.selection is None:
+                self._select(self._buffers)
             sent, whole = self._once()
             if sent < whole and (self._message.msg_flags & MSG_WAITALL or self._bundle):
                 if sent > 0 and self._message.msg_flags & MSG_WAITALL and self._kind.streams:
@@ -278,33 +277,22 @@ class Send(SendRecv[SendMsg]):
             if self._finish(result):
                 return result
 
-    def _select(self) -> None:
+    def _select(self, buffers: Buffers) -> None:
         """io_send_select_buffer()"""
-        length = self._length
-        group = self._request.context.resources.buffer_groups.get(self._request.sqe.buf_group)
-        if group is None:
-            raise UringError(errno.ENOENT)
-        if not isinstance(group, BufferRing):  # io_provided_buffers_select() is not told how much is asked for
-            self._selection = select(self._request, 0, True)
-        elif self._bundle:
-            self._selection = select_bundle(self._request, min(length or 0x7FFFFFFF, 0x7FFFFFFF))
-        else:
-            self._selection = select(self._request, length, True)
-        # io_buffers_select(): used up whatever happens, and the request's own while it waits
-        self._selection.commit()
-        self._request.cqe_flags = self._flags | self._selection.put(0)
-        self._iovecs = self._selection.iovecs
+        selection = buffers.select_committed(self._length, self._bundle)
+        self._request.cqe_flags = self._flags | selection.put(0)
+        self._iovecs = selection.iovecs
 
     def _finish(self, result: int) -> bool:
         """io_send_finish(): False if a bundle goes on."""
-        if self._selection is None:
+        selection = None if self._buffers is None else self._buffers.selection
+        if self._buffers is None or selection is None:
             # A bundle without provided buffers goes on with nothing, once
             if not (self._bundle and result > 0 and self._request.post_more(result, 0)):
                 return True
             self._done, self._iovecs = 0, []
             return False
-        selection, self._selection = self._selection, None
-        flags = selection.put(result)
+        flags = self._buffers.put(result)
         if self._bundle and result > 0 and not selection.empty and self._request.post_more(result, flags):
             self._done, self._request.cqe_flags = 0, self._flags
             self._length = 0  # io_mshot_prep_retry()

@@ -11,7 +11,7 @@ from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.net.sockets import Kind
 from uringfs.host.protocols import File, Iovec
-from uringfs.ops.rw.buffers import Selection
+from uringfs.ops.rw.buffers import Buffers
 
 
 class Prepared(Protocol):
@@ -27,14 +27,16 @@ M = TypeVar("M", bound=Prepared)
 class SendRecv(Generic[M]):
     """One request. issue() and _rest() are a direction's."""
 
+    _names_null = True
+    """A CQE names a buffer of PROVIDE_BUFFERS at NULL (Buffers)."""
+
     def __init__(self, request: Request, file: File, of: Kind) -> None:
         self._request = request
         self._message: M = request.data
         self._file = file
         self._kind = of
         self._iovecs = self._message.iovecs
-        self._selection: Selection | None = None
-        self._selects = bool(request.flags & IOSQE_BUFFER_SELECT)
+        self._buffers = Buffers(request, self._names_null) if request.flags & IOSQE_BUFFER_SELECT else None
         self._done = 0
         """Bytes of this request, or of this CQE of a multishot, that have been transferred."""
 
@@ -49,8 +51,8 @@ class SendRecv(Generic[M]):
         if not self._done:
             raise error.again() from error
         self._request.failed = True
-        if self._selection is not None:
-            self._request.cqe_flags |= self._selection.put(self._done)
+        if self._buffers is not None:
+            self._request.cqe_flags |= self._buffers.put(self._done)
         return self._done
 
     async def _run(self) -> int:

@@ -12,7 +12,7 @@ from uringfs.host.protocols import Caller, PathOpener
 from uringfs.ops.rw import signalfd
 from uringfs.ops.rw.io import CURRENT_POSITION, Reading, Transfer, Writing
 from uringfs.ops.rw.iovec import access_ok, copy_iovec, import_iovec, import_ubuf
-from uringfs.ops.rw.select import issue_selected
+from uringfs.ops.rw.read_select import issue_selected
 
 __all__ = ["import_iovec"]  # what other families take from here
 

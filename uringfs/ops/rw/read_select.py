@@ -1,4 +1,4 @@
-"""Reads into provided buffers (io_uring/rw.c: io_read() with IOSQE_BUFFER_SELECT, io_read_mshot()).
+"""Reads into provided buffers (io_uring/rw.c): io_read() with IOSQE_BUFFER_SELECT, io_read_mshot().
 
 A buffer is taken for each attempt. A buffer ring has it back while the request waits: it is the reader
 that comes first when there is data who uses it.
@@ -12,7 +12,7 @@ from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import File
 from uringfs.ops.events.readiness import until_readable
-from uringfs.ops.rw.buffers import Selection, select, usable
+from uringfs.ops.rw.buffers import Buffers
 from uringfs.ops.rw.io import Reading
 
 
@@ -22,70 +22,61 @@ class _Reader:
         self._file = file
         self._length = length
         self._multishot = multishot
-        self._kept: Selection | None = None
-        """One that cannot be given back."""
+        self.buffers = Buffers(request, keeps_provided=not multishot)
 
-    def attempt(self) -> tuple[int | Pending, Selection]:
-        """Take a buffer and read what is there. ENOBUFS, and what a read raises."""
-        request = self._request
-        kept, self._kept = self._kept, None
-        selection = kept or usable(select(request, self._length, self._file.can_poll, multishot=self._multishot))
+    def attempt(self) -> int | Pending:
+        """Take a buffer, unless one is left of the attempt before, and read what is there. ENOBUFS, and a read's
+        errors."""
+        request, buffers = self._request, self.buffers
+        selection = buffers.selection or buffers.select(self._length, self._file.can_poll, self._multishot)
         try:
             attributes = bool(request.sqe.attr_type_mask)
-            outcome = Reading(request, self._file, selection.iovecs, attributes=attributes).issue()
+            return Reading(request, self._file, selection.iovecs, attributes=attributes).issue()
         except UringError as error:
-            self.spoilt(selection, error)
+            buffers.fail(error)
             raise
-        return outcome, selection
 
-    def spoilt(self, selection: Selection, error: UringError) -> None:
-        """A ring gets its buffer back, and a multishot read gives back all; else it is gone, and named in
-        the CQE."""
-        if (selection.provided and not self._multishot) or not selection.recycle():
-            self._request.cqe_flags = selection.put(-error.errno)
-
-    def give_back(self, selection: Selection) -> None:
-        """While it waits: io_read() keeps one of PROVIDE_BUFFERS, io_read_mshot() does not."""
-        keeps = selection.provided and not self._multishot
-        self._kept = selection if keeps or not selection.recycle() else None
-        if self._kept is not None:
-            self._request.cqe_flags = selection.put(-errno.ECANCELED)
-
-    async def finish(self, rest: Pending, selection: Selection) -> int:
-        if selection.provided:  # it stays the request's, also if that is cancelled
-            self._request.cqe_flags = selection.put(-errno.ECANCELED)
+    async def waited_for(self, rest: Pending) -> int:
+        """The result of a read that goes on without the request's waiting for data."""
         try:
-            done = await rest()
+            return await rest()
         except UringError as error:
-            self.spoilt(selection, error)
+            self.buffers.fail(error)
             raise
-        self._request.cqe_flags = selection.put(done)
-        return done
+
+    async def finish(self, rest: Pending) -> int:
+        """The result of a read in a thread: what it took stays the request's, also if that is cancelled."""
+        selection = self.buffers.selection
+        if selection is not None and selection.provided:
+            self._request.cqe_flags = selection.put(-errno.ECANCELED)
+        return self.done(await self.waited_for(rest))
+
+    def done(self, res: int) -> int:
+        self._request.cqe_flags = self.buffers.put(res)
+        return res
 
     async def rest(self) -> int:
         """Wait for data, take a buffer, read."""
         while True:
             await until_readable(self._request, self._file)
-            outcome, selection = self.attempt()
+            outcome = self.attempt()
             if isinstance(outcome, int):
-                self._request.cqe_flags = selection.put(outcome)
-                return outcome
+                return self.done(outcome)
             if not self._file.nowait:
-                return await self.finish(outcome, selection)
-            self.give_back(selection)
+                return await self.finish(outcome)
+            self.buffers.wait()
 
 
 def issue_selected(request: Request) -> int | Pending:
     """io_read(): the one iovec of request.data has the length that is asked for."""
     file = request.file()
     reader = _Reader(request, file, request.data[0][1])
-    outcome, selection = reader.attempt()
+    outcome = reader.attempt()
     if isinstance(outcome, int):
-        request.cqe_flags = selection.put(outcome)
-        return outcome
+        return reader.done(outcome)
     if not file.can_poll or not file.nowait:
-        return lambda: reader.finish(outcome, selection)
-    reader.give_back(selection)
+        return lambda: reader.finish(outcome)
+    reader.buffers.wait()
     return reader.rest
 
 
@@ -103,27 +94,27 @@ def _shots(request: Request, file: File, reader: _Reader) -> int | None:
     """Read while there is data: the result that ends it, or None to wait."""
     while True:
         try:
-            outcome, selection = reader.attempt()
+            outcome = reader.attempt()
         except UringError as error:
             if error.errno != errno.EAGAIN or not file.nonblock:
                 raise
             request.cqe_flags = 0
             return None  # O_NONBLOCK is about one read (io_read_mshot())
         if not isinstance(outcome, int):
-            reader.give_back(selection)
+            reader.buffers.wait()
             return None
-        done = _posted(request, outcome, selection)
+        done = _posted(request, outcome, reader.buffers)
         if done is not None or not file.ready():  # io_poll_multishot_retry(): no buffer is asked for without data
             return done
 
 
-def _posted(request: Request, res: int, selection: Selection) -> int | None:
+def _posted(request: Request, res: int, buffers: Buffers) -> int | None:
     """A CQE for what has been read: the result that ends the request, or None."""
     if res == 0:
-        selection.recycle()
+        buffers.recycle()
         return 0
     request.failed = False
-    flags = selection.put(res)
+    flags = buffers.put(res)
     if request.post_more(res, flags):
         return None
     request.cqe_flags = flags
@@ -140,14 +131,11 @@ async def _multishot(request: Request, file: File, reader: _Reader) -> int:
 
 async def _waited_for(request: Request, reader: _Reader) -> int | None:
     """Read once, of a file without RWF_NOWAIT, as a pipe is that was spliced (pipe_clear_nowait())."""
-    outcome, selection = reader.attempt()
+    outcome = reader.attempt()
     if not isinstance(outcome, int):
         try:
-            outcome = await outcome()
-        except UringError as error:
-            reader.spoilt(selection, error)
-            raise
+            outcome = await reader.waited_for(outcome)
         except trio.Cancelled:
-            selection.recycle()
+            reader.buffers.recycle()
             raise
-    return _posted(request, outcome, selection)
+    return _posted(request, outcome, reader.buffers)
