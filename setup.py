@@ -110,13 +110,12 @@ setup(
                 )
             ],
             depends=[
+                *("contrib/uringfs.h", "contrib/uringfs_lane.h"),
                 *(
-                    "contrib/launcher/trap.h",
-                    "contrib/launcher/wire.h",
-                    "contrib/launcher/workers.h",
-                    "contrib/uringfs.h",
+                    str(header)
+                    for part in ("launcher", "lane")
+                    for header in sorted(Path("contrib", part).glob("*.h"))
                 ),
-                *map(str, [Path("contrib/uringfs_lane.h"), *sorted(Path("contrib/lane").glob("*.h"))]),
             ],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-stack-protector"],

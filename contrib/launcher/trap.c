@@ -2,31 +2,25 @@
 /* The filter, the handler of SIGSYS, and how both come into a program. */
 #include "trap.h"
 
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "filter.h"
+#include "line.h"
+
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <ucontext.h>
-
-#define NR_SETUP 425
-#define NR_ENTER 426
-#define NR_REGISTER 427
 
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1
 #endif
 
 #if defined(__x86_64__)
-#define TRAP_ARCH AUDIT_ARCH_X86_64
 #define RETURN_REGISTER(uc) ((uc)->uc_mcontext.gregs[REG_RAX])
 #define ARGUMENTS(uc)                                                                             \
 	{(uc)->uc_mcontext.gregs[REG_RDI], (uc)->uc_mcontext.gregs[REG_RSI],                      \
 	 (uc)->uc_mcontext.gregs[REG_RDX], (uc)->uc_mcontext.gregs[REG_R10],                      \
 	 (uc)->uc_mcontext.gregs[REG_R8],  (uc)->uc_mcontext.gregs[REG_R9]}
 #else
-#define TRAP_ARCH AUDIT_ARCH_AARCH64
 #define RETURN_REGISTER(uc) ((uc)->uc_mcontext.regs[0])
 #define ARGUMENTS(uc)                                                                             \
 	{(long)(uc)->uc_mcontext.regs[0], (long)(uc)->uc_mcontext.regs[1],                        \
@@ -34,77 +28,15 @@
 	 (long)(uc)->uc_mcontext.regs[4], (long)(uc)->uc_mcontext.regs[5]}
 #endif
 
-/* io_uring_enter with these: is a filter of ours in force? No kernel and no other filter answers so. */
-#define PROBE_ARG 0x5572696e674653L
-#define PROBE_ANSWER 0x55524e47L
-
 struct trap_state trap_state;
 const char *const trap_options[TRAP_OPTIONS] = {TRAP_ENV_TRACE, TRAP_ENV_NO_LANE, TRAP_ENV_NO_PATCH,
 						      TRAP_ENV_NO_WORKERS};
 
-/* ---- trace ---- */
-
-struct line {
-	char text[256];
-	size_t length;
-};
-
-static void put_text(struct line *l, const char *text)
-{
-	while (*text && l->length < sizeof(l->text))
-		l->text[l->length++] = *text++;
-}
-
-static void put_number(struct line *l, uint64_t value, unsigned base)
-{
-	char digits[24], *at = digits + sizeof(digits);
-
-	*--at = 0;
-	do {
-		*--at = "0123456789abcdef"[value % base];
-		value /= base;
-	} while (value);
-	if (base == 16)
-		put_text(l, "0x");
-	put_text(l, at);
-}
-
-static void put_signed(struct line *l, long value)
-{
-	if (value < 0)
-		put_text(l, "-");
-	put_number(l, value < 0 ? -(uint64_t)value : (uint64_t)value, 10);
-}
-
-/* One write(2) a line, so that threads do not mix: [TID] io_uring_enter(3, 1, 1, 0x1, 0x0, 8) = 1 */
+/* One write(2) a line, so that threads do not mix. */
 static void trace(long nr, const long *a, long ret)
 {
-	struct line l = {.length = 0};
+	struct line l = trace_line(RAW(SYS_gettid), nr, a, ret);
 
-	put_text(&l, "[");
-	put_signed(&l, RAW(SYS_gettid));
-	put_text(&l, nr == NR_SETUP ? "] io_uring_setup(" : nr == NR_ENTER ? "] io_uring_enter(" : "] io_uring_register(");
-	put_signed(&l, (int)a[0]);
-	put_text(&l, ", ");
-	put_number(&l, nr == NR_SETUP ? (uint64_t)a[1] : (uint32_t)a[1], nr == NR_SETUP ? 16 : 10);
-	if (nr == NR_ENTER) {
-		put_text(&l, ", ");
-		put_number(&l, (uint32_t)a[2], 10);
-		put_text(&l, ", ");
-		put_number(&l, (uint32_t)a[3], 16);
-		put_text(&l, ", ");
-		put_number(&l, (uint64_t)a[4], 16);
-		put_text(&l, ", ");
-		put_number(&l, (uint64_t)a[5], 10);
-	} else if (nr == NR_REGISTER) {
-		put_text(&l, ", ");
-		put_number(&l, (uint64_t)a[2], 16);
-		put_text(&l, ", ");
-		put_number(&l, (uint32_t)a[3], 10);
-	}
-	put_text(&l, ") = ");
-	put_signed(&l, ret);
-	put_text(&l, "\n");
 	RAW(SYS_write, 2, l.text, l.length);
 }
 
@@ -212,19 +144,9 @@ static void take_sigsys(void)
 	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, 0, sizeof(bit));
 }
 
-/* A 32-bit program's io_uring, which no 64-bit library can catch: not there, rather than the kernel's. */
 static long install_filter(void)
 {
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, NR_SETUP, 0, 1),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NR_REGISTER, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TRAP_ARCH, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-	};
+	struct sock_filter code[] = IO_URING_FILTER(SECCOMP_RET_TRAP);
 	struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
 	long ret = RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
 

@@ -38,7 +38,7 @@ NR_IO_URING_ENTER = NR["io_uring_enter"]
 NR_IO_URING_REGISTER = NR["io_uring_register"]
 
 # io_uring_enter(-1) with this argsz: does uringfs answer this thread's calls? No kernel answers so
-# (contrib/launcher/trap.c has the same).
+# (contrib/launcher/filter.h has them, too).
 PROBE_ARG = 0x5572696E674653
 PROBE_ANSWER = 0x55524E47
 

@@ -191,7 +191,7 @@ class Supervisor:
             result = -errno.EIO
         if self._trace is not None:
             # In threads of its own: who reads the trace slowly holds up no other client.
-            line = _line(call, result)
+            line = trace_line(call, result)
             with suppress(UringError):  # nobody reads it
                 await self._trace.write(lambda: line, -1, 0, self._owner)
         if call.nr != NR_IO_URING_SETUP or result < 0 or self._trace is not None:
@@ -366,8 +366,8 @@ class Supervisor:
         return ~(int.from_bytes(mask, "little") if mask else status.blocked) & ~status.ignored
 
 
-def _line(call: Notification, result: int) -> bytes:
-    """As contrib/launcher/trap.c traces."""
+def trace_line(call: Notification, result: int) -> bytes:
+    """The line of `uringfs run --trace` for a call; contrib/launcher/line.h has it for --mode trap."""
     first, second, third, fourth, fifth, sixth = call.args
     number = s32(first)
     words = f"{number}, {second:#x}"
