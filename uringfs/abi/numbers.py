@@ -26,3 +26,9 @@ def page_align(size: int) -> int:
 def s64(value: int) -> int:
     """A __u64 as the __s64 it is."""
     return value - (value >> 63 << 64)
+
+
+def decimal(text: str) -> int | None:
+    """A number of ASCII digits. None for what is none, or longer than any of ours: int() raises of thousands of
+    digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(U64)) else None

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from uringfs.abi.constants import SETUP_FLAGS, SQE_FLAGS, flag_names
+from uringfs.abi.numbers import decimal
 from uringfs.engine.context import Context
 from uringfs.engine.request import Request
 from uringfs.engine.tctx import TaskContexts
@@ -101,8 +102,8 @@ class Rings(Special):
                 if not asked.stats:
                     asked.stats = True
                     self._stats.begin()
-            elif name == "ring" and value.isdecimal():
-                asked.ring = int(value)
+            elif name == "ring" and (number := decimal(value)) is not None:
+                asked.ring = number
             else:
                 raise UringError(errno.EINVAL, f"{word!r}; what fits: stats ring=NUMBER")
         return None

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
+from uringfs.abi.numbers import decimal
 from uringfs.errors import UringError
 from uringfs.faults import sets
 from uringfs.faults.values import Misfit
@@ -68,9 +69,10 @@ def _status(text: str, so_far: Filter) -> Filter:
 
 
 def _data(text: str, so_far: Filter) -> Filter:
-    if not text.isdecimal() or int(text) > MOST_DATA:
+    data = decimal(text)
+    if data is None or data > MOST_DATA:
         raise UringError(errno.EINVAL, f"data={text}: bytes, at most {MOST_DATA}")
-    return so_far._replace(data=int(text))
+    return so_far._replace(data=data)
 
 
 def _format(text: str, so_far: Filter) -> Filter:

@@ -5,6 +5,7 @@ import errno
 from typing import NamedTuple
 
 from uringfs.abi.kernels import Kernel, kernel
+from uringfs.abi.numbers import decimal
 from uringfs.errors import UringError
 
 
@@ -77,6 +78,7 @@ def _kernel(rest: str) -> KernelCommand:
 
 
 def _number(verb: str, word: str, fits: str) -> int:
-    if not (word.isascii() and word.isdecimal()):
+    number = decimal(word)
+    if number is None:
         raise UringError(errno.EINVAL, f"{verb} needs {fits}, not {word!r}")
-    return int(word)
+    return number
