@@ -24,6 +24,10 @@
 
 #define AT_STATX_DONT_SYNC_ 0x4000
 #define AT_EMPTY_PATH_ 0x1000
+#define OPEN_TREE_CLONE_ 1
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
 
 static long result_of(int ret)
 {
@@ -96,15 +100,25 @@ static long setup_on(int fd, uint32_t entries, uintptr_t address, struct io_urin
 	return trap_copy_out(address, p, sizeof(*p));
 }
 
-/* Behind a chroot(2) the path is another: from then on by a descriptor of the directory. */
+/* Of a mount that is nowhere: `..` does not lead out of it. A plain descriptor of MOUNT would be the way out of every
+ * chroot(2), for whoever the program becomes in there. */
+static long open_mount_alone(void)
+{
+	long fd;
+
+	trap_state.new_path[trap_state.mount_length] = 0;
+	fd = RAW(SYS_open_tree, AT_FDCWD, trap_state.new_path, OPEN_TREE_CLONE_ | O_CLOEXEC);
+	trap_state.new_path[trap_state.mount_length] = '/';
+	return fd;
+}
+
+/* Behind it the path is another: from then on by a descriptor of the directory. Who may not mount has none. */
 TRAP_EXPORT int chroot(const char *path)
 {
 	long fd;
 
 	if (trap_state.active && !trap_state.directory) {
-		trap_state.new_path[trap_state.mount_length] = 0;
-		fd = RAW(SYS_openat, AT_FDCWD, trap_state.new_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-		trap_state.new_path[trap_state.mount_length] = '/';
+		fd = open_mount_alone();
 		if (fd >= 0) {
 			trap_state.directory = (int)trap_duplicate((int)fd) + 1;
 			RAW(SYS_close, fd);

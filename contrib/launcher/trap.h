@@ -70,7 +70,7 @@ struct trap_state {
 	uint32_t dev_major, dev_minor; /* of the mount */
 	char new_path[4096];           /* MOUNT/new */
 	size_t mount_length;           /* of MOUNT in it */
-	int directory;                 /* behind a chroot: a descriptor of MOUNT, + 1 */
+	int directory;                 /* behind a chroot: a descriptor of a mount like MOUNT, + 1 */
 	const char *mount_entry;       /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
 	const char *options[TRAP_OPTIONS]; /* their entries, or NULL */
 	const char *library;           /* our own path, the first of LD_PRELOAD */
