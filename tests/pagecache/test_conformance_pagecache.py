@@ -77,8 +77,8 @@ def test_as_an_ordinary_user(programs: Path, rootless: Mount, oracle: bool, fami
 
 
 def on_the_kernel(program: Path, behaviour: str, where: list[str]) -> "subprocess.CompletedProcess[str]":
-    """Again if it fails: an ordinary user's rings count against RLIMIT_MEMLOCK until the kernel has freed them, which
-    comes after the close, so there may be ENOMEM of what others have closed a moment ago."""
+    """Again if it fails: an ordinary user's rings count against RLIMIT_MEMLOCK until the kernel has freed them,
+    which comes after the close: ENOMEM of what others have closed a moment ago."""
     for _ in range(KERNEL_TRIES):
         done = run(program, behaviour, where, None)
         if done.returncode in (PASSED, SKIPPED):
