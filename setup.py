@@ -81,9 +81,11 @@ setup(
                     for name in "vm maps files socket epoll identity watcher watchertype".split()
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
+                "uringfs/native/lane/taker.c",
             ],
             depends=[
-                f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher watch/events".split()
+                *(f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher watch/events".split()),
+                *map(str, [Path("contrib/uringfs_lane.h"), *sorted(Path("contrib/lane").glob("*.h"))]),
             ],
             extra_compile_args=[
                 *["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit"],

@@ -112,12 +112,13 @@ struct lane_rw {
 	uint64_t addr;
 	uint32_t nr;
 	bool vector;
+	bool own; /* addr is in memory of whoever calls, not the user's */
 	int64_t off;
 };
 
 /* The system calls behind the requests; all return what the call returns, or -errno. */
 struct lane_host {
-	long (*file_flags)(struct lane *lane, int fd);		     /* F_GETFL */
+	long (*file_flags)(struct lane *lane, int fd);		     /* F_GETFL; -EAGAIN: not known here */
 	long (*file_mode)(struct lane *lane, int fd);		     /* st_mode, or LANE_MODE_RING */
 	long (*file_id)(struct lane *lane, int fd);		     /* above 0: which inode, as good as certainly */
 	/* fd, flags and mode of what is registered: 0; -EAGAIN: not known here */

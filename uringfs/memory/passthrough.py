@@ -14,6 +14,7 @@ from uringfs import native
 from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_PBUF_SHIFT
 from uringfs.errors import UringError
 from uringfs.memory.mapped import Daemons, MappedMemory
+from uringfs.native import Taker
 
 PBUF_RINGS = (IORING_OFF_PBUF_RING, (1 << 16 << IORING_OFF_PBUF_SHIFT) + (1 << 19))
 """Where buffer rings are: one for each group id, the last as large as any."""
@@ -42,6 +43,9 @@ class PassthroughMemory(MappedMemory):
             return mmap.mmap(self._memfd, size, offset=offset)
         except OSError as error:
             raise UringError.of(error) from error
+
+    def taker(self, *offsets: int) -> Taker | None:
+        return self._make_taker(*offsets)
 
     def _window(self, offset: int, size: int) -> tuple[int, int]:
         # A mapping for each of 65536 groups would cost the daemon as many descriptors.

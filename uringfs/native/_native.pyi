@@ -303,3 +303,50 @@ class EventRecorder:
         """An event of that kind."""
     def late_note(self, batch: EventBatch, /) -> EventNote:
         """Of a request that was under way when watching began."""
+
+# ---- lane/taker.c ----
+
+@final
+class Taker:
+    """Takes requests that need not wait off one ring, and performs and completes them: NOP, READ and READV of
+    cached files, WRITE and WRITEV to pipes, POLL_ADD of pipes and sockets that are ready."""
+
+    def __new__(
+        cls,
+        memory: Buffer,
+        mirror: int,
+        sqes: int,
+        sq_entries: int,
+        cq_entries: int,
+        sq_array: int,
+        sqe_size: int,
+        cqe_size: int,
+        /,
+    ) -> Self:
+        """memory: of the ring, the rings at its start; offsets and sizes in bytes. ValueError: the queues do not
+        lie in it."""
+    def take(
+        self,
+        tid: int,
+        pidfd_of: Callable[[], int | None] | None,
+        entries: int,
+        whole: bool,
+        sq_head: int,
+        cq_tail: int,
+        cq_head: int,
+        head_sq: int,
+        head_cq: int,
+        /,
+    ) -> tuple[int, int, int, int, int, bool] | None:
+        """Take as many as can be of the next `entries` SQEs, up to the first that is not sure to be done as the
+        kernel would. whole: the submission ends with them. tid: the submitter, blocked in its control write.
+        pidfd_of: gives its pidfd, called once that is needed; None: the thread may be gone, so NOPs alone.
+
+        None: none was taken. Else the new sq_head and cq_tail (nothing is published), the client's CQ head and
+        the words of its two copies, and whether a request had IOSQE_CQE_SKIP_SUCCESS."""
+    def release(self) -> None:
+        """Give the memory back. Another take() is a ValueError."""
+
+def know_mount(mount: int, /) -> None:
+    """Reads of the regular files on this mount (STATX_MNT_ID_UNIQUE) ask nobody for credentials. 0: none is known
+    any more."""

@@ -13,6 +13,7 @@ PyMODINIT_FUNC PyInit__native(void)
 {
 	PyMethodDef *const methods[] = {
 		wire_methods, vm_methods, maps_methods, files_methods, socket_methods, epoll_methods, identity_methods,
+		lane_methods,
 	};
 	PyObject *module = PyModule_Create(&module_def);
 	bool failed = !module;
@@ -21,7 +22,7 @@ PyMODINIT_FUNC PyInit__native(void)
 	for (i = 0; i < sizeof(methods) / sizeof(methods[0]) && !failed; i++)
 		failed = PyModule_AddFunctions(module, methods[i]) < 0;
 	if (failed || identity_add_types(module) < 0 || watcher_add_types(module) < 0 || watch_add_types(module) < 0 ||
-	    points_add_types(module) < 0) {
+	    points_add_types(module) < 0 || lane_add_types(module) < 0) {
 		Py_XDECREF(module);
 		return NULL;
 	}

@@ -25,10 +25,12 @@ extern PyMethodDef files_methods[];
 extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
+extern PyMethodDef lane_methods[];
 int identity_add_types(PyObject *module);
 int watcher_add_types(PyObject *module);
 int watch_add_types(PyObject *module);
 int points_add_types(PyObject *module);
+int lane_add_types(PyObject *module);
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

@@ -210,6 +210,11 @@ class CompletionQueue:
         """The head, and the words of both copies it was found from, as of the last look."""
         return self._head, self._copies
 
+    def took(self, tail: int, head: int, copies: tuple[int, int]) -> None:
+        """CQEs were written up to the position `tail` behind our back, with room for each; looked_at() is then
+        this."""
+        self.tail, self._head, self._copies, self._free = tail, head, copies, 0
+
     def _behind(self, one: int, two: int) -> bool:
         """two is the further of both among those that can be, which are up to the tail."""
         room = (self.tail - self._head) & U32

@@ -1,5 +1,6 @@
 """What is written in the launcher (C, for --mode trap) and in the daemon (Python, for --mode notify) is equal.
-The tables of ring descriptors are the third such thing: the conformance suite, which runs in both modes, compares them.
+The tables of ring descriptors are the third such thing: the conformance suite, which runs in both modes,
+compares them.
 """
 
 import subprocess

@@ -80,8 +80,11 @@ def _of_file(device: int, mount: int, fd: int, tid: int) -> Blind:
         found = Blind(kind in BLIND_READS, False, itself=kind in ("proc", ""))
         if len(_kept) >= _MOST:
             _kept.clear()
+            native.know_mount(0)
         if mount:
             _kept[mount] = found
+            if found.reads:
+                native.know_mount(mount)
     return found
 
 

@@ -211,6 +211,10 @@ class Caller(Protocol):
     def unpinnable(self) -> Sequence[tuple[int, int]]:
         """(start, end) of memory that cannot be pinned for long."""
 
+    def in_call(self) -> Callable[[], int | None] | None:
+        """What gives its process's pidfd, while the thread is blocked in its control write, so that its ids and
+        memory are its own. None: it may be gone."""
+
     def pidfd(self, fd: int) -> tuple[int, bool]:
         """The child whose pidfd that is, by its number in the caller's pid namespace (0: no child of the
         caller's), and whether O_NONBLOCK is set. EBADF if it is no pidfd."""

@@ -1,0 +1,84 @@
+"""What of a submission needs no Python: the core by which clients of a lane perform their requests, in the daemon
+(native.Taker). It takes a prefix of the queue, as far as it is sure; the engine goes on after that, and is what
+the core is compared with.
+
+What a request could meet in the engine (watchers, drains, restrictions, whatever is held back) keeps the core
+away, as it keeps clients away from the lane (Sharing.attention()).
+"""
+
+from uringfs.abi.constants import (
+    IORING_OFF_CQ_RING,
+    IORING_OFF_SQES,
+    IORING_SETUP_IOPOLL,
+    IORING_SETUP_SQ_REWIND,
+)
+from uringfs.abi.kernels import CURRENT
+from uringfs.abi.numbers import U32
+from uringfs.engine.life import Life
+from uringfs.engine.request import RingContext
+from uringfs.host.protocols import Caller
+from uringfs.native import Taker
+from uringfs.ring.geometry import Geometry
+
+NOT_INLINE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
+
+
+class Inline:
+    """Takes requests of one ring in native code. False: there is no such on this ring."""
+
+    def __init__(self, context: RingContext, life: Life) -> None:
+        self._context = context
+        self._ring = context.ring
+        self._life = life
+        self._geometry: Geometry | None = None
+        self._taker: Taker | None = None
+        self._possible = not context.setup_flags & NOT_INLINE and context.ring.geometry.kernel == CURRENT
+        self.skips_cqes = False
+        """One of those taken had IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
+
+    def __bool__(self) -> bool:
+        return self._possible
+
+    def take(self, caller: Caller, end: int, *, whole: bool) -> bool:
+        """Take, perform and complete requests from the SQ's head on, up to the position `end`. whole: the
+        submission ends there. CQEs are published with the batch. False: nothing was taken."""
+        if self._busy():
+            return False
+        ring = self._ring
+        if self._geometry is not ring.geometry:
+            self._attach(ring.geometry)
+        if self._taker is None:
+            return False
+        sq, cq = ring.sq, ring.cq
+        head, copies = cq.looked_at()
+        taken = self._taker.take(
+            caller.tid, caller.in_call(), (end - sq.head) & U32, whole, sq.head, cq.tail, head, *copies
+        )
+        if taken is None:
+            return False
+        sq.head, tail, head, *copies_then, skips = taken
+        posted = (tail - cq.tail) & U32
+        cq.took(tail, head, (copies_then[0], copies_then[1]))
+        ring.counters.completed += posted
+        self.skips_cqes = self.skips_cqes or skips
+        return True
+
+    def _busy(self) -> bool:
+        context, drain, held = self._context, self._life.drain, self._life.held
+        return bool(
+            context.hooks
+            or self._ring.cq.backlog
+            or drain.deferred
+            or drain.draining
+            or held.holders
+            or held.waiting
+            or context.resources.restrictions is not None
+        )
+
+    def _attach(self, geometry: Geometry) -> None:
+        """Behind a resize the queues are others."""
+        if self._taker is not None:
+            self._taker.release()
+        self._geometry = geometry
+        sizes = geometry.sq_entries, geometry.cq_entries, geometry.sq_array, geometry.sqe_size, geometry.cqe_size
+        self._taker = self._ring.memory.taker(IORING_OFF_CQ_RING, IORING_OFF_SQES, *sizes)
