@@ -24,6 +24,7 @@ from uringfs.engine.tctx import TaskContexts
 from uringfs.host.local import LocalHost
 from uringfs.host.protocols import Caller
 from uringfs.memory.mapped import MappedMemory
+from uringfs.native import Taker
 from uringfs.ops.table import OPS
 from uringfs.ring.geometry import Geometry
 from uringfs.ring.ring import Ring
@@ -96,8 +97,17 @@ class Client:
         return [(cqe.user_data, cqe.res) for cqe in self.reap()]
 
 
+class TakingMemory(MappedMemory):
+    """With the core that takes requests in native code, as the memory of a mount has it."""
+
+    def taker(self, *offsets: int) -> Taker:
+        return self._make_taker(*offsets)
+
+
 class Bench:
     """A ring, its worker, its client and one thread that enters it."""
+
+    memory = MappedMemory
 
     def __init__(self, nursery: trio.Nursery, entries: int = 8, flags: int = 0, cq: int = 0) -> None:
         self.nursery = nursery
@@ -108,7 +118,7 @@ class Bench:
 
     def another(self, entries: int = 8, flags: int = 0, cq: int = 0) -> tuple[Client, Context]:
         geometry = Geometry.of(entries, Params(flags=flags, cq_entries=cq))
-        memory = MappedMemory()
+        memory = self.memory()
         ring = Ring(memory, geometry, (self.thread.tid, self.thread.uid))
         return Client(memory, geometry), Context(ring, self.nursery, self.tctx, OPS)
 

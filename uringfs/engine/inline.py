@@ -50,15 +50,15 @@ class Inline:
         if self._taker is None:
             return False
         sq, cq = ring.sq, ring.cq
-        head, copies = cq.looked_at()
+        entries, (head, copies) = (end - sq.head) & U32, cq.looked_at()
         taken = self._taker.take(
-            caller.tid, caller.in_call(), (end - sq.head) & U32, whole, sq.head, cq.tail, head, *copies
+            caller.tid, caller.in_call(), entries, whole, sq.head, cq.tail, cq.room, head, *copies
         )
         if taken is None:
             return False
-        sq.head, tail, head, *copies_then, skips = taken
+        sq.head, tail, room, head, of_sq, of_cq, skips = taken
         posted = (tail - cq.tail) & U32
-        cq.took(tail, head, (copies_then[0], copies_then[1]))
+        cq.took(tail, room, head, (of_sq, of_cq))
         ring.counters.completed += posted
         self.skips_cqes = self.skips_cqes or skips
         return True

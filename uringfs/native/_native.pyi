@@ -333,17 +333,19 @@ class Taker:
         whole: bool,
         sq_head: int,
         cq_tail: int,
+        room: int,
         cq_head: int,
         head_sq: int,
         head_cq: int,
         /,
-    ) -> tuple[int, int, int, int, int, bool] | None:
+    ) -> tuple[int, int, int, int, int, int, bool] | None:
         """Take as many as can be of the next `entries` SQEs, up to the first that is not sure to be done as the
         kernel would. whole: the submission ends with them. tid: the submitter, blocked in its control write.
-        pidfd_of: gives its pidfd, called once that is needed; None: the thread may be gone, so NOPs alone.
+        pidfd_of: gives its pidfd, called once that is needed; None: the thread may be gone, so NOPs alone. room:
+        CQEs that fit before the client's head has to be looked at again.
 
-        None: none was taken. Else the new sq_head and cq_tail (nothing is published), the client's CQ head and
-        the words of its two copies, and whether a request had IOSQE_CQE_SKIP_SUCCESS."""
+        None: none was taken. Else the new sq_head, cq_tail (nothing is published) and room, the client's CQ head
+        and the words of its two copies, and whether a request had IOSQE_CQE_SKIP_SUCCESS."""
     def release(self) -> None:
         """Give the memory back. Another take() is a ValueError."""
 

@@ -210,10 +210,14 @@ class CompletionQueue:
         """The head, and the words of both copies it was found from, as of the last look."""
         return self._head, self._copies
 
-    def took(self, tail: int, head: int, copies: tuple[int, int]) -> None:
-        """CQEs were written up to the position `tail` behind our back, with room for each; looked_at() is then
-        this."""
-        self.tail, self._head, self._copies, self._free = tail, head, copies, 0
+    @property
+    def room(self) -> int:
+        """CQEs that fit before the client's head has to be looked at again (ctx->cqe_cached)."""
+        return self._free
+
+    def took(self, tail: int, room: int, head: int, copies: tuple[int, int]) -> None:
+        """CQEs were written up to the position `tail` behind our back; room and looked_at() are this now."""
+        self.tail, self._free, self._head, self._copies = tail, room, head, copies
 
     def _behind(self, one: int, two: int) -> bool:
         """two is the further of both among those that can be, which are up to the tail."""

@@ -298,14 +298,14 @@ static void say_what_is_taken(Taker *t, uint64_t ops, bool links)
 
 static PyObject *taker_take(PyObject *self, PyObject *args)
 {
-	unsigned int sq_head, cq_tail, cq_head, head_sq, head_cq, entries;
+	unsigned int entries, sq_head, cq_tail, room, cq_head, head_sq, head_cq;
 	Taker *t = (Taker *)self;
 	struct lane_pass p;
 	PyObject *pidfd_of;
 	int tid, whole;
 
-	if (!PyArg_ParseTuple(args, "iOIpIIIII:take", &tid, &pidfd_of, &entries, &whole, &sq_head, &cq_tail, &cq_head,
-			      &head_sq, &head_cq))
+	if (!PyArg_ParseTuple(args, "iOIpIIIIII:take", &tid, &pidfd_of, &entries, &whole, &sq_head, &cq_tail, &room,
+			      &cq_head, &head_sq, &head_cq))
 		return NULL;
 	if (!t->lane.rings) {
 		PyErr_SetString(PyExc_ValueError, "the ring's memory has been released");
@@ -315,6 +315,7 @@ static PyObject *taker_take(PyObject *self, PyObject *args)
 	p.lane = &t->lane;
 	p.head = sq_head;
 	p.tail = p.published = cq_tail;
+	p.room = room;
 	p.left = entries;
 	p.chained = true; /* nothing leaves the lane: there are no workers */
 	t->page.cq_head = cq_head;
@@ -326,8 +327,8 @@ static PyObject *taker_take(PyObject *self, PyObject *args)
 	end_call(t);
 	if (!p.taken)
 		Py_RETURN_NONE;
-	return Py_BuildValue("(IIIIIO)", p.head, p.tail, t->page.cq_head, t->page.cq_heads[0], t->page.cq_heads[1],
-			     t->page.seen & LANE_CQE_SKIP_SUCCESS ? Py_True : Py_False);
+	return Py_BuildValue("(IIIIIIO)", p.head, p.tail, p.room, t->page.cq_head, t->page.cq_heads[0],
+			     t->page.cq_heads[1], t->page.seen & LANE_CQE_SKIP_SUCCESS ? Py_True : Py_False);
 }
 
 /* ---- the object ---- */
@@ -409,7 +410,8 @@ static PyObject *taker_know(PyObject *Py_UNUSED(m), PyObject *arg)
 }
 
 static PyMethodDef taker_methods[] = {
-	{"take", taker_take, METH_VARARGS, "take(tid, pidfd_of, entries, sq_head, cq_tail, cq_head, head_sq, head_cq)"},
+	{"take", taker_take, METH_VARARGS,
+	 "take(tid, pidfd_of, entries, whole, sq_head, cq_tail, room, cq_head, head_sq, head_cq)"},
 	{"release", taker_release, METH_NOARGS, "release(): give the buffer back"},
 	{NULL, NULL, 0, NULL},
 };
