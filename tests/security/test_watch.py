@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -160,6 +161,55 @@ def test_the_list_of_rings(arena: Arena) -> None:
             pass
         with open(arena.mount / ".rings", "rb", 0) as rings:
             assert number in {json.loads(line)["ring"] for line in rings.read(1 << 20).splitlines()}
+
+
+def file_of_request(arena: Arena, number: int) -> object:
+    fd = os.open(arena.mount / ".rings", os.O_RDWR)
+    os.write(fd, f"ring={number}".encode())
+    [ring] = [json.loads(line) for line in os.pread(fd, 1 << 20, 0).splitlines()]
+    [request] = ring["requests"]
+    return request["file"]
+
+
+def test_the_list_names_no_file_of_others(arena: Arena) -> None:
+    """Root waits for what it has open, in a ring that the user has set up. The user sees that it waits."""
+    hidden = arena.directory / "hidden"
+    hidden.mkdir(mode=0o700)
+    os.mkfifo(hidden / "pipe")
+
+    def look(parent: Child) -> None:
+        become(USER, USER)
+        path = arena.mount / "waited"
+        path.write_text("setup 4")
+        path.chmod(0o666)
+        parent.tell()
+        parent.expect()
+        assert file_of_request(arena, path.stat().st_ino) is None
+
+    try:
+        with in_child(look) as child:
+            child.expect()
+            with Ring(arena.mount / "waited", entries=None) as ring:
+                ring.queue(prep.read(os.open(hidden / "pipe", os.O_RDWR), bytearray(8), off=0, user_data=1))
+                ring.submit()
+                assert file_of_request(arena, os.fstat(ring.fileno()).st_ino) == str(hidden / "pipe")
+                child.tell()
+                child.wait()
+    finally:
+        shutil.rmtree(hidden)
+
+
+def test_the_list_names_ones_own_files(arena: Arena) -> None:
+    def look(parent: Child) -> None:
+        become(USER, USER)
+        with Ring(arena.mount / "new", 4) as ring:
+            read, _ = os.pipe()
+            ring.queue(prep.read(read, bytearray(8), off=0, user_data=1))
+            ring.submit()
+            assert str(file_of_request(arena, os.fstat(ring.fileno()).st_ino)).startswith("pipe:")
+
+    with in_child(look):
+        pass
 
 
 def test_the_metrics_are_whose_the_mode_says(arena: Arena) -> None:

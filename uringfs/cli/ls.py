@@ -12,6 +12,7 @@ from typing import Any
 from uringfs.cli import mountpoint as points
 from uringfs.cli import status
 from uringfs.watch.rings import Lists, Ring, add_rates
+from uringfs.watch.values import plain
 
 FAILED, NOT_MOUNTED = 1, 3
 INTERVAL = 0.5
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
+    """What any user has given a name is plain (watch.values)."""
+    rows = [[plain(word) for word in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ([word.ljust(width) for word, width in zip(row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(row).rstrip() for row in padded)

@@ -8,6 +8,7 @@ from typing import Any
 
 from uringfs.cli import ls
 from uringfs.watch.rings import Lists, Ring
+from uringfs.watch.values import plain
 
 EXITS = {0: "shown", ls.FAILED: "there is no such ring that may be seen"}
 
@@ -45,7 +46,7 @@ def _which(word: str, places: list[str]) -> tuple[int, list[str]]:
 def about(ring: Ring, when: str) -> str:
     """when: its latencies were counted."""
     facts = {name: value for name, value in ring.items() if not isinstance(value, list | dict)}
-    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    lines = [f"{name.replace('_', ' ')}: {plain(str(value))}" for name, value in facts.items()]
     if ring["ops"]:
         lines += ["", f"{when}:", ls.table(_ops(ring["ops"]))]
     if ring["requests"]:

@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -12,6 +13,7 @@ from textual.widgets import DataTable, Footer, Header, Input, Static
 
 from uringfs.cli import ls, show
 from uringfs.watch.rings import Lists, Ring, add_rates
+from uringfs.watch.values import plain
 
 HISTORY = 16
 """Looks that a sparkline shows."""
@@ -160,7 +162,7 @@ class Top(App[None]):
         place = table.cursor_row
         table.clear()
         for ring, row in shown:
-            table.add_row(*row, key=f"{ring['ring']} {ring['mount']}")
+            table.add_row(*(Text(plain(cell)) for cell in row), key=f"{ring['ring']} {ring['mount']}")
         table.move_cursor(row=min(place, max(len(shown) - 1, 0)))
 
     def action_sort(self) -> None:

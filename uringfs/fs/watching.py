@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,13 +112,13 @@ class Rings(Special):
     def text(self, session: Session) -> str:
         viewer, asked = _viewer(session), self._asked.get(session, _Asked())
         shown = [
-            self._object(name, context, asked)
+            self._object(name, context, asked, viewer)
             for name, context in self._rings()
             if viewer.owns(context.ring.owner[1]) and asked.ring in (0, context.ring.number)
         ]
         return "\n".join(json.dumps(one, separators=(",", ":")) for one in shown)
 
-    def _object(self, name: str, context: Context, asked: _Asked) -> dict[str, Any]:
+    def _object(self, name: str, context: Context, asked: _Asked, viewer: OpenerViewer) -> dict[str, Any]:
         ring = context.ring
         tid, uid = ring.owner
         lineage = self._tctx.host.lineage(tid)
@@ -143,15 +144,15 @@ class Rings(Special):
             tallies = self._stats.of(ring).items()
             told["ops"] = {opcode_name(opcode): _tally(tally) for opcode, tally in tallies}
         if asked.ring:
-            told["requests"] = [self._request(request) for request in list(context.pending)[:MOST_PENDING]]
+            told["requests"] = [self._request(request, viewer) for request in list(context.pending)[:MOST_PENDING]]
         return told
 
-    def _request(self, request: Request) -> dict[str, Any]:
+    def _request(self, request: Request, viewer: OpenerViewer) -> dict[str, Any]:
         sqe = request.sqe
         return {
             "op": opcode_name(sqe.opcode),
             "fd": sqe.fd,
-            "file": request.target.name() if request.target is not None else None,
+            "file": _file_name(request, viewer),
             "off": sqe.off,
             "len": sqe.len,
             "user_data": sqe.user_data,
@@ -159,6 +160,16 @@ class Rings(Special):
             "tid": request.caller.tid,
             "age_ns": self._stats.age(request),
         }
+
+
+def _file_name(request: Request, viewer: OpenerViewer) -> str | None:
+    """None, too, of a caller of whom the viewer may see nothing, or who is gone."""
+    if request.target is None:
+        return None
+    with suppress(UringError):
+        if request.caller.program.same() and viewer.sees(request.context.ring.owner[1], request.caller):
+            return request.target.name()
+    return None
 
 
 def _tally(tally: Tally) -> dict[str, Any]:

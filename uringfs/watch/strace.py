@@ -14,7 +14,7 @@ from uringfs.abi.structs import PARAMS, Params
 from uringfs.watch import arguments
 from uringfs.watch.record import LATE, How, Kind, Record
 from uringfs.watch.registering import registered
-from uringfs.watch.values import KINDS, SQE_BITS, bits, result
+from uringfs.watch.values import KINDS, SQE_BITS, bits, plain, result
 
 HOW = {how.value: how.name.lower() for how in How}
 
@@ -73,7 +73,7 @@ _LINES: dict[int, Callable[[Record], str]] = {
     Kind.LOST: lambda record: f"+++ {record.id} events lost +++",
     Kind.CLOSED: lambda record: f"+++ ring {record.ring} closed +++",
     Kind.INJECTED: lambda record: (
-        f"+++ rule {record.id} into user_data={record.sqe.user_data:#x}: {record.name.decode()} +++"
+        f"+++ rule {record.id} into user_data={record.sqe.user_data:#x}: {plain(record.name.decode())} +++"
     ),
 }
 

@@ -26,6 +26,13 @@ def quoted(data: bytes, more: bool = False) -> str:
     return '"' + "".join([CHARACTERS[c] for c in data]) + ('"...' if more else '"')
 
 
+def plain(text: str) -> str:
+    """Any user's words on anybody's terminal: what cannot be printed in escapes, the rest as it is."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def bits(names: Mapping[int, str], value: int) -> str:
     """The set bits' names joined by '|', what has none in hex, '0' for none."""
     found = [name for bit, name in names.items() if value & bit]
@@ -77,7 +84,7 @@ def _choice(*names: str) -> Show:
 
 
 def descriptor(record: Record, value: int) -> str:
-    what = f"<{record.file.decode('utf-8', 'surrogateescape')}>" if record.file else ""
+    what = f"<{plain(record.file.decode('utf-8', 'surrogateescape'))}>" if record.file else ""
     return f"{'@' if record.flags & FIXED else ''}{value}{what}"
 
 

@@ -83,6 +83,20 @@ def test_a_row(mount: Mount) -> None:
     play(mount, what)
 
 
+def test_names_are_shown_as_they_are_and_move_no_cursor(mount: Mount) -> None:
+    """Any user gives them, and root looks."""
+
+    async def what(top: Top, pilot: Pilot[None]) -> None:
+        mount.write(ring(20, "[/x]\x1b[2J\n", 100, name="\x1b]0;mine\x07"))
+        top.look()
+        assert commands(top) == [r"[/x]\x1b[2J\n"]
+        row = [str(cell) for cell in top.query_one(DataTable).get_row_at(0)]
+        assert row[-1].endswith(r"/\x1b]0;mine\x07")
+        await pilot.pause()
+
+    play(mount, what)
+
+
 def test_filtering(mount: Mount) -> None:
     async def what(top: Top, pilot: Pilot[None]) -> None:
         await pilot.press("slash", *"QEMU", "enter")

@@ -13,7 +13,7 @@ from uringfs.watch.filters import WORDS
 from uringfs.watch.jsonlines import SCHEMA, Objects, fields, schema_table
 from uringfs.watch.perfetto import Slices
 from uringfs.watch.record import Kind, Record, blank, each, pack, unpack
-from uringfs.watch.strace import call
+from uringfs.watch.strace import Lines, call
 from uringfs.watch.summary import Summary
 from uringfs.watch.values import KINDS
 
@@ -98,3 +98,16 @@ def test_percentiles_of_a_summary() -> None:
     for percent in (50, 95, 99):
         assert read[f"p{percent}_ns"] == pytest.approx(percent * 1000, rel=0.03)
     assert summary.lines()[2].split()[-1] == "READ"
+
+
+@pytest.mark.parametrize("kind", [Kind.REQUEST, Kind.CQE, Kind.INJECTED])
+def test_names_do_not_steer_a_terminal(kind: Kind) -> None:
+    """A descriptor's path, a path that is named, a rule: any user gives them, and root looks."""
+    hostile = b"a\x1b[2J\n"
+    names = {"file": hostile + b"\x9b", "name": hostile, "name2": hostile, "comm": hostile, "data": hostile}
+    for opcode in range(len(OPCODES)):
+        line = Lines(times=True).line(
+            blank(kind, id=1, completed=1, sqe=Sqe(opcode, fd=3, addr=1, off=1), **names)
+        )
+        assert line.endswith("\n")
+        assert line[:-1].isprintable(), line
