@@ -29,16 +29,18 @@ def test_what_starts_later(arena: Arena, oracle: bool, head: str, tail: str, cha
     arena.compare(channel, oracle, "later", LATER, HEAD=head, TAIL=tail)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("tail", ["splice", "inject", "sendmsg", "files_update", "openat"])
 @pytest.mark.parametrize("how", MANNERS)
-def test_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
-    arena.compare(CONTROL, oracle, "later", LATER, HOW=how, TAIL=tail)
+def test_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", LATER, HOW=how, TAIL=tail)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("tail", ["splice", "openat"])
 @pytest.mark.parametrize("victim", KINDS)
-def test_of_whatever_program(arena: Arena, oracle: bool, victim: str, tail: str) -> None:
-    arena.compare(CONTROL, oracle, "later", LATER, VICTIM=victim, TAIL=tail)
+def test_of_whatever_program(arena: Arena, oracle: bool, victim: str, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", LATER, VICTIM=victim, TAIL=tail)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -48,10 +50,11 @@ def test_what_pends(arena: Arena, oracle: bool, behaviour: str, head: str, chann
     arena.compare(channel, oracle, "later", behaviour, HEAD=head)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("behaviour", ["a_read_that_ends_behind_an_exec", "a_recv_that_ends_behind_an_exec"])
 @pytest.mark.parametrize("how", MANNERS)
-def test_what_pends_by_whatever_exec(arena: Arena, oracle: bool, how: str, behaviour: str) -> None:
-    arena.compare(CONTROL, oracle, "later", behaviour, HOW=how)
+def test_what_pends_by_whatever_exec(arena: Arena, oracle: bool, how: str, behaviour: str, channel: str) -> None:
+    arena.compare(channel, oracle, "later", behaviour, HOW=how)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -83,15 +86,17 @@ def test_a_poller(arena: Arena, oracle: bool, tail: str, channel: str) -> None:
     arena.compare(channel, oracle, "poller", POLLED, TAIL=tail)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("tail", ["splice", "sendmsg", "files_update", "openat"])
 @pytest.mark.parametrize("how", MANNERS)
-def test_a_poller_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str) -> None:
-    arena.compare(CONTROL, oracle, "poller", POLLED, HOW=how, TAIL=tail)
+def test_a_poller_by_whatever_exec(arena: Arena, oracle: bool, how: str, tail: str, channel: str) -> None:
+    arena.compare(channel, oracle, "poller", POLLED, HOW=how, TAIL=tail)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("victim", KINDS)
-def test_a_poller_of_whatever_program(arena: Arena, oracle: bool, victim: str) -> None:
-    arena.compare(CONTROL, oracle, "poller", POLLED, VICTIM=victim, TAIL="openat")
+def test_a_poller_of_whatever_program(arena: Arena, oracle: bool, victim: str, channel: str) -> None:
+    arena.compare(channel, oracle, "poller", POLLED, VICTIM=victim, TAIL="openat")
 
 
 @pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
