@@ -13,6 +13,7 @@ from attack import USER, Arena, as_user, become
 from tests.support.calls import answer
 from tests.support.children import Child, in_child
 from tests.support.mounting import ROOT
+from uringfs.abi.constants import IORING_SETUP_SINGLE_ISSUER
 from uringfs.client import Ring, nop
 from uringfs.client.faults import Faults
 
@@ -151,3 +152,28 @@ def test_a_deputy_gives_no_rules(arena: Arena, kind: str) -> None:
     # the same words do something when the user writes them
     subprocess.run([*as_user(), "sh", "-c", f'printf "#\ninject {ALL}\n#" >{control}'], check=True)
     assert Faults(arena.mount.path).clear() == 1
+
+
+def test_the_kernel_of_ones_own_processes_alone(arena: Arena) -> None:
+    """`kernel VERSION pid=N`: root's process finds the mount's, whatever a user says of it; the user's what that
+    says."""
+
+    def answers() -> int:
+        return answer(lambda: Ring(arena.mount / "new", 4, flags=IORING_SETUP_SINGLE_ISSUER).close())
+
+    def root(child: Child) -> None:
+        child.expect()
+        assert answers() == 0
+
+    with in_child(root) as other:
+
+        def user(child: Child) -> None:
+            become()
+            said = os.open(arena.mount / ".control", os.O_RDWR)
+            for pid in (os.getpid(), other.pid):
+                os.write(said, f"kernel 5.4 pid={pid}".encode())
+            assert answers() == errno.EINVAL
+
+        with in_child(user):
+            pass
+        other.tell()
