@@ -1,19 +1,23 @@
 """A trace shows data, paths and addresses: nobody sees by it what nobody could have seen without."""
 
 import ctypes
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from attack import PR_SET_DUMPABLE, SECRETS_GROUP, USER, Arena, become
 
+from tests.support.calls import answer
 from tests.support.children import Child, in_child
 from uringfs.client import Ring, nop, prep
+from uringfs.fs.watching import MOST_READERS
 from uringfs.watch.follow import Follower
 from uringfs.watch.record import Kind
 
@@ -161,6 +165,33 @@ def test_the_list_of_rings(arena: Arena) -> None:
             pass
         with open(arena.mount / ".rings", "rb", 0) as rings:
             assert number in {json.loads(line)["ring"] for line in rings.read(1 << 20).splitlines()}
+
+
+def test_readers_are_bounded(arena: Arena) -> None:
+    """Each costs the calls of all users something. One that is closed makes room; others', and root's, are not
+    counted."""
+
+    def reads(parent: Child) -> None:
+        become(USER, USER)
+        opened = [os.open(arena.mount / ".trace", os.O_RDWR) for _ in range(MOST_READERS)]
+        assert answer(lambda: os.open(arena.mount / ".trace", os.O_RDWR)) == errno.EMFILE
+        parent.tell()
+        parent.expect()
+        os.close(opened.pop())
+        end = time.monotonic() + 60
+        while answer(lambda: os.open(arena.mount / ".trace", os.O_RDWR)):  # a close is told behind it
+            assert time.monotonic() < end
+
+    def stranger_reads(parent: Child) -> None:
+        stranger()
+        os.close(os.open(arena.mount / ".trace", os.O_RDWR))
+
+    with in_child(reads) as child:
+        child.expect()
+        with in_child(stranger_reads):
+            pass
+        os.close(os.open(arena.mount / ".trace", os.O_RDWR))
+        child.tell()
 
 
 def file_of_request(arena: Arena, number: int) -> object:

@@ -38,6 +38,7 @@ FLOORS = (
     ("register",),
     ("faults",),
     ("watch",),
+    ("fs.seldom",),
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
     ("fs.textmemory", "fs.specials"),
     ("fs.faultcontrol", "fs.watching"),

@@ -56,7 +56,7 @@ class Agent:
                 while delivery.number in self._asked and not self._sent(delivery):
                     await self._channel.room()
         except UringError as error:
-            log.info("a client's agent is gone: %s", error)
+            log.debug("a client's agent is gone: %s", error)
             self.stop()
 
     def _sent(self, delivery: Delivery) -> bool:
@@ -73,4 +73,4 @@ class Agent:
                 if delivery is not None:
                     delivery.end(Report(res, *info))
         except UringError as error:
-            log.info("a client's agent is gone: %s", error)
+            log.debug("a client's agent is gone: %s", error)

@@ -187,7 +187,7 @@ class RingFs:
         access = flags & os.O_ACCMODE
         opener = self._host.opener(tid) if access != os.O_RDONLY else None
         fh = (next(self._serials) & 0x7FFFFFFF) << 32 | memory.backing_id
-        file = OpenFile(fh, inode, access, opener)
+        file = OpenFile(fh, inode, access, opener, said=self._reach.refused)
         self._open[file.fh] = file
         inode.opens += 1
         return file

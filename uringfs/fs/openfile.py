@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from uringfs.errors import UringError
 from uringfs.fs.inodes import Inode
 from uringfs.fs.ringfile import RingFile
+from uringfs.fs.seldom import Seldom
 from uringfs.fs.waits import Waiting
 from uringfs.host.protocols import Caller, Opener
 
@@ -32,6 +33,8 @@ class OpenFile:
     """None: of a file that is not open for writing."""
     waits: dict[int, Waiting] = field(default_factory=dict)
     """By thread: enters that answered EINPROGRESS."""
+    said: Seldom = field(default_factory=Seldom)
+    """That a write was refused."""
     refusals: int = 0
     """Writes that the opener did not admit."""
     snapshot: bytes = b""
@@ -43,7 +46,7 @@ class OpenFile:
         if self.inode.payload.answered:
             raise UringError(errno.EINVAL, "an io_uring descriptor cannot be written to")
         if self.opener is None or not self.opener.admits(caller):
-            if not self.refusals:
+            if not self.refusals and self.said.is_due(caller.uid):
                 log.warning(
                     "thread %d of user %d wrote to a ring with rights that its opener had not: refused (EACCES). "
                     "Open the ring in the program that uses it; see docs/security.md",
@@ -63,6 +66,8 @@ class Reach:
 
     def __init__(self) -> None:
         self._users: set[int] = set()
+        self.refused = Seldom()
+        """OpenFile.said, of all open files."""
 
     def explain(self, error: UringError, caller: Caller) -> None:
         """Put it into the error, and once for each user into the log, if the caller itself is beyond our reach."""

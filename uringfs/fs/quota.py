@@ -5,16 +5,15 @@ Who makes a ring is charged, whoever owns or uses it later. Memory is what rings
 
 import errno
 import logging
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from uringfs.errors import UringError
+from uringfs.fs.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
 ROOT = 0
-SAY_AGAIN = 60.0  # seconds until a user's next refusal is worth a line
 
 
 @dataclass
@@ -25,7 +24,7 @@ class Quota:
     memory: int | None = None
     _rings: Counter[int] = field(default_factory=Counter)
     _memory: Counter[int] = field(default_factory=Counter)
-    _said: dict[int, float] = field(default_factory=dict)
+    _said: Seldom = field(default_factory=Seldom)
 
     def account(self, uid: int) -> "Account":
         """For one more ring of that user. EDQUOT at the bound."""
@@ -51,9 +50,7 @@ class Quota:
             del self._rings[uid], self._memory[uid]
 
     def _say(self, uid: int, what: str) -> None:
-        now = time.monotonic()
-        if now >= self._said.get(uid, now):
-            self._said[uid] = now + SAY_AGAIN
+        if self._said.is_due(uid):
             log.warning("user %d has %s", uid, what)
 
 

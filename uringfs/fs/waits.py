@@ -77,7 +77,7 @@ class Polled:
                 result |= self._ring.fetch_bits_after_wait(caller)
             caller.memory.write(self._waiting.message.result, RESULT.pack(result))
         except UringError as error:
-            log.info("thread %d: the result of a wait could not be stored: %s", caller.tid, error)
+            log.debug("thread %d: the result of a wait could not be stored: %s", caller.tid, error)
 
 
 class Waits:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ PERCENTS = 50, 95, 99
 UNREAD = 600.0
 """Seconds after the last read of `.metrics` at which counting by opcode ends."""
 MOST_PENDING = 1000
+MOST_READERS = 32
+"""Open `.trace` of a user's: each is asked at every call, whoever makes it, and may have a full queue."""
 Named = tuple[str, Context]
 """A ring, and the name of its file: '' of one that has none."""
 
@@ -50,15 +53,21 @@ class Trace(Special):
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
+        self._readers: Counter[int] = Counter()
+        """By user."""
 
     def opened(self, session: Session, flags: int) -> None:
-        if flags & os.O_ACCMODE != os.O_WRONLY:
-            nonblock = bool(flags & os.O_NONBLOCK)
-            session.stream = TraceStream(self._tracer, _viewer(session), nonblock)
+        if flags & os.O_ACCMODE == os.O_WRONLY:
+            return
+        if session.uid and self._readers[session.uid] >= MOST_READERS:
+            raise UringError(errno.EMFILE, f"user {session.uid} has {MOST_READERS} traces open")
+        self._readers[session.uid] += 1
+        session.stream = TraceStream(self._tracer, _viewer(session), bool(flags & os.O_NONBLOCK))
 
     def closed(self, session: Session) -> None:
         if session.stream is not None:
             session.stream.close()
+            self._readers -= Counter([session.uid])
 
     def say(self, session: Session, data: bytes, caller: Caller, opener: Opener) -> str | None:
         if session.stream is None:

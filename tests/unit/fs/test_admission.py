@@ -40,6 +40,16 @@ async def test_whom_the_opener_does_not_admit(mount: Mount, data: bytes, caplog:
     assert mount.fs.ring(fh) is None
 
 
+async def test_one_line_of_the_log_whatever_a_user_opens(mount: Mount, caplog: pytest.LogCaptureFixture) -> None:
+    opening = mount.host.opener(TID)
+    assert isinstance(opening, FakeOpening)
+    opening.refused.add(TID)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            assert await mount.refusal(mount.new(), b"setup 8") == errno.EACCES
+    assert len(caplog.records) == 1
+
+
 async def test_a_descriptor_that_is_read_only_writes_nothing(mount: Mount) -> None:
     fh = mount.fs.open(mount.fs.lookup(b"new", 1000, 1000), TID, os.O_RDONLY).fh
     assert await mount.refusal(fh, b"setup 8") == errno.EACCES
