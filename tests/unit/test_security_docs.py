@@ -30,7 +30,7 @@ def test_a_way_in(way: str) -> None:
 
 
 def exists(test: str) -> bool:
-    """Whether a file or directory of tests has that name: below tests/security, tests/unit/cli, or the whole path."""
+    """A file or directory of tests has that name: below tests/security, tests/unit/cli, or as a whole path."""
     places = (ROOT / "tests/security", ROOT / "tests/unit/cli", ROOT)
     return any((place / f"{test}.py").exists() or (place / test).is_dir() for place in places)
 
