@@ -716,11 +716,14 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 				 const void *arg, size_t argsz)
 {
 #ifdef URINGFS_LANE
-	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false};
+	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false, false, 0, 0};
 	int ret;
 
-	if (lane_enter(&c))
-		return (int)c.taken;
+	if (lane_enter_asleep(&c)) {
+		if (c.error && !c.taken)
+			errno = -c.error;
+		return c.error && !c.taken ? -1 : (int)c.taken;
+	}
 	ret = uringfs_enter_daemon(fd, c.to_submit, min_complete, flags, arg, argsz);
 	if (ret < 0) {
 		lane_failed(fd, errno);

@@ -5,6 +5,7 @@
  *
  *   LANE_BLOCK(old)     block all signals, and keep the mask in *old, a uint64_t: no handler of the program's may come
  *   LANE_UNBLOCK(old)   between lock and unlock
+ *   LANE_INTERRUPTED(old) a signal waits that *old does not block
  *   LANE_IS_RING(fd)    0: that is a ring file of the mount
  *   LANE_WORKS          the last five of struct lane_host: who starts threads for requests that block
  */
@@ -17,6 +18,8 @@
 
 #include "rings.h"
 
+#include "wait.h"
+
 #ifndef LANE_BLOCK
 #define LANE_ALL_SIGNALS (~(uint64_t)0)
 #define LANE_BLOCK(old)                                                                           \
@@ -25,6 +28,7 @@
 		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all_, old, sizeof(all_));                   \
 	} while (0)
 #define LANE_UNBLOCK(old) RAW(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*(old)))
+#define LANE_INTERRUPTED(old) lane_is_interrupted(old)
 #endif
 #ifndef LANE_IS_RING
 #define LANE_IS_RING(fd) uringfs_check(fd)
@@ -46,10 +50,13 @@ struct lane_call {
 	const void *arg;
 	size_t argsz;
 	uint32_t taken;
-	/* All that is left is to wait for requests of workers: in futex(2), as long as the word is this */
+	/* All that is left is to wait here: lane_doze(), as long as the word is this */
 	uint32_t *sleep_on;
 	uint32_t awake;
-	bool help; /* all of them are waited for: one may as well be performed by who waits */
+	bool help;     /* for requests of workers alone: one may as well be performed by who waits */
+	bool looks;    /* it has slept long: is the daemon still there? */
+	int64_t until; /* CLOCK_MONOTONIC; 0: not known yet; LANE_EVER */
+	int error;     /* -EINTR, -ETIME: what the wait has come to */
 };
 
 /* ---- attach ---- */
@@ -276,35 +283,51 @@ static inline void lane_registered(int fd, unsigned opcode, uint64_t arg, uint32
 
 /* ---- enter ---- */
 
-/* io_cqring_wait(), as long as it need not wait: true. What arg says is only looked at where that shows. */
-static inline bool lane_need_not_wait(struct lane_pass *p, const struct lane_call *c)
+/* io_cqring_wait(), as long as it need not wait: true. Behind a submission it is of no matter what is wrong with arg. */
+static inline bool lane_need_not_wait(struct lane_pass *p, struct lane_call *c)
 {
 	uint32_t attention = lane_load(&p->lane->page->attention), min = c->min_complete;
 
-	if (attention & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED) || (!p->taken && (c->arg || attention)))
+	if (attention & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED) || (!p->taken && attention))
+		return false;
+	if (!c->until)
+		c->until = lane_until(c->flags, c->arg, c->argsz);
+	if (!p->taken && !c->until)
 		return false;
 	min = min < p->lane->cq_entries ? min : p->lane->cq_entries;
 	return p->tail - lane_cq_head(p) >= min;
 }
 
-/* io_cqring_wait_schedule(): until as many CQEs are there as workers will bring. Not with a signal mask or a time. */
-static inline void lane_will_sleep(struct lane_pass *p, struct lane_call *c)
+/* The wait ends for another reason: true. With CQEs that is none (io_cqring_wait()). */
+static inline bool lane_wait_is_over(uint32_t ready, struct lane_call *c)
+{
+	if (!c->error && (c->until == LANE_EVER || lane_now() < c->until))
+		return false;
+	c->error = ready ? 0 : c->error ? c->error : -ETIME;
+	return true;
+}
+
+/* io_cqring_wait_schedule(): until as many CQEs are there as workers will bring, or until a time. True: that is over. */
+static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 {
 	struct uringfs_lane *page = p->lane->page;
 	uint32_t ready = p->tail - lane_cq_head(p), wanted = c->min_complete;
 	uint32_t under_way = lane_load(&p->lane->under_way);
 
 	wanted = wanted < p->lane->cq_entries ? wanted : p->lane->cq_entries;
-	if (c->arg || wanted <= ready || wanted - ready > under_way ||
+	if (!c->until || wanted <= ready || (wanted - ready > under_way && c->until == LANE_EVER) ||
 	    lane_load(&page->attention) & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED))
-		return;
+		return false;
+	if (lane_wait_is_over(ready, c))
+		return true;
 	wanted += p->tail - ready;
 	if (!page->sleepers || (int32_t)(wanted - page->wake_at) < 0)
 		page->wake_at = wanted;
 	page->sleepers = 1;
 	c->sleep_on = &page->wakes;
 	c->awake = page->wakes;
-	c->help = wanted - p->tail == under_way;
+	c->help = wanted - p->tail == under_way && c->until == LANE_EVER;
+	return false;
 }
 
 /* io_uring_enter(2), with the lane: true if that was all of it. */
@@ -318,10 +341,7 @@ static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 	if (p->left || p->outside)
 		return false;
 	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS) {
-		if (lane_need_not_wait(p, c))
-			return true;
-		lane_will_sleep(p, c);
-		return false;
+		return lane_need_not_wait(p, c) || lane_will_sleep(p, c);
 	}
 	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
 }
@@ -348,15 +368,15 @@ static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
 }
 
 /* A daemon that is gone is noticed by whoever needs it. A program that does not is told all the same, in time. */
-static inline bool lane_daemon_is_there(struct lane_ring *r)
+static inline bool lane_daemon_is_there(struct lane_ring *r, bool now)
 {
-	if (!r->gone && ++r->calls % LANE_CALLS == 0 && lane_call_daemon(&r->lane) < 0)
+	if (!r->gone && (++r->calls % LANE_CALLS == 0 || now) && lane_call_daemon(&r->lane) < 0)
 		r->gone = true;
 	return !r->gone;
 }
 
-/* True: the call has ended, and c->taken is its result. False: it goes on in the daemon with what *c says now, and its
- * result there is added; an error only counts if nothing was taken. */
+/* True: the call has ended, and c->taken is its result, or, if that is 0, c->error. False: it goes on in the daemon with
+ * what *c says now, and its result there is added; an error only counts if nothing was taken. */
 static inline bool lane_enter(struct lane_call *c)
 {
 	struct lane_ring *r;
@@ -369,11 +389,42 @@ static inline bool lane_enter(struct lane_call *c)
 		return false;
 	LANE_BLOCK(&old);
 	r = lane_get(c->fd);
-	whole = r && lane_daemon_is_there(r) && lane_enter_ring(&r->lane, c);
+	whole = r && lane_daemon_is_there(r, c->looks) && lane_enter_ring(&r->lane, c);
 	if (r)
 		lane_let_go(r);
+	if (c->sleep_on && LANE_INTERRUPTED(&old))
+		c->error = -EINTR;
 	LANE_UNBLOCK(&old);
 	return whole;
+}
+
+/* lane_doze(), of a call */
+static inline long lane_sleep_once(struct lane_call *c)
+{
+	long ret = lane_doze(c->sleep_on, c->awake, c->until);
+
+	c->looks = ret == -ETIMEDOUT && lane_now() < c->until;
+	return ret;
+}
+
+/* lane_enter() with its sleeps, for who has no workers. */
+static inline bool lane_enter_asleep(struct lane_call *c)
+{
+	uint32_t taken = 0;
+	bool whole;
+
+	for (;;) {
+		whole = lane_enter(c);
+		c->taken = taken += c->taken;
+		if (whole || !c->sleep_on)
+			return whole;
+		if (c->error || lane_sleep_once(c) == -EINTR)
+			break;
+	}
+	c->error = -EINTR;
+	lane_enter(c); /* not if there are CQEs */
+	c->taken = taken;
+	return true;
 }
 
 static inline bool lane_is_the_end(int error)

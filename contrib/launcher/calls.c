@@ -214,7 +214,7 @@ bool trap_enter_lane(struct trap_enter *e, const uint64_t *mask)
 /* What the call returns, if the lane was all of it */
 long trap_taken(const struct trap_enter *e)
 {
-	return e->interrupted && !e->taken ? -EINTR : (long)e->taken;
+	return e->error && !e->taken ? e->error : (long)e->taken;
 }
 
 long trap_enter(struct trap_enter *e, const uint64_t *mask)

@@ -14,6 +14,7 @@ static long copy_in(void *to, uint64_t from, size_t size);
 #define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job
 #define LANE_BLOCK(old) ((void)(old))
 #define LANE_UNBLOCK(old) ((void)(old))
+#define LANE_INTERRUPTED(old) false
 #define LANE_IS_RING(fd) trap_check_ring(fd)
 #include "wire.h"
 
@@ -49,7 +50,8 @@ static void end_job(struct lane_job *job)
 static bool pass(struct trap_enter *e)
 {
 	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz,
-			      0,	  NULL,		0,		 false};
+			      0,	  NULL,		0,		 false,	   e->looks,	     e->until,
+			      e->error};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;
@@ -57,18 +59,22 @@ static bool pass(struct trap_enter *e)
 	e->sleep_on = c.sleep_on;
 	e->awake = c.awake;
 	e->help = c.help;
+	e->until = c.until;
+	e->error = c.error;
 	return whole;
 }
 
-/* Until a worker has posted, with the caller's mask: false, a signal came. */
-static bool sleep_once(const struct trap_enter *e, const uint64_t *mask)
+/* Until somebody has posted, or it is time, with the caller's mask: false, a signal came. */
+static bool sleep_once(struct trap_enter *e, const uint64_t *mask)
 {
-	const struct timespec look = {1, 0}; /* whether the daemon is still there */
 	long ret;
 
+	if (lane_is_interrupted(mask))
+		return false;
 	trap_set_mask(mask);
-	ret = RAW(SYS_futex, e->sleep_on, FUTEX_WAIT, e->awake, &look);
+	ret = lane_doze(e->sleep_on, e->awake, e->until);
 	trap_block();
+	e->looks = ret == -ETIMEDOUT && e->until - lane_now() > 0;
 	return ret != -EINTR;
 }
 
@@ -80,7 +86,8 @@ bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 			return false;
 		}
 		if (!trap_work(e->help) && !sleep_once(e, mask)) {
-			e->interrupted = true;
+			e->error = -EINTR;
+			pass(e); /* not if there are CQEs */
 			return true;
 		}
 	}

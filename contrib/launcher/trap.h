@@ -85,10 +85,11 @@ struct trap_enter { /* io_uring_enter(2) */
 	uintptr_t arg;
 	size_t argsz;
 	uint32_t taken; /* SQEs, by the lane */
-	uint32_t *sleep_on; /* what is left is to wait for workers: struct lane_call */
+	uint32_t *sleep_on; /* what is left is to wait: this, and the rest, as in struct lane_call */
 	uint32_t awake;
-	bool help;
-	bool interrupted; /* a signal has ended the wait */
+	bool help, looks;
+	int64_t until;
+	int error;
 };
 /* mask: the caller's, which is set before anything may wait */
 long trap_enter(struct trap_enter *e, const uint64_t *mask);

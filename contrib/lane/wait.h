@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting for CQEs in the client (io_uring/wait.c): how long, and the sleep. Part of client.h. */
+#ifndef URINGFS_LANE_WAIT_H
+#define URINGFS_LANE_WAIT_H
+
+#include <linux/futex.h>
+#include <sys/prctl.h>
+
+#define LANE_NSEC 1000000000LL
+#define LANE_EVER INT64_MAX
+#define LANE_LONGEST 1000000000LL    /* seconds of a timeout; a longer one is the daemon's */
+#define LANE_LOOK_NS LANE_NSEC	     /* whether the daemon is still there */
+#define LANE_SLACK_MATTERS 1000000LL /* ns: of a sleep this short the timer slack, 50 us, is a part that shows */
+
+static inline int64_t lane_now(void)
+{
+	struct timespec now = {0, 0};
+
+	RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+	return now.tv_sec * LANE_NSEC + now.tv_nsec;
+}
+
+/* Memory of the program, which may not be there: 0 or -EFAULT */
+static inline long lane_copy_in(void *to, uint64_t from, size_t size)
+{
+	struct iovec here, there;
+
+	here.iov_base = to;
+	there.iov_base = (void *)(uintptr_t)from;
+	here.iov_len = there.iov_len = size;
+	return RAW(SYS_process_vm_readv, RAW(SYS_gettid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
+}
+
+/* When a relative timeout ends, in CLOCK_MONOTONIC. 0: it is the daemon's. */
+static inline int64_t lane_end_of(uint64_t address)
+{
+	struct __kernel_timespec ts;
+
+	if (lane_copy_in(&ts, address, sizeof(ts)) < 0 || ts.tv_sec < 0 || ts.tv_sec > LANE_LONGEST || ts.tv_nsec < 0 ||
+	    ts.tv_nsec >= LANE_NSEC)
+		return 0;
+	return lane_now() + ts.tv_sec * LANE_NSEC + ts.tv_nsec;
+}
+
+/* io_get_ext_arg(): until when the call waits. 0: with a signal mask, a minimum wait, another clock, or an error, which are
+ * the daemon's. */
+static inline int64_t lane_until(uint32_t flags, const void *argp, size_t argsz)
+{
+	struct io_uring_getevents_arg arg;
+
+	if (!(flags & IORING_ENTER_EXT_ARG))
+		return argp ? 0 : LANE_EVER;
+	if (flags & ~(uint32_t)(IORING_ENTER_EXT_ARG | IORING_ENTER_GETEVENTS) || argsz != sizeof(arg) ||
+	    lane_copy_in(&arg, (uintptr_t)argp, sizeof(arg)) < 0 || arg.sigmask || arg.pad)
+		return 0;
+	return arg.ts ? lane_end_of(arg.ts) : LANE_EVER;
+}
+
+/* A signal came while all were blocked, and is about to be handled. */
+static inline bool lane_is_interrupted(const uint64_t *mask)
+{
+	uint64_t pending = 0;
+
+	RAW(SYS_rt_sigpending, &pending, sizeof(pending));
+	pending &= ~*mask;
+	return pending && pending & ~uringfs_ignored();
+}
+
+/* Until the word changes, or `until`, or for a while: 0, -EINTR, -ETIMEDOUT ... A signal's handler runs before. */
+static inline long lane_doze(uint32_t *word, uint32_t value, int64_t until)
+{
+	int64_t now = lane_now(), end = until - now > LANE_LOOK_NS ? now + LANE_LOOK_NS : until;
+	struct timespec ts;
+	long slack = 0, ret;
+
+	ts.tv_sec = end / LANE_NSEC;
+	ts.tv_nsec = end % LANE_NSEC;
+	if (end - now < LANE_SLACK_MATTERS)
+		slack = RAW(SYS_prctl, PR_GET_TIMERSLACK);
+	if (slack > 1)
+		RAW(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	ret = RAW(SYS_futex, word, FUTEX_WAIT_BITSET, value, &ts, 0, FUTEX_BITSET_MATCH_ANY);
+	if (slack > 1)
+		RAW(SYS_prctl, PR_SET_TIMERSLACK, slack);
+	return ret;
+}
+
+#endif
