@@ -108,7 +108,8 @@ setup(
             sources=[
                 f"contrib/launcher/{name}.c"
                 for name in (
-                    "trap calls lane workers rights agent rings signals exec target say string patch".split()
+                    "trap calls lane workers rights agent rings numbers signals exec target say string "
+                    "patch".split()
                 )
             ],
             depends=[

@@ -32,6 +32,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -377,18 +378,61 @@ static inline int uringfs_attach(int fd, struct io_uring_params *p)
 
 #define URINGFS_FETCH_ROOM 16
 
-/* Take the descriptors of one message: their numbers, the lowest free ones, into e[].res. */
-static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n)
+/* RLIMIT_NOFILE before, and while descriptors of ours have numbers beyond it: the program's last is for the one that it asked
+ * for. raised[0] 0: it is as it was. */
+struct uringfs_numbers {
+	uint64_t before[2], raised[2];
+};
+
+/* One thread at a time has more numbers. */
+static inline int *uringfs_numbers_taken(void)
+{
+	static int taken;
+
+	return &taken;
+}
+
+/* 0, or -1: there are none (a hard limit takes CAP_SYS_RESOURCE). */
+static inline int uringfs_more_numbers(struct uringfs_numbers *n)
+{
+	if (n->raised[0] || __atomic_exchange_n(uringfs_numbers_taken(), 1, __ATOMIC_ACQUIRE))
+		return -1;
+	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, n->before) == 0) {
+		n->raised[0] = n->before[0] + URINGFS_FETCH_ROOM + 2;
+		n->raised[1] = n->before[1] < n->raised[0] ? n->raised[0] : n->before[1];
+		if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, n->raised, NULL) == 0)
+			return 0;
+	}
+	n->raised[0] = 0;
+	__atomic_store_n(uringfs_numbers_taken(), 0, __ATOMIC_RELEASE);
+	return -1;
+}
+
+/* Unless the program has set others meanwhile. */
+static inline void uringfs_fewer_numbers(struct uringfs_numbers *n)
+{
+	uint64_t now[2];
+
+	if (!n->raised[0])
+		return;
+	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, now) == 0 && now[0] == n->raised[0] && now[1] == n->raised[1])
+		syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, n->before, NULL);
+	n->raised[0] = 0;
+	__atomic_store_n(uringfs_numbers_taken(), 0, __ATOMIC_RELEASE);
+}
+
+/* The descriptors of one message, which is looked at or taken: how many; *cut: there was no room for all. */
+static inline int uringfs_received(int sock, int flags, int *fds, int *cut)
 {
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(URINGFS_FETCH_ROOM * sizeof(int))];
 	} control;
-	int fds[URINGFS_FETCH_ROOM], got = 0, i;
 	struct cmsghdr *c;
 	struct msghdr msg;
 	struct iovec iov;
 	char byte;
+	int got = 0;
 
 	memset(&msg, 0, sizeof(msg));
 	iov.iov_base = &byte;
@@ -397,29 +441,50 @@ static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n
 	msg.msg_iovlen = 1;
 	msg.msg_control = &control;
 	msg.msg_controllen = sizeof(control);
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) >= 0 && (c = CMSG_FIRSTHDR(&msg)) &&
-	    c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+	*cut = 0;
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags) < 0)
+		return 0;
+	*cut = (msg.msg_flags & MSG_CTRUNC) != 0;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 		got = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fds, CMSG_DATA(c), (size_t)got * sizeof(int));
 	}
-	close(sock); /* first: its number may be the lowest */
-	for (i = 0; n > 0; n--, e++) {
-		int lower;
+	return got;
+}
 
+/* The lowest free number for it, or its own, if it is one of the program's. */
+static inline int uringfs_lowest(int fd, int cloexec, uint64_t limit)
+{
+	int lower = fcntl(fd, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0), saved = errno;
+
+	if (lower < 0 && (uint64_t)fd < limit && (cloexec || fcntl(fd, F_SETFD, 0) == 0))
+		return fd;
+	close(fd);
+	return lower < 0 ? -saved : lower;
+}
+
+/* Take the descriptors of one message: their numbers, the lowest free ones, into e[].res. */
+static inline void uringfs_receive(int sock, struct uringfs_descriptor *e, int n, struct uringfs_numbers *numbers)
+{
+	uint64_t limit = UINT64_MAX;
+	int fds[URINGFS_FETCH_ROOM], cut, got, i;
+
+	got = uringfs_received(sock, MSG_PEEK, fds, &cut);
+	if (cut && uringfs_more_numbers(numbers) == 0) {
+		for (i = 0; i < got; i++)
+			close(fds[i]);
+		got = uringfs_received(sock, 0, fds, &cut);
+	}
+	close(sock); /* first: its number may be the lowest */
+	if (numbers->raised[0])
+		limit = numbers->before[0];
+	uringfs_fewer_numbers(numbers);
+	for (i = 0; n > 0; n--, e++) {
 		if (!(e->what & URINGFS_DESCRIPTOR_NEW))
 			continue;
-		if (i >= got) {
-			e->res = -EMFILE; /* the table was full: MSG_CTRUNC */
-			continue;
-		}
-		lower = fcntl(fds[i], e->what & URINGFS_DESCRIPTOR_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-		e->res = lower < 0 ? -errno : lower;
-		if (lower < 0 && e->what & URINGFS_DESCRIPTOR_CLOEXEC)
-			e->res = fds[i]; /* no number free but its own */
-		else if (lower < 0 && fcntl(fds[i], F_SETFD, 0) == 0)
-			e->res = fds[i];
-		else
-			close(fds[i]);
+		e->res = i < got ? uringfs_lowest(fds[i], (e->what & URINGFS_DESCRIPTOR_CLOEXEC) != 0, limit)
+				 : -EMFILE; /* the table was full */
 		i++;
 	}
 }
@@ -510,18 +575,28 @@ static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e
 	return uringfs_control(fd, &m, sizeof(m), &result) < 0 ? -1 : result;
 }
 
+/* For the descriptors that come; -1: there is none. */
+static inline void uringfs_fetch_pair(int sv[2], struct uringfs_numbers *numbers)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0)
+		return;
+	if (uringfs_more_numbers(numbers) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		sv[0] = sv[1] = -1;
+}
+
 /* Do what requests of this ring need done in this process: uringfs_enter() does it when it is
  * due. Call it yourself when you wait for the ring with poll(2) and it says URINGFS_POLL_FETCH; a program
  * that only looks at the CQ may have a thread that does no more than that. 0, or -1. */
 static inline int uringfs_fetch(int fd)
 {
 	struct uringfs_descriptor e[URINGFS_FETCH_ROOM];
+	struct uringfs_numbers numbers;
 	int saved = errno, news, i, n, sv[2];
 	int64_t ret;
 
+	memset(&numbers, 0, sizeof(numbers));
 	do {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-			sv[0] = sv[1] = -1;
+		uringfs_fetch_pair(sv, &numbers);
 		ret = uringfs_fetch_control(fd, e, 0, URINGFS_FETCH_ROOM, sv[1]);
 		n = ret < 0 ? 0 : (int)ret;
 		if (sv[1] >= 0)
@@ -529,9 +604,10 @@ static inline int uringfs_fetch(int fd)
 		for (i = 0, news = 0; i < n; i++)
 			news += (e[i].what & URINGFS_DESCRIPTOR_NEW) != 0;
 		if (news)
-			uringfs_receive(sv[0], e, n);
+			uringfs_receive(sv[0], e, n, &numbers);
 		else if (sv[0] >= 0)
 			close(sv[0]);
+		uringfs_fewer_numbers(&numbers);
 		for (i = 0; i < n; i++)
 			uringfs_perform(&e[i]);
 		/* No descriptor of ours is open now: a request that goes on must not find it under its number. */

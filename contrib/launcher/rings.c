@@ -2,11 +2,9 @@
 /* IORING_REGISTER_RING_FDS. In the kernel each thread has a table of its own, which neither fork nor exec
  * hands on, and an entry keeps the ring though its descriptor is closed: here by a duplicate high up. */
 #include "trap.h"
+#include "wire.h"
 
-#include <fcntl.h>
-#include <linux/io_uring.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #define RINGFD_REG_MAX 16 /* IO_RINGFD_REG_MAX */
 #define THREADS 256
@@ -15,9 +13,18 @@
 /* fd[i]: the duplicate + 1, 0 is free. Only its own thread touches an entry; of dead ones, who sweeps. */
 static struct owner {
 	_Atomic int tid;
+	uint32_t lent; /* bit i: fd[i] is the program's own descriptor, there was no number for another */
 	int fd[RINGFD_REG_MAX];
 } owners[THREADS];
-static _Atomic int sweeping;
+static _Atomic int sweeping, process; /* whose threads these are */
+
+static void drop(struct owner *o, uint32_t index)
+{
+	if (o->fd[index] && !(o->lent & 1u << index))
+		RAW(SYS_close, o->fd[index] - 1);
+	o->lent &= ~(1u << index);
+	o->fd[index] = 0;
+}
 
 static struct owner *owner_of(int tid)
 {
@@ -39,11 +46,8 @@ static void sweep(void)
 
 		if (!tid || RAW(SYS_tgkill, pid, tid, 0) != -ESRCH)
 			continue;
-		for (int j = 0; j < RINGFD_REG_MAX; j++)
-			if (owners[i].fd[j])
-				RAW(SYS_close, owners[i].fd[j] - 1);
-		for (int j = 0; j < RINGFD_REG_MAX; j++)
-			owners[i].fd[j] = 0;
+		for (uint32_t j = 0; j < RINGFD_REG_MAX; j++)
+			drop(&owners[i], j);
 		atomic_store(&owners[i].tid, 0);
 	}
 	atomic_store(&sweeping, 0);
@@ -57,6 +61,7 @@ static struct owner *own(void)
 	if (o)
 		return o;
 	sweep();
+	atomic_store(&process, (int)RAW(SYS_getpid));
 	for (int i = 0; i < THREADS; i++) {
 		int none = 0;
 
@@ -98,35 +103,49 @@ long trap_duplicate(int fd)
 	return ret < 0 ? RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0) : ret;
 }
 
+/* Where the program has no number left: one beyond its limit */
+static long duplicate_beyond(int fd)
+{
+	struct uringfs_numbers numbers;
+	long copy = -EMFILE;
+
+	memset(&numbers, 0, sizeof(numbers));
+	if (uringfs_more_numbers(&numbers) == 0)
+		copy = RAW(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	uringfs_fewer_numbers(&numbers);
+	return copy;
+}
+
+/* It must not fail for want of a number: then it is the program's own, as long as that is open. */
+static void keep(struct owner *o, uint32_t index, int fd)
+{
+	long copy = trap_duplicate(fd);
+
+	if (copy == -EMFILE)
+		copy = duplicate_beyond(fd);
+	if (copy < 0)
+		o->lent |= 1u << index;
+	o->fd[index] = (int)(copy < 0 ? fd : copy) + 1;
+}
+
 /* io_ring_add_registered_fd(): the first free index of first..last-1 */
 long trap_ring_add(int fd, uint32_t first, uint32_t last)
 {
 	struct owner *o;
-	long copy = trap_check_ring(fd);
+	long ret = trap_check_ring(fd);
 
-	if (copy < 0)
-		return copy;
+	if (ret < 0)
+		return ret;
 	o = own();
 	if (!o)
 		return -ENOMEM;
 	for (; first < last; first++) {
 		if (o->fd[first])
 			continue;
-		copy = trap_duplicate(fd);
-		if (copy < 0)
-			return copy;
-		o->fd[first] = (int)copy + 1;
+		keep(o, first, fd);
 		return first;
 	}
 	return -EBUSY;
-}
-
-static void drop(struct owner *o, uint32_t index)
-{
-	if (o && o->fd[index])
-		RAW(SYS_close, o->fd[index] - 1);
-	if (o)
-		o->fd[index] = 0;
 }
 
 /* io_ringfd_register() */
@@ -166,6 +185,20 @@ long trap_rings_register(uintptr_t arg, uint32_t nr_args)
 	return i ? (long)i : ret;
 }
 
+/* Descriptors of the threads of this process, at most `room`: how many. */
+unsigned trap_rings_kept(int *fds, unsigned room)
+{
+	unsigned n = 0;
+
+	if (atomic_load(&process) != RAW(SYS_getpid))
+		return 0;
+	for (int i = 0; i < THREADS; i++)
+		for (int j = 0; j < RINGFD_REG_MAX && atomic_load(&owners[i].tid); j++)
+			if (owners[i].fd[j] && !(owners[i].lent & 1u << j) && n < room)
+				fds[n++] = owners[i].fd[j] - 1;
+	return n;
+}
+
 /* io_ringfd_unregister() */
 long trap_rings_unregister(uintptr_t arg, uint32_t nr_args)
 {
@@ -184,7 +217,8 @@ long trap_rings_unregister(uintptr_t arg, uint32_t nr_args)
 		ret = -EINVAL;
 		if (reg.resv || reg.data || reg.offset >= RINGFD_REG_MAX)
 			break;
-		drop(o, reg.offset);
+		if (o)
+			drop(o, reg.offset);
 	}
 	return i ? (long)i : ret;
 }

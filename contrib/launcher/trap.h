@@ -127,6 +127,8 @@ long trap_ring_of(uint32_t index);
 void trap_rings_begin(void); /* this thread sets up a ring */
 long trap_ring_add(int fd, uint32_t first, uint32_t last);
 long trap_duplicate(int fd);
+unsigned trap_rings_kept(int *fds, unsigned room); /* descriptors that close_range(2) leaves, of this process ... */
+unsigned trap_files_kept(int *fds, unsigned room); /* ... and, workers.c, those of jobs */
 long trap_rings_register(uintptr_t arg, uint32_t nr_args);
 long trap_rings_unregister(uintptr_t arg, uint32_t nr_args);
 

@@ -86,6 +86,19 @@ static void mark(int fd, bool is)
 		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
 }
 
+/* Those of this process, at most `room`: how many. */
+unsigned trap_files_kept(int *fds, unsigned room)
+{
+	unsigned n = 0;
+
+	if (!table || table->pid != RAW(SYS_getpid))
+		return 0;
+	for (int i = 0; i < KEPT && n < room; i++)
+		if (__atomic_load_n(&kept[i / 64], __ATOMIC_RELAXED) & 1ULL << i % 64)
+			fds[n++] = kept_from + i;
+	return n;
+}
+
 static void close_kept_in_child(void)
 {
 	for (int i = 0; i < KEPT; i++)
