@@ -35,6 +35,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/futex.h>
@@ -97,7 +98,7 @@ struct uringfs_register {
 	uint64_t arg;
 };
 
-/* New descriptors, CLOSE, WAITID, MADVISE, FUTEX_WAKE and READ of a signalfd. Nobody but a process itself can put a descriptor into
+/* New descriptors, CLOSE, WAITID, MADVISE, FUTEX_WAKE, READ of a signalfd, CONNECT and LISTEN of AF_UNIX. Nobody but a process itself can put a descriptor into
  * its table, close one, reap a child, call madvise(2) for its memory or take its signals: a request that needs that completes once the
  * process has done it. `entries` is read
  * (`done` of them, with res filled in), then written: at most `room`; the result is how many, and
@@ -106,12 +107,12 @@ struct uringfs_register {
  * one, then those complete with EMFILE. uringfs_fetch() is all that. */
 struct uringfs_descriptor {
 	uint64_t id;
-	/* CLOSE: the descriptor, WAIT: the id, ADVISE: the advice, READ: the descriptor,
+	/* CLOSE, READ, CONNECT, LISTEN: the descriptor, WAIT: the id, ADVISE: the advice,
 	 * WAKE: how many; then, what came of it: a number or -errno */
 	int32_t res;
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
-	/* ADVISE, READ: instead of these, uint64_t address, length, 0. WAKE: address, and the mask, with bit 32 for
-	 * FUTEX_PRIVATE_FLAG.
+	/* ADVISE, READ, CONNECT: instead of these, uint64_t address, length, 0. WAKE: address, and the mask, with bit 32 for
+	 * FUTEX_PRIVATE_FLAG. LISTEN: the backlog, 0, 0.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
 	uint32_t which, options;   /* idtype, and options with WNOHANG */
 	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
@@ -157,16 +158,20 @@ struct uringfs_agent {
 #define URINGFS_DESCRIPTOR_ADVISE 16u
 #define URINGFS_DESCRIPTOR_READ 32u
 #define URINGFS_DESCRIPTOR_WAKE 64u
+#define URINGFS_DESCRIPTOR_CONNECT 128u
+#define URINGFS_DESCRIPTOR_LISTEN 256u
 
 /* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE,
- * read(2) for READs of a signalfd, futex(2) for FUTEX_WAKE. Without it such a request gets -EOPNOTSUPP, MADVISE and FUTEX_WAKE what the daemon can do. */
+ * read(2) for READs of a signalfd, futex(2) for FUTEX_WAKE, connect(2) and listen(2) for sockets of AF_UNIX, whose other end
+ * sees who did. Without it such a request gets -EOPNOTSUPP, MADVISE, FUTEX_WAKE, CONNECT and LISTEN what the daemon can do. */
 #define URINGFS_ENTER_FETCHES 1u
 #define URINGFS_ENTER_WAITS 2u
 #define URINGFS_ENTER_ADVISES 16u
 #define URINGFS_ENTER_READS 32u
 #define URINGFS_ENTER_WAKES 256u
+#define URINGFS_ENTER_CONNECTS 512u
 #define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
-		     URINGFS_ENTER_WAKES)
+		     URINGFS_ENTER_WAKES | URINGFS_ENTER_CONNECTS)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -544,6 +549,35 @@ static inline void uringfs_wake(struct uringfs_descriptor *e)
 	e->res = (int32_t)(ret < 0 ? -errno : ret);
 }
 
+/* connect(2), which does not wait though the socket may: -EAGAIN, and another does. */
+static inline void uringfs_connect(struct uringfs_descriptor *e)
+{
+	static const struct timeval soon = {0, 1};
+	struct timeval before;
+	socklen_t size = sizeof(before);
+	uint64_t name[2];
+	long ret;
+
+	memcpy(name, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(name));
+	ret = syscall(SYS_getsockopt, e->res, SOL_SOCKET, SO_SNDTIMEO, &before, &size);
+	if (ret == 0) {
+		syscall(SYS_setsockopt, e->res, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon));
+		ret = syscall(SYS_connect, e->res, name[0], name[1]) < 0 ? -errno : 0;
+		syscall(SYS_setsockopt, e->res, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
+	} else {
+		ret = -errno;
+	}
+	e->res = (int32_t)ret;
+}
+
+static inline void uringfs_listen(struct uringfs_descriptor *e)
+{
+	uint64_t backlog;
+
+	memcpy(&backlog, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(backlog));
+	e->res = syscall(SYS_listen, e->res, (int)backlog) < 0 ? -errno : 0;
+}
+
 static inline void uringfs_perform(struct uringfs_descriptor *e)
 {
 	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
@@ -556,6 +590,10 @@ static inline void uringfs_perform(struct uringfs_descriptor *e)
 		uringfs_read(e);
 	if (e->what & URINGFS_DESCRIPTOR_WAKE)
 		uringfs_wake(e);
+	if (e->what & URINGFS_DESCRIPTOR_CONNECT)
+		uringfs_connect(e);
+	if (e->what & URINGFS_DESCRIPTOR_LISTEN)
+		uringfs_listen(e);
 }
 
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)

@@ -249,6 +249,38 @@ TEST(unix_paths)
 	OK(rmdir(dir));
 }
 
+static void note_peer(const char *what, int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	OK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len));
+	note("%s: myself %d", what, cred.pid == getpid());
+}
+
+TEST(each_end_sees_the_process)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	for (int i = 0; i < 2; i++) {
+		struct sockaddr_un a = {.sun_family = AF_UNIX};
+		int l = (int)OK(socket(AF_UNIX, types[i], 0)), c = (int)OK(socket(AF_UNIX, types[i], 0));
+		socklen_t len = sizeof(a);
+
+		OK(bind(l, (struct sockaddr *)&a, sizeof(a.sun_family))); /* a name of its own */
+		OK(getsockname(l, (struct sockaddr *)&a, &len));
+		run(&r, named(IORING_OP_CONNECT, c, &a, len));
+		run(&r, sqe_of(OP_LISTEN, l, NULL, 4));
+		run(&r, named(IORING_OP_CONNECT, c, &a, len));
+		run(&r, named(IORING_OP_CONNECT, c, &a, len));
+		note_peer("who connected", (int)OK(accept(l, NULL, NULL)));
+		note_peer("who listens", c);
+	}
+	run(&r, sqe_of(OP_LISTEN, (int)OK(socket(AF_UNIX, SOCK_DGRAM, 0)), NULL, 4));
+}
+
 /* As who the other end sees, and with whose rights a path is looked up. */
 TEST(another_user_connects)
 {

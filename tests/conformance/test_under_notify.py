@@ -16,6 +16,7 @@ MEMORY = "no other process can map a ring over a program's memory: EINVAL"
 ADVICE = "no other process can call madvise(2) for a program's memory: what process_madvise(2) and stores can do"
 CHILDREN = "no other process can reap a child: EOPNOTSUPP"
 SLEEPERS = "no other process can wake threads that sleep in futex(2) on private memory: 0"
+PEER = "no other process can connect or listen in a process's name: the pid is a helper's"
 SIGNALS = "no other process can take a process's signals: READ of a signalfd is EOPNOTSUPP"
 ABSENT = {"signalfd_read": SIGNALS, "nommap": MEMORY, "waitid": CHILDREN, "waitid_request": CHILDREN}
 """Families of which one behaviour is enough."""
@@ -39,6 +40,7 @@ DIFFERS = {
     ("advise", "madvise_populate"): ADVICE,
     ("advise", "madvise_about_children"): ADVICE,
     ("futex", "a_sleeper_of_the_same_process_is_woken"): SLEEPERS,
+    ("socket", "each_end_sees_the_process"): PEER,
     ("openat", "truncates_tmpfile_path"): "SECCOMP_IOCTL_NOTIF_ADDFD takes no O_PATH descriptor",
 }
 """docs/run.md, "Trap and notify"."""

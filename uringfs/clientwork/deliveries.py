@@ -17,24 +17,21 @@ import trio
 from uringfs.abi.control import (
     DESCRIPTOR,
     ENTRY,
-    URINGFS_DESCRIPTOR_ADVISE,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
-    URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAIT,
-    URINGFS_DESCRIPTOR_WAKE,
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_WAITS,
 )
 from uringfs.clientwork.agent import Agent
-from uringfs.clientwork.delivery import Delivery, Report, Wanted
+from uringfs.clientwork.delivery import ADDRESSED, Delivery, Report, Wanted
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Channel
 from uringfs.ring.ring import Ring
 
 PATIENCE = 0.05  # seconds a fetch waits for what its enter has submitted; a helper may have to start first
 MAX_BATCH = 64
-WHOLE = URINGFS_DESCRIPTOR_WAIT | URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ | URINGFS_DESCRIPTOR_WAKE
+WHOLE = URINGFS_DESCRIPTOR_WAIT | ADDRESSED
 """What takes whole entries."""
 COMPLETION_STEPS = 3  # of the scheduler, in which a request ends once its event is set
 

@@ -11,6 +11,8 @@ from uringfs.abi.control import (
     URINGFS_DESCRIPTOR_ADVISE,
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
+    URINGFS_DESCRIPTOR_CONNECT,
+    URINGFS_DESCRIPTOR_LISTEN,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_READ,
     URINGFS_DESCRIPTOR_WAKE,
@@ -23,7 +25,13 @@ PATIENCE = 0.1
 """Seconds a request waits for those before it: in the kernel they would be io_uring_enter(2)'s."""
 
 
-ADDRESSED = URINGFS_DESCRIPTOR_ADVISE | URINGFS_DESCRIPTOR_READ | URINGFS_DESCRIPTOR_WAKE
+ADDRESSED = (
+    URINGFS_DESCRIPTOR_ADVISE
+    | URINGFS_DESCRIPTOR_READ
+    | URINGFS_DESCRIPTOR_WAKE
+    | URINGFS_DESCRIPTOR_CONNECT
+    | URINGFS_DESCRIPTOR_LISTEN
+)
 """What has an address and a length."""
 
 
@@ -33,13 +41,13 @@ class Wanted(NamedTuple):
     what: int
     number: int
     """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice;
-    READ: the descriptor; WAKE: how many."""
+    READ, CONNECT: the descriptor; WAKE: how many. LISTEN: the descriptor, the backlog is `address`."""
     which: int = 0
     options: int = 0
     """WAIT: idtype and options of waitid(2)."""
     address: int = 0
     length: int = 0
-    """ADVISE, READ: of the memory; bytes. WAKE: the futex; its mask, and PRIVATE above."""
+    """ADVISE, READ, CONNECT: of the memory; bytes. WAKE: the futex; its mask, and PRIVATE above."""
 
 
 class Report(NamedTuple):
@@ -126,6 +134,14 @@ class Delivery:
         """Let the caller call futex(2) FUTEX_WAKE_BITSET: how many it woke, or -errno."""
         length = mask | private << 32
         return await self._ask(Wanted(URINGFS_DESCRIPTOR_WAKE, most, address=address, length=length))
+
+    async def connect(self, fd: int, address: int, length: int) -> int:
+        """Let the caller call connect(2): 0 or -errno; -EAGAIN where it would wait."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CONNECT, fd, address=address, length=length))
+
+    async def listen(self, fd: int, backlog: int) -> int:
+        """Let the caller call listen(2): 0 or -errno."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_LISTEN, fd, address=backlog))
 
     async def _ask(self, wanted: Wanted, turn: Turn | None = None) -> int:
         done, results = trio.Event(), list[int]()

@@ -43,7 +43,7 @@ UNKNOWN = Op(-1, _unknown_prep, _unknown_issue, "none")
 
 RANGE = "a range is widened to the file"
 MULTISHOT = "multishot ends after one of an epoll or FUSE file"
-PEERCRED = "SO_PEERCRED: the pid is not the caller's"
+PEERCRED = "SO_PEERCRED: the pid is the caller's if it fetches"
 NO_ZCRX = "there are no queues for it: zcrx"
 SCM = "SCM_RIGHTS for clients that fetch, not multishot (docs/descriptors.md)"
 SOCKETS = "of sockets: SIOCINQ SIOCOUTQ GETSOCKOPT SETSOCKOPT"

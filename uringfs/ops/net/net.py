@@ -4,8 +4,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from uringfs import native
+from uringfs.abi.constants import IOSQE_FIXED_FILE
+from uringfs.abi.control import URINGFS_ENTER_CONNECTS, URINGFS_ENTER_WAITS
 from uringfs.abi.events import EPOLLOUT
 from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
 from uringfs.abi.numbers import s32
@@ -18,6 +21,8 @@ from uringfs.host.protocols import File
 from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.files.newfile import deliver, table_turn
 from uringfs.ops.net.msghdr import address
+
+CONNECTS = URINGFS_ENTER_WAITS | URINGFS_ENTER_CONNECTS
 
 
 def prep_shutdown(request: Request) -> None:
@@ -116,7 +121,11 @@ def issue_listen(request: Request) -> Outcome:
     """io_listen(): of AF_UNIX as the caller, whom who connects finds in SO_PEERCRED"""
     file, backlog = request.file(), s32(request.sqe.len)
     if kind(file).domain == socket.AF_UNIX:
-        return _acting(request, "listen", file, backlog)
+        delivery = _client_calls(request)
+        if delivery is None:
+            return _acting(request, "listen", file, backlog)
+        request.holds = Holds.ALL
+        return partial(_listen, delivery, request.sqe.fd, request.sqe.len)
     attempt(native.sock_listen, file.fileno(), backlog)
     return 0
 
@@ -132,12 +141,47 @@ def _acting(request: Request, name: str, *args: int | bytes | File) -> Outcome:
     return call
 
 
+def _client_calls(request: Request) -> Delivery | None:
+    """The client's turn to make the call on a descriptor of its own, so that the other end sees it. None: it makes no
+    calls, or has no number for the file, or other credentials, or may have let what the request points to go."""
+    if request.flags & IOSQE_FIXED_FILE or request.sqe.personality or request.caller.can & CONNECTS != CONNECTS:
+        return None
+    delivery = request.context.deliveries.begin(request.caller, URINGFS_ENTER_CONNECTS)
+    if delivery.awaits_enter:
+        return delivery
+    delivery.forget()
+    return None
+
+
+async def _listen(delivery: Delivery, fd: int, backlog: int) -> int:
+    with delivery:
+        return await delivery.listen(fd, backlog)
+
+
+def _connect_unix(request: Request, file: File, name: bytes) -> Outcome:
+    """unix_stream_connect(): the client does not wait for room in the other's queue, a helper does."""
+    delivery = _client_calls(request)
+    if delivery is None:
+        return _acting(request, "connect", file, name, len(name))
+    actor, sqe = request.caller.actor(), request.sqe
+    request.holds = Holds.ALL
+
+    async def connect() -> int:
+        with delivery:
+            result = await delivery.connect(sqe.fd, sqe.addr, len(name))
+        if result == -errno.EAGAIN:
+            result, _ = await actor.call("connect", file, name, len(name))
+        return result
+
+    return connect
+
+
 def issue_connect(request: Request) -> Outcome:
     """io_connect(): of AF_UNIX as the caller, whom the other end finds in SO_PEERCRED"""
     file, name = request.file(), request.data
     domain = kind(file).domain
     if domain == socket.AF_UNIX:
-        return _acting(request, "connect", file, name, len(name))
+        return _connect_unix(request, file, name)
     identity = None if domain in INET else SocketCredentials(request.caller)
 
     async def once() -> None:
