@@ -239,3 +239,59 @@ TEST(exec_in_a_child)
 	ring_note_words(&r);
 	EXPECT_EQ(ring_ready(&r), 1);
 }
+
+/* io_uring_task_cancel(): what the process has submitted is cancelled by the exec, while the next program runs. */
+TEST(exec_cancels_what_pends)
+{
+	struct __kernel_timespec hour = {3600, 0};
+	int results[5] = {0}, p[2], in[2], out[2];
+	struct io_uring_sqe *sqe;
+	struct ring r;
+	pid_t pid;
+	char c;
+
+	OK(pipe(p));
+	OK(pipe(in));
+	OK(pipe(out));
+	ring_init(&r, 8, 0);
+	pid = (pid_t)OK(fork());
+	if (pid == 0) {
+		struct iovec iov = {&c, 1};
+
+		ring_readv(&r, p[0], &iov, 1, 0, 1);
+		sqe = ring_sqe(&r);
+		sqe->opcode = IORING_OP_POLL_ADD;
+		sqe->fd = p[0];
+		sqe->poll32_events = POLLIN;
+		sqe->user_data = 2;
+		sqe = ring_sqe(&r);
+		sqe->opcode = IORING_OP_TIMEOUT;
+		sqe->fd = -1;
+		sqe->addr = (uint64_t)(uintptr_t)&hour;
+		sqe->len = 1;
+		sqe->flags = IOSQE_IO_LINK;
+		sqe->user_data = 3;
+		ring_nop(&r, 4);
+		EXPECT_EQ(ring_submit(&r), 4);
+		OK(fcntl(r.fd, F_SETFD, 0));
+		OK(dup2(in[0], 0));
+		OK(dup2(out[1], 1));
+		execl("/bin/cat", "cat", (char *)NULL);
+		_exit(127);
+	}
+	EXPECT_EQ(OK(write(in[1], "x", 1)), 1);
+	EXPECT_EQ(OK(read(out[0], &c, 1)), 1); /* it is cat */
+	for (int i = 0; i < 4; i++) {
+		struct cqe cqe = ring_wait(&r);
+
+		EXPECT(cqe.user_data >= 1 && cqe.user_data <= 4);
+		results[cqe.user_data] = cqe.res;
+	}
+	for (int i = 1; i < 5; i++)
+		note("%d: %d", i, results[i]);
+	EXPECT_EQ(waitpid(pid, NULL, WNOHANG), 0);
+	OK(kill(pid, SIGKILL));
+	EXPECT(WIFSIGNALED(wait_child(pid)));
+	EXPECT_EQ(OK(write(p[1], "x", 1)), 1);
+	EXPECT_EQ(OK(read(p[0], &c, 1)), 1);
+}
