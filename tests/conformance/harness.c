@@ -86,6 +86,13 @@ bool is_pattern(const void *buf, size_t off, size_t len)
 	return true;
 }
 
+void temporary(char path[TEMPORARY], const char *name)
+{
+	const char *where = getenv("TMPDIR");
+
+	EXPECT_GE(TEMPORARY - 1, snprintf(path, TEMPORARY, "%s/%s-XXXXXX", where ? where : "/tmp", name));
+}
+
 int make_file(size_t size)
 {
 	char path[] = "/tmp/uringfs-conformance-XXXXXX";

@@ -136,6 +136,11 @@ int run_later(struct ring *r, int fd, void *buf, size_t len, int fill_fd, const 
 
 /* ---- the surroundings ---- */
 
+#define TEMPORARY 128
+
+/* A name for mkdtemp(3) or mkstemp(3), where whoever started this cleans up: in TMPDIR, or in /tmp. */
+void temporary(char path[TEMPORARY], const char *name);
+
 int make_file(size_t size); /* an unlinked file whose byte i is pattern(i) */
 unsigned char pattern(size_t i);
 bool is_pattern(const void *buf, size_t off, size_t len);

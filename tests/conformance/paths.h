@@ -15,11 +15,11 @@
 #endif
 
 /* A directory of its own, the working directory from now on; gone with the behaviour. */
-static char scratch_path[64];
+static char scratch_path[TEMPORARY];
 
 static void leave_scratch(void)
 {
-	char command[128];
+	char command[TEMPORARY + 16];
 
 	snprintf(command, sizeof(command), "rm -rf %s", scratch_path);
 	if (chdir("/") || system(command))
@@ -28,7 +28,7 @@ static void leave_scratch(void)
 
 __attribute__((unused)) static void enter_scratch(void)
 {
-	strcpy(scratch_path, "/tmp/uringfs-paths-XXXXXX");
+	temporary(scratch_path, "uringfs-paths");
 	EXPECT(mkdtemp(scratch_path) != NULL);
 	OK(chmod(scratch_path, 0777));
 	OK(chdir(scratch_path));

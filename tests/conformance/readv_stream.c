@@ -271,8 +271,9 @@ TEST(a_terminal_that_does_not_block)
 TEST(inotify_that_does_not_block)
 {
 	int fd = (int)OK(inotify_init1(IN_NONBLOCK)), file;
-	char name[] = "/tmp/uringfs-XXXXXX";
+	char name[TEMPORARY];
 
+	temporary(name, "uringfs");
 	file = (int)OK(mkstemp(name));
 	OK(inotify_add_watch(fd, name, IN_MODIFY));
 	note("%d", later(fd, RWF_NOWAIT, file, NULL));

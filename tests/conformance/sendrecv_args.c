@@ -128,9 +128,10 @@ TEST(to_a_path)
 	struct sockaddr_un a = {AF_UNIX, "there"};
 	int x = (int)OK(socket(AF_UNIX, SOCK_DGRAM, 0)), y = (int)OK(socket(AF_UNIX, SOCK_DGRAM, 0));
 	struct io_uring_sqe sqe = sending(x, "path", 4);
-	char dir[] = "/tmp/uringfs-net-XXXXXX";
+	char dir[TEMPORARY];
 	struct ring r;
 
+	temporary(dir, "uringfs-net");
 	EXPECT(mkdtemp(dir) != NULL);
 	OK(chdir(dir));
 	OK(bind(y, (struct sockaddr *)&a, sizeof(a)));

@@ -216,7 +216,7 @@ static struct sockaddr_un in_scratch(char *dir)
 
 	memset(&a, 0, sizeof(a));
 	a.sun_family = AF_UNIX;
-	strcpy(dir, "/tmp/uringfs-net-XXXXXX");
+	temporary(dir, "uringfs-net");
 	EXPECT(mkdtemp(dir) != NULL);
 	OK(chdir(dir));
 	strcpy(a.sun_path, "sock");
@@ -225,7 +225,7 @@ static struct sockaddr_un in_scratch(char *dir)
 
 TEST(unix_paths)
 {
-	char dir[64];
+	char dir[TEMPORARY];
 	struct sockaddr_un a = in_scratch(dir);
 	int l = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0)), c = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0));
 	struct ucred cred;
@@ -284,7 +284,7 @@ TEST(each_end_sees_the_process)
 /* As who the other end sees, and with whose rights a path is looked up. */
 TEST(another_user_connects)
 {
-	char dir[64];
+	char dir[TEMPORARY];
 	struct sockaddr_un a = in_scratch(dir);
 	int l = (int)OK(socket(AF_UNIX, SOCK_STREAM, 0));
 	struct ucred cred;

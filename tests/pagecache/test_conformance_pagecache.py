@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.conformance import BEHAVIOURS, FAILED, PASSED, SKIPPED, TIMEOUT, report
 from tests.support.mounting import Mount
+from tests.support.temporary import temporary
 
 OTHERS = {  # behaviours that become another user, whom the namespace does not have
     ("sendmsg_control", "another_ones_credentials"),
@@ -38,13 +39,14 @@ def run(
     program: Path, behaviour: str, prefix: list[str], mount: Mount | None
 ) -> "subprocess.CompletedProcess[str]":
     """mount None: the kernel."""
-    env = {key: value for key, value in os.environ.items() if key != "URINGFS_DIR"}
+    env = {key: value for key, value in os.environb.items() if key != b"URINGFS_DIR"}
     if mount is not None:
-        env["URINGFS_DIR"] = str(mount.path)
+        env[b"URINGFS_DIR"] = os.fsencode(mount.path)
     command = [*prefix, str(program), behaviour]
-    return subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, cwd="/tmp"
-    )
+    with temporary(env) as env:
+        return subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, cwd="/tmp"
+        )
 
 
 def compare(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.mounting import Mount
+from tests.support.temporary import temporary
 from uringfs.cli import notify
 from uringfs.cli.run import environment
 
@@ -43,7 +44,7 @@ def finished(
     command: list[str], env: dict[bytes, bytes], preexec: Callable[[], None] | None
 ) -> subprocess.CompletedProcess[str]:
     """Its output goes to files: a process that it leaves would keep a pipe open."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with temporary(env) as env, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             command,
             env=env,

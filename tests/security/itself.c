@@ -8,11 +8,11 @@
 #include <sys/sysmacros.h>
 
 static struct ring ring;
-static char scratch[] = "/tmp/uringfs-itself-XXXXXX";
+static char scratch[TEMPORARY];
 
 static void leave(void)
 {
-	char command[64];
+	char command[TEMPORARY + 16];
 
 	snprintf(command, sizeof(command), "rm -rf %s", scratch);
 	if (chdir("/") || system(command))
@@ -22,6 +22,7 @@ static void leave(void)
 /* Where the relative paths begin; links of the caller's own. */
 static void arrange(void)
 {
+	temporary(scratch, "uringfs-itself");
 	EXPECT(mkdtemp(scratch) != NULL);
 	atexit(leave);
 	OK(chdir(scratch));

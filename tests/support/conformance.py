@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.support.mounting import ROOT
+from tests.support.temporary import temporary
 
 SOURCES = ROOT / "tests/conformance"
 TIMEOUT = 60.0  # seconds
@@ -50,15 +51,16 @@ def run(
     env = {key: value for key, value in (env or os.environb).items() if key != b"URINGFS_DIR"}
     if mount is not None:
         env[b"URINGFS_DIR"] = os.fsencode(mount)
-    return subprocess.run(
-        [program, behaviour],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        preexec_fn=preexec,
-    )
+    with temporary(env) as env:
+        return subprocess.run(
+            [program, behaviour],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            preexec_fn=preexec,
+        )
 
 
 def report(where: str, done: Done) -> str:
