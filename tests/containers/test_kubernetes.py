@@ -34,6 +34,15 @@ def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
 
 
+def with_nri() -> dict[str, Any]:
+    """The DaemonSet with the patch, as kustomize merges it: containers and volumes by name."""
+    (made,), (patch,) = documents("daemonset.yaml"), documents("nri.yaml")
+    assert made["metadata"].items() >= patch["metadata"].items()
+    for name, added in patch["spec"]["template"]["spec"].items():
+        made["spec"]["template"]["spec"][name] += added
+    return made
+
+
 RESOURCES = [
     pytest.param(document, id=f"{name}-{document['metadata']['name']}")
     for name in ("namespace.yaml", "daemonset.yaml", "example.yaml")
@@ -42,19 +51,24 @@ RESOURCES = [
 
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("resource", [*RESOURCES, pytest.param(with_nri(), id="with nri.yaml")])
 def test_the_schema(resource: dict[str, Any], version: str) -> None:
     kubernetes_validate.validate(resource, version, strict=True)
 
 
 def test_the_kustomization_has_them_all() -> None:
     (kustomization,) = documents("kustomization.yaml")
-    assert {*kustomization["resources"], "example.yaml", "kustomization.yaml"} == set(os.listdir(MANIFESTS))
+    assert {*kustomization["resources"], "example.yaml", "kustomization.yaml", "nri.yaml"} == set(
+        os.listdir(MANIFESTS)
+    )
 
 
 def test_nobody_is_privileged_but_the_daemon() -> None:
     """No account, no role; and what uses rings has no right at all."""
     (daemons,) = documents("daemonset.yaml")
+    (patch,) = documents("nri.yaml")
+    (plugin,) = patch["spec"]["template"]["spec"]["containers"]
+    assert plugin["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     pod = daemons["spec"]["template"]["spec"]
     containers = [*pod["initContainers"], *pod["containers"]]
     assert [one["name"] for one in containers if one.get("securityContext", {}).get("privileged")] == ["mount"]

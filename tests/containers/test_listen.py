@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from container import SECONDS, Container
 
+from tests.support import nri
 from tests.support.mounting import DEADLINE, ROOT, URINGFS, Mount, open_directory, until
 from tests.support.probe import build, held, warm
+from uringfs.nri import policy
 
 OCI = ROOT / "contrib/oci"
 COMMAND = (*URINGFS, "listen")
@@ -134,6 +136,25 @@ def test_the_default_profile_would_refuse_them(root: Path) -> None:
         status, _, err = container.finish()
     assert status == 1
     assert "Function not implemented" in err or "Operation not permitted" in err
+
+
+def as_profile(adjusted: Any) -> dict[str, object]:
+    """What a runtime makes of an adjusted policy: linux.seccomp of the runtime's specification."""
+    return {
+        "defaultAction": adjusted.default_action,
+        "architectures": list(adjusted.architectures),
+        "listenerPath": adjusted.listener_path,
+        "syscalls": [{"names": list(rule.names), "action": rule.action} for rule in adjusted.syscalls],
+    }
+
+
+def test_an_unconfined_container_by_the_nri_plugin(listening: Listening, root: Path, tmp_path: Path) -> None:
+    made = bytes(policy.listening(None, str(listening.socket)))
+    profile = tmp_path / "seccomp.json"
+    profile.write_text(json.dumps(as_profile(nri.CLASSES["LinuxSeccomp"].FromString(made))))
+    options = ["--security-opt", f"seccomp={profile}"]
+    with Container(root, None, "/bin/run_probe", "one_nop", options=options) as container:
+        assert container.finish()[:2] == (0, "a nop\n")
 
 
 def test_two_containers_at_once_and_one_is_killed(daemon: Mount, scratch: Path, root: Path) -> None:

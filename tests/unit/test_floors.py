@@ -51,6 +51,7 @@ FLOORS = (
     ("fs",),
     ("client",),
     ("testing",),
+    ("nri",),
     ("cli",),
     ("__main__",),
 )
