@@ -25,6 +25,9 @@ class FakeTimers:
     def now(self, clock: int) -> int:
         return math.floor(trio.current_time() * NSEC)
 
+    def absolute(self, when: int) -> int:
+        return when
+
     def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
         timer = self._heap.push(when, fire)
         if self._scope is None:

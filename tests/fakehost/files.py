@@ -226,6 +226,9 @@ class FakeFile:
     def name(self) -> str:
         return "fake"
 
+    def timed(self) -> bool:
+        return False
+
     def signalfd(self) -> bool:
         return isinstance(self._opened(), Signalfd)
 

@@ -307,7 +307,7 @@ class FakeHost:
         """What the descriptors are that its path system calls make."""
         self.rings: Callable[[], FakeFile] = lambda: FakeFile(RegularFile(b""))
         """Opens a new ring file."""
-        self.timers = FakeTimers()
+        self.timers = self.pauses = FakeTimers()
         self.poller = FakePoller(description)
         self.children = FakeChildren()
         self.signals = FakeSignals(description)

@@ -47,6 +47,7 @@ FLOORS = (
     ("fs.openfile",),
     ("fs.supervised", "fs.status"),
     ("fs.filesystem",),
+    ("fs.virtualtime",),
     ("fs.fuse",),
     ("fs",),
     ("client",),

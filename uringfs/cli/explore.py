@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", default="uringfs-failure.json", help="the failure; default %(default)s"
     )
     faults.add_arguments(parser)
+    faults.add_virtual_time(parser)
     record.add_command(parser)
     parser.set_defaults(run=start)
 
@@ -91,6 +92,7 @@ def _explore(args: argparse.Namespace, directory: Path, seed: int, command: list
 def _first_failure(args: argparse.Namespace, directory: Path, seed: int, command: list[str]) -> Recording | None:
     """The first that comes, of those that run at a time."""
     given = [f"--inject={rule}" for rule in args.inject] + [f"--as-kernel={args.as_kernel}"]
+    given += ["--virtual-time"] if args.virtual_time else []
 
     def one(number: int) -> Recording | None:
         path = directory / f"{number}.json"

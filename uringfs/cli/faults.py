@@ -32,6 +32,14 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_virtual_time(arguments: argparse.ArgumentParser) -> None:
+    arguments.add_argument(
+        "--virtual-time",
+        action="store_true",
+        help="time-outs run on a clock that jumps when all of the program waits: 30 s take milliseconds",
+    )
+
+
 def _kernel(text: str) -> Kernel:
     try:
         return kernel(text)

@@ -95,6 +95,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of the standard error output, or, with --daemon, syslog; SIGHUP opens it anew",
     )
     faults.add_arguments(parser)
+    parser.add_argument(
+        "--virtual-time",
+        type=_positive,
+        default=0,
+        metavar="PID",
+        help="time-outs run on a clock that jumps when that process, and all that it has started, wait; as "
+        "docs/determinism.md says",
+    )
     parser.add_argument("--pid-file", type=Path, metavar="FILE", help="has the daemon's process id while it runs")
     parser.set_defaults(run=run)
 
@@ -204,7 +212,7 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
     per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
     quota = Quota(per_user, args.max_memory_per_user)
     check = backends.check_nothing if "ro" in wanted else backends.check_ring
-    rules = session.Rules(tuple(args.inject), faults.seed(args), args.as_kernel)
+    rules = session.Rules(tuple(args.inject), faults.seed(args), args.as_kernel, args.virtual_time)
     offer = session.MountOptions(mountpoint, wanted, args.max_rings, quota, check, rules=rules)
     try:
         backends.serve(backends.possible(args.backend), offer, serving, _hangup)

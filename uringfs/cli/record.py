@@ -21,6 +21,7 @@ EXITS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="what was decided, and what it did")
     faults.add_arguments(parser)
+    faults.add_virtual_time(parser)
     add_command(parser)
     parser.set_defaults(run=start)
 
@@ -40,7 +41,7 @@ def start(args: argparse.Namespace) -> int:
     seed = int(faults.seed(args))
     if args.seed is None:
         print(f"uringfs record: --seed {seed}", file=sys.stderr)
-    asked = Recording(args.inject, seed, command(args), str(args.as_kernel))
+    asked = Recording(args.inject, seed, command(args), str(args.as_kernel), virtual_time=args.virtual_time)
     try:
         done = perform(asked, args.inject)
         save(args.output, done)
@@ -61,12 +62,13 @@ def perform(asked: Recording, rules: list[str]) -> Recording:
     mode = program.mode(path, "auto")
     preload = run.library() if mode == "trap" else ""
     given = (f"--inject={rule}" for rule in rules)
-    mount = instance.start(*given, f"--seed={asked.seed}", f"--as-kernel={asked.kernel}")
+    virtual = (f"--virtual-time={os.getpid()}",) if asked.virtual_time else ()
+    mount = instance.start(*given, *virtual, f"--seed={asked.seed}", f"--as-kernel={asked.kernel}")
     if mode == "trap":
         preload = instance.reachable(mount, preload)
 
     def become() -> NoReturn:
-        run.become_on(mount, mode, path, asked.command, preload)
+        run.become_on(mount, mode, path, asked.command, preload, workers=not asked.virtual_time)
 
     trace = Trace()
     with Follower([mount], "data=0") as follower:

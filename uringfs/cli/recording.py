@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uringfs.watch.arguments import opcode_name
@@ -36,6 +36,7 @@ class Recording:
     """By rule."""
     trace: list[list[Any]] | None = None
     """[ring, opcode, result] of each completion: rings are counted from 0. None: nobody compares."""
+    virtual_time: bool = False
 
     def faults(self) -> list[Hit]:
         return [(place, number) for place, hits in enumerate(self.hits) for number in hits]
@@ -43,7 +44,7 @@ class Recording:
     def with_faults(self, faults: Sequence[Hit]) -> "Recording":
         """A recording that has these faults alone: what the program does then is not known."""
         hits = [[number for place, number in faults if place == rule] for rule in range(len(self.rules))]
-        return Recording(self.rules, self.seed, self.command, self.kernel, self.status, hits)
+        return replace(self, hits=hits, trace=None)
 
     def decided(self) -> list[str]:
         """The rules, without chance: each is injected into the same requests again."""

@@ -31,7 +31,8 @@ EXITS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "uringfs run [--mount DIR] [--trace[=FILTER] [-o FILE] [-c] ...] [--no-lane] [--no-patch] [--no-workers] "
-        "[--inject RULE]... [--seed N] [--as-kernel VERSION] [--mode MODE] -- PROGRAM [ARGUMENT...]"
+        "[--inject RULE]... [--seed N] [--virtual-time] [--as-kernel VERSION] [--mode MODE] "
+        "-- PROGRAM [ARGUMENT...]"
     )
     parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
     traced.add_arguments(parser)
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="trap: a preloaded library, for dynamic programs; notify: the daemon answers, for static ones, too",
     )
     faults.add_arguments(parser)
+    faults.add_virtual_time(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT...]")
     parser.set_defaults(run=run)
 
@@ -66,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if not command:
         print("uringfs run: no PROGRAM: uringfs run -- PROGRAM [ARGUMENT...]", file=sys.stderr)
         return 2
+    if args.mount is not None and args.virtual_time:
+        print("uringfs run: --virtual-time is of a mount of the program's own: not with --mount", file=sys.stderr)
+        return 2
     try:
         path = program.find(command[0])
         mode = program.mode(path, args.mode)
@@ -75,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
             preload = instance.reachable(mount, preload)
 
         def become() -> NoReturn:
-            lane, patch, workers = not args.no_lane, not args.no_patch, not args.no_workers
+            lane = not (args.no_lane or args.virtual_time)
+            patch, workers = not args.no_patch, not (args.no_workers or args.virtual_time)
             switches = {"trace": args.trace_calls, "lane": lane, "patch": patch, "workers": workers}
             become_on(mount, mode, path, command, preload, **switches)
 
@@ -110,7 +116,8 @@ def _mounted(args: argparse.Namespace) -> str:
     if args.inject and args.seed is None:
         print(f"uringfs run: --seed {seed}", file=sys.stderr)
     rules = (f"--inject={rule}" for rule in args.inject)
-    return instance.start(*rules, f"--seed={seed}", f"--as-kernel={args.as_kernel}")
+    virtual = (f"--virtual-time={os.getpid()}",) if args.virtual_time else ()
+    return instance.start(*rules, *virtual, f"--seed={seed}", f"--as-kernel={args.as_kernel}")
 
 
 def _inject(mount: str, args: argparse.Namespace) -> None:

@@ -41,6 +41,8 @@ class TaskContexts:
         """The ring behind an inode of the mount."""
         self.kernel_of: Callable[[Caller], Kernel] = lambda caller: CURRENT
         """What a ring is made to be of that a caller sets up."""
+        self.lanes = True
+        """Clients may perform requests themselves."""
         self.positions = Turns()
         self.late = LastFirst()
         self.hooks = Hooks()
@@ -76,6 +78,10 @@ class TaskContexts:
     def begin(self, program: Program) -> None:
         """io_uring_add_tctx_node(): the thread has set up a ring, or registered one."""
         self._begun.add(program)
+
+    def clients(self) -> list[int]:
+        """The threads that have set up a ring, or registered one, and live."""
+        return [program.tid for program in self._begun if program.lives()]
 
     def begun(self, program: Program) -> bool:
         return program in self._begun

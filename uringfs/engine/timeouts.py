@@ -114,9 +114,9 @@ def start(request: Request, flags: int) -> None:
 
 def start_timer(request: Request, flags: int, fire: "partial[None]", grace: int = 0) -> Timer:
     timeout: Timeout = request.data
-    timers, clock, when = request.context.host.timers, timeout.clock(flags), timeout.ts
-    if not flags & IORING_TIMEOUT_ABS:
-        when = min(when + timers.now(clock), KTIME_MAX)
+    timers, clock = request.context.host.timers, timeout.clock(flags)
+    when = timers.absolute(timeout.ts) if flags & IORING_TIMEOUT_ABS else timeout.ts + timers.now(clock)
+    when = min(when, KTIME_MAX)
     timeout.deadline = when
     return timers.at(clock, when + grace, fire)
 
@@ -155,7 +155,9 @@ def queue_linked_timeout(head: Request, waits: bool) -> None:
     linked = head.link_timeout
     assert linked is not None
     timeout: Timeout = linked.data
-    late = timeout.ts <= (_now(linked) if timeout.flags & IORING_TIMEOUT_ABS else 0)
+    late = timeout.ts <= 0
+    if timeout.flags & IORING_TIMEOUT_ABS:
+        late = head.context.host.timers.absolute(timeout.ts) <= _now(linked)
     if late and (not waits or head.op.force_async or head.op.inline):
         timeout.deadline = 0
     elif waits:

@@ -2,6 +2,7 @@
 at issue those that do, at completion it has the last word (ops/hooks.py: Breaker)."""
 
 import errno
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
@@ -21,6 +22,7 @@ from uringfs.ring.ring import Ring
 
 MOST_OF_A_USER = 64
 """Rules, those that have expired too."""
+NSEC = 1_000_000_000
 WINDOW = 0.01
 """Seconds that completions wait for others to change their order with."""
 SHOWN = 8
@@ -220,10 +222,15 @@ class Faults(Subscriber):
         self._stalls.pop(context, None)
 
     def _later(self, seconds: float, one: Waiting, context: RingContext) -> None:
-        self._nursery.start_soon(self._sleep, seconds, one, context)
+        timers = context.host.timers
+        when = timers.now(time.CLOCK_MONOTONIC) + round(seconds * NSEC)
+        timers.at(time.CLOCK_MONOTONIC, when, partial(self._start_going, one, context))
 
-    async def _sleep(self, seconds: float, one: Waiting, context: RingContext) -> None:
-        await trio.sleep(seconds)
+    def _start_going(self, one: Waiting, context: RingContext) -> None:
+        if not self._nursery.cancel_scope.cancel_called:
+            self._nursery.start_soon(self._go, one, context)
+
+    async def _go(self, one: Waiting, context: RingContext) -> None:
         await context.host.settled()
         one.go()
 

@@ -69,22 +69,22 @@ class RingFs:
         self._backend = backend
         self._host = host
         self._nursery = nursery
-        self._tctx = TaskContexts(host, nursery, self._find_ring)
-        self.faults = Faults(nursery, self._tctx.hooks, self._name_of, host.lineage, seed, self._ended)
+        self.tctx = TaskContexts(host, nursery, self._find_ring)
+        self.faults = Faults(nursery, self.tctx.hooks, self._name_of, host.lineage, seed, self._ended)
         self._kernels = Kernels(nursery, host.lineage, self._ended, kernel)
-        self._tctx.kernel_of = self._kernels.of
-        self._tracer = Tracer(self._tctx)
-        self._stats = Stats(self._tctx.hooks)
+        self.tctx.kernel_of = self._kernels.of
+        self._tracer = Tracer(self.tctx)
+        self._stats = Stats(self.tctx.hooks)
         self.specials = Specials(
             host,
             {
                 b".control": faultcontrol.Control(self.faults, self._kernels),
                 b".trace": watching.Trace(self._tracer),
-                b".rings": watching.Rings(self._rings, self._tctx, self._stats, backend.name),
+                b".rings": watching.Rings(self.rings, self.tctx, self._stats, backend.name),
                 b".metrics": watching.Metrics(lambda: metrics.text(self._facts), self._stats, nursery),
             },
         )
-        self._supervision = Supervision(host, nursery, self._tctx, self._find_inode)
+        self._supervision = Supervision(host, nursery, self.tctx, self._find_inode)
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
         self._closings = trio.Event()
@@ -95,7 +95,7 @@ class RingFs:
         self.inodes: InodeTable[RingFile] = InodeTable(max_rings, self._make_file, RingFile.close)
 
     def _make_file(self, number: int, uid: int) -> RingFile:
-        return RingFile(number, self._backend, self._nursery, self._tctx, self._quota.account(uid))
+        return RingFile(number, self._backend, self._nursery, self.tctx, self._quota.account(uid))
 
     def _find_inode(self, number: int) -> RingInode:
         return self.inodes[number]
@@ -103,15 +103,15 @@ class RingFs:
     def _find_ring(self, inode: int) -> Context | None:
         return None if inode < FIRST else self.inodes[inode].payload.context
 
-    def _rings(self) -> Iterator[tuple[str, Context]]:
+    def rings(self) -> Iterator[tuple[str, Context]]:
         for name, inode in self.inodes.everything():
             if inode.payload.context is not None:
                 yield os.fsdecode(name), inode.payload.context
 
     def _facts(self) -> metrics.Facts:
         counters, rings, in_flight = Counters(), 0, 0
-        counters.add(self._tctx.closed)
-        for _, context in self._rings():
+        counters.add(self.tctx.closed)
+        for _, context in self.rings():
             counters.add(context.ring.counters)
             rings += 1
             in_flight += len(context.pending)

@@ -205,6 +205,8 @@ class RingFile:
         if not message.version:
             raise UringError(errno.EINVAL, "no lane has version 0")
         context = self._ready()
+        if not self._tctx.lanes:
+            raise UringError(errno.EOPNOTSUPP, "in virtual time the daemon sees each request")
         if context.ring.geometry.kernel != CURRENT:
             raise UringError(errno.EOPNOTSUPP, "clients perform requests as today's kernel does")
         lane = await context.sharing.attach(caller, LANE_OPS)

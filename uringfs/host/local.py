@@ -33,9 +33,10 @@ class LocalHost:
         self.own_mount = ""
         self._threads: dict[int, Threads] = {}
         self.timers = LocalTimers()
+        self.pauses = LocalTimers()
         self.poller = LocalPoller()
-        self.children = LocalChildren(self.timers, self.poller, self.adopt)
-        self.signals = LocalSignals(self.timers)
+        self.children = LocalChildren(self.pauses, self.poller, self.adopt)
+        self.signals = LocalSignals(self.pauses)
         self.actors = ActorPool()
         self.programs = Programs()
 

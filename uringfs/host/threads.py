@@ -17,6 +17,23 @@ MAX_BLOCKING = 64
 T = TypeVar("T")
 
 
+class Calls:
+    """How many calls are being made for requests, by threads and helper processes: each will end by itself."""
+
+    def __init__(self) -> None:
+        self.going_on = 0
+
+    def __enter__(self) -> None:
+        self.going_on += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.going_on -= 1
+
+
+calls = Calls()
+"""What this process makes, for all its hosts."""
+
+
 def _errors_as_values(call: Callable[..., T], args: tuple[object, ...]) -> T | UringError | OSError:
     try:
         return call(*args)
@@ -32,9 +49,10 @@ async def in_thread(
 ) -> T:
     """trio.to_thread.run_sync(), but an error raised there would refer to trio's frames and they to it: with
     that cycle all that the request holds, descriptors too, would wait for the collector. So it is raised here."""
-    result = await trio.to_thread.run_sync(
-        _errors_as_values, call, args, abandon_on_cancel=abandon_on_cancel, limiter=limiter
-    )
+    with calls:
+        result = await trio.to_thread.run_sync(
+            _errors_as_values, call, args, abandon_on_cancel=abandon_on_cancel, limiter=limiter
+        )
     if not isinstance(result, UringError | OSError):
         return result
     try:
@@ -99,7 +117,8 @@ class Serial:
         def abort(raise_cancel: object) -> trio.lowlevel.Abort:
             return trio.lowlevel.Abort.SUCCEEDED if work.give_up() else trio.lowlevel.Abort.FAILED
 
-        result: Any = await trio.lowlevel.wait_task_rescheduled(abort)
+        with calls:
+            result: Any = await trio.lowlevel.wait_task_rescheduled(abort)
         return result  # type: ignore[no-any-return]
 
     def _begin(self, key: Hashable, queue: deque[_Work]) -> None:

@@ -21,7 +21,9 @@ from uringfs.faults.given import Who
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.fuse.operations import Operations
 from uringfs.fs.quota import Quota
+from uringfs.fs.virtualtime import VirtualTime
 from uringfs.host.events import scheduling
+from uringfs.host.events.jumps import Jumps
 from uringfs.host.local import LocalHost
 from uringfs.memory.base import Backend
 from uringfs.memory.pagecache import PageCacheBackend, require_pagecache
@@ -53,6 +55,8 @@ class Rules:
     inject: tuple[str, ...] = ()
     seed: str = ""
     kernel: Kernel = CURRENT
+    virtual_time: int = 0
+    """A process: clocks jump when it, and all that it has started, wait. 0: they never do."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,10 @@ async def _serve(
             nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
             nursery.start_soon(operations.waits.run)
+            if rules.virtual_time:
+                virtual = VirtualTime(rules.virtual_time, fs)
+                jumps = Jumps(host.timers, host.pauses, virtual.processes, virtual.quiet)
+                nursery.start_soon(jumps.run)
             nursery.start_soon(_take_signals, signals, nursery.cancel_scope, hangup)
             nursery.start_soon(_announce, mount, fs, ready)
             nursery.start_soon(_watch_helper, native.keeper_pid())

@@ -63,6 +63,10 @@ class Heap:
             self._dead -= 1
         return self._heap[0][0] if self._heap else None
 
+    def last(self) -> int | None:
+        """When the last one is due."""
+        return max((when for when, _, timer in self._heap if timer.armed), default=None)
+
     def fire(self, now: int, most: int) -> bool:
         """Fire those that are due, at most so many; whether some were left."""
         while (when := self.first()) is not None and when <= now:
@@ -97,8 +101,9 @@ class _Itimerspec(ctypes.Structure):
 class _Clock:
     """One timerfd and its heap."""
 
-    def __init__(self, clock: int) -> None:
+    def __init__(self, clock: int, timers: "LocalTimers") -> None:
         self._clock = clock
+        self._timers = timers
         self.heap = Heap()
         self._set: int | None = None
         self._fd = libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC)
@@ -108,12 +113,17 @@ class _Clock:
 
     def arm(self) -> None:
         when = self.heap.first()
+        if when is not None:
+            when = max(when - self._timers.skew, 1)  # 0 would disarm it
         if when is None or when == self._set:
             return
         self._set = when
-        when = max(when, 1)  # 0 would disarm it
         spec = _Itimerspec(0, 0, when // NSEC, when % NSEC)
         libc.timerfd_settime(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+
+    def fire(self) -> bool:
+        """Fire what is due; True if some of it was left."""
+        return self.heap.fire(self._timers.now(self._clock), BATCH)
 
     async def _run(self) -> None:
         try:
@@ -121,7 +131,7 @@ class _Clock:
                 await trio.lowlevel.wait_readable(self._fd)
                 with suppress(BlockingIOError):
                     os.read(self._fd, 8)
-                while self.heap.fire(time.clock_gettime_ns(self._clock), BATCH):
+                while self.fire():
                     await trio.lowlevel.checkpoint()
                 self._set = None
                 self.arm()
@@ -135,14 +145,43 @@ class LocalTimers:
 
     def __init__(self) -> None:
         self._clocks: dict[int, _Clock] = {}
+        self.skew = 0
+        """ns by which these clocks are ahead of the system's: the sum of all jumps."""
+        self.armed = trio.Event()
+        """Set once a timer has been armed. Whoever waits for it puts another in its place."""
 
     def now(self, clock: int) -> int:
-        return time.clock_gettime_ns(clock)
+        return time.clock_gettime_ns(clock) + self.skew
+
+    def absolute(self, when: int) -> int:
+        return when + self.skew
 
     def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
         if clock not in self._clocks:
-            self._clocks[clock] = _Clock(clock)
+            self._clocks[clock] = _Clock(clock, self)
         timers = self._clocks[clock]
         timer = timers.heap.push(when, fire)
         timers.arm()
+        self.armed.set()
         return timer
+
+    def ahead(self) -> int | None:
+        """ns until the next timer is due, of all clocks; None: there is none."""
+        found = []
+        for clock, timers in self._clocks.items():
+            when = timers.heap.first()
+            if when is not None:
+                found.append(when - self.now(clock))
+        return min(found, default=None)
+
+    def last(self) -> int | None:
+        """When the last timer of CLOCK_MONOTONIC is due."""
+        clock = self._clocks.get(time.CLOCK_MONOTONIC)
+        return clock.heap.last() if clock is not None else None
+
+    def jump(self) -> None:
+        """Move all clocks to when the next timer is due, and fire it, with those that are due by then."""
+        self.skew += max(self.ahead() or 0, 0)
+        for timers in tuple(self._clocks.values()):
+            timers.fire()
+            timers.arm()

@@ -107,6 +107,9 @@ class LocalFile(Descriptor):
     def signalfd(self) -> bool:
         return self.anonymous() == "anon_inode:[signalfd]"
 
+    def timed(self) -> bool:
+        return self.anonymous() == "anon_inode:[timerfd]"
+
     def polls_at_once(self) -> bool:
         """Polling it asks the kernel alone."""
         if self._polls_at_once is None:

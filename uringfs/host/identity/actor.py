@@ -16,6 +16,7 @@ from uringfs.host.identity.credentials import Credentials
 from uringfs.host.identity.identity import Identity, Surroundings
 from uringfs.host.identity.zygote import Helper, Unusable, Value, Zygote
 from uringfs.host.protocols import File, Out
+from uringfs.host.threads import calls
 
 MAX_BUSY = 16
 """Helpers that one user may keep busy. Its further requests wait, in their order; nobody else's do."""
@@ -241,4 +242,5 @@ class LocalActor:
             else:
                 fds.append(arg.fileno())
                 values.append(("file", len(fds)))  # behind the working directory
-        return await self._pool.call(self._identity, name, values, fds, room)
+        with calls:
+            return await self._pool.call(self._identity, name, values, fds, room)

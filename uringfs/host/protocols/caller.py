@@ -69,6 +69,9 @@ class File(Protocol):
         """pwritev2(2) with RWF_NOWAIT, with the caller's rights and, to a Unix socket, in its name; EAGAIN when it
         would block."""
 
+    def timed(self) -> bool:
+        """True for a timerfd: it becomes ready because time passes."""
+
     def signalfd(self) -> bool:
         """True for a signalfd: readiness and data are those of who asks."""
 

@@ -19,6 +19,9 @@ class Timers(Protocol):
     def now(self, clock: int) -> int:
         """clock_gettime(2), ns."""
 
+    def absolute(self, when: int) -> int:
+        """A time on these clocks, ns, from one on the system's: they may be ahead (host/events/jumps.py)."""
+
     def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
         """Call fire from the loop at that time, ns; timers of the same time in the order they were set."""
 
@@ -95,7 +98,12 @@ class Host(Protocol):
     """Finds callers, and watches them."""
 
     @property
-    def timers(self) -> Timers: ...
+    def timers(self) -> Timers:
+        """For requests, and for waits of clients."""
+
+    @property
+    def pauses(self) -> Timers:
+        """For whoever looks again and again: these are always on the system's clocks."""
 
     @property
     def children(self) -> Children: ...

@@ -87,7 +87,7 @@ class Futexes:
     """All waiting requests of one host."""
 
     def __init__(self, host: Host) -> None:
-        self._timers = host.timers
+        self._timers = host.pauses
         self._queues: dict[Hashable, dict[Waiting, int]] = {}
         self._waiting: dict[Waiting, None] = {}
         self._timer: Timer | None = None
