@@ -74,7 +74,7 @@ setup(
                 "uringfs/native/module.c",
                 *(
                     f"uringfs/native/wire/{name}.c"
-                    for name in "fusewire wirecalls lane pager keeper helper".split()
+                    for name in "fusewire wirecalls shortcut pager keeper helper".split()
                 ),
                 *(
                     f"uringfs/native/sys/{name}.c"

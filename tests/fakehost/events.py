@@ -9,7 +9,7 @@ import trio
 
 from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from uringfs.errors import UringError
-from uringfs.host.events.timers import Heap, Timer
+from uringfs.host.events.timers import Heap, HeapTimer
 from uringfs.host.protocols import Caller, File
 
 NSEC = 1_000_000_000
@@ -28,7 +28,7 @@ class FakeTimers:
     def absolute(self, when: int) -> int:
         return when
 
-    def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
+    def at(self, clock: int, when: int, fire: Callable[[], None]) -> HeapTimer:
         timer = self._heap.push(when, fire)
         if self._scope is None:
             trio.lowlevel.spawn_system_task(self._run)

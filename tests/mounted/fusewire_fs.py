@@ -1,10 +1,10 @@
 """The smallest pyfuse3 filesystem that shows what fusewire does; test_fusewire.py runs it as a process.
 
-    python fusewire_fs.py MOUNTPOINT [--no-passthrough [--try-backing]] [--sessions N] [--spurious] [--lane]
+    python fusewire_fs.py MOUNTPOINT [--no-passthrough [--try-backing]] [--sessions N] [--spurious] [--shortcut]
 
 Files: `plain` (an ordinary FUSE file) and `ring` plus whatever is created (memfds, opened as passthrough).
 Write `load OFF`, `store OFF VALUE`, `wait`, `identify FD` (the writer's), `close-backing`; read the last word
-loaded and what was seen, as JSON. With --lane, `answer N` and `raise` are dealt with there, `turn` needs the
+loaded and what was seen, as JSON. With --shortcut, `answer N` and `raise` are dealt with there, `turn` needs the
 loop to go round. One JSON line a mount, a parked write and an unmount goes to stdout.
 """
 
@@ -51,7 +51,7 @@ class Demo(pyfuse3.Operations):
         self.nodes = {PLAIN: Node(PLAIN, b"plain", 0o644), RING: Node(RING, b"ring", 0o644)}
         self.seen: dict[str, object] = {
             "writes": [],
-            "lane": [],
+            "shortcut": [],
             "polls": [],
             "open_flags": [],
             "getattrs": 0,
@@ -145,13 +145,13 @@ class Demo(pyfuse3.Operations):
         }
         return json.dumps(fields).encode()[off : off + size]
 
-    def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
-        self.seen["lane"] = [fh, len(data), tid, uid, gid, native.current()[2] == tid]
+    def shortcut(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
+        self.seen["shortcut"] = [fh, len(data), tid, uid, gid, native.current()[2] == tid]
         match data.split():
             case [b"answer", res]:
                 return int(res)
             case [b"raise"]:
-                raise ValueError("in the lane")
+                raise ValueError("in the shortcut")
         return None
 
     async def write(self, fh, off, buf):  # type: ignore[no-untyped-def]
@@ -220,7 +220,7 @@ def main() -> None:
         wake_without_a_message()
     for _ in range(sessions):
         demo = Demo(passthrough or "--try-backing" in options)
-        native.lane_set(demo.lane if "--lane" in options else None, None)
+        native.shortcut_set(demo.shortcut if "--shortcut" in options else None, None)
         pyfuse3.init(demo, mountpoint, {"fsname=fusewire", "default_permissions"})
         say(event="mounted", taken=native.hooks_taken())
         try:

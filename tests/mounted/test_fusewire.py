@@ -339,46 +339,46 @@ def test_an_interrupt_storm_is_answered_once_each(mount: Mount) -> None:
 
 
 @pytest.fixture
-def lane(tmp_path: Path) -> Iterator[Mount]:
-    mount = Mount(tmp_path / "mnt", "--lane")
+def shortcut(tmp_path: Path) -> Iterator[Mount]:
+    mount = Mount(tmp_path / "mnt", "--shortcut")
     yield mount
     mount.close()
 
 
-def test_the_lane_answers_writes(lane: Mount) -> None:
-    with lane.open("ring") as fd:
+def test_the_shortcut_answers_writes(shortcut: Mount) -> None:
+    with shortcut.open("ring") as fd:
         assert os.write(fd, b"answer 5") == 5
         with pytest.raises(PermissionError):
             os.write(fd, b"answer %d" % -errno.EPERM)
         assert os.write(fd, b"answer 0") == 0
         state = seen(fd)
     assert state["writes"] == []
-    assert state["lane"] == [state["fh"], len("answer 0"), os.getpid(), os.getuid(), os.getgid(), True]
-    assert lane.finish() == ""
+    assert state["shortcut"] == [state["fh"], len("answer 0"), os.getpid(), os.getuid(), os.getgid(), True]
+    assert shortcut.finish() == ""
 
 
-def test_what_the_lane_leaves_takes_the_usual_way(lane: Mount) -> None:
-    with lane.open("ring") as fd:
+def test_what_the_shortcut_leaves_takes_the_usual_way(shortcut: Mount) -> None:
+    with shortcut.open("ring") as fd:
         assert os.write(fd, b"store 0 7") == 9
         assert os.write(fd, b"answer 1") == 1
         assert os.write(fd, b"load 0") == 6
         state = seen(fd)
     assert state["load"] == 7
     assert len(state["writes"]) == 2
-    assert lane.finish() == ""
+    assert shortcut.finish() == ""
 
 
 @pytest.mark.parametrize("command", [b"raise", b"answer 99999999999"])
-def test_a_lane_that_fails_is_eio_and_is_reported(lane: Mount, command: bytes) -> None:
-    with lane.open("ring") as fd:
+def test_a_shortcut_that_fails_is_eio_and_is_reported(shortcut: Mount, command: bytes) -> None:
+    with shortcut.open("ring") as fd:
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             os.write(fd, command)
         assert os.write(fd, b"answer 1") == 1
-    assert "lane" in lane.finish()
+    assert "shortcut" in shortcut.finish()
 
 
-def test_a_busy_lane_lets_the_loop_go_round(lane: Mount) -> None:
-    with lane.open("ring") as fd:
+def test_a_busy_shortcut_lets_the_loop_go_round(shortcut: Mount) -> None:
+    with shortcut.open("ring") as fd:
         done = threading.Event()
         answers: list[int] = []
 
@@ -396,7 +396,7 @@ def test_a_busy_lane_lets_the_loop_go_round(lane: Mount) -> None:
             thread.join(TIMEOUT)
         assert set(answers) == {8}
         assert len(seen(fd)["writes"]) == 20
-    assert lane.finish() == ""
+    assert shortcut.finish() == ""
 
 
 def test_sessions_follow_each_other_in_one_process(tmp_path: Path) -> None:

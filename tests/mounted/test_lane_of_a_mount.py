@@ -55,7 +55,7 @@ def tell(ring: Ring, command: str) -> None:
 
 def test_the_answer(ring: Ring) -> None:
     got = attach(ring.fd)
-    assert got._replace(sq_array=0, flags=0) == abi.Answer(1, 1, 0, ENTRIES, 2 * ENTRIES, 0, 1)
+    assert got._replace(sq_array=0, flags=0) == abi.LaneAnswer(1, 1, 0, ENTRIES, 2 * ENTRIES, 0, 1)
     assert got.sq_array == OFFSETS.unpack_from(ring.raw_params, SQ_OFF)[6]
     assert attach(ring.fd) == got
 
@@ -65,7 +65,7 @@ def test_a_newer_client_gets_what_both_know(ring: Ring) -> None:
 
 
 def test_an_answer_for_which_there_is_little_room(ring: Ring) -> None:
-    assert attach(ring.fd, room=8) == abi.Answer(1, 1, 0, 0, 0, 0, 0)
+    assert attach(ring.fd, room=8) == abi.LaneAnswer(1, 1, 0, 0, 0, 0, 0)
 
 
 def test_errors_of_attach(mount: Mount, ring: Ring) -> None:

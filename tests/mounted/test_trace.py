@@ -17,7 +17,7 @@ from tests.support.mounting import URINGFS, Mount, until
 from uringfs.client import Register, Ring, nop, prep
 from uringfs.watch.follow import Follower
 from uringfs.watch.jsonlines import SCHEMA
-from uringfs.watch.record import Kind, Record
+from uringfs.watch.record import Record, RecordKind
 from uringfs.watch.strace import Lines
 
 DEADLINE = 30.0
@@ -30,12 +30,12 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def records(follower: Follower, count: int, *kinds: Kind) -> list[Record]:
+def records(follower: Follower, count: int, *kinds: RecordKind) -> list[Record]:
     """As many of these kinds; AssertionError if they do not come."""
     found: list[Record] = []
 
     def enough() -> bool:
-        found.extend(one for one in follower.read() if one.kind in (kinds or (Kind.REQUEST,)))
+        found.extend(one for one in follower.read() if one.kind in (kinds or (RecordKind.REQUEST,)))
         return len(found) >= count
 
     until(enough, f"{count} events")
@@ -90,10 +90,10 @@ def test_one_ring_of_two(mount: Mount) -> None:
 def test_setup_and_register(mount: Mount) -> None:
     with Follower([str(mount.path)], f"pid={os.getpid()}") as follower, Ring(mount / "new", 4) as ring:
         register_files(ring)
-        (setup, register) = records(follower, 2, Kind.SETUP, Kind.REGISTER)
-    assert setup.kind == Kind.SETUP
+        (setup, register) = records(follower, 2, RecordKind.SETUP, RecordKind.REGISTER)
+    assert setup.kind == RecordKind.SETUP
     assert setup.sqe.len == 4
-    assert register.kind == Kind.REGISTER
+    assert register.kind == RecordKind.REGISTER
     assert register.res == 0
     assert "io_uring_register(IORING_REGISTER_FILES, [0, 1], 2) = 0" in Lines().line(register)
 

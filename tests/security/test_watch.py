@@ -19,7 +19,7 @@ from tests.support.children import Child, in_child
 from uringfs.client import Ring, nop, prep
 from uringfs.fs.watching import MOST_READERS
 from uringfs.watch.follow import Follower
-from uringfs.watch.record import Kind
+from uringfs.watch.record import RecordKind
 
 LAST = 99
 STRANGER = USER + 1
@@ -35,7 +35,11 @@ def watcher(arena: Arena, uid: int, said: Path) -> Callable[[Child], None]:
         with Follower([str(arena.mount.path)], "") as follower:
             parent.tell()
             while LAST not in seen:
-                seen += [one.sqe.user_data for one in follower.read() if one.kind in (Kind.REQUEST, Kind.CQE)]
+                seen += [
+                    one.sqe.user_data
+                    for one in follower.read()
+                    if one.kind in (RecordKind.REQUEST, RecordKind.CQE)
+                ]
         said.write_text(json.dumps(seen))
 
     return watch

@@ -9,19 +9,19 @@ from uringfs._words import Words
 from uringfs.abi.constants import IORING_OFF_CQ_RING, IORING_OFF_SQ_RING, IORING_OFF_SQES, IORING_SETUP_CQE32
 from uringfs.abi.control import ENTER as ENTER_BODY
 from uringfs.abi.control import LANE, URINGFS_CMD_ENTER, URINGFS_CMD_LANE, URINGFS_ENTER_KICK
-from uringfs.abi.lane import ANSWER, URINGFS_LANE_SIZE, URINGFS_OFF_LANE, Answer
+from uringfs.abi.lane import ANSWER, URINGFS_LANE_SIZE, URINGFS_OFF_LANE, LaneAnswer
 from uringfs.abi.structs import CQE, CQES
 from uringfs.client import Ring
 from uringfs.client.fetching import control
 from uringfs.client.mapping import map_ring
 
 
-def attach(fd: int, version: int = 1, room: int = ANSWER.size) -> Answer:
+def attach(fd: int, version: int = 1, room: int = ANSWER.size) -> LaneAnswer:
     """URINGFS_CMD_LANE. OSError."""
     result, answer = ctypes.c_int64(-1), (ctypes.c_char * max(room, ANSWER.size))()
     body = LANE.pack(ctypes.addressof(result), ctypes.addressof(answer), version, room)
     assert control(fd, URINGFS_CMD_LANE, body, result) == 0
-    return Answer._make(ANSWER.unpack_from(answer))
+    return LaneAnswer._make(ANSWER.unpack_from(answer))
 
 
 def kick(fd: int) -> None:
@@ -33,7 +33,7 @@ def kick(fd: int) -> None:
 class Shared:
     """The memory of a ring file, as LaneClient wants it: offsets are the file's."""
 
-    def __init__(self, fd: int, answer: Answer) -> None:
+    def __init__(self, fd: int, answer: LaneAnswer) -> None:
         cqe_size = CQE.size * (2 if answer.setup_flags & IORING_SETUP_CQE32 else 1)
         rings = CQES + answer.cq_entries * cqe_size + 4 * answer.sq_entries + 64
         sizes = {

@@ -123,6 +123,30 @@ def test_every_test_can_fail() -> None:
     assert not idle([ast.parse((ROOT / name).read_text()) for name in tracked("tests/*.py")])
 
 
+# -- names
+
+TWICE = {
+    "Ring": "client/ring.py is the API of other programs: a ring as they have it",
+    "Request": "client/request.py, too: a request that a program builds; ours is struct io_kiocb",
+}
+"""Classes of one name in two modules, and why."""
+
+
+def classes(names: Iterable[str]) -> dict[str, list[str]]:
+    """Public name -> the files that define a class so."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    return found
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    twice = {name: files for name, files in classes(tracked("uringfs/*.py")).items() if len(files) > 1}
+    assert twice.keys() == TWICE.keys(), twice
+
+
 # -- files
 
 LINES = 400

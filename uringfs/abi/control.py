@@ -75,7 +75,7 @@ class Agent(NamedTuple):
     pad: int
 
 
-class Lane(NamedTuple):
+class LaneAttach(NamedTuple):
     """struct uringfs_lane_attach after its header."""
 
     result: int

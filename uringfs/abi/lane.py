@@ -131,7 +131,7 @@ class LaneCounters(NamedTuple):
     kicks: int = 0
 
 
-class Answer(NamedTuple):
+class LaneAnswer(NamedTuple):
     """struct uringfs_lane_answer"""
 
     version: int

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from uringfs.cli.mountpoint import MountError
+from uringfs.cli.mountpoint import MountFailure
 
 if TYPE_CHECKING:
     from uringfs.fs.fuse.session import MountOptions
@@ -52,8 +52,8 @@ def possible(asked: str) -> tuple[Choice, ...]:
     try:
         _check_kernel("passthrough")
         if not has_capability(CAP_SYS_ADMIN):
-            raise MountError(NO_PERMISSION, "the passthrough backend needs CAP_SYS_ADMIN: run as root")
-    except MountError as error:
+            raise MountFailure(NO_PERMISSION, "the passthrough backend needs CAP_SYS_ADMIN: run as root")
+    except MountFailure as error:
         if asked == "passthrough":
             raise
         _check_kernel("pagecache")
@@ -66,7 +66,7 @@ def _check_kernel(backend: str) -> None:
     release = os.uname().release
     if kernel_version(release) < KERNEL[backend]:
         wanted = ".".join(map(str, KERNEL[backend]))
-        raise MountError(KERNEL_TOO_OLD, f"the {backend} backend needs Linux {wanted}, this is {release}")
+        raise MountFailure(KERNEL_TOO_OLD, f"the {backend} backend needs Linux {wanted}, this is {release}")
 
 
 def serve(
@@ -82,7 +82,7 @@ def serve(
         if failure.final:
             break
     assert failure is not None
-    raise MountError(failure.status, failure.message)
+    raise MountFailure(failure.status, failure.message)
 
 
 def _serve(offer: "MountOptions", ready: Callable[[], None], hangup: Callable[[], None]) -> Failure | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from uringfs.abi.signals import signal_name
 from uringfs.cli import backends, faults, logs, options, pidfile, systemd
 from uringfs.cli import mountpoint as points
-from uringfs.cli.mountpoint import MountError
+from uringfs.cli.mountpoint import MountFailure
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace, ready: Callable[[], None] = lambda: None) -> i
 
             with pidfile.of_this_process(args.pid_file):
                 return _serve(args, mountpoint, wanted, serving)
-    except MountError as error:
+    except MountFailure as error:
         print(f"uringfs: {error}", file=sys.stderr)
         return error.status
 
@@ -150,7 +150,7 @@ def check(args: argparse.Namespace) -> int:
     try:
         options.for_libfuse(args.options)
         _check(args, points.place(args.mountpoint))
-    except MountError as error:
+    except MountFailure as error:
         print(f"uringfs: {error}", file=sys.stderr)
         return error.status
     return Exit.OK
@@ -159,11 +159,11 @@ def check(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace, mountpoint: str) -> None:
     """Every reason not to mount there, each with its own exit status."""
     if not args.mountpoint:
-        raise MountError(Exit.NO_MOUNTPOINT, "the mountpoint is an empty word")
+        raise MountFailure(Exit.NO_MOUNTPOINT, "the mountpoint is an empty word")
     if points.clean_stale(mountpoint):
         print(f"uringfs: {mountpoint}: cleaned the mount of a daemon that is gone", file=sys.stderr)
     if points.mounted_here(mountpoint):
-        raise MountError(Exit.ALREADY_MOUNTED, f"{mountpoint}: a uringfs is mounted here: umount {mountpoint}")
+        raise MountFailure(Exit.ALREADY_MOUNTED, f"{mountpoint}: a uringfs is mounted here: umount {mountpoint}")
     _check_directory(mountpoint)
     _check_machine()
     backends.possible(args.backend)
@@ -172,34 +172,34 @@ def _check(args: argparse.Namespace, mountpoint: str) -> None:
 def _check_directory(mountpoint: str) -> None:
     try:
         if os.listdir(mountpoint):
-            raise MountError(Exit.NOT_EMPTY, f"{mountpoint}: not empty: mount on an empty directory")
+            raise MountFailure(Exit.NOT_EMPTY, f"{mountpoint}: not empty: mount on an empty directory")
     except FileNotFoundError as error:
         line = f"{mountpoint}: no such directory: mkdir -p {mountpoint}"
-        raise MountError(Exit.NO_MOUNTPOINT, line) from error
+        raise MountFailure(Exit.NO_MOUNTPOINT, line) from error
     except NotADirectoryError as error:
         status = Exit.NOT_A_DIRECTORY if os.path.lexists(mountpoint) else Exit.NO_MOUNTPOINT  # or what is above
-        raise MountError(status, f"{mountpoint}: not a directory") from error
+        raise MountFailure(status, f"{mountpoint}: not a directory") from error
     except PermissionError as error:
-        raise MountError(Exit.NO_PERMISSION, f"{mountpoint}: {error.strerror}") from error
+        raise MountFailure(Exit.NO_PERMISSION, f"{mountpoint}: {error.strerror}") from error
     except OSError as error:  # too long, a loop of symlinks, a disk that is broken
-        raise MountError(Exit.NO_MOUNTPOINT, f"{mountpoint}: {error.strerror}") from error
+        raise MountFailure(Exit.NO_MOUNTPOINT, f"{mountpoint}: {error.strerror}") from error
 
 
 def _check_machine() -> None:
     if not os.path.exists(DEV_FUSE):
         hint = "modprobe fuse; in a container: --device /dev/fuse"
-        raise MountError(Exit.NO_DEV_FUSE, f"{DEV_FUSE} does not exist: {hint}")
+        raise MountFailure(Exit.NO_DEV_FUSE, f"{DEV_FUSE} does not exist: {hint}")
     try:
         os.close(os.open(DEV_FUSE, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        raise MountError(Exit.NO_PERMISSION, f"{DEV_FUSE}: {error.strerror}: run as root") from error
+        raise MountFailure(Exit.NO_PERMISSION, f"{DEV_FUSE}: {error.strerror}: run as root") from error
 
 
 def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], serving: Callable[[], None]) -> int:
     try:
         logs.begin(args.log_level, args.log_file, background=args.daemon)
     except OSError as error:
-        raise MountError(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
+        raise MountFailure(Exit.FAILED, f"the log file {args.log_file}: {error.strerror}") from error
     # Late, and not at the head: everything above must be able to speak where libfuse is missing.
     try:
         from uringfs.fs.fuse import session
@@ -207,7 +207,7 @@ def _serve(args: argparse.Namespace, mountpoint: str, wanted: frozenset[str], se
     except ImportError as error:
         if (error.name or "").startswith("uringfs."):
             raise  # a mistake of ours, not a machine that lacks something
-        raise MountError(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
+        raise MountFailure(Exit.NO_LIBFUSE, f"{error}: apt-get install fuse3, or run `make demo`") from error
     _say_if_few(session.raise_descriptor_limit(), args.max_rings)
     per_user = args.max_rings_per_user or max(1, args.max_rings // 2)
     quota = Quota(per_user, args.max_memory_per_user)

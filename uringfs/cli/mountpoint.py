@@ -20,7 +20,7 @@ ALREADY_MOUNTED = 15
 PATIENCE = 30.0  # seconds for another who mounts in the same directory
 
 
-class MountError(Exception):
+class MountFailure(Exception):
     """A reason not to go on: the exit status and one line that says what to do."""
 
     def __init__(self, status: int, line: str) -> None:
@@ -55,7 +55,7 @@ def _lock(fd: int, mountpoint: str, patience: float) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 line = f"{mountpoint}: somebody has had a lock on the directory above for {patience:g} s"
-                raise MountError(ALREADY_MOUNTED, line) from None
+                raise MountFailure(ALREADY_MOUNTED, line) from None
         except OSError:  # a file system without locks
             return
         time.sleep(0.01)
@@ -108,7 +108,7 @@ def clean_stale(mountpoint: str) -> bool:
     while mounted_here(mountpoint) and not alive(mountpoint):
         if libc.umount2(os.fsencode(mountpoint), MNT_DETACH) != 0:
             reason = os.strerror(ctypes.get_errno())
-            raise MountError(11, f"{mountpoint}: cannot unmount what a dead daemon left: {reason}")
+            raise MountFailure(11, f"{mountpoint}: cannot unmount what a dead daemon left: {reason}")
         cleaned = True
     return cleaned
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from uringfs.cli.mountpoint import MountError
+from uringfs.cli.mountpoint import MountFailure
 
 BAD_OPTION = 19
 FOR_OTHERS = frozenset("defaults rw auto noauto user users nouser owner group nofail _netdev relatime".split())
@@ -26,9 +26,9 @@ def for_libfuse(words: Sequence[str]) -> frozenset[str]:
     for option in wanted:
         name = option.partition("=")[0]
         if name in REFUSED:
-            raise MountError(BAD_OPTION, f"-o {option}: {REFUSED[name]}")
+            raise MountFailure(BAD_OPTION, f"-o {option}: {REFUSED[name]}")
         if not option.isascii():
-            raise MountError(BAD_OPTION, f"-o {option!a}: options are ASCII")
+            raise MountFailure(BAD_OPTION, f"-o {option!a}: options are ASCII")
     return frozenset(option for option in wanted if not _for_others(option))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from uringfs.cli.mountpoint import MountError
+from uringfs.cli.mountpoint import MountFailure
 
 FAILED = 1
 
@@ -21,7 +21,7 @@ def _held(path: Path) -> Iterator[None]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise MountError(FAILED, f"the pid file {path}: {error.strerror}") from error
+        raise MountFailure(FAILED, f"the pid file {path}: {error.strerror}") from error
     try:
         _write(fd, path)
         yield
@@ -35,9 +35,9 @@ def _write(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise MountError(FAILED, f"the pid file {path}: a daemon that runs has it") from None
+        raise MountFailure(FAILED, f"the pid file {path}: a daemon that runs has it") from None
     try:
         os.ftruncate(fd, 0)
         os.write(fd, b"%d\n" % os.getpid())
     except OSError as error:
-        raise MountError(FAILED, f"the pid file {path}: {error.strerror}") from error
+        raise MountFailure(FAILED, f"the pid file {path}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uringfs.watch.arguments import opcode_name
-from uringfs.watch.record import Kind, Record
+from uringfs.watch.record import Record, RecordKind
 
 VERSION = 1
 NEVER = 1 << 32
@@ -66,9 +66,9 @@ class Trace:
 
     def write(self, records: list[Record]) -> None:
         for record in records:
-            if record.kind == Kind.LOST:
+            if record.kind == RecordKind.LOST:
                 self.lost += record.id
-            if record.kind in (Kind.REQUEST, Kind.CQE):
+            if record.kind in (RecordKind.REQUEST, RecordKind.CQE):
                 ring = self._rings.setdefault(record.ring, len(self._rings))
                 name = opcode_name(record.sqe.opcode) if record.id else "CQE"
                 self.entries.append([ring, name, record.res])

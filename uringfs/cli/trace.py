@@ -15,7 +15,7 @@ from uringfs.watch.follow import Follower
 from uringfs.watch.jsonlines import Objects
 from uringfs.watch.output import Sink
 from uringfs.watch.perfetto import Slices
-from uringfs.watch.record import Kind, Record
+from uringfs.watch.record import Record, RecordKind
 from uringfs.watch.strace import Lines
 from uringfs.watch.summary import Summary
 
@@ -63,7 +63,7 @@ def words(trace: str, size: int) -> str:
     return text
 
 
-class Writer:
+class EventWriter:
     """What becomes of events: lines to a descriptor, or a table at the end."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -93,7 +93,7 @@ class Writer:
         if self._summary is not None:
             self._summary.note(records)
             return
-        self._lost += sum(record.id for record in records if record.kind == Kind.LOST)
+        self._lost += sum(record.id for record in records if record.kind == RecordKind.LOST)
         self._sink.write([line for record in records for line in self._show(record)])
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         mounts, which, process = _which(args)
         ended = [os.pidfd_open(process)] if process else []
         with _stop() as stop, Follower(mounts, f"{wanted} {which}") as follower:
-            follow(follower, Writer(args), stop, *ended)
+            follow(follower, EventWriter(args), stop, *ended)
     except UringError as error:
         print(f"uringfs trace: {error.message}", file=sys.stderr)
         return USAGE
@@ -170,7 +170,7 @@ def _stop() -> Iterator[int]:
         os.close(stopped)
 
 
-def follow(follower: Follower, writer: Writer, *ends: int) -> None:
+def follow(follower: Follower, writer: EventWriter, *ends: int) -> None:
     try:
         for records in follower.until(*ends):
             writer.write(records)

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, mount: str, become: Callable[[], NoReturn]) ->
         words = trace.words(args.trace or "", args.string_size)
         which = "" if args.mount is None else f"tree={os.getpid()}"
         with Follower([mount], f"{words} {which}") as follower:
-            return end_as(os.waitstatus_to_exitcode(watched(follower, trace.Writer(args), become)))
+            return end_as(os.waitstatus_to_exitcode(watched(follower, trace.EventWriter(args), become)))
     except UringError as error:
         raise RunError(2, error.message) from error
     except OSError as error:

@@ -28,14 +28,14 @@ class Faults:
     def __init__(self, mount: str | os.PathLike[str]) -> None:
         self._path = os.path.join(os.fspath(mount), CONTROL)
 
-    def inject(self, text: str) -> "Rule":
+    def inject(self, text: str) -> "GivenRule":
         """Put a rule in force, at once."""
         if "\n" in text:
             raise FaultError(errno.EINVAL, "a rule is one line", self._path)
-        return Rule(self, int(self._ask(f"inject {text}").rpartition(" ")[2]), text)
+        return GivenRule(self, int(self._ask(f"inject {text}").rpartition(" ")[2]), text)
 
     @contextmanager
-    def injected(self, text: str) -> Iterator["Rule"]:
+    def injected(self, text: str) -> Iterator["GivenRule"]:
         """A rule for as long as the block lasts. Its counts can be read behind it, too."""
         rule = self.inject(text)
         try:
@@ -91,7 +91,7 @@ def _read(fd: int) -> str:
 
 
 @dataclass
-class Rule:
+class GivenRule:
     """One that was given. Its counts are those of now, or of when it was removed."""
 
     faults: Faults

@@ -15,7 +15,7 @@ from uringfs.host.protocols import Channel
 log = logging.getLogger(__name__)
 
 
-class Agent:
+class ClientAgent:
     """Each message, in both directions, is one struct uringfs_descriptor."""
 
     def __init__(self, channel: Channel) -> None:

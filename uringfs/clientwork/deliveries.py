@@ -23,7 +23,7 @@ from uringfs.abi.control import (
     URINGFS_ENTER_FETCHES,
     URINGFS_ENTER_WAITS,
 )
-from uringfs.clientwork.agent import Agent
+from uringfs.clientwork.agent import ClientAgent
 from uringfs.clientwork.delivery import ADDRESSED, Delivery, Report, Wanted
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Channel
@@ -51,7 +51,7 @@ def _drop(of: ByProcess, delivery: Delivery) -> None:
         of.pop(delivery.process, None)
 
 
-class Context(Protocol):
+class DeliveringRing(Protocol):
     """The ring whose deliveries these are."""
 
     ring: Ring
@@ -64,7 +64,7 @@ class Context(Protocol):
 class Deliveries:
     """The deliveries of one ring, by process. The time a call takes does not depend on how many there are."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: DeliveringRing) -> None:
         self._context = context
         self._numbers = itertools.count(1)
         self._all: dict[int, Delivery] = {}
@@ -74,7 +74,7 @@ class Deliveries:
         """Each delivery is in one of these two: see Delivery.awaits_enter."""
         self._fetching: dict[Hashable, trio.Event] = {}
         self._waiting: dict[Hashable, list[Callable[[], None]]] = {}
-        self._agents: dict[Hashable, Agent] = {}
+        self._agents: dict[Hashable, ClientAgent] = {}
         self.supervised = False
         """What there is to do is done while a call of the process is answered (fs/supervised/supervisor.py)."""
         self._reporting: set[Hashable] = set()  # the next of a chain is for the fetch that goes on
@@ -123,8 +123,8 @@ class Deliveries:
             return
         _add(self._ready, delivery)
         self._wake(delivery.process)
-        for leave in tuple(self._waiting.get(delivery.process, ())):
-            leave()
+        for interrupt in tuple(self._waiting.get(delivery.process, ())):
+            interrupt()
         if self.supervised:
             self._context.ring.want_enter(True)
         for waiter in tuple(self._context.ring.waiters):  # who polls looks again
@@ -136,16 +136,16 @@ class Deliveries:
             event.set()
 
     @contextmanager
-    def interrupts(self, process: Hashable, leave: Callable[[], None]) -> Iterator[None]:
-        """Call leave() as soon as there is something to fetch, or now."""
+    def interrupts(self, process: Hashable, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Call interrupt() as soon as there is something to fetch, or now."""
         waiting = self._waiting.setdefault(process, [])
-        waiting.append(leave)
+        waiting.append(interrupt)
         try:
             if self.ready(process):
-                leave()
+                interrupt()
             yield
         finally:
-            waiting.remove(leave)
+            waiting.remove(interrupt)
             if not waiting:
                 self._waiting.pop(process, None)
 
@@ -192,11 +192,11 @@ class Deliveries:
         awaited, ends."""
         if process in self._agents:
             self._agents[process].stop()
-        agent = self._agents[process] = Agent(channel)
+        agent = self._agents[process] = ClientAgent(channel)
         self._to_agent(process)
         return partial(self._run, agent, process)
 
-    async def _run(self, agent: Agent, process: Hashable) -> None:
+    async def _run(self, agent: ClientAgent, process: Hashable) -> None:
         try:
             await agent.run()
         finally:

@@ -61,17 +61,17 @@ class Report(NamedTuple):
     """WAIT: siginfo_t, all 0 if there was nothing to wait for."""
 
 
-class Turn(Protocol):
-    """A request's turn at the caller's table (engine/position.py)."""
+class FileLock(Protocol):
+    """A request's lock on the caller's table of descriptors (files->file_lock; engine/locks.py)."""
 
-    async def reached(self, patience: float) -> None:
-        """Wait until all before it have left, for so many seconds."""
+    async def acquire(self, patience: float) -> None:
+        """Wait until all who asked before have released theirs, for so many seconds."""
 
-    def leave(self) -> None:
-        """Whoever comes behind need not wait for this one any more."""
+    def release(self) -> None:
+        """Whoever asked later need not wait for this one any more."""
 
 
-class Deliveries(Protocol):
+class RingDeliveries(Protocol):
     """The deliveries of a ring, as its requests and each delivery see them (deliveries.py)."""
 
     def any(self) -> bool:
@@ -97,7 +97,7 @@ class Delivery:
     """One request's wait for the caller. Use as a context manager around the whole of it, so that an enter
     knows that something is to come."""
 
-    def __init__(self, deliveries: Deliveries, process: Hashable, number: int, awaits_enter: bool) -> None:
+    def __init__(self, deliveries: RingDeliveries, process: Hashable, number: int, awaits_enter: bool) -> None:
         self._deliveries = deliveries
         self.process = process
         """Caller.process of whom it waits for."""
@@ -113,18 +113,18 @@ class Delivery:
     def __exit__(self, *_: object) -> None:
         self.forget()
 
-    async def new(self, fd: int, cloexec: bool, turn: Turn | None = None) -> int:
-        """Put our descriptor into the caller's table, when it is its turn: its number there, -errno. Ours is
+    async def new(self, fd: int, cloexec: bool, lock: FileLock | None = None) -> int:
+        """Put our descriptor into the caller's table, when it is its lock: its number there, -errno. Ours is
         closed."""
         try:
             flags = URINGFS_DESCRIPTOR_CLOEXEC if cloexec else 0
-            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd), turn)
+            return await self._ask(Wanted(URINGFS_DESCRIPTOR_NEW | flags, fd), lock)
         finally:
             close_fd(fd)
 
-    async def close(self, fd: int, turn: Turn | None = None) -> int:
-        """Let the caller close its descriptor, when it is its turn."""
-        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd), turn)
+    async def close(self, fd: int, lock: FileLock | None = None) -> int:
+        """Let the caller close its descriptor, when it has the lock."""
+        return await self._ask(Wanted(URINGFS_DESCRIPTOR_CLOSE, fd), lock)
 
     async def advise(self, address: int, length: int, advice: int) -> int:
         """Let the caller call madvise(2): 0 or -errno."""
@@ -143,18 +143,18 @@ class Delivery:
         """Let the caller call listen(2): 0 or -errno."""
         return await self._ask(Wanted(URINGFS_DESCRIPTOR_LISTEN, fd, address=backlog))
 
-    async def _ask(self, wanted: Wanted, turn: Turn | None = None) -> int:
+    async def _ask(self, wanted: Wanted, lock: FileLock | None = None) -> int:
         done, results = trio.Event(), list[int]()
 
         def then(report: Report) -> None:
             results.append(report.res)
             done.set()
 
-        if turn is not None:
-            await turn.reached(PATIENCE)
+        if lock is not None:
+            await lock.acquire(PATIENCE)
         self.ask(wanted, then)
-        if turn is not None:
-            turn.leave()  # the caller does what it is asked in that order
+        if lock is not None:
+            lock.release()  # the caller does what it is asked in that order
         await done.wait()
         return results[0]
 

@@ -75,7 +75,7 @@ class Context:
         self._enter_flags = SUPPORTED_ENTER_FLAGS & ring.geometry.kernel.enter_flags
         self.host = tctx.host
         self.hooks = tctx.hooks
-        self.positions = tctx.positions
+        self.locks = tctx.locks
         self.late = tctx.late
         self.resources = Resources()
         self.timeouts = Timeouts(ring)

@@ -30,7 +30,7 @@ class Held:
 
     def _is_held(self, request: Request) -> bool:
         """Requests that fill slots need not wait for each other: their turns keep their order
-        (newfile.table_turn())."""
+        (newfile.file_lock())."""
         if not self.holders:
             return False
         return not (request.fills_slot and all(holds is Holds.SLOTS for holds in self.holders.values()))

@@ -15,10 +15,11 @@ import trio
 
 from uringfs.abi.constants import IORING_OP_POLL_ADD, IOSQE_FIXED_FILE, OPCODES
 from uringfs.abi.structs import Sqe
-from uringfs.clientwork.delivery import Deliveries
+from uringfs.clientwork.delivery import RingDeliveries
 from uringfs.engine.hooks import Hooks
-from uringfs.engine.position import LastFirst, Turns
+from uringfs.engine.locks import TicketLocks
 from uringfs.engine.resources import RegisteredBuffer, Resources
+from uringfs.engine.waitqueue import LastFirst
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Data, File, Host
 from uringfs.ring.ring import Ring
@@ -67,7 +68,7 @@ class LocalTurns(Protocol):
         """The task of this request waits again."""
 
 
-class Timeouts(Protocol):
+class RingTimeouts(Protocol):
     """The timeouts of a ring (engine/timeouts.py)."""
 
     @property
@@ -93,17 +94,17 @@ class RingContext(Protocol):
     hooks: Hooks
     setup_flags: int
     ring: Ring
-    positions: Turns
-    """Whose turn it is at the current position of a file, at a process's descriptors. One for all rings."""
+    locks: TicketLocks
+    """On a file's current position (f_pos_lock), on a process's descriptors. Of all rings."""
     late: LastFirst
     disabled: bool
 
     @property
-    def deliveries(self) -> Deliveries:
+    def deliveries(self) -> RingDeliveries:
         """What its callers are to do for its requests."""
 
     @property
-    def timeouts(self) -> Timeouts: ...
+    def timeouts(self) -> RingTimeouts: ...
 
     @property
     def beginning(self) -> "set[Request]":

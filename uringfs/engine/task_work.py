@@ -17,7 +17,7 @@ from uringfs.ring.ring import Ring
 STEPS = 3  # of the scheduler, in which a task that may go on has taken its data
 
 
-class Waits(Protocol):
+class WaitingEnter(Protocol):
     """An enter that waits."""
 
     def satisfied(self) -> bool: ...
@@ -58,7 +58,7 @@ class LocalWork:
         self._ring = ring
         self._after = after
         self._queue: deque[Callable[[], None]] = deque()
-        self._wait: Waits | None = None
+        self._wait: WaitingEnter | None = None
         self._running = self._runs = self._closed = False
         self._coming: set[Request] = set()
         """Whose tasks are about to be complete."""
@@ -174,7 +174,7 @@ class LocalWork:
         self._after()
         return len(queue)
 
-    def begin(self, wait: Waits) -> None:
+    def begin(self, wait: WaitingEnter) -> None:
         """An enter waits: work is done as it comes, until that has enough."""
         self._wait = wait
         self._pump()

@@ -10,8 +10,9 @@ import trio
 
 from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.engine.hooks import Hooks
-from uringfs.engine.position import LastFirst, Turns
+from uringfs.engine.locks import TicketLocks
 from uringfs.engine.request import RegisteredRing, Request, RingContext
+from uringfs.engine.waitqueue import LastFirst
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Host, Program
 from uringfs.ring.ring import Counters
@@ -43,7 +44,7 @@ class TaskContexts:
         """What a ring is made to be of that a caller sets up."""
         self.lanes = True
         """Clients may perform requests themselves."""
-        self.positions = Turns()
+        self.locks = TicketLocks()
         self.late = LastFirst()
         self.hooks = Hooks()
         self.closed = Counters()

@@ -46,7 +46,7 @@ class CqWait:
         self.sigmask = b""
         """The signals to block during the wait, or b"". The client's poll(2) is told of them, or the
         supervisor."""
-        self.left = False
+        self.interrupted_to_fetch = False
         """True: the wait was ended for the client to fetch descriptors, and has to be armed again."""
 
     @classmethod
@@ -152,15 +152,15 @@ class CqWait:
     def satisfied(self) -> bool:
         return self._done
 
-    def leave(self) -> None:
+    def interrupt_to_fetch(self) -> None:
         """End it, the wait undone."""
         if not self._done:
-            self.left = True
+            self.interrupted_to_fetch = True
             self._finish()
 
     def resume(self) -> None:
         """Before it is armed again."""
-        self.left = self._done = False
+        self.interrupted_to_fetch = self._done = False
 
     def closed(self) -> None:
         self._closed = True

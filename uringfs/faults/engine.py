@@ -13,10 +13,10 @@ from uringfs.engine.hooks import Hooks, Subscriber
 from uringfs.engine.request import Outcome, Request, RingContext
 from uringfs.errors import UringError
 from uringfs.faults import matching
-from uringfs.faults.given import Given, Lineage, Naming, Waiting, Who
+from uringfs.faults.given import Given, Lineage, Naming, Postponed, RuleGiver
 from uringfs.faults.injection import Injection
 from uringfs.faults.parser import RuleError, parse
-from uringfs.faults.waits import Begin, End, Perform, Stall, Window
+from uringfs.faults.waits import Begin, HeldEnd, Perform, Stall, Window
 from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
 
@@ -32,7 +32,7 @@ SHOWN = 8
 class _Forget:
     """Held by a request: it is complete."""
 
-    def __init__(self, faults: "Faults", request: Request) -> None:
+    def __init__(self, faults: "FaultEngine", request: Request) -> None:
         self._faults = faults
         self._request = request
 
@@ -40,7 +40,7 @@ class _Forget:
         self._faults.forget(self._request)
 
 
-class Faults(Subscriber):
+class FaultEngine(Subscriber):
     """All rules of a mount."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Faults(Subscriber):
 
     # -- rules
 
-    def inject(self, text: str, who: Who, ring: int = 0) -> Given:
+    def inject(self, text: str, who: RuleGiver, ring: int = 0) -> Given:
         """Put a rule in force. ring: it is about that ring file alone. EINVAL says what is wrong with it; ENOENT,
         EAGAIN."""
         try:
@@ -96,18 +96,18 @@ class Faults(Subscriber):
         self._changed()
         return given
 
-    def release(self, number: int, who: Who) -> int:
+    def release(self, number: int, who: RuleGiver) -> int:
         """What a rule holds goes on: how many. ENOENT."""
         return self._of(number, who).let_go()
 
-    def remove(self, number: int, who: Who) -> None:
+    def remove(self, number: int, who: RuleGiver) -> None:
         """Remove a rule; what it holds goes on. ENOENT."""
         given = self._of(number, who)
         del self._rules[number]
         self._changed()
         given.let_go()
 
-    def remove_all(self, who: Who, ring: int = 0) -> int:
+    def remove_all(self, who: RuleGiver, ring: int = 0) -> int:
         """Remove a user's rules, or as root all; with ring, those that were written to this file. Returns how
         many."""
         found = [given for given in self.given(who) if ring in (0, given.ring)]
@@ -115,11 +115,11 @@ class Faults(Subscriber):
             self.remove(given.id, who)
         return len(found)
 
-    def given(self, who: Who) -> list[Given]:
+    def given(self, who: RuleGiver) -> list[Given]:
         """The rules that this user may see, the oldest first."""
         return [given for given in self._rules.values() if who.is_root or given.who.uid == who.uid]
 
-    def _of(self, number: int, who: Who) -> Given:
+    def _of(self, number: int, who: RuleGiver) -> Given:
         found = [given for given in self.given(who) if given.id == number]
         if not found:
             raise UringError(errno.ENOENT, f"no rule {number}")
@@ -203,7 +203,7 @@ class Faults(Subscriber):
         self._later(given.rule.delay_enter.sample(injection.chance(given, "delay_enter")), begin, request.context)
         return outcome
 
-    def _waits(self, request: Request, perform: Perform, among: list[Waiting]) -> Outcome:
+    def _waits(self, request: Request, perform: Perform, among: list[Postponed]) -> Outcome:
         begin = Begin(request, perform, self._stalls.get)
         outcome = begin.outcome()
         among.append(begin)
@@ -221,16 +221,16 @@ class Faults(Subscriber):
     def _stall_ended(self, context: RingContext) -> None:
         self._stalls.pop(context, None)
 
-    def _later(self, seconds: float, one: Waiting, context: RingContext) -> None:
+    def _later(self, seconds: float, one: Postponed, context: RingContext) -> None:
         timers = context.host.timers
         when = timers.now(time.CLOCK_MONOTONIC) + round(seconds * NSEC)
         timers.at(time.CLOCK_MONOTONIC, when, partial(self._start_going, one, context))
 
-    def _start_going(self, one: Waiting, context: RingContext) -> None:
+    def _start_going(self, one: Postponed, context: RingContext) -> None:
         if not self._nursery.cancel_scope.cancel_called:
             self._nursery.start_soon(self._go, one, context)
 
-    async def _go(self, one: Waiting, context: RingContext) -> None:
+    async def _go(self, one: Postponed, context: RingContext) -> None:
         await context.host.settled()
         one.go()
 
@@ -274,7 +274,7 @@ class Faults(Subscriber):
             return False
         if request not in self._injections:
             request.held.append(_Forget(self, request))
-        end = End(request, result, self._stalls.get, self._passing.add)
+        end = HeldEnd(request, result, self._stalls.get, self._passing.add)
         request.context.retain(request)
         if given is None:
             assert stall is not None

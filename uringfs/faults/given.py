@@ -12,7 +12,7 @@ from uringfs.host.protocols import Caller, Opener
 MOST_HITS = 4096
 
 
-class Waiting(Protocol):
+class Postponed(Protocol):
     """A request that has not begun, or is all but complete; or many."""
 
     @property
@@ -24,7 +24,7 @@ class Waiting(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Who:
+class RuleGiver:
     """Who gives rules, as who writes: a user, and what that was when it wrote."""
 
     uid: int
@@ -48,7 +48,7 @@ class Given:
 
     id: int
     rule: Rule
-    who: Who
+    who: RuleGiver
     ring: int
     seed: str
     deadline: float
@@ -58,7 +58,7 @@ class Given:
     hits: list[int] = field(default_factory=list)
     """The first MOST_HITS that it was injected into, of those that match, counted from 1."""
     expired: bool = False
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[Postponed] = field(default_factory=list)
     _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
 
     def chance(self, number: int, what: str) -> random.Random:

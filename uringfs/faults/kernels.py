@@ -8,7 +8,7 @@ import trio
 
 from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.errors import UringError
-from uringfs.faults.given import Lineage, Who
+from uringfs.faults.given import Lineage, RuleGiver
 from uringfs.host.protocols import Caller
 
 MOST_OF_A_USER = 64
@@ -29,10 +29,10 @@ class Kernels:
         self._lineage = lineage
         self._ended = ended
         self._default = default
-        self._of: dict[tuple[int, int], tuple[Kernel, Who]] = {}
+        self._of: dict[tuple[int, int], tuple[Kernel, RuleGiver]] = {}
         """By process, and user who has said so."""
 
-    def set(self, pid: int, kernel: Kernel, who: Who) -> None:
+    def set(self, pid: int, kernel: Kernel, who: RuleGiver) -> None:
         """For rings that a process, or one that comes from it, sets up from now on, for as long as it lives. A
         user says so for processes of his own. EAGAIN."""
         key = pid, who.uid

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request, RingContext
-from uringfs.faults.given import Waiting
+from uringfs.faults.given import Postponed
 
 Perform = Callable[[Request], Outcome]
 
@@ -16,7 +16,7 @@ class Stall:
     def __init__(self, ended: Callable[[], None]) -> None:
         self._ended = ended
         self.request = None
-        self.waiting: list[Waiting] = []
+        self.waiting: list[Postponed] = []
 
     def go(self) -> None:
         """In the order they came."""
@@ -59,7 +59,7 @@ class Begin:
         self.request.context.resume(self.request, self._perform)
 
 
-class End:
+class HeldEnd:
     """One that is all but complete. passing: told before complete() is called again."""
 
     def __init__(
@@ -97,9 +97,9 @@ class Window:
         self._chance = chance
         self._ended = ended
         self.request = None
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Postponed] = []
 
-    def add(self, one: Waiting) -> None:
+    def add(self, one: Postponed) -> None:
         self._waiting.append(one)
         if len(self._waiting) >= self._room:
             self.go()

@@ -4,8 +4,8 @@ import errno
 import json
 
 from uringfs.errors import UringError
-from uringfs.faults.engine import Faults
-from uringfs.faults.given import Given, Who
+from uringfs.faults.engine import FaultEngine
+from uringfs.faults.given import Given, RuleGiver
 from uringfs.faults.kernels import Kernels
 from uringfs.fs.codec import faulttext
 from uringfs.fs.codec.faulttext import FaultCommand
@@ -13,7 +13,7 @@ from uringfs.fs.specials import Session, Special
 from uringfs.host.protocols import Caller, Opener
 
 
-def perform(faults: Faults, kernels: Kernels, command: FaultCommand, who: Who, ring: int = 0) -> str:
+def perform(faults: FaultEngine, kernels: Kernels, command: FaultCommand, who: RuleGiver, ring: int = 0) -> str:
     """What the command has to say. ring: the inode of the file it was written to, 0 for none. EINVAL, ENOENT,
     EAGAIN."""
     match command:
@@ -60,18 +60,18 @@ def as_json(rules: list[Given]) -> str:
     )
 
 
-class Control(Special):
+class ControlFile(Special):
     """`.control`: rules for all rings of a user, and root's for everybody's."""
 
     mode = 0o666
 
-    def __init__(self, faults: Faults, kernels: Kernels) -> None:
+    def __init__(self, faults: FaultEngine, kernels: Kernels) -> None:
         self._faults = faults
         self._kernels = kernels
 
     def text(self, session: Session) -> str:
         """Before anything is written: the rules of who has opened it."""
-        return listing(self._faults.given(Who(session.uid)))
+        return listing(self._faults.given(RuleGiver(session.uid)))
 
     def write(self, data: bytes, caller: Caller, opener: Opener) -> str:
         replies = []
@@ -82,5 +82,5 @@ class Control(Special):
             if command is None:
                 words = "; ".join(faulttext.HELP.values())
                 raise UringError(errno.EINVAL, f"unknown command {line.split()[0]!r}: {words}")
-            replies.append(perform(self._faults, self._kernels, command, Who(caller.uid, opener)))
+            replies.append(perform(self._faults, self._kernels, command, RuleGiver(caller.uid, opener)))
         return "\n".join(replies)

@@ -21,8 +21,8 @@ from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.engine.context import Context, Entered, Entering
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
-from uringfs.faults.engine import Faults
-from uringfs.faults.given import Who
+from uringfs.faults.engine import FaultEngine
+from uringfs.faults.given import RuleGiver
 from uringfs.faults.kernels import Kernels
 from uringfs.fs import faultcontrol, status, watching
 from uringfs.fs.codec import control, text
@@ -33,7 +33,7 @@ from uringfs.fs.quota import Quota
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.specials import Specials
 from uringfs.fs.supervised.supervisor import Supervision
-from uringfs.fs.waits import Polled, Waiting
+from uringfs.fs.waits import EnterInProgress, Polled
 from uringfs.host.protocols import Caller, Host
 from uringfs.memory.base import Backend
 from uringfs.ring.ring import Counters, Ring
@@ -70,7 +70,7 @@ class RingFs:
         self._host = host
         self._nursery = nursery
         self.tctx = TaskContexts(host, nursery, self._find_ring)
-        self.faults = Faults(nursery, self.tctx.hooks, self._name_of, host.lineage, seed, self._ended)
+        self.faults = FaultEngine(nursery, self.tctx.hooks, self._name_of, host.lineage, seed, self._ended)
         self._kernels = Kernels(nursery, host.lineage, self._ended, kernel)
         self.tctx.kernel_of = self._kernels.of
         self._tracer = Tracer(self.tctx)
@@ -78,8 +78,8 @@ class RingFs:
         self.specials = Specials(
             host,
             {
-                b".control": faultcontrol.Control(self.faults, self._kernels),
-                b".trace": watching.Trace(self._tracer),
+                b".control": faultcontrol.ControlFile(self.faults, self._kernels),
+                b".trace": watching.TraceFile(self._tracer),
                 b".rings": watching.Rings(self.rings, self.tctx, self._stats, backend.name),
                 b".metrics": watching.Metrics(lambda: metrics.text(self._facts), self._stats, nursery),
             },
@@ -314,7 +314,7 @@ class RingFs:
         root."""
         if caller.uid:
             file.admit_owner(caller, "to inject faults")
-        who = Who(caller.uid, self._host.opener(caller.tid))
+        who = RuleGiver(caller.uid, self._host.opener(caller.tid))
         return faultcontrol.perform(self.faults, self._kernels, command, who, file.inode.number)
 
     def _message(self, file: OpenFile, caller: Caller, message: control.Message) -> int | Writing:
@@ -341,7 +341,7 @@ class RingFs:
             case abi.Agent():
                 caller.memory.write(message.result, bytes(8))
                 ring_file.agent(caller, message)
-            case abi.Lane():
+            case abi.LaneAttach():
                 if caller.uid != file.inode.uid:
                     raise UringError(errno.EOPNOTSUPP, "the lane is for the ring's owner alone")
                 return partial(self._later, caller, message.result, partial(ring_file.lane, caller, message))
@@ -373,7 +373,7 @@ class RingFs:
             return 0
         if message.can & abi.URINGFS_ENTER_MASK and entered.wait.sigmask:
             caller.memory.write(message.result + RESULT.size, entered.wait.sigmask)
-        file.waits[caller.tid] = Waiting(message, entered.result, entered.wait, caller.program)
+        file.waits[caller.tid] = EnterInProgress(message, entered.result, entered.wait, caller.program)
         return -errno.EINPROGRESS
 
     def wait(self, fh: int, tid: int, uid: int, gid: int) -> Polled:

@@ -9,7 +9,7 @@ from uringfs.errors import UringError
 from uringfs.fs.inodes import Inode
 from uringfs.fs.ringfile import RingFile
 from uringfs.fs.seldom import Seldom
-from uringfs.fs.waits import Waiting
+from uringfs.fs.waits import EnterInProgress
 from uringfs.host.protocols import Caller, Opener
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class OpenFile:
     """O_ACCMODE of open(2)."""
     opener: Opener | None = None
     """None: of a file that is not open for writing."""
-    waits: dict[int, Waiting] = field(default_factory=dict)
+    waits: dict[int, EnterInProgress] = field(default_factory=dict)
     """By thread: enters that answered EINPROGRESS."""
     said: Seldom = field(default_factory=Seldom)
     """That a write was refused."""

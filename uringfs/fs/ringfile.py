@@ -27,7 +27,7 @@ from uringfs.abi.constants import (
     flag_names,
 )
 from uringfs.abi.kernels import CURRENT
-from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, Answer
+from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, LaneAnswer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
@@ -200,7 +200,7 @@ class RingFile:
         context, args = self._ready(), (message.opcode, message.arg, message.nr_args)
         return context.sharing.between(partial(register, context, caller, *args))
 
-    async def lane(self, caller: Caller, message: abi.Lane) -> int:
+    async def lane(self, caller: Caller, message: abi.LaneAttach) -> int:
         """URINGFS_CMD_LANE. EINVAL, EBADFD, EFAULT, and what Sharing.attach() raises."""
         if not message.version:
             raise UringError(errno.EINVAL, "no lane has version 0")
@@ -211,7 +211,7 @@ class RingFile:
             raise UringError(errno.EOPNOTSUPP, "clients perform requests as today's kernel does")
         lane = await context.sharing.attach(caller, LANE_OPS)
         geometry, version = context.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
-        answer = Answer(
+        answer = LaneAnswer(
             version,
             lane.attach(caller),
             geometry.flags,
@@ -271,7 +271,7 @@ class RingFile:
         """A wait that ends when there is something to fetch."""
         if not caller.can:
             return nullcontext()
-        return self._ready().deliveries.interrupts(caller.process, wait.leave)
+        return self._ready().deliveries.interrupts(caller.process, wait.interrupt_to_fetch)
 
     def _ready(self) -> Context:
         if self.context is None:

@@ -14,7 +14,7 @@ from uringfs.abi.net import USER_MSGHDR
 from uringfs.abi.structs import IOVEC, Sqe
 from uringfs.engine.request import Attachment, Issue, Outcome, Pending, Request
 from uringfs.errors import UringError
-from uringfs.fs.codec.sqetext import Piece, SqeCommand
+from uringfs.fs.codec.sqetext import SqeCommand, SqeMemory
 from uringfs.host.process.pieces import PiecewiseMemory
 from uringfs.host.protocols import Caller, Data, File, Memory
 
@@ -110,7 +110,7 @@ def _file(writer: Caller, fd: int) -> File | None:
     return None
 
 
-def _shaped(memory: TextMemory, piece: Piece, address: int) -> int:
+def _shaped(memory: TextMemory, piece: SqeMemory, address: int) -> int:
     """What the field names: the data, or an array of one struct iovec, or a struct msghdr, that has it."""
     if not piece.shape:
         return address
@@ -127,7 +127,7 @@ class TextRequest(Attachment):
         self,
         writer: Caller,
         memory: TextMemory | None,
-        rooms: list[tuple[int, Piece]],
+        rooms: list[tuple[int, SqeMemory]],
         keep: Callable[[int, bytes], None],
     ) -> None:
         """memory None: the writer's own. rooms: (address, piece) of what is kept."""

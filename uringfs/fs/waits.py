@@ -21,7 +21,7 @@ from uringfs.host.protocols import Caller, Program
 log = logging.getLogger(__name__)
 
 
-class Waiting(NamedTuple):
+class EnterInProgress(NamedTuple):
     """An enter that answered EINPROGRESS: its wait is a poll(2) of its own."""
 
     message: abi.Enter
@@ -36,7 +36,9 @@ class Polled:
     """The poll(2) of one such enter, from arm() on to ended() or interrupted(). of_file: the enters of the same
     open file that wait, by thread."""
 
-    def __init__(self, ring: RingFile, caller: Caller, waiting: Waiting, of_file: dict[int, Waiting]) -> None:
+    def __init__(
+        self, ring: RingFile, caller: Caller, waiting: EnterInProgress, of_file: dict[int, EnterInProgress]
+    ) -> None:
         self._ring = ring
         self._caller = caller
         self._waiting = waiting
@@ -53,7 +55,7 @@ class Polled:
         descriptors."""
         wait = self._waiting.wait
         self._stop()
-        if wait.left:
+        if wait.interrupted_to_fetch:
             wait.resume()
             self._of_file[self._caller.tid] = self._waiting
             return True

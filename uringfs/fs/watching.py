@@ -46,7 +46,7 @@ def _words(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-class Trace(Special):
+class TraceFile(Special):
     """`.trace`: events, as they come, to each who has it open (watch/stream.py)."""
 
     mode = 0o666

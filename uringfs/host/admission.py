@@ -7,12 +7,12 @@ from uringfs import native
 from uringfs.errors import UringError
 from uringfs.host.caller import LocalCaller, local
 from uringfs.host.identity.credentials import Credentials, dumpable
-from uringfs.host.process.program import Program, Programs
+from uringfs.host.process.program import LocalProgram, Programs
 from uringfs.host.protocols import Caller
 
 
 class Writer(NamedTuple):
-    program: Program
+    program: LocalProgram
     ids: tuple[int, int]
     """fsuid, fsgid"""
     capabilities: int
@@ -23,7 +23,7 @@ class LocalAdmission:
 
     def __init__(self, programs: Programs, tid: int) -> None:
         self._opener: Credentials | None = None
-        self._program: Program | None = None
+        self._program: LocalProgram | None = None
         self._admitted: Writer | None = None
         """The last one, if it stays admitted as long as these are what they are: there is nothing put aside that
         it might take other groups with, or the opener might have taken any, too."""

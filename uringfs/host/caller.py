@@ -23,7 +23,7 @@ from uringfs.host.listener import LocalListener
 from uringfs.host.net.channel import LocalChannel, own_end, send_message
 from uringfs.host.process import advise, sharedmem
 from uringfs.host.process.memory import VmMemory
-from uringfs.host.process.program import Program, ProgramMemory, Programs
+from uringfs.host.process.program import LocalProgram, ProgramMemory, Programs
 from uringfs.host.protocols import INFINITY, Caller, Memory, Name
 from uringfs.host.status import thread_status
 from uringfs.host.threads import Threads, in_thread
@@ -38,7 +38,7 @@ class Keeper(Protocol):
     programs: Programs
     actors: ActorPool
 
-    def credentials(self, program: Program, uid: int, gid: int) -> Credentials:
+    def credentials(self, program: LocalProgram, uid: int, gid: int) -> Credentials:
         """A thread's now: fsuid and fsgid are known."""
 
     def threads(self, uid: int) -> Threads:
@@ -58,7 +58,7 @@ class LocalCaller:
         self._host = host
         self._valid = valid
         self._late = False
-        self._program: Program | None = None
+        self._program: LocalProgram | None = None
         self._detached: LocalCaller | None = None
         self._credentials: Credentials | None = None
         self._actor: LocalActor | None = None
@@ -74,7 +74,7 @@ class LocalCaller:
     # -- who it is
 
     @property
-    def program(self) -> Program:
+    def program(self) -> LocalProgram:
         if self._program is None:
             try:
                 self._program = self._host.programs.of(self.tid)
@@ -85,7 +85,7 @@ class LocalCaller:
             self.still()
         return self._program
 
-    def known(self, program: Program) -> None:
+    def known(self, program: LocalProgram) -> None:
         """Say that the thread has just been seen to execute this program."""
         self._program = program
 

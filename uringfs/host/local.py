@@ -18,7 +18,7 @@ from uringfs.host.identity.actor import ActorPool
 from uringfs.host.identity.credentials import Credentials
 from uringfs.host.process import sharedmem
 from uringfs.host.process.lineage import lineage
-from uringfs.host.process.program import Program, Programs
+from uringfs.host.process.program import LocalProgram, Programs
 from uringfs.host.protocols import Caller
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
@@ -53,7 +53,7 @@ class LocalHost:
     def opener(self, tid: int) -> LocalAdmission:
         return LocalAdmission(self.programs, tid)
 
-    def credentials(self, program: Program, uid: int, gid: int) -> Credentials:
+    def credentials(self, program: LocalProgram, uid: int, gid: int) -> Credentials:
         """A thread's now. fsuid and fsgid are known; of who has no capability, no other id to change to and is
         in no other user namespace, the rest cannot have changed while it executes the same program."""
         kept = program.credentials

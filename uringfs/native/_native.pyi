@@ -146,7 +146,7 @@ def sock_getsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /)
 
 def sock_setsockopt(fd: int, level: int, name: int, value: Buffer, size: int, /) -> None: ...
 
-# ---- wirecalls.c, lane.c: call from the thread that runs pyfuse3 ----
+# ---- wirecalls.c, shortcut.c: call from the thread that runs pyfuse3 ----
 
 def want_passthrough(wanted: bool, /) -> None:
     """Whether sessions mounted from now on ask for FUSE_PASSTHROUGH. Not by default."""
@@ -194,7 +194,7 @@ def take_interrupts() -> list[int]:
     unreadable then. Unknown ones have been answered already: ignore them. The kernel asks only once, and
     the caller waits for the answer, even with SIGKILL."""
 
-def lane_set(
+def shortcut_set(
     handler: Callable[[int, bytes, int, int, int], int | None] | None,
     poll_handler: Callable[[int, int, int, int, int], int | None] | None,
     /,

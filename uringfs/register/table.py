@@ -29,7 +29,7 @@ from uringfs.ring.support import SUPPORTED
 Handler = Callable[[RegisterCall], int]
 
 
-class Row(NamedTuple):
+class RegisterRow(NamedTuple):
     """One row of the table. support and note are as of an opcode (engine/request.py)."""
 
     handler: Handler
@@ -88,45 +88,45 @@ MAPPED = "with IOU_PBUF_RING_MMAP 64 KiB for each group"
 KEPT = "checked and kept; the daemon's threads serve all rings"
 
 # fmt: off
-REGISTER: dict[int, Row] = {
-    abi.IORING_REGISTER_BUFFERS: Row(buffers.register_buffers, "partial", PINS),
-    abi.IORING_UNREGISTER_BUFFERS: Row(_bare(buffers.unregister_buffers)),
-    abi.IORING_REGISTER_FILES: Row(files.register_files),
-    abi.IORING_UNREGISTER_FILES: Row(_bare(files.unregister_files)),
-    abi.IORING_REGISTER_EVENTFD: Row(register_eventfd),
-    abi.IORING_UNREGISTER_EVENTFD: Row(_bare(unregister_eventfd)),
-    abi.IORING_REGISTER_FILES_UPDATE: Row(files.update_files),
-    abi.IORING_REGISTER_EVENTFD_ASYNC: Row(register_eventfd_async),
-    abi.IORING_REGISTER_PROBE: Row(probe.probe),
-    abi.IORING_REGISTER_PERSONALITY: Row(_bare(register_personality), "full", WHOLE),
-    abi.IORING_UNREGISTER_PERSONALITY: Row(unregister_personality),
-    abi.IORING_REGISTER_RESTRICTIONS: Row(_restrictions),
-    abi.IORING_REGISTER_ENABLE_RINGS: Row(_bare(_enable_rings)),
-    abi.IORING_REGISTER_FILES2: Row(files.register_files2),
-    abi.IORING_REGISTER_FILES_UPDATE2: Row(files.update_files2),
-    abi.IORING_REGISTER_BUFFERS2: Row(buffers.register_buffers2, "partial", PINS),
-    abi.IORING_REGISTER_BUFFERS_UPDATE: Row(buffers.update_buffers, "partial", PINS),
-    abi.IORING_REGISTER_IOWQ_AFF: Row(register_iowq_aff, "partial", KEPT),
-    abi.IORING_UNREGISTER_IOWQ_AFF: Row(_bare(unregister_iowq_aff), "partial", KEPT),
-    abi.IORING_REGISTER_IOWQ_MAX_WORKERS: Row(register_iowq_max_workers, "partial", KEPT),
-    abi.IORING_REGISTER_RING_FDS: Row(register_ring_fds, "full", "the ring is still named by its file"),
-    abi.IORING_UNREGISTER_RING_FDS: Row(unregister_ring_fds),
-    abi.IORING_REGISTER_PBUF_RING: Row(register_pbuf_ring, "full", MAPPED),
-    abi.IORING_UNREGISTER_PBUF_RING: Row(unregister_pbuf_ring),
-    abi.IORING_REGISTER_SYNC_CANCEL: Row(sync_cancel, "full", "never EALREADY"),
-    abi.IORING_REGISTER_FILE_ALLOC_RANGE: Row(files.file_alloc_range),
-    abi.IORING_REGISTER_PBUF_STATUS: Row(pbuf_status),
-    abi.IORING_REGISTER_NAPI: Row(_not_built, "refused", "no busy polling"),
-    abi.IORING_UNREGISTER_NAPI: Row(_not_built, "refused", "no busy polling"),
-    abi.IORING_REGISTER_CLOCK: Row(register_clock),
-    abi.IORING_REGISTER_CLONE_BUFFERS: Row(buffers.clone_buffers),
-    abi.IORING_REGISTER_SEND_MSG_RING: Row(send_msg_ring, "full", "on any ring file of the mount"),
-    abi.IORING_REGISTER_ZCRX_IFQ: Row(_not_built, "refused", "no zcrx"),
-    abi.IORING_REGISTER_RESIZE_RINGS: Row(resize_rings, "full", "the rings keep their pages"),
-    abi.IORING_REGISTER_MEM_REGION: Row(register_mem_region, "full", "of the ring's own at most 1.5 GiB"),
-    abi.IORING_REGISTER_QUERY: Row(_query),
-    abi.IORING_REGISTER_ZCRX_CTRL: Row(_absent, "none", "no zcrx"),
-    abi.IORING_REGISTER_BPF_FILTER: Row(_absent, "none", "no BPF"),
+REGISTER: dict[int, RegisterRow] = {
+    abi.IORING_REGISTER_BUFFERS: RegisterRow(buffers.register_buffers, "partial", PINS),
+    abi.IORING_UNREGISTER_BUFFERS: RegisterRow(_bare(buffers.unregister_buffers)),
+    abi.IORING_REGISTER_FILES: RegisterRow(files.register_files),
+    abi.IORING_UNREGISTER_FILES: RegisterRow(_bare(files.unregister_files)),
+    abi.IORING_REGISTER_EVENTFD: RegisterRow(register_eventfd),
+    abi.IORING_UNREGISTER_EVENTFD: RegisterRow(_bare(unregister_eventfd)),
+    abi.IORING_REGISTER_FILES_UPDATE: RegisterRow(files.update_files),
+    abi.IORING_REGISTER_EVENTFD_ASYNC: RegisterRow(register_eventfd_async),
+    abi.IORING_REGISTER_PROBE: RegisterRow(probe.probe),
+    abi.IORING_REGISTER_PERSONALITY: RegisterRow(_bare(register_personality), "full", WHOLE),
+    abi.IORING_UNREGISTER_PERSONALITY: RegisterRow(unregister_personality),
+    abi.IORING_REGISTER_RESTRICTIONS: RegisterRow(_restrictions),
+    abi.IORING_REGISTER_ENABLE_RINGS: RegisterRow(_bare(_enable_rings)),
+    abi.IORING_REGISTER_FILES2: RegisterRow(files.register_files2),
+    abi.IORING_REGISTER_FILES_UPDATE2: RegisterRow(files.update_files2),
+    abi.IORING_REGISTER_BUFFERS2: RegisterRow(buffers.register_buffers2, "partial", PINS),
+    abi.IORING_REGISTER_BUFFERS_UPDATE: RegisterRow(buffers.update_buffers, "partial", PINS),
+    abi.IORING_REGISTER_IOWQ_AFF: RegisterRow(register_iowq_aff, "partial", KEPT),
+    abi.IORING_UNREGISTER_IOWQ_AFF: RegisterRow(_bare(unregister_iowq_aff), "partial", KEPT),
+    abi.IORING_REGISTER_IOWQ_MAX_WORKERS: RegisterRow(register_iowq_max_workers, "partial", KEPT),
+    abi.IORING_REGISTER_RING_FDS: RegisterRow(register_ring_fds, "full", "the ring is still named by its file"),
+    abi.IORING_UNREGISTER_RING_FDS: RegisterRow(unregister_ring_fds),
+    abi.IORING_REGISTER_PBUF_RING: RegisterRow(register_pbuf_ring, "full", MAPPED),
+    abi.IORING_UNREGISTER_PBUF_RING: RegisterRow(unregister_pbuf_ring),
+    abi.IORING_REGISTER_SYNC_CANCEL: RegisterRow(sync_cancel, "full", "never EALREADY"),
+    abi.IORING_REGISTER_FILE_ALLOC_RANGE: RegisterRow(files.file_alloc_range),
+    abi.IORING_REGISTER_PBUF_STATUS: RegisterRow(pbuf_status),
+    abi.IORING_REGISTER_NAPI: RegisterRow(_not_built, "refused", "no busy polling"),
+    abi.IORING_UNREGISTER_NAPI: RegisterRow(_not_built, "refused", "no busy polling"),
+    abi.IORING_REGISTER_CLOCK: RegisterRow(register_clock),
+    abi.IORING_REGISTER_CLONE_BUFFERS: RegisterRow(buffers.clone_buffers),
+    abi.IORING_REGISTER_SEND_MSG_RING: RegisterRow(send_msg_ring, "full", "on any ring file of the mount"),
+    abi.IORING_REGISTER_ZCRX_IFQ: RegisterRow(_not_built, "refused", "no zcrx"),
+    abi.IORING_REGISTER_RESIZE_RINGS: RegisterRow(resize_rings, "full", "the rings keep their pages"),
+    abi.IORING_REGISTER_MEM_REGION: RegisterRow(register_mem_region, "full", "of the ring's own at most 1.5 GiB"),
+    abi.IORING_REGISTER_QUERY: RegisterRow(_query),
+    abi.IORING_REGISTER_ZCRX_CTRL: RegisterRow(_absent, "none", "no zcrx"),
+    abi.IORING_REGISTER_BPF_FILTER: RegisterRow(_absent, "none", "no BPF"),
 }
 # fmt: on
 
@@ -192,7 +192,7 @@ def check_opcode(opcode: int, kernel: Kernel = CURRENT) -> None:
     _row(opcode, kernel)
 
 
-def _row(opcode: int, kernel: Kernel) -> Row:
+def _row(opcode: int, kernel: Kernel) -> RegisterRow:
     row = REGISTER.get(opcode)
     if row is None or row.support == "none" or opcode not in kernel.register:
         raise UringError(errno.EINVAL, f"register opcode {opcode} is not supported")

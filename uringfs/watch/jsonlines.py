@@ -7,7 +7,7 @@ from typing import Any
 from uringfs.abi.constants import REGISTER_OPCODES, SETUP_FLAGS, SQE_FLAGS
 from uringfs.abi.structs import PARAMS, Params, Sqe
 from uringfs.watch import arguments
-from uringfs.watch.record import INJECTED, LATE, NO_CQE, TRUNCATED, How, Kind, Record
+from uringfs.watch.record import INJECTED, LATE, NO_CQE, TRUNCATED, How, Record, RecordKind
 from uringfs.watch.strace import call
 from uringfs.watch.values import CQE_FLAGS, errno_name
 
@@ -69,7 +69,12 @@ SCHEMA: dict[str, dict[str, str]] = {
     "injected": {"ring": WHO["ring"], "user_data": "integer", "rule": "integer", "text": "string: the rule"},
 }
 """Event -> field -> its type and meaning. Each line has `event` besides."""
-_NAMES = {Kind.REQUEST: "request", Kind.CQE: "cqe", Kind.SETUP: "setup", Kind.REGISTER: "register"}
+_NAMES = {
+    RecordKind.REQUEST: "request",
+    RecordKind.CQE: "cqe",
+    RecordKind.SETUP: "setup",
+    RecordKind.REGISTER: "register",
+}
 _BASES = Sqe._fields
 _ALIASES = {
     alias: base for base in _BASES for alias, where in vars(Sqe).items() if where is getattr(Sqe, base, None)
@@ -165,35 +170,35 @@ class Objects:
 
     def object(self, record: Record) -> dict[str, Any]:
         match record.kind:
-            case Kind.REQUEST:
+            case RecordKind.REQUEST:
                 told = {**_who(record), **_what(record), "how": How(record.how).name.lower()}
                 told["cqe"] = not record.flags & NO_CQE
                 told["injected"] = bool(record.flags & INJECTED)
                 self._post(record)
                 return {"event": "request", **told, **_result(record), **_times(record)}
-            case Kind.CQE:
+            case RecordKind.CQE:
                 self._post(record)
                 return {"event": "cqe", **_who(record), **_what(record), **_result(record), **_times(record)}
-            case Kind.SETUP:
+            case RecordKind.SETUP:
                 return {
                     "event": "setup",
                     **_called(record),
                     "entries": record.sqe.len,
                     "params": _params(record),
                 }
-            case Kind.REGISTER:
+            case RecordKind.REGISTER:
                 op, arg, nr_args = _register_name(record.sqe.rw_flags), record.sqe.addr, record.sqe.len
                 return {"event": "register", **_called(record), "op": op, "arg": arg, "nr_args": nr_args}
         return self._other(record)
 
     def _other(self, record: Record) -> dict[str, Any]:
         match record.kind:
-            case Kind.REAPED:
+            case RecordKind.REAPED:
                 head, seen, ids = record.position, record.completed, self._reaped(record.ring, record.position)
                 return {"event": "reaped", "ring": record.ring, "ids": ids, "head": head, "seen_ns": seen}
-            case Kind.LOST:
+            case RecordKind.LOST:
                 return {"event": "lost", "count": record.id}
-            case Kind.CLOSED:
+            case RecordKind.CLOSED:
                 self._posted.pop(record.ring, None)
                 return {"event": "closed", "ring": record.ring, "completed_ns": record.completed}
         text = record.name.decode("utf-8", "replace")

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from uringfs.watch.arguments import opcode_name
-from uringfs.watch.record import How, Kind, Record
+from uringfs.watch.record import How, Record, RecordKind
 from uringfs.watch.strace import call
 from uringfs.watch.values import result
 
@@ -36,12 +36,13 @@ class Slices:
 
     def lines(self, record: Record) -> list[str]:
         events: list[dict[str, Any]] = []
-        if record.kind == Kind.REQUEST:
+        if record.kind == RecordKind.REQUEST:
             events = self._request(record)
-        elif record.kind == Kind.CQE:
+        elif record.kind == RecordKind.CQE:
             events = self._completion(record, f"{opcode_name(record.sqe.opcode)} CQE")
-        elif record.kind in (Kind.LOST, Kind.INJECTED, Kind.CLOSED):
-            name = f"{Kind(record.kind).name.lower()} {record.id or ''} {record.name.decode('utf-8', 'replace')}"
+        elif record.kind in (RecordKind.LOST, RecordKind.INJECTED, RecordKind.CLOSED):
+            kind = RecordKind(record.kind).name.lower()
+            name = f"{kind} {record.id or ''} {record.name.decode('utf-8', 'replace')}"
             ring, ns = record.ring, record.completed
             events = [{"ph": "i", "s": "g", "name": name.strip(), "pid": ring, "tid": 0, "ts": _us(ns)}]
         return [json.dumps(event, separators=(",", ":")) + ",\n" for event in events]

@@ -13,7 +13,7 @@ from uringfs.abi.structs import Sqe
 VERSION = 1
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     REQUEST = 1
     """A request is complete: its last CQE, or, with IOSQE_CQE_SKIP_SUCCESS, none."""
     CQE = 2

@@ -12,7 +12,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.structs import PARAMS, Params
 from uringfs.watch import arguments
-from uringfs.watch.record import LATE, How, Kind, Record
+from uringfs.watch.record import LATE, How, Record, RecordKind
 from uringfs.watch.registering import registered
 from uringfs.watch.values import KINDS, SQE_BITS, bits, plain, result
 
@@ -66,13 +66,13 @@ def _register(record: Record) -> str:
 
 
 _LINES: dict[int, Callable[[Record], str]] = {
-    Kind.REQUEST: _request,
-    Kind.CQE: _cqe,
-    Kind.SETUP: _setup,
-    Kind.REGISTER: _register,
-    Kind.LOST: lambda record: f"+++ {record.id} events lost +++",
-    Kind.CLOSED: lambda record: f"+++ ring {record.ring} closed +++",
-    Kind.INJECTED: lambda record: (
+    RecordKind.REQUEST: _request,
+    RecordKind.CQE: _cqe,
+    RecordKind.SETUP: _setup,
+    RecordKind.REGISTER: _register,
+    RecordKind.LOST: lambda record: f"+++ {record.id} events lost +++",
+    RecordKind.CLOSED: lambda record: f"+++ ring {record.ring} closed +++",
+    RecordKind.INJECTED: lambda record: (
         f"+++ rule {record.id} into user_data={record.sqe.user_data:#x}: {plain(record.name.decode())} +++"
     ),
 }
@@ -97,7 +97,7 @@ class Lines:
         if show is None:
             return ""
         behind = ""
-        if self._user_data and record.kind in (Kind.REQUEST, Kind.CQE):
+        if self._user_data and record.kind in (RecordKind.REQUEST, RecordKind.CQE):
             behind = f" user_data={record.sqe.user_data:#x}"
         return f"{self._before(record)}{show(record)}{behind}\n"
 
@@ -106,7 +106,7 @@ class Lines:
         if self._times and record.completed:
             ns = self._offset + record.completed
             before = f"{time.strftime('%H:%M:%S', time.localtime(ns // 10**9))}.{ns // 1000 % 10**6:06d} "
-        if record.kind == Kind.LOST:
+        if record.kind == RecordKind.LOST:
             return before
         self._rings.add(record.ring)
         if record.pid:

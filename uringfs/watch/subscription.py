@@ -18,7 +18,7 @@ AT_ONCE = 256
 """Events that are turned into text for one read(2): the daemon serves others in between."""
 
 
-class Who(NamedTuple):
+class EventCaller(NamedTuple):
     """A caller, as events name it."""
 
     pid: int
@@ -62,11 +62,11 @@ class Subscription:
         """True if the subscriber may want events of this ring."""
         return self._viewer.owns(ring.owner[1]) and (self.filter.rings is None or ring.number in self.filter.rings)
 
-    def wants(self, ring: Ring, caller: Caller, who: Who) -> bool:
+    def wants(self, ring: Ring, caller: Caller, who: EventCaller) -> bool:
         """Events of what this caller submits."""
         return self.watches(ring) and self._wants_process(who) and self._viewer.sees(ring.owner[1], caller)
 
-    def wants_call(self, number: int, owner: int, caller: Caller, who: Who, res: int) -> bool:
+    def wants_call(self, number: int, owner: int, caller: Caller, who: EventCaller, res: int) -> bool:
         """A setup or register on the ring file with that inode number, of that user."""
         wanted = self.filter
         if not wanted.calls or (wanted.failed and res >= 0):
@@ -75,7 +75,7 @@ class Subscription:
             return False
         return self._wants_process(who) and self._viewer.sees(owner, caller)
 
-    def _wants_process(self, who: Who) -> bool:
+    def _wants_process(self, who: EventCaller) -> bool:
         pids, trees = self.filter.pids, self.filter.trees
         if pids is None and trees is None:
             return True

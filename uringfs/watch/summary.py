@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uringfs.watch.arguments import opcode_name
-from uringfs.watch.record import LATE, Kind, Record
+from uringfs.watch.record import LATE, Record, RecordKind
 
 STEPS = 32
 """Buckets for each doubling: percentiles are exact to 2%."""
@@ -15,7 +15,7 @@ PERCENTS = 50, 95, 99
 
 
 @dataclass(slots=True)
-class Row:
+class SummaryRow:
     count: int = 0
     errors: int = 0
     timed: int = 0
@@ -46,14 +46,14 @@ class Row:
 
 class Summary:
     def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, SummaryRow] = {}
         self.lost = 0
 
     def note(self, records: Iterable[Record]) -> None:
         for record in records:
-            if record.kind == Kind.REQUEST:
-                self.rows.setdefault(opcode_name(record.sqe.opcode), Row()).note(record)
-            elif record.kind == Kind.LOST:
+            if record.kind == RecordKind.REQUEST:
+                self.rows.setdefault(opcode_name(record.sqe.opcode), SummaryRow()).note(record)
+            elif record.kind == RecordKind.LOST:
                 self.lost += record.id
 
     def lines(self) -> list[str]:
@@ -75,7 +75,7 @@ class Summary:
             table.append(f"{self.lost} events were lost: counts are too low\n")
         return table
 
-    def _line(self, name: str, row: Row, total: int) -> str:
+    def _line(self, name: str, row: SummaryRow, total: int) -> str:
         percent = 100 * row.total_ns / total if total else 0.0
         each = row.total_ns / 1000 / row.timed if row.timed else 0.0
         words = [

@@ -26,15 +26,15 @@ from uringfs.watch.record import (
     NO_CQE,
     TRUNCATED,
     How,
-    Kind,
     Record,
+    RecordKind,
     blank,
     pack,
 )
-from uringfs.watch.subscription import Subscription, Who, mask
+from uringfs.watch.subscription import EventCaller, Subscription, mask
 
 UNISSUED, INLINE, POLL, WORKER, ARMED = (int(how) for how in How)
-REQUEST, CQE = int(Kind.REQUEST), int(Kind.CQE)
+REQUEST, CQE = int(RecordKind.REQUEST), int(RecordKind.CQE)
 NO_SQE = Sqe()
 LOOK = bytes(
     (1 if opcode in peek.NAMES or opcode in peek.FIRST else 0)
@@ -77,7 +77,7 @@ class Batch(EventBatch):
     """Opcodes that anybody wants. None: all."""
 
     @classmethod
-    def of(cls, ring: Ring, who: Who, plan: Plan) -> "Batch":
+    def of(cls, ring: Ring, who: EventCaller, plan: Plan) -> "Batch":
         batch = cls(ring.number, ring.owner[1], who.pid, who.tid, who.comm, plan.queues, plan.mask, plan.data)
         batch.files, batch.opcodes = {}, plan.opcodes
         return batch
@@ -104,7 +104,7 @@ class Tracer(EventRecorder, Subscriber):
         self._readers: list[Subscription] = []
         self._batches: dict[RingContext, Batch] = {}
         self._live: dict[Request, EventNote] = {}
-        self._names: dict[int, tuple[object, Who]] = {}  # by thread, with its program
+        self._names: dict[int, tuple[object, EventCaller]] = {}  # by thread, with its program
         self._heads: dict[Ring, int] = {}
         self._watchers: dict[Ring, tuple[EventQueue, ...]] = {}
         self._plans: dict[tuple[Subscription, ...], Plan] = {}
@@ -153,7 +153,7 @@ class Tracer(EventRecorder, Subscriber):
 
     # -- who
 
-    def _who(self, caller: Caller) -> Who:
+    def _who(self, caller: Caller) -> EventCaller:
         """ESRCH"""
         program = caller.program
         known = self._names.get(caller.tid)
@@ -162,7 +162,7 @@ class Tracer(EventRecorder, Subscriber):
         if len(self._names) >= MOST_KNOWN:
             self._names.clear()
         pid = caller.group
-        who = Who(pid, caller.tid, comm(caller.tid), partial(self._tctx.host.lineage, caller.tid))
+        who = EventCaller(pid, caller.tid, comm(caller.tid), partial(self._tctx.host.lineage, caller.tid))
         self._names[caller.tid] = program, who
         return who
 
@@ -274,7 +274,7 @@ class Tracer(EventRecorder, Subscriber):
     def _of_none(self, ring: Ring, user_data: int, res: int, cflags: int) -> None:
         """A CQE of no request: who has set the ring up sees it."""
         event = blank(
-            Kind.CQE,
+            RecordKind.CQE,
             ring=ring.number,
             res=res,
             cflags=cflags,
@@ -305,7 +305,7 @@ class Tracer(EventRecorder, Subscriber):
     def io_ring_ctx_free(self, context: RingContext) -> None:
         ring = context.ring
         self._look_at_head(ring)
-        self._tell(blank(Kind.CLOSED, ring=ring.number, completed=_now()), ring)
+        self._tell(blank(RecordKind.CLOSED, ring=ring.number, completed=_now()), ring)
         self._batches.pop(context, None)
         self._heads.pop(ring, None)
         self._watchers.pop(ring, None)
@@ -318,19 +318,21 @@ class Tracer(EventRecorder, Subscriber):
                 live.flags |= INJECTED
                 break
         name, sqe = what.encode("ascii", "backslashreplace")[:4096], NO_SQE._replace(user_data=user_data)
-        self._tell(blank(Kind.INJECTED, ring=ring.number, id=rule, name=name, sqe=sqe, completed=_now()), ring)
+        self._tell(
+            blank(RecordKind.INJECTED, ring=ring.number, id=rule, name=name, sqe=sqe, completed=_now()), ring
+        )
 
     # -- calls
 
     def io_uring_create(self, number: int, caller: Caller, entries: int, params: int, res: int) -> None:
         data = peek.some(caller.memory, params, PARAMS_SIZE)
         sqe = NO_SQE._replace(len=entries & 0xFFFFFFFF, addr=params)
-        self._call(Kind.SETUP, number, caller.uid, caller, sqe, res, data)
+        self._call(RecordKind.SETUP, number, caller.uid, caller, sqe, res, data)
 
     def io_uring_register(self, ring: Ring, caller: Caller, opcode: int, arg: int, nr_args: int, res: int) -> None:
         data = peek.some(caller.memory, arg, registering.size(opcode, nr_args)) if arg else b""
         sqe = NO_SQE._replace(rw_flags=opcode & 0xFFFFFFFF, addr=arg, len=nr_args & 0xFFFFFFFF)
-        self._call(Kind.REGISTER, ring.number, ring.owner[1], caller, sqe, res, data)
+        self._call(RecordKind.REGISTER, ring.number, ring.owner[1], caller, sqe, res, data)
 
     def _call(self, kind: int, number: int, owner: int, caller: Caller, sqe: Sqe, res: int, data: bytes) -> None:
         try:

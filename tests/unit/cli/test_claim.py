@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from uringfs.cli.mountpoint import ALREADY_MOUNTED, MountError, claimed
+from uringfs.cli.mountpoint import ALREADY_MOUNTED, MountFailure, claimed
 
 
 def test_a_second_claim_waits_and_gives_up(tmp_path: Path) -> None:
     place = str(tmp_path / "mnt")
     with claimed(place):
-        with pytest.raises(MountError, match="somebody has had a lock") as caught, claimed(place, 0.05):
+        with pytest.raises(MountFailure, match="somebody has had a lock") as caught, claimed(place, 0.05):
             pass
         assert caught.value.status == ALREADY_MOUNTED
     with claimed(place, 0):

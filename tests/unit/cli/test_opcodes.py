@@ -10,7 +10,7 @@ from uringfs.abi.constants import ENTER_FLAGS, FEATURES, OPCODES, REGISTER_OPCOD
 from uringfs.cli.opcodes import document
 from uringfs.engine.request import Op
 from uringfs.ops.table import OPS, TABLE
-from uringfs.register.table import REGISTER, Row
+from uringfs.register.table import REGISTER, RegisterRow
 from uringfs.ring import support
 
 SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER = 425, 427
@@ -49,7 +49,7 @@ def test_every_flag_has_its_row(flags: tuple[support.Flag, ...], names: list[str
 @pytest.mark.parametrize(
     "rows", [TABLE, tuple(REGISTER.values()), support.SETUP_FLAGS, support.FEATURES, support.ENTER_FLAGS]
 )
-def test_every_row_says_what_it_supports(rows: tuple[Op | Row | support.Flag, ...]) -> None:
+def test_every_row_says_what_it_supports(rows: tuple[Op | RegisterRow | support.Flag, ...]) -> None:
     assert {row.support for row in rows} <= {"full", "partial", "refused", "none"}
     assert not [row for row in rows if row.support != "full" and not row.note]
 

@@ -7,10 +7,10 @@ from tests.fakehost.files import RegularFile
 from tests.unit.support import Bench, Here
 from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
-from uringfs.faults.engine import Faults
-from uringfs.faults.given import Given, Who
+from uringfs.faults.engine import FaultEngine
+from uringfs.faults.given import Given, RuleGiver
 
-ROOT = Who(0)
+ROOT = RuleGiver(0)
 AT = 0x10000
 """Where the test's thread has its buffers."""
 
@@ -30,12 +30,12 @@ def write(size: int, off: int = 0, user_data: int = 0, flags: int = 0) -> Sqe:
 
 
 @pytest.fixture
-def faults(bench: Bench, nursery: trio.Nursery) -> Faults:
-    return Faults(nursery, bench.tctx.hooks, lambda number: f"ring{number}", lambda tid: (tid, 7, 1), "seed")
+def faults(bench: Bench, nursery: trio.Nursery) -> FaultEngine:
+    return FaultEngine(nursery, bench.tctx.hooks, lambda number: f"ring{number}", lambda tid: (tid, 7, 1), "seed")
 
 
 @pytest.fixture
-def inject(faults: Faults) -> Inject:
+def inject(faults: FaultEngine) -> Inject:
     return lambda text: faults.inject(text, ROOT)
 
 
@@ -57,9 +57,9 @@ async def run(bench: Bench, *sqes: Sqe) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-async def broken(here: Here, nursery: trio.Nursery) -> Faults:
+async def broken(here: Here, nursery: trio.Nursery) -> FaultEngine:
     """Rules for the ring of this process."""
-    return Faults(nursery, here.context.hooks, seed="1")
+    return FaultEngine(nursery, here.context.hooks, seed="1")
 
 
 def differences(one: Sequence[int], other: Sequence[int]) -> list[int]:

@@ -7,8 +7,8 @@ from tests.fakehost.files import RegularFile
 from tests.unit.support import Bench, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
-from uringfs.faults.engine import Faults
-from uringfs.faults.given import Who
+from uringfs.faults.engine import FaultEngine
+from uringfs.faults.given import RuleGiver
 
 SEEDS = 100
 """As many as CI tries: more by hand."""
@@ -26,11 +26,11 @@ async def program(
 ) -> list[tuple[int, int, bytes]]:
     """(user_data, result, the memory it reads into) of each completion, in their order."""
     bench = Bench(nursery)
-    faults = Faults(nursery, bench.tctx.hooks, seed=str(seed))
+    faults = FaultEngine(nursery, bench.tctx.hooks, seed=str(seed))
     bench.thread.memory.map(MEMORY, 4096)
     bench.thread.fds[3] = RegularFile(b"0123456789" * 10)
     for rule in rules:
-        faults.inject(rule, Who(0))
+        faults.inject(rule, RuleGiver(0))
     done: list[tuple[int, int, bytes]] = []
     for number in range(6):
         read = Sqe(abi.IORING_OP_READ, fd=3, addr=MEMORY, len=8, user_data=100 + number)
@@ -40,7 +40,7 @@ async def program(
                 await trio.lowlevel.checkpoint()
         memory = bench.thread.memory.read(MEMORY, 8)
         done += [(user_data, res, memory) for user_data, res in bench.client.results()]
-    faults.remove_all(Who(0))
+    faults.remove_all(RuleGiver(0))
     return done
 
 
@@ -62,12 +62,12 @@ async def test_a_fault_is_the_same_without_the_others(nursery: trio.Nursery, see
     bench.thread.fds[3] = RegularFile(b"0123456789" * 10)
     found = []
     for when in ("1..4", "1,3", "3"):
-        faults = Faults(nursery, bench.tctx.hooks, seed=str(seed))
-        given = faults.inject(f"READ:corrupt=2:when={when}", Who(0))
+        faults = FaultEngine(nursery, bench.tctx.hooks, seed=str(seed))
+        given = faults.inject(f"READ:corrupt=2:when={when}", RuleGiver(0))
         for _ in range(4):
             await bench.submit(Sqe(abi.IORING_OP_READ, fd=3, addr=MEMORY, len=8))
             found += [bench.thread.memory.read(MEMORY, 8)] if given.matched == 3 else []
         assert given.hits == [number for number in range(1, 5) if number in given.rule.when]
-        faults.remove_all(Who(0))
+        faults.remove_all(RuleGiver(0))
         bench.client.reap()
     assert found[0] == found[1] == found[2] != b"01234567"

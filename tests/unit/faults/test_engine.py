@@ -11,8 +11,8 @@ from tests.unit.support import Bench, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
-from uringfs.faults.engine import Faults
-from uringfs.faults.given import Who
+from uringfs.faults.engine import FaultEngine
+from uringfs.faults.given import RuleGiver
 
 LINK = abi.IOSQE_IO_LINK
 
@@ -109,7 +109,7 @@ async def test_corrupt_bytes_of_a_write(bench: Bench, file: RegularFile, inject:
 async def test_the_seed_says_which_bytes(bench: Bench, file: RegularFile, nursery: object) -> None:
     seen = []
     for seed in ("1", "1", "2"):
-        faults = Faults(bench.nursery, bench.tctx.hooks, seed=seed)
+        faults = FaultEngine(bench.nursery, bench.tctx.hooks, seed=seed)
         rule = faults.inject("READ:corrupt=3", ROOT)
         await run(bench, read(64))
         seen.append(bench.thread.memory.read(AT, 64))
@@ -239,7 +239,7 @@ async def test_cat_and_who_watches_are_told(bench: Bench, inject: Inject) -> Non
     assert bench.ring.counters.injected == 1
 
 
-async def test_without_rules_nobody_is_asked(bench: Bench, faults: Faults) -> None:
+async def test_without_rules_nobody_is_asked(bench: Bench, faults: FaultEngine) -> None:
     assert not bench.tctx.hooks
     rule = faults.inject("NOP:retval=9", ROOT)
     assert bench.tctx.hooks.breaker is faults
@@ -249,7 +249,7 @@ async def test_without_rules_nobody_is_asked(bench: Bench, faults: Faults) -> No
     assert await run(bench, nop(1)) == [(1, 0)]
 
 
-async def test_a_rule_that_has_expired_costs_nothing(bench: Bench, faults: Faults) -> None:
+async def test_a_rule_that_has_expired_costs_nothing(bench: Bench, faults: FaultEngine) -> None:
     rule = faults.inject("NOP:retval=9:times=1", ROOT)
     assert await run(bench, nop(1), nop(2)) == [(1, 9), (2, 0)]
     assert not bench.tctx.hooks
@@ -257,9 +257,9 @@ async def test_a_rule_that_has_expired_costs_nothing(bench: Bench, faults: Fault
     assert "expired" in rule.describe()
 
 
-async def test_others_rules_are_others(bench: Bench, faults: Faults) -> None:
+async def test_others_rules_are_others(bench: Bench, faults: FaultEngine) -> None:
     opener = bench.host.opener(100)
-    mine, stranger = Who(1000, opener), Who(1001, opener)
+    mine, stranger = RuleGiver(1000, opener), RuleGiver(1001, opener)
     rule = faults.inject("NOP:retval=9", mine)
     theirs = faults.inject("NOP:retval=8", stranger)
     assert await run(bench, nop(1)) == [(1, 9)]
@@ -273,16 +273,16 @@ async def test_others_rules_are_others(bench: Bench, faults: Faults) -> None:
         faults.inject(f"NOP:release={rule.id}", stranger)
 
 
-async def test_no_right_is_gained(bench: Bench, faults: Faults) -> None:
+async def test_no_right_is_gained(bench: Bench, faults: FaultEngine) -> None:
     """The ring is the rule's user's, but the program that enters it may do more than the rule's writer."""
     opener = bench.host.opener(200)
     opener.refused.add(bench.thread.tid)
-    rule = faults.inject("NOP:retval=9", Who(1000, opener))
+    rule = faults.inject("NOP:retval=9", RuleGiver(1000, opener))
     assert await run(bench, nop(1)) == [(1, 0)]
     assert rule.matched == 0
 
 
-async def test_a_user_has_so_many_rules(faults: Faults) -> None:
+async def test_a_user_has_so_many_rules(faults: FaultEngine) -> None:
     for _ in range(64):
         faults.inject("NOP:retval=9", ROOT)
     with pytest.raises(UringError) as raised:
@@ -292,7 +292,7 @@ async def test_a_user_has_so_many_rules(faults: Faults) -> None:
     assert faults.given(ROOT) == []
 
 
-async def test_a_wrong_rule(faults: Faults) -> None:
+async def test_a_wrong_rule(faults: FaultEngine) -> None:
     with pytest.raises(UringError, match="column 5: 'eror' is no word") as raised:
         faults.inject("NOP:eror=EIO", ROOT)
     assert raised.value.errno == errno.EINVAL

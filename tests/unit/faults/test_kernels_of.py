@@ -13,7 +13,7 @@ from uringfs.abi.kernels import CURRENT, kernel
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, Params, Sqe
 from uringfs.engine.context import Context
 from uringfs.errors import UringError
-from uringfs.faults.given import Who
+from uringfs.faults.given import RuleGiver
 from uringfs.faults.kernels import Kernels
 from uringfs.memory.mapped import MappedMemory
 from uringfs.ops.table import ops_of
@@ -155,11 +155,11 @@ async def test_kernels_of_processes(nursery: trio.Nursery) -> None:
     opener = bench.host.opener(100)
     caller = bench.host.caller(100, 1000, 1000)
     assert kernels.of(caller) is kernel("6.1")
-    kernels.set(7, kernel("5.10"), Who(1001, opener))  # somebody else's
+    kernels.set(7, kernel("5.10"), RuleGiver(1001, opener))  # somebody else's
     assert kernels.of(caller) is kernel("6.1")
-    kernels.set(7, kernel("5.4"), Who(1000, opener))
+    kernels.set(7, kernel("5.4"), RuleGiver(1000, opener))
     assert kernels.of(caller) is kernel("5.4")
-    kernels.set(100, CURRENT, Who(0, opener))
+    kernels.set(100, CURRENT, RuleGiver(0, opener))
     assert kernels.of(caller) is CURRENT
     over[100].set()
     await trio.testing.wait_all_tasks_blocked()

@@ -15,7 +15,7 @@ from tests.unit.support import Here
 from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
 from uringfs.faults import matching
-from uringfs.faults.engine import Faults
+from uringfs.faults.engine import FaultEngine
 
 DATA = bytes(range(32))
 
@@ -57,20 +57,20 @@ async def one(here: Here, sqe: Sqe) -> int:
 
 
 @pytest.mark.parametrize("opcode", [abi.IORING_OP_SEND, abi.IORING_OP_WRITE])
-async def test_a_short_send(here: Here, broken: Faults, pair: Pair, memory: Memory, opcode: int) -> None:
+async def test_a_short_send(here: Here, broken: FaultEngine, pair: Pair, memory: Memory, opcode: int) -> None:
     broken.inject("SEND,WRITE:short=5", ROOT)
     assert await one(here, transfer(opcode, pair[0], memory)) == 5
     assert pair[1].recv(100) == DATA[:5]
 
 
-async def test_a_torn_send(here: Here, broken: Faults, pair: Pair, memory: Memory) -> None:
+async def test_a_torn_send(here: Here, broken: FaultEngine, pair: Pair, memory: Memory) -> None:
     broken.inject("SEND:torn=5", ROOT)
     assert await one(here, transfer(abi.IORING_OP_SEND, pair[0], memory)) == 32
     assert pair[1].recv(100) == DATA[:5]
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_short_receive(here: Here, broken: Faults, pair: Pair, memory: Memory, before: bool) -> None:
+async def test_a_short_receive(here: Here, broken: FaultEngine, pair: Pair, memory: Memory, before: bool) -> None:
     broken.inject("RECV:short=5", ROOT)
     if before:
         pair[0].send(b"x" * 9)
@@ -83,28 +83,28 @@ async def test_a_short_receive(here: Here, broken: Faults, pair: Pair, memory: M
     assert pair[1].recv(100) == b"x" * 4
 
 
-async def test_what_is_sent_is_corrupt(here: Here, broken: Faults, pair: Pair, memory: Memory) -> None:
+async def test_what_is_sent_is_corrupt(here: Here, broken: FaultEngine, pair: Pair, memory: Memory) -> None:
     broken.inject("SEND:corrupt=2..3", ROOT)
     assert await one(here, transfer(abi.IORING_OP_SEND, pair[0], memory)) == 32
     assert differences(pair[1].recv(100), DATA) == [2, 3]
     assert bytes(memory)[:32] == DATA
 
 
-async def test_what_is_received_is_corrupt(here: Here, broken: Faults, pair: Pair, memory: Memory) -> None:
+async def test_what_is_received_is_corrupt(here: Here, broken: FaultEngine, pair: Pair, memory: Memory) -> None:
     broken.inject("RECV:corrupt=1", ROOT)
     pair[0].send(b"x" * 32)
     assert await one(here, transfer(abi.IORING_OP_RECV, pair[1], memory)) == 32
     assert len(differences(bytes(memory)[:32], b"x" * 32)) == 1
 
 
-async def test_a_peer(here: Here, broken: Faults, tcp: Pair, memory: Memory) -> None:
+async def test_a_peer(here: Here, broken: FaultEngine, tcp: Pair, memory: Memory) -> None:
     host, port = tcp[0].getpeername()
     broken.inject(f'SEND:peer="{host}:{port}":error=ECONNRESET', ROOT)
     assert await one(here, transfer(abi.IORING_OP_SEND, tcp[0], memory)) == -errno.ECONNRESET
     assert await one(here, transfer(abi.IORING_OP_SEND, tcp[1], memory)) == 32
 
 
-async def test_where_it_connects_to(here: Here, broken: Faults, memory: Memory) -> None:
+async def test_where_it_connects_to(here: Here, broken: FaultEngine, memory: Memory) -> None:
     rule = broken.inject('CONNECT:peer="127.0.0.1:*":error=ETIMEDOUT', ROOT)
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
         port = server.getsockname()[1]
@@ -132,7 +132,7 @@ def test_addresses(sockaddr: bytes, shown: str) -> None:
     assert matching.address(sockaddr) == shown
 
 
-async def test_what_a_descriptor_is(here: Here, broken: Faults, memory: Memory, tmp_path: Path) -> None:
+async def test_what_a_descriptor_is(here: Here, broken: FaultEngine, memory: Memory, tmp_path: Path) -> None:
     rule = broken.inject(f"%write:path={tmp_path}/*.wal:error=ENOSPC", ROOT)
     for name, result in (("db.wal", -errno.ENOSPC), ("db.log", 32)):
         fd = os.open(tmp_path / name, os.O_RDWR | os.O_CREAT)
@@ -147,7 +147,7 @@ async def test_what_a_descriptor_is(here: Here, broken: Faults, memory: Memory, 
 
 
 async def test_corruption_of_a_large_write_is_where_it_was_asked(
-    here: Here, broken: Faults, tmp_path: Path
+    here: Here, broken: FaultEngine, tmp_path: Path
 ) -> None:
     size = 3 << 20
     memory = ctypes.create_string_buffer(size)

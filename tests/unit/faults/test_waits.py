@@ -12,7 +12,7 @@ from tests.unit.support import Bench, enter, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.events import EPOLLIN
 from uringfs.abi.structs import TIMESPEC, Sqe
-from uringfs.faults.engine import Faults
+from uringfs.faults.engine import FaultEngine
 
 LINK = abi.IOSQE_IO_LINK
 
@@ -59,7 +59,7 @@ async def test_a_drain_waits_for_what_is_delayed(bench: Bench, inject: Inject, m
     assert bench.client.results() == [(1, 0), (2, 0)]
 
 
-async def test_a_hold_before(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_hold_before(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     rule = faults.inject("READ:hold", ROOT)
     assert await run(bench, read(4, user_data=1), read(4, user_data=2)) == []
     assert "2 waiting" in rule.describe()
@@ -68,7 +68,7 @@ async def test_a_hold_before(bench: Bench, file: RegularFile, faults: Faults) ->
     assert bench.client.results() == [(1, 4), (2, 4)]
 
 
-async def test_a_hold_behind(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_hold_behind(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     rule = faults.inject("WRITE:hold=exit", ROOT)
     assert await run(bench, write(4, user_data=1)) == []
     assert file.data[:4] == b"AAAA"
@@ -84,7 +84,7 @@ async def test_released_by_another_rule(bench: Bench, file: RegularFile, inject:
     assert await run(bench, nop(9)) == [(9, 0), (1, 4)]
 
 
-async def test_a_rule_that_goes_lets_go(bench: Bench, faults: Faults) -> None:
+async def test_a_rule_that_goes_lets_go(bench: Bench, faults: FaultEngine) -> None:
     rule = faults.inject("NOP:hold=exit", ROOT)
     assert await run(bench, nop(1)) == []
     faults.remove(rule.id, ROOT)
@@ -101,14 +101,14 @@ async def test_a_rule_that_expires_lets_go(bench: Bench, inject: Inject, mock_cl
     assert await run(bench, nop(2)) == [(2, 0)]
 
 
-async def test_a_held_request_can_be_cancelled(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_held_request_can_be_cancelled(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     rule = faults.inject("READ:hold", ROOT)
     assert await run(bench, read(4, user_data=1), cancel(2, 1)) == [(2, 0), (1, -errno.ECANCELED)]
     assert rule.waiting == []
     assert faults.release(rule.id, ROOT) == 0
 
 
-async def test_one_with_its_result_cannot(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_one_with_its_result_cannot(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     rule = faults.inject("READ:hold=exit", ROOT)
     assert await run(bench, read(4, user_data=1), cancel(2, 1)) == [(2, -errno.ENOENT)]
     faults.release(rule.id, ROOT)
@@ -157,7 +157,7 @@ async def test_a_linked_timeout_ends_what_is_held(
     assert sorted(bench.client.results()) == [(1, -errno.ECANCELED), (2, -errno.ETIME)]
 
 
-async def test_a_caller_that_is_gone(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_caller_that_is_gone(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     rule = faults.inject("READ:hold", ROOT)
     assert await run(bench, read(4, user_data=1, flags=abi.IOSQE_ASYNC)) == []
     bench.thread.exit()
@@ -167,7 +167,7 @@ async def test_a_caller_that_is_gone(bench: Bench, file: RegularFile, faults: Fa
     assert [user_data for user_data, _ in bench.client.results()] == [1]
 
 
-async def test_a_ring_that_is_closed(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_ring_that_is_closed(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     before, behind = faults.inject("READ:hold", ROOT), faults.inject("WRITE:hold=exit", ROOT)
     stall = faults.inject("NOP:stall", ROOT)
     assert await run(bench, read(4, user_data=1), write(4, user_data=2), nop(3), nop(4)) == []
@@ -183,7 +183,7 @@ async def test_a_ring_that_is_closed(bench: Bench, file: RegularFile, faults: Fa
     assert not bench.tctx.hooks
 
 
-async def test_a_stalled_ring(bench: Bench, file: RegularFile, faults: Faults) -> None:
+async def test_a_stalled_ring(bench: Bench, file: RegularFile, faults: FaultEngine) -> None:
     stream = bench.thread.fds[4] = Stream()
     await bench.submit(Sqe(abi.IORING_OP_POLL_ADD, fd=4, rw_flags=EPOLLIN, user_data=8))
     rule = faults.inject("NOP:user_data=2:stall:times=1", ROOT)
@@ -213,7 +213,7 @@ async def test_other_rings_go_on(bench: Bench, inject: Inject) -> None:
     assert client.results() == [(2, 0)]
 
 
-async def test_completions_in_another_order(bench: Bench, faults: Faults) -> None:
+async def test_completions_in_another_order(bench: Bench, faults: FaultEngine) -> None:
     faults.inject("NOP:reorder=8", ROOT)
     found = await run(bench, *(nop(number) for number in range(8)))
     assert sorted(found) == [(number, 0) for number in range(8)]
@@ -223,7 +223,7 @@ async def test_completions_in_another_order(bench: Bench, faults: Faults) -> Non
 async def test_the_seed_says_in_which(bench: Bench) -> None:
     orders = []
     for seed in ("1", "1", "2"):
-        faults = Faults(bench.nursery, bench.tctx.hooks, seed=seed)
+        faults = FaultEngine(bench.nursery, bench.tctx.hooks, seed=seed)
         faults.inject("NOP:reorder=8", ROOT)
         orders.append(await run(bench, *(nop(number) for number in range(8))))
         faults.remove_all(ROOT)
@@ -300,7 +300,7 @@ async def test_no_buffers(bench: Bench, inject: Inject) -> None:
 
 async def test_a_deferring_ring(nursery: trio.Nursery, mock_clock: MockClock) -> None:
     bench = Bench(nursery, flags=abi.IORING_SETUP_DEFER_TASKRUN | abi.IORING_SETUP_SINGLE_ISSUER)
-    faults = Faults(nursery, bench.tctx.hooks)
+    faults = FaultEngine(nursery, bench.tctx.hooks)
     faults.inject("NOP:user_data=1:delay_enter=1ms", ROOT)
     faults.inject("NOP:user_data=2:delay_exit=1ms", ROOT)
     assert await run(bench, nop(1), nop(2), nop(3)) == [(3, 0)]

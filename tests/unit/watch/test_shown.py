@@ -12,7 +12,7 @@ from uringfs.watch import arguments
 from uringfs.watch.filters import WORDS
 from uringfs.watch.jsonlines import SCHEMA, Objects, fields, schema_table
 from uringfs.watch.perfetto import Slices
-from uringfs.watch.record import Kind, Record, blank, each, pack, unpack
+from uringfs.watch.record import Record, RecordKind, blank, each, pack, unpack
 from uringfs.watch.strace import Lines, call
 from uringfs.watch.summary import Summary
 from uringfs.watch.values import KINDS
@@ -44,11 +44,11 @@ def test_every_field_has_a_name_and_is_shown(opcode: int) -> None:
     assert len(named) >= 11
     values = {name: getattr(sqe, name) for name in named}
     assert named == values
-    assert call(blank(Kind.REQUEST, sqe=sqe)).startswith(arguments.opcode_name(opcode))
+    assert call(blank(RecordKind.REQUEST, sqe=sqe)).startswith(arguments.opcode_name(opcode))
 
 
 def some(**more: object) -> Record:
-    return blank(Kind.REQUEST, ring=3, id=4, sqe=Sqe(22, user_data=9), taken=1000, completed=3500, **more)
+    return blank(RecordKind.REQUEST, ring=3, id=4, sqe=Sqe(22, user_data=9), taken=1000, completed=3500, **more)
 
 
 def test_an_event_as_bytes() -> None:
@@ -65,8 +65,8 @@ def test_another_release() -> None:
         unpack(bytes(data))
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_event_is_in_the_schema(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", RecordKind)
+def test_every_event_is_in_the_schema(kind: RecordKind) -> None:
     told = Objects().object(some()._replace(kind=kind))
     assert set(told) == {"event", *SCHEMA[told["event"]]}
 
@@ -91,7 +91,7 @@ def _begin(event: dict[str, float]) -> float:
 def test_percentiles_of_a_summary() -> None:
     summary = Summary()
     summary.note(some()._replace(taken=1, completed=1 + 1000 * (n + 1)) for n in range(100))
-    summary.note([some(res=-5)._replace(taken=0), blank(Kind.LOST, id=7)])
+    summary.note([some(res=-5)._replace(taken=0), blank(RecordKind.LOST, id=7)])
     told = summary.object()
     read = told["ops"]["READ"]
     assert (read["count"], read["errors"], read["max_ns"], told["lost"]) == (101, 1, 100_000, 7)
@@ -100,8 +100,8 @@ def test_percentiles_of_a_summary() -> None:
     assert summary.lines()[2].split()[-1] == "READ"
 
 
-@pytest.mark.parametrize("kind", [Kind.REQUEST, Kind.CQE, Kind.INJECTED])
-def test_names_do_not_steer_a_terminal(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [RecordKind.REQUEST, RecordKind.CQE, RecordKind.INJECTED])
+def test_names_do_not_steer_a_terminal(kind: RecordKind) -> None:
     """A descriptor's path, a path that is named, a rule: any user gives them, and root looks."""
     hostile = b"a\x1b[2J\n"
     names = {"file": hostile + b"\x9b", "name": hostile, "name2": hostile, "comm": hostile, "data": hostile}

@@ -20,7 +20,7 @@ from uringfs.abi.events import EPOLLIN, IORING_POLL_ADD_MULTI
 from uringfs.abi.structs import TIMESPEC, Sqe
 from uringfs.engine.request import Request
 from uringfs.watch import filters
-from uringfs.watch.record import LATE, NO_CQE, TRUNCATED, How, Kind, Record, each, pack
+from uringfs.watch.record import LATE, NO_CQE, TRUNCATED, How, Record, RecordKind, each, pack
 from uringfs.watch.strace import Lines
 from uringfs.watch.subscription import MOST, Subscription
 from uringfs.watch.tracer import Tracer
@@ -60,13 +60,13 @@ class Watched(Bench):
     def wake(self) -> None:
         self.woken += 1
 
-    def events(self, *kinds: Kind) -> list[Record]:
+    def events(self, *kinds: RecordKind) -> list[Record]:
         found = list(each(self.reader.take(1 << 30)))
-        return [record for record in found if record.kind in (kinds or (Kind.REQUEST,))]
+        return [record for record in found if record.kind in (kinds or (RecordKind.REQUEST,))]
 
     def lines(self) -> list[str]:
         """Without times."""
-        shown = [Lines().line(record) for record in self.events(Kind.REQUEST, Kind.CQE)]
+        shown = [Lines().line(record) for record in self.events(RecordKind.REQUEST, RecordKind.CQE)]
         return [line.partition(" <")[0] + line.partition(">")[2].rstrip("\n") for line in shown]
 
 
@@ -168,9 +168,9 @@ async def test_a_multishot_and_its_cqes(bench: Watched) -> None:
     await bench.submit(poll)
     stream.feed(b"x")
     await bench.submit(Sqe(abi.IORING_OP_POLL_REMOVE, fd=-1, addr=1, user_data=2))
-    found = bench.events(Kind.REQUEST, Kind.CQE)
-    shots = [record for record in found if record.kind == Kind.CQE]
-    (last,) = [record for record in found if record.kind == Kind.REQUEST and record.sqe.user_data == 1]
+    found = bench.events(RecordKind.REQUEST, RecordKind.CQE)
+    shots = [record for record in found if record.kind == RecordKind.CQE]
+    (last,) = [record for record in found if record.kind == RecordKind.REQUEST and record.sqe.user_data == 1]
     assert shots
     assert {record.id for record in shots} == {last.id}
     assert last.how == How.POLL
@@ -178,7 +178,7 @@ async def test_a_multishot_and_its_cqes(bench: Watched) -> None:
 
 async def test_a_cqe_of_no_request(bench: Watched) -> None:
     bench.context.post_cqe(9, 3, 0)
-    (record,) = bench.events(Kind.CQE)
+    (record,) = bench.events(RecordKind.CQE)
     assert (record.id, record.sqe.user_data, record.res) == (0, 9, 3)
     assert "CQE(user_data=0x9) = 3" in Lines().line(record)
 
@@ -187,7 +187,7 @@ async def test_what_is_reaped(bench: Watched) -> None:
     await bench.submit(nop(1), nop(2))
     bench.client.reap(1)
     await bench.submit(nop(3))
-    heads = [record.position for record in bench.events(Kind.REAPED)]
+    heads = [record.position for record in bench.events(RecordKind.REAPED)]
     assert heads == [0, 1]
 
 
@@ -201,7 +201,7 @@ async def test_one_that_was_under_way(nursery: trio.Nursery) -> None:
     tracer.add(reader)
     stream.feed(b"x")
     await bench.enter(0, wait=1)
-    (record,) = (one for one in each(reader.take(1 << 20)) if one.kind == Kind.REQUEST)
+    (record,) = (one for one in each(reader.take(1 << 20)) if one.kind == RecordKind.REQUEST)
     assert record.flags == LATE
     assert record.how == How.ARMED
     assert "<" not in Lines().line(record).partition(" = ")[2]
@@ -238,7 +238,7 @@ async def test_nobody_sees_what_a_stranger_submits(bench: Watched) -> None:
 async def test_nobody_sees_anothers_ring(bench: Watched) -> None:
     bench.ring.owner = 100, 1001
     await bench.submit(nop(1))
-    assert bench.events(*Kind) == []
+    assert bench.events(*RecordKind) == []
     assert not bench.tctx.hooks.watched(bench.ring)
 
 
@@ -261,12 +261,12 @@ async def test_a_slow_reader_loses_events_and_no_request(nursery: trio.Nursery) 
         await bench.submit(read)
         assert bench.client.results() == [(0, 4096)]
         quick.take(1 << 20)
-    found = bench.events(*Kind)
-    lost = [record.id for record in found if record.kind == Kind.LOST]
-    seen = [record for record in found if record.kind in (Kind.REQUEST, Kind.REAPED)]
+    found = bench.events(*RecordKind)
+    lost = [record.id for record in found if record.kind == RecordKind.LOST]
+    seen = [record for record in found if record.kind in (RecordKind.REQUEST, RecordKind.REAPED)]
     assert len(lost) == 1
     assert lost[0] == bench.reader.total_lost > 0
-    requests = sum(record.kind == Kind.REQUEST for record in seen)
+    requests = sum(record.kind == RecordKind.REQUEST for record in seen)
     assert requests + lost[0] >= total
     assert quick.total_lost == 0
     await bench.submit(nop(5))
@@ -309,7 +309,7 @@ async def test_what_the_ring_leaves_when_it_is_closed(bench: Watched) -> None:
     bench.thread.fds[3] = Stream()
     await bench.submit(Sqe(abi.IORING_OP_POLL_ADD, fd=3, rw_flags=EPOLLIN, user_data=1))
     bench.context.close()
-    assert [record.kind for record in bench.events(Kind.CLOSED, Kind.REQUEST)] == [Kind.CLOSED]
+    assert [record.kind for record in bench.events(RecordKind.CLOSED, RecordKind.REQUEST)] == [RecordKind.CLOSED]
     assert not bench.tracer._live
 
 
@@ -356,7 +356,7 @@ async def test_what_was_injected_says_so(bench: Watched) -> None:
 
     bench.tctx.hooks.breaker = Rule()  # type: ignore[assignment]
     await bench.submit(nop(1))
-    injected, request = bench.events(Kind.INJECTED, Kind.REQUEST)
+    injected, request = bench.events(RecordKind.INJECTED, RecordKind.REQUEST)
     assert (injected.id, injected.name, injected.sqe.user_data) == (3, b"NOP:error=EIO", 1)
     assert "NOP() = -EIO (Input/output error) (INJECTED) <" in Lines().line(request)
 
@@ -374,7 +374,7 @@ async def test_events_have_the_layout_of_record(bench: Watched) -> None:
     )
     data = bench.reader.take(1 << 30)
     records = list(each(data))
-    assert {record.kind for record in records} == {Kind.REAPED, Kind.REQUEST}
+    assert {record.kind for record in records} == {RecordKind.REAPED, RecordKind.REQUEST}
     assert b"".join(map(pack, records)) == data
 
 
@@ -400,7 +400,7 @@ async def test_what_a_multishot_reads_into_provided_buffers(bench: Watched) -> N
             stream.feed(sent)
             while sent not in found:
                 await trio.lowlevel.checkpoint()
-                found += [record.data for record in bench.events(Kind.CQE)]
+                found += [record.data for record in bench.events(RecordKind.CQE)]
     assert found == [b"first", b"second"]
 
 
@@ -408,5 +408,5 @@ async def test_many_readers(bench: Watched) -> None:
     readers = [bench.read() for _ in range(100)]
     await bench.submit(nop(1))
     found = [reader.take(1 << 20) for reader in readers]
-    assert [record.kind for record in each(found[-1])] == [Kind.REAPED, Kind.REQUEST]
+    assert [record.kind for record in each(found[-1])] == [RecordKind.REAPED, RecordKind.REQUEST]
     assert len(set(found)) == 1

@@ -7,7 +7,7 @@ from struct import Struct
 from uringfs.abi import control as abi
 from uringfs.errors import UringError
 
-Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.Lane
+Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.LaneAttach
 
 _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SETUP: (abi.SETUP, abi.Setup),
@@ -16,7 +16,7 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_FETCH: (abi.FETCH, abi.Fetch),
     abi.URINGFS_CMD_SUPERVISE: (abi.SUPERVISE, abi.Supervise),
     abi.URINGFS_CMD_AGENT: (abi.AGENT, abi.Agent),
-    abi.URINGFS_CMD_LANE: (abi.LANE, abi.Lane),
+    abi.URINGFS_CMD_LANE: (abi.LANE, abi.LaneAttach),
 }
 
 

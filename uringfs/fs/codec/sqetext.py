@@ -44,7 +44,7 @@ _ESCAPE = re.compile(rb'\\(x[0-9a-fA-F]{2}|[0-7]{3}|[ntr0\\"])')
 _WORD = re.compile(r'[^\s="]+="(?:[^"\\]|\\.)*"(?=\s|$)|\S+')
 
 
-class Piece(NamedTuple):
+class SqeMemory(NamedTuple):
     """Memory of a request."""
 
     field: str
@@ -59,7 +59,7 @@ class SqeCommand(NamedTuple):
     """OPCODE [field=value ...]. The addresses of pieces are not in the SQE yet."""
 
     sqe: Sqe
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SqeMemory, ...]
 
 
 def words(line: str) -> list[str]:
@@ -93,14 +93,14 @@ def _unescape(match: "re.Match[bytes]") -> bytes:
 def parse(verb: str, number: int, flags: int, named: dict[str, str]) -> SqeCommand:
     """named: the words but flags=. EINVAL says what is wrong."""
     fields: dict[str, int] = {}
-    pieces: list[Piece] = []
+    pieces: list[SqeMemory] = []
     for name, value in named.items():
         if name in QUOTED and (value.startswith('"') or (name not in WIDTHS and name not in ALIASES)):
             pieces.append(_piece(verb, name, unquoted(verb, name, value), kept=False))
         elif name in ROOMS:
             pieces.append(_piece(verb, name, bytes(_number(verb, name, value, 0, MAX_ROOM)), kept=True))
         elif name == "ts":
-            pieces.append(Piece("addr", _timespec(verb, value), False, ""))
+            pieces.append(SqeMemory("addr", _timespec(verb, value), False, ""))
         else:
             _set(verb, fields, ALIASES.get(name, name), name, value)
     taken = [piece.field for piece in pieces]
@@ -115,12 +115,12 @@ def parse(verb: str, number: int, flags: int, named: dict[str, str]) -> SqeComma
     return SqeCommand(Sqe(number, flags, fd=fd - (fd >> 31 << 32), **fields), tuple(pieces))
 
 
-def _piece(verb: str, name: str, data: bytes, kept: bool) -> Piece:
+def _piece(verb: str, name: str, data: bytes, kept: bool) -> SqeMemory:
     shape = {"iov": "iovec", "msg": "msghdr"}.get(name[:3], "")
-    return Piece(QUOTED.get(name) or ROOMS[name], data, kept, shape)
+    return SqeMemory(QUOTED.get(name) or ROOMS[name], data, kept, shape)
 
 
-def _length(named: dict[str, str], pieces: list[Piece]) -> int:
+def _length(named: dict[str, str], pieces: list[SqeMemory]) -> int:
     """sqe->len unless told: of the data, or of an array of one."""
     if "ts" in named or any(piece.shape for piece in pieces):
         return 1

@@ -82,7 +82,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = fs
         self._watchers: dict[int, PollWatcher] = {}
-        self._begun: Writing | None = None  # a write that lane() could not finish
+        self._begun: Writing | None = None  # a write that shortcut() could not finish
         self.waits = Waits(native.poll_answer)
         self.interrupts = FuseInterrupts(self.waits)
 
@@ -266,8 +266,8 @@ class Operations(pyfuse3.Operations):
             return self._fs.specials.read(fh, off, size)
         return self._fs.read(fh, off, size)
 
-    def lane(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
-        """A control write, done while it is read from the wire (native.lane_set()): bytes written or -errno.
+    def shortcut(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | None:
+        """A control write, done while it is read from the wire (native.shortcut_set()): bytes written or -errno.
         None: it has to wait, and goes on in write(), which comes next."""
         try:
             done = self._fs.write(fh, data, tid, uid, gid)
@@ -279,7 +279,8 @@ class Operations(pyfuse3.Operations):
         return None
 
     def poll_wait(self, unique: int, fh: int, tid: int, uid: int, gid: int) -> int | None:
-        """A poll by which an enter waits (native.lane_set()): -errno. None: native.poll_answer() comes later."""
+        """A poll by which an enter waits (native.shortcut_set()): -errno. None: native.poll_answer() comes
+        later."""
         try:
             self.waits.begin(unique, self._fs.wait(fh, tid, uid, gid))
         except Exception as error:

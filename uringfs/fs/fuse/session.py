@@ -17,7 +17,7 @@ from uringfs.abi.kernels import CURRENT, Kernel
 from uringfs.abi.libc import libc
 from uringfs.abi.signals import signal_name
 from uringfs.errors import UringError
-from uringfs.faults.given import Who
+from uringfs.faults.given import RuleGiver
 from uringfs.fs.filesystem import RingFs
 from uringfs.fs.fuse.operations import Operations
 from uringfs.fs.quota import Quota
@@ -123,7 +123,7 @@ async def _serve(
             _backend(mount), host, nursery, mount.max_rings, mount.quota, seed=rules.seed, kernel=rules.kernel
         )
         operations = Operations(fs)
-        native.lane_set(operations.lane, operations.poll_wait)
+        native.shortcut_set(operations.shortcut, operations.poll_wait)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
         options = {"subtype=uringfs", "default_permissions", *mount.options}
         if not any(option.startswith("fsname=") for option in options):
@@ -149,7 +149,7 @@ async def _serve(
             nursery.start_soon(_watch_helper, native.pager_pid(), mount.mountpoint)
             await pyfuse3.main(max_tasks=MAX_TASKS)
         finally:
-            native.lane_set(None, None)
+            native.shortcut_set(None, None)
             fs.close()
             pyfuse3.close(unmount=True)
         nursery.cancel_scope.cancel()
@@ -193,7 +193,7 @@ async def _announce(mount: MountOptions, fs: RingFs, ready: Callable[[], None]) 
         ) from error
     except trio.TooSlowError as error:
         raise BackendError(errno.ETIME, f"a first ring did not come to life in {CHECKED:g} s") from error
-    who = Who(os.geteuid())
+    who = RuleGiver(os.geteuid())
     for rule in mount.rules.inject:  # behind the first ring, which was not to meet them
         log.info("seed %s, rule %s", mount.rules.seed, fs.faults.inject(rule, who).describe())
     log.info("%s: serving rings; backend %s%s", mount.mountpoint, mount.backend, mount.why and f": {mount.why}")

@@ -276,9 +276,9 @@ class Supervisor:
         """Wait, if it has to, and put descriptors where its requests, or earlier ones, want them: True then."""
         wait = enter.wait
         while wait is not None:
-            with enter.context.deliveries.interrupts(caller.process, wait.leave):
+            with enter.context.deliveries.interrupts(caller.process, wait.interrupt_to_fetch):
                 enter.result = await wait.run()
-            if not wait.left:
+            if not wait.interrupted_to_fetch:
                 return True
             await self._placing.deliver(enter.call, enter.context.deliveries, caller)
             wait.resume()

@@ -59,7 +59,7 @@ def child_number(group: int, pid: int) -> int:
     return int(numbers[level]) if level < len(numbers) else 0
 
 
-class End:
+class ChildEnd:
     """The end of one child, for all who wait for it: one pidfd, one watch."""
 
     def __init__(self, file: File) -> None:
@@ -126,7 +126,7 @@ class ChildWatch:
         """Watch for the ends of these, and no others."""
         for pid in set(self._ends) - pids:
             del self._ends[pid]
-            self._owner.leave(pid, self)
+            self._owner.remove(pid, self)
         for pid in pids - set(self._ends):
             self._ends[pid] = self._owner.join(pid, self)
 
@@ -158,7 +158,7 @@ class LocalChildren:
     def __init__(self, timers: Timers, poller: Poller, adopt: Callable[[int], File]) -> None:
         self.timers = timers
         self.watches = 0
-        self._ends: dict[int, End] = {}
+        self._ends: dict[int, ChildEnd] = {}
         self._poller = poller
         self._adopt = adopt
 
@@ -170,7 +170,7 @@ class LocalChildren:
         end = self._ends.get(pid)
         if end is None:
             try:
-                end = End(self._adopt(native.pidfd_open(pid, 0)))
+                end = ChildEnd(self._adopt(native.pidfd_open(pid, 0)))
             except OSError:
                 return False
             try:
@@ -182,7 +182,7 @@ class LocalChildren:
         end.listeners[watch] = None
         return True
 
-    def leave(self, pid: int, watch: ChildWatch) -> None:
+    def remove(self, pid: int, watch: ChildWatch) -> None:
         end = self._ends.get(pid)
         if end is not None and watch in end.listeners:
             del end.listeners[watch]

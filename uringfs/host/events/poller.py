@@ -51,15 +51,15 @@ class EpollItem:
         self.key = key
         self.exclusive = native.fd_identity(fd)[:2] if events & EPOLLEXCLUSIVE else None
         """With EPOLLEXCLUSIVE the file whose wait queue it shares with others."""
-        self.watches: dict[Watch, None] = {}
+        self.watches: dict[EpollWatch, None] = {}
 
 
-class Watch:
+class EpollWatch:
     """One file being watched. fire(mask) is called from the loop at every event, until cancel()."""
 
     __slots__ = ("_poller", "_registration", "fire")
 
-    def __init__(self, poller: "Poller", registration: EpollItem, fire: Callable[[int], None]) -> None:
+    def __init__(self, poller: "EpollPoller", registration: EpollItem, fire: Callable[[int], None]) -> None:
         self._poller = poller
         self._registration = registration
         self.fire = fire
@@ -84,7 +84,7 @@ class Once:
 
     __slots__ = ("_key", "_poller", "fire")
 
-    def __init__(self, poller: "Poller", key: int, fire: Callable[[int], None]) -> None:
+    def __init__(self, poller: "EpollPoller", key: int, fire: Callable[[int], None]) -> None:
         self._poller = poller
         self._key = key
         self.fire = fire
@@ -94,7 +94,7 @@ class Once:
         return self._poller.cancel_once(self._key)
 
 
-class Poller:
+class EpollPoller:
     """The watcher; it and its thread come with the first watch."""
 
     def __init__(self) -> None:
@@ -103,11 +103,11 @@ class Poller:
         self._once: dict[int, Once] = {}  # by key
         self._descriptors: set[int] = set()  # epoll knows each once
         self._shared: dict[tuple[int, int, bool], EpollItem] = {}  # by descriptor, events and past
-        self._new: list[tuple[Watch, int]] = []  # joined others when something was ready: told alone
+        self._new: list[tuple[EpollWatch, int]] = []  # joined others when something was ready: told alone
         self._events: deque[tuple[int, int, int]] = deque()
         self._woken: tuple[int, set[tuple[int, ...]]] = 0, set()
 
-    def watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool = True) -> Watch | Once:
+    def watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool = True) -> EpollWatch | Once:
         """events as epoll_ctl(2) takes them; with EPOLLONESHOT fire() may be called once, or at every event. past:
         those count that are over. EPERM: such files cannot be watched."""
         if events & EPOLLONESHOT and not events & EPOLLEXCLUSIVE:
@@ -126,13 +126,13 @@ class Poller:
         del self._once[key]
         return True
 
-    def _watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool) -> Watch:
+    def _watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool) -> EpollWatch:
         wanted = fd, events, past
         mask = mask_now(fd, events) if wanted in self._shared else 0
         if mask:
             self.dispatch()  # what has happened before is the others'
         shared = self._shared.get(wanted)
-        watch = Watch(self, shared or self._register(wanted), fire)
+        watch = EpollWatch(self, shared or self._register(wanted), fire)
         if shared is not None and mask:
             self._new.append((watch, mask))
             trio.lowlevel.current_trio_token().run_sync_soon(self.dispatch, idempotent=True)
@@ -228,7 +228,7 @@ class Poller:
             watcher.close()
 
 
-def _fire(watch: Watch | Once, mask: int) -> None:
+def _fire(watch: EpollWatch | Once, mask: int) -> None:
     try:
         watch.fire(mask)
     except Exception:
@@ -239,7 +239,7 @@ class LocalPoller:
     """The polls of one daemon."""
 
     def __init__(self) -> None:
-        self._poller = Poller()
+        self._poller = EpollPoller()
         self._limiter = trio.CapacityLimiter(MAX_SLOW)
         self._watching = trio.CapacityLimiter(MAX_SLOW)
         self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
@@ -257,7 +257,7 @@ class LocalPoller:
         assert isinstance(file, LocalFile)
         return mask_now(file.fd, events) if file.polls_at_once() else None
 
-    def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> Watch | Once:
+    def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> EpollWatch | Once:
         watch = self._poller.watch(_fd(file), events, fire, past)
         assert isinstance(file, LocalFile)
         self._watched[file.identity] = file

@@ -26,7 +26,7 @@ BATCH = 256
 MANY_DEAD = 64
 
 
-class Timer:
+class HeapTimer:
     """One of a Heap. fire is called once, from the loop, unless cancel() was quicker."""
 
     __slots__ = ("_heap", "armed", "fire")
@@ -47,12 +47,12 @@ class Heap:
     """Timers of one clock by their time, those of the same time in the order they came."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timer]] = []
+        self._heap: list[tuple[int, int, HeapTimer]] = []
         self._numbers = itertools.count()
         self._dead = 0
 
-    def push(self, when: int, fire: Callable[[], None]) -> Timer:
-        timer = Timer(self, fire)
+    def push(self, when: int, fire: Callable[[], None]) -> HeapTimer:
+        timer = HeapTimer(self, fire)
         heapq.heappush(self._heap, (when, next(self._numbers), timer))
         return timer
 
@@ -156,7 +156,7 @@ class LocalTimers:
     def absolute(self, when: int) -> int:
         return when + self.skew
 
-    def at(self, clock: int, when: int, fire: Callable[[], None]) -> Timer:
+    def at(self, clock: int, when: int, fire: Callable[[], None]) -> HeapTimer:
         if clock not in self._clocks:
             self._clocks[clock] = _Clock(clock, self)
         timers = self._clocks[clock]

@@ -20,7 +20,7 @@ NOWHERE = Place(-1, b"x")
 """No directory: a system call with it fails with EBADF, or before it has come to look."""
 
 
-class Caller:
+class HelperCaller:
     """For one call. What it has opened is open until close()."""
 
     def __init__(self, numbers: Numbers, cwd: int) -> None:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from uringfs.host.helper.caller import Caller, act, on_places
+from uringfs.host.helper.caller import HelperCaller, act, on_places
 from uringfs.host.helper.kernel import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
@@ -35,7 +35,7 @@ Result = tuple[int, bytes]
 def _plain(name: str) -> Callable[..., Result]:
     """One about a descriptor."""
 
-    def call(_: Caller, *args: Any) -> Result:
+    def call(_: HelperCaller, *args: Any) -> Result:
         result = syscall(name, *args)
         out = next((arg for arg in args if not isinstance(arg, int | bytes)), None)
         return result, out.raw if out is not None else b""
@@ -43,7 +43,7 @@ def _plain(name: str) -> Callable[..., Result]:
     return call
 
 
-def statx(caller: Caller, at: int, path: bytes, flags: int, mask: int, out: Any) -> Result:
+def statx(caller: HelperCaller, at: int, path: bytes, flags: int, mask: int, out: Any) -> Result:
     if not path:
         return syscall("statx", caller.directory(at), b"", flags, mask, out), out.raw
 
@@ -58,7 +58,7 @@ def statx(caller: Caller, at: int, path: bytes, flags: int, mask: int, out: Any)
     return act(places, lambda: (syscall("statx", *values), out.raw))
 
 
-def renameat2(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
+def renameat2(caller: HelperCaller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
     return _names(
         lambda: (caller.parent(old, path), caller.parent(new, other)),
         "renameat2",
@@ -66,19 +66,19 @@ def renameat2(caller: Caller, old: int, path: bytes, new: int, other: bytes, fla
     )
 
 
-def unlinkat(caller: Caller, at: int, path: bytes, flags: int) -> Result:
+def unlinkat(caller: HelperCaller, at: int, path: bytes, flags: int) -> Result:
     return _names(lambda: (caller.parent(at, path),), "unlinkat", lambda place, *_: (place.at, place.name, flags))
 
 
-def mkdirat(caller: Caller, at: int, path: bytes, mode: int) -> Result:
+def mkdirat(caller: HelperCaller, at: int, path: bytes, mode: int) -> Result:
     return _names(lambda: (caller.parent(at, path),), "mkdirat", lambda place, *_: (place.at, place.name, mode))
 
 
-def symlinkat(caller: Caller, target: bytes, at: int, path: bytes) -> Result:
+def symlinkat(caller: HelperCaller, target: bytes, at: int, path: bytes) -> Result:
     return _names(lambda: (caller.parent(at, path),), "symlinkat", lambda new, *_: (target, new.at, new.name))
 
 
-def linkat(caller: Caller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
+def linkat(caller: HelperCaller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
     def find() -> tuple[Place, ...]:
         if path:
             one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
@@ -102,15 +102,15 @@ def _names(find: Callable[[], tuple[Place, ...]], name: str, args: Callable[...,
     return act(places, lambda: (syscall(name, *values), b""))
 
 
-def setxattr(caller: Caller, path: bytes, name: bytes, value: bytes, size: int, flags: int) -> Result:
+def setxattr(caller: HelperCaller, path: bytes, name: bytes, value: bytes, size: int, flags: int) -> Result:
     return _xattr(caller, path, "setxattr", (name, value, size, flags), None)
 
 
-def getxattr(caller: Caller, path: bytes, name: bytes, out: Any, size: int) -> Result:
+def getxattr(caller: HelperCaller, path: bytes, name: bytes, out: Any, size: int) -> Result:
     return _xattr(caller, path, "getxattr", (name, out, size), out)
 
 
-def _xattr(caller: Caller, path: bytes, call: str, args: tuple[Any, ...], out: Any) -> Result:
+def _xattr(caller: HelperCaller, path: bytes, call: str, args: tuple[Any, ...], out: Any) -> Result:
     """There is no call of every kernel's that takes a directory: it is the working one meanwhile."""
     place = caller.locate(caller.cwd, path, True)
 
@@ -122,7 +122,7 @@ def _xattr(caller: Caller, path: bytes, call: str, args: tuple[Any, ...], out: A
     return act((place,), run)
 
 
-def bind(caller: Caller, sock: int, address: bytes, size: int) -> Result:
+def bind(caller: HelperCaller, sock: int, address: bytes, size: int) -> Result:
     """The name is kept as it is given, for getsockname(2), if it means the same here."""
     path = _unix_path(address, size)
     if path is None:
@@ -135,7 +135,7 @@ def bind(caller: Caller, sock: int, address: bytes, size: int) -> Result:
     return _at_place(place, "bind", sock, address)
 
 
-def connect(caller: Caller, sock: int, address: bytes, size: int) -> Result:
+def connect(caller: HelperCaller, sock: int, address: bytes, size: int) -> Result:
     path = _unix_path(address, size)
     if path is None:
         return syscall("connect", sock, address, size), b""
@@ -155,7 +155,7 @@ def _at_place(place: Place, call: str, sock: int, address: bytes) -> Result:
     return act((place,), run)
 
 
-def preadv2(_: Caller, file: int, offset: int, flags: int, out: Any) -> Result:
+def preadv2(_: HelperCaller, file: int, offset: int, flags: int, out: Any) -> Result:
     """preadv2(2) of a file on a procfs: the kernel hides nothing from a process that reads about itself."""
 
     def run() -> Result:
@@ -166,7 +166,7 @@ def preadv2(_: Caller, file: int, offset: int, flags: int, out: Any) -> Result:
     return by_stranger(run)
 
 
-def pwritev2(_: Caller, file: int, offset: int, flags: int, data: bytes) -> Result:
+def pwritev2(_: HelperCaller, file: int, offset: int, flags: int, data: bytes) -> Result:
     def run() -> Result:
         buffer = ctypes.create_string_buffer(data, len(data))
         iovec = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), len(data))
@@ -175,7 +175,7 @@ def pwritev2(_: Caller, file: int, offset: int, flags: int, data: bytes) -> Resu
     return by_stranger(run)
 
 
-def splice(_: Caller, source: int, start: int, out: int, to: int, length: int, flags: int) -> Result:
+def splice(_: HelperCaller, source: int, start: int, out: int, to: int, length: int, flags: int) -> Result:
     """start, to: offsets, -1 for none."""
 
     def run() -> Result:

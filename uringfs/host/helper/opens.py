@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from uringfs.abi.machine import O_LARGEFILE
-from uringfs.host.helper.caller import Caller
+from uringfs.host.helper.caller import HelperCaller
 from uringfs.host.helper.kernel import (
     O_PATH,
     OPEN_HOW,
@@ -46,7 +46,7 @@ ATTEMPTS = 8
 """How often a path is looked up again because a link has come to stand where none was."""
 
 
-def openat(caller: Caller, at: int, path: bytes, flags: int, mode: int) -> tuple[int, bytes]:
+def openat(caller: HelperCaller, at: int, path: bytes, flags: int, mode: int) -> tuple[int, bytes]:
     """build_open_how() makes valid what openat2(2) refuses."""
     flags = (flags | O_LARGEFILE) & VALID_OPEN_FLAGS
     if flags & os.O_PATH:
@@ -55,7 +55,7 @@ def openat(caller: Caller, at: int, path: bytes, flags: int, mode: int) -> tuple
     return _Open(caller, flags, mode & S_IALLUGO if creates else 0, 0).at(at, path), b""
 
 
-def openat2_(caller: Caller, at: int, path: bytes, how: bytes, size: int) -> tuple[int, bytes]:
+def openat2_(caller: HelperCaller, at: int, path: bytes, how: bytes, size: int) -> tuple[int, bytes]:
     """__io_openat_prep() adds O_LARGEFILE."""
     flags, mode, resolve = OPEN_HOW.unpack(how)
     return _Open(caller, flags if flags & os.O_PATH else flags | O_LARGEFILE, mode, resolve).at(at, path), b""
@@ -64,7 +64,7 @@ def openat2_(caller: Caller, at: int, path: bytes, how: bytes, size: int) -> tup
 class _Open:
     """struct open_how, and whose it is."""
 
-    def __init__(self, caller: Caller, flags: int, mode: int, resolve: int) -> None:
+    def __init__(self, caller: HelperCaller, flags: int, mode: int, resolve: int) -> None:
         self._caller = caller
         self._flags, self._mode, self._resolve = flags, mode, resolve
         exclusive = os.O_CREAT | os.O_EXCL

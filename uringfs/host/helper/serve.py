@@ -13,7 +13,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import Any, NoReturn
 
-from uringfs.host.helper.caller import Caller
+from uringfs.host.helper.caller import HelperCaller
 from uringfs.host.helper.calls import CALLS
 from uringfs.host.helper.identity import Persona, assume, die_with
 from uringfs.host.helper.walk import Numbers
@@ -58,7 +58,7 @@ def _serve(sock: socket.socket) -> None:
             return
         umask, numbers, name, args = marshal.loads(data)
         os.umask(umask)
-        result, out = _perform(Caller(Numbers(*numbers), fds[0]), name, args, fds)
+        result, out = _perform(HelperCaller(Numbers(*numbers), fds[0]), name, args, fds)
         more = _go_home()
         _close(fds)
         opened = [result] if name in OPENS and result >= 0 else []
@@ -67,7 +67,7 @@ def _serve(sock: socket.socket) -> None:
         _close(opened)
 
 
-def _perform(caller: Caller, name: str, args: tuple[Any, ...], fds: list[int]) -> tuple[int, bytes]:
+def _perform(caller: HelperCaller, name: str, args: tuple[Any, ...], fds: list[int]) -> tuple[int, bytes]:
     """An argument is an int, bytes, ("file", i): a descriptor, or ("out", n): a pointer to n bytes that are
     handed back."""
     try:

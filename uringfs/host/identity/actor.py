@@ -87,7 +87,7 @@ class ActorPool:
         attempts = 0
         while True:
             helper, more = await self._take(identity), False
-            attempts += helper.fresh
+            attempts += helper.unborn
             try:
                 result, out, more = await helper.call(self._zygote, identity, name, args, fds, room)
                 break
@@ -115,7 +115,7 @@ class ActorPool:
                 await waiter.served.wait()
             except trio.Cancelled:
                 if waiter.helper is not None:
-                    self._put_back(waiter.helper, not waiter.helper.fresh)
+                    self._put_back(waiter.helper, not waiter.helper.unborn)
                 else:
                     account.waiting.remove(waiter)
                     self._forget(identity.account)

@@ -29,7 +29,7 @@ _FIELDS = re.compile(
 )
 
 
-class Ids(NamedTuple):
+class StatusIds(NamedTuple):
     """As Uid and Gid of /proc/PID/status have them, in our user namespace."""
 
     real: int
@@ -89,7 +89,13 @@ class Credentials:
     """struct cred of a thread. Compared by what it holds."""
 
     def __init__(
-        self, uid: Ids, gid: Ids, groups: tuple[int, ...], permitted: int, effective: int, namespace: Namespace
+        self,
+        uid: StatusIds,
+        gid: StatusIds,
+        groups: tuple[int, ...],
+        permitted: int,
+        effective: int,
+        namespace: Namespace,
     ) -> None:
         self.uid = uid
         self.gid = gid
@@ -113,8 +119,8 @@ class Credentials:
             raise UringError(errno.ESRCH, f"thread {tid} is gone")
         uid, gid, groups, permitted, effective = found.groups()
         return cls(
-            Ids(*map(int, uid.split())),
-            Ids(*map(int, gid.split())),
+            StatusIds(*map(int, uid.split())),
+            StatusIds(*map(int, gid.split())),
             tuple(map(int, groups.split())),
             int(permitted, 16),
             int(effective, 16),

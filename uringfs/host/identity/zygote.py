@@ -106,7 +106,7 @@ class Helper:
         self.at_home = identity.at_home
         self.since = 0.0
         """trio.current_time() at which it has become busy, or idle."""
-        self.fresh = True
+        self.unborn = True
         self._pidfd = -1
         self._sock, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._sock.setblocking(False)
@@ -116,10 +116,10 @@ class Helper:
     ) -> tuple[int, bytes, bool]:
         """(result or -errno, out, whether it can make another). An open's result is a descriptor of ours.
         Unusable, UringError."""
-        if self.fresh:
+        if self.unborn:
             await zygote.fork(identity, self._theirs)
             self._theirs.close()
-            self.fresh = False
+            self.unborn = False
         message = marshal.dumps((identity.umask, identity.numbers, name, tuple(args)))
         try:
             socket.send_fds(self._sock, [message], [identity.cwd, *fds])

@@ -32,7 +32,7 @@ _limiter = trio.CapacityLimiter(MAX_THREADS)
 T = TypeVar("T")
 
 
-class Kind(NamedTuple):
+class SocketKind(NamedTuple):
     domain: int
     type: int
     protocol: int
@@ -55,9 +55,9 @@ class Kind(NamedTuple):
         return self.domain in INET and (self.type, self.protocol) in known
 
 
-def kind(file: File) -> Kind:
+def kind(file: File) -> SocketKind:
     """sock_from_file(). ENOTSOCK."""
-    return Kind(*attempt(native.sock_kind, file.fileno()))
+    return SocketKind(*attempt(native.sock_kind, file.fileno()))
 
 
 def attempt(call: Callable[..., T], *args: object) -> T:
@@ -158,7 +158,7 @@ async def reachable(actor: Actor, address: bytes) -> tuple[bytes, int]:
     return address[:2] + b"/proc/thread-self/fd/%d" % fd, fd
 
 
-def queued(file: File, of: Kind, hangup: bool) -> int:
+def queued(file: File, of: SocketKind, hangup: bool) -> int:
     """msghdr.msg_inq: bytes left to read; -1 where the socket does not say. tcp_inq(): 1 at the end."""
     if not of.tells_queue:
         return -1

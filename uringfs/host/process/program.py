@@ -99,7 +99,7 @@ def _watch(tid: int) -> native.ExecWatch | None:
         return None
 
 
-class Program:
+class LocalProgram:
     """One thread, as the program that it executes while this is made: it must be in a call that we answer.
 
     Holds descriptors until nothing refers to it. OSError or StopIteration: the thread is gone, or there are no
@@ -204,7 +204,7 @@ class Program:
 class ProgramMemory:
     """The memory of one program's thread, for use after the call that was answered: base.Memory."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: LocalProgram) -> None:
         memory = program.memory
         self._program = program
         self._space = memory
@@ -225,15 +225,15 @@ class Programs:
     EMFILE."""
 
     def __init__(self) -> None:
-        self._known: WeakValueDictionary[int, Program] = WeakValueDictionary()
-        self._kept: OrderedDict[int, Program] = OrderedDict()
+        self._known: WeakValueDictionary[int, LocalProgram] = WeakValueDictionary()
+        self._kept: OrderedDict[int, LocalProgram] = OrderedDict()
 
-    def of(self, tid: int) -> Program:
+    def of(self, tid: int) -> LocalProgram:
         """The program of a thread that is in a call which we answer."""
         known = self._known.get(tid)
         if known is not None and known.same():
             return known
-        opened = self._known[tid] = self._kept[tid] = Program(tid)
+        opened = self._known[tid] = self._kept[tid] = LocalProgram(tid)
         self._kept.move_to_end(tid)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)

@@ -115,18 +115,18 @@ static ssize_t wire_read(int Py_UNUSED(fd), void *buf, size_t size, void *Py_UNU
 {
 	ssize_t n = wire_next(buf, size);
 
-	lane_enter();
+	shortcut_enter();
 	for (;;) {
 		if (n < 0) {
-			if (errno == EAGAIN) /* withdrawn, or the lane is empty; pyfuse3's loop dies of EAGAIN */
+			if (errno == EAGAIN) /* withdrawn, or the shortcut has none; pyfuse3's loop dies of EAGAIN */
 				errno = EINTR;
 			return n;
 		}
 		if (!message_seen(buf, (size_t)n))
 			break;
-		if (!lane_answers(wire.fd, buf, (size_t)n))
+		if (!shortcut_answers(wire.fd, buf, (size_t)n))
 			return n;
-		n = lane_read(buf, size);
+		n = shortcut_read(buf, size);
 	}
 	errno = EINTR; /* nothing to dispatch; the descriptor stays readable if there is more */
 	return -1;

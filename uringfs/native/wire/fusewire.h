@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the FUSE wire share: fusewire.c (hooks and messages), lane.c, pager.c, wirecalls.c (Python's
+/* What the files of the FUSE wire share: fusewire.c (hooks and messages), shortcut.c, pager.c, wirecalls.c (Python's
  * side). */
 #ifndef URINGFS_FUSEWIRE_H
 #define URINGFS_FUSEWIRE_H
@@ -37,11 +37,11 @@ ssize_t wire_next(void *buf, size_t size);
 void interrupts_add(uint64_t unique);
 void interrupts_clear(void);
 
-/* lane.c: see there */
-void lane_enter(void);
-bool lane_answers(int fd, const char *buf, size_t size);
-ssize_t lane_read(void *buf, size_t size);
-PyObject *lane_set(PyObject *module, PyObject *args);
+/* shortcut.c: see there */
+void shortcut_enter(void);
+bool shortcut_answers(int fd, const char *buf, size_t size);
+ssize_t shortcut_read(void *buf, size_t size);
+PyObject *shortcut_set(PyObject *module, PyObject *args);
 PyObject *poll_answer(PyObject *module, PyObject *args);
 
 /* pager.c: see there */

@@ -193,7 +193,7 @@ PyMethodDef wire_methods[] = {
 	{"session_fd", session_fd, METH_NOARGS, "session_fd() -> int"},
 	{"backing_open", backing_open, METH_O, "backing_open(fd) -> int"},
 	{"backing_close", backing_close, METH_O, "backing_close(backing_id)"},
-	{"lane_set", lane_set, METH_VARARGS, "lane_set(handler, poll_handler)"},
+	{"shortcut_set", shortcut_set, METH_VARARGS, "shortcut_set(handler, poll_handler)"},
 	{"poll_answer", poll_answer, METH_VARARGS, "poll_answer(unique, events)"},
 	{NULL, NULL, 0, NULL},
 };

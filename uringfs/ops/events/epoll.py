@@ -13,7 +13,7 @@ EPOLL_CTL_DEL = 2
 EP_MAX_EVENTS = 0x7FFFFFFF // EPOLL_EVENT_SIZE
 
 
-class Control(NamedTuple):
+class IoEpoll(NamedTuple):
     """struct io_epoll"""
 
     operation: int
@@ -29,12 +29,12 @@ def prep_ctl(request: Request) -> None:
     operation, event = s32(sqe.len), b""
     if operation != EPOLL_CTL_DEL:
         event = request.caller.memory.read(sqe.addr, EPOLL_EVENT_SIZE)
-    request.data = Control(operation, s32(sqe.off), event)
+    request.data = IoEpoll(operation, s32(sqe.off), event)
 
 
 def issue_ctl(request: Request) -> Outcome:
     """io_epoll_ctl(): both files of the caller's table."""
-    control: Control = request.data
+    control: IoEpoll = request.data
     epoll = request.hold(request.caller.file(request.sqe.fd))
     target = request.hold(request.caller.file(control.fd))
 

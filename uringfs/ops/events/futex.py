@@ -52,7 +52,7 @@ class Futex:
         self.key = _key(request, address, flags)[0]
 
 
-class Waiting:
+class FutexWaiter:
     """A request in the queues of its futexes."""
 
     __slots__ = ("futexes", "request")
@@ -75,7 +75,7 @@ class Waiting:
 class Woken:
     """Who has been woken by a request that had to wait itself: their CQEs come behind its own."""
 
-    def __init__(self, found: list[tuple[Waiting, int]]) -> None:
+    def __init__(self, found: list[tuple[FutexWaiter, int]]) -> None:
         self._found = found
 
     def close(self) -> None:
@@ -88,12 +88,12 @@ class Futexes:
 
     def __init__(self, host: Host) -> None:
         self._timers = host.pauses
-        self._queues: dict[Hashable, dict[Waiting, int]] = {}
-        self._waiting: dict[Waiting, None] = {}
+        self._queues: dict[Hashable, dict[FutexWaiter, int]] = {}
+        self._waiting: dict[FutexWaiter, None] = {}
         self._timer: Timer | None = None
         self._pause = FIRST_LOOK
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: FutexWaiter) -> None:
         for index, futex in enumerate(waiting.futexes):
             self._queues.setdefault(futex.key, {}).setdefault(waiting, index)
         self._waiting[waiting] = None
@@ -102,7 +102,7 @@ class Futexes:
             self._timer.cancel()
         self._look_later()
 
-    def remove(self, waiting: Waiting) -> bool:
+    def remove(self, waiting: FutexWaiter) -> bool:
         if waiting not in self._waiting:
             return False
         del self._waiting[waiting]
@@ -120,13 +120,13 @@ class Futexes:
             self._end(waiting, index)
         return len(found)
 
-    def found(self, key: Hashable, most: int, mask: int) -> list[tuple[Waiting, int]]:
+    def found(self, key: Hashable, most: int, mask: int) -> list[tuple[FutexWaiter, int]]:
         """Whom a wake() of so many would wake, and the index of the word."""
         queue = self._queues.get(key, {}).items()
         asked = ((waiting, index) for waiting, index in queue if waiting.futexes[index].mask & mask)
         return list(islice(asked, most))
 
-    def _end(self, waiting: Waiting, result: int) -> None:
+    def _end(self, waiting: FutexWaiter, result: int) -> None:
         self.remove(waiting)
         waiting.request.context.complete(waiting.request, result)
 
@@ -207,7 +207,7 @@ def _wait(request: Request, words: list[Futex]) -> Outcome:
         if _word(request.caller, futex.address) != futex.value:
             raise UringError(errno.EAGAIN, "the word has another value")
     request.caller = request.caller.detached()
-    waiting, table = Waiting(request, words), futexes(request.context.host)
+    waiting, table = FutexWaiter(request, words), futexes(request.context.host)
     table.add(waiting)
     request.disarm = partial(table.remove, waiting)
     return IOU_ISSUE_SKIP_COMPLETE

@@ -9,7 +9,7 @@ import errno
 import itertools
 
 from uringfs.clientwork.delivery import PATIENCE, Delivery
-from uringfs.engine.position import Turn
+from uringfs.engine.locks import TicketLock
 from uringfs.engine.request import Holds, Request, RingContext
 from uringfs.engine.resources import Node
 from uringfs.errors import UringError
@@ -19,14 +19,14 @@ from uringfs.host.protocols import File
 IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
 
 
-def table_turn(request: Request) -> Turn:
-    """The request's turn at what new descriptors go into, as the kernel performs it inline: taken when it is
+def file_lock(request: Request) -> TicketLock:
+    """The request's lock at what new descriptors go into, as the kernel performs it inline: taken when it is
     issued."""
     context = request.context
     if request.sqe.file_index:
         request.holds = Holds.SLOTS
-        return context.positions.take(("slots", id(context)))
-    return context.positions.take(("descriptors", request.caller.process))
+        return context.locks.ask(("slots", id(context)))
+    return context.locks.ask(("descriptors", request.caller.process))
 
 
 async def deliver(
@@ -34,7 +34,7 @@ async def deliver(
     fd: int,
     cloexec: bool = False,
     delivery: Delivery | None = None,
-    turn: Turn | None = None,
+    lock: TicketLock | None = None,
 ) -> int:
     """The CQE's res of a request that has made fd, which is ours and is taken over: its slot's number or 0
     (direct), its number in the caller's table, or -errno. cloexec is for the latter.
@@ -43,7 +43,7 @@ async def deliver(
     and for its enter to know that there will be something to fetch.
     """
     if request.sqe.file_index:
-        return await _deliver_fixed(request, fd, turn)
+        return await _deliver_fixed(request, fd, lock)
     if delivery is None:
         try:
             delivery = request.context.deliveries.begin(request.caller)
@@ -51,21 +51,21 @@ async def deliver(
             close_fd(fd)
             raise
     with delivery:
-        return await delivery.new(fd, cloexec, turn)
+        return await delivery.new(fd, cloexec, lock)
 
 
-async def _deliver_fixed(request: Request, fd: int, turn: Turn | None) -> int:
-    if turn is None:
+async def _deliver_fixed(request: Request, fd: int, lock: TicketLock | None) -> int:
+    if lock is None:
         return install_fixed(request.context, fd, request.sqe.file_index)
     try:
-        await turn.reached(PATIENCE)
+        await lock.acquire(PATIENCE)
     except BaseException:
         close_fd(fd)
         raise
     try:
         return install_fixed(request.context, fd, request.sqe.file_index)
     finally:
-        turn.leave()
+        lock.release()
 
 
 def install_fixed(context: RingContext, fd: int, file_slot: int) -> int:

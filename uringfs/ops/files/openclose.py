@@ -10,11 +10,11 @@ from uringfs.abi.constants import IOSQE_ASYNC, IOSQE_FIXED_FILE
 from uringfs.abi.machine import O_LARGEFILE
 from uringfs.abi.numbers import PAGE
 from uringfs.clientwork.delivery import Delivery
-from uringfs.engine.position import Turn
+from uringfs.engine.locks import TicketLock
 from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import Actor, File, Memory, Name
-from uringfs.ops.files.newfile import deliver, remove_fixed, table_turn
+from uringfs.ops.files.newfile import deliver, file_lock, remove_fixed
 from uringfs.ops.paths.names import acting, directory, getname, refuse_fixed_file
 
 OPEN_HOW = Struct("<QQQ")  # struct open_how: flags, mode, resolve
@@ -96,10 +96,10 @@ def issue_open(request: Request) -> Outcome:
     data: Open = request.data
     at = directory(request, request.sqe.fd, data.name)
     delivery = None if request.sqe.file_index else request.context.deliveries.begin(request.caller)
-    turn = None if request.flags & IOSQE_ASYNC or _force_async(data) else table_turn(request)
+    lock = None if request.flags & IOSQE_ASYNC or _force_async(data) else file_lock(request)
     if delivery is None:
-        return lambda: _open(request, data, at, None, turn)
-    return lambda: _open_plain(request, data, at, delivery, turn)
+        return lambda: _open(request, data, at, None, lock)
+    return lambda: _open_plain(request, data, at, delivery, lock)
 
 
 def _force_async(data: Open) -> bool:
@@ -107,23 +107,27 @@ def _force_async(data: Open) -> bool:
     return bool((OPEN_HOW.unpack(data.how)[0] if data.how else data.flags) & FORCE_ASYNC)
 
 
-async def _open_plain(request: Request, data: Open, at: int | File, delivery: Delivery, turn: Turn | None) -> int:
+async def _open_plain(
+    request: Request, data: Open, at: int | File, delivery: Delivery, lock: TicketLock | None
+) -> int:
     with delivery:
-        return await _open(request, data, at, delivery, turn)
+        return await _open(request, data, at, delivery, lock)
 
 
-async def _open(request: Request, data: Open, at: int | File, delivery: Delivery | None, turn: Turn | None) -> int:
-    fd = None if turn is None else await _open_cached(data, at)
+async def _open(
+    request: Request, data: Open, at: int | File, delivery: Delivery | None, lock: TicketLock | None
+) -> int:
+    fd = None if lock is None else await _open_cached(data, at)
     if fd is None:
-        if turn is not None:
-            turn.leave()
-            turn = None
+        if lock is not None:
+            lock.release()
+            lock = None
         request.taken_effect()
         if data.how:
             fd, _ = await data.actor.call("openat2", at, data.name, data.how, OPEN_HOW.size)
         else:
             fd, _ = await data.actor.call("openat", at, data.name, data.flags, data.mode)
-    return await deliver(request, fd, bool(data.flags & os.O_CLOEXEC), delivery, turn)
+    return await deliver(request, fd, bool(data.flags & os.O_CLOEXEC), delivery, lock)
 
 
 async def _open_cached(data: Open, at: int | File) -> int | None:
@@ -169,11 +173,11 @@ def issue_close(request: Request) -> Outcome:
     finally:
         file.close()
     delivery = request.context.deliveries.begin(request.caller)
-    turn = table_turn(request)
+    lock = file_lock(request)
 
     async def close() -> int:
         with delivery:
-            return await delivery.close(sqe.fd, turn)
+            return await delivery.close(sqe.fd, lock)
 
     return close
 
@@ -196,10 +200,10 @@ def issue_fixed_fd_install(request: Request) -> Outcome:
     file = request.file()
     cloexec = not request.sqe.install_fd_flags & IORING_FIXED_FD_NO_CLOEXEC
     delivery = request.context.deliveries.begin(request.caller)
-    turn = table_turn(request)
+    lock = file_lock(request)
 
     async def install() -> int:
         with delivery:
-            return await delivery.new(os.dup(file.fileno()), cloexec, turn)
+            return await delivery.new(os.dup(file.fileno()), cloexec, lock)
 
     return install

@@ -7,7 +7,7 @@ from struct import Struct
 from uringfs.clientwork.delivery import PATIENCE
 from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
-from uringfs.ops.files.newfile import IORING_FILE_INDEX_ALLOC, install_fixed, remove_fixed, table_turn
+from uringfs.ops.files.newfile import IORING_FILE_INDEX_ALLOC, file_lock, install_fixed, remove_fixed
 
 FDS = Struct("<ii")
 O_NOTIFICATION_PIPE = os.O_EXCL
@@ -30,10 +30,10 @@ def issue(request: Request) -> Outcome:
         return _fixed(request)
     memory = request.caller.memory
     delivery = request.context.deliveries.begin(request.caller)
-    turn = table_turn(request)
+    lock = file_lock(request)
 
     async def deliver() -> int:
-        await turn.reached(PATIENCE)
+        await lock.acquire(PATIENCE)
         reader, writer = _pipe(request)
         cloexec = bool(sqe.pipe_flags & os.O_CLOEXEC)
         with delivery:
@@ -45,7 +45,7 @@ def issue(request: Request) -> Outcome:
             if first < 0:
                 os.close(writer)
                 return first
-            second = await delivery.new(writer, cloexec, turn)
+            second = await delivery.new(writer, cloexec, lock)
             try:
                 if second >= 0:
                     memory.write(sqe.addr, FDS.pack(first, second))

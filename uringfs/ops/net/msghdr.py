@@ -43,7 +43,7 @@ def store_address(memory: Memory, name: bytes, length: int, at: int, at_length: 
     memory.write(at_length, length.to_bytes(4, "little"))
 
 
-class Msghdr(NamedTuple):
+class UserMsghdr(NamedTuple):
     """struct user_msghdr, as __copy_msghdr() leaves it."""
 
     at: int
@@ -58,7 +58,7 @@ class Msghdr(NamedTuple):
     """msg_namelen as it stands."""
 
     @classmethod
-    def copy(cls, memory: Memory, at: int) -> "Msghdr":
+    def copy(cls, memory: Memory, at: int) -> "UserMsghdr":
         """EFAULT; EINVAL for a negative msg_namelen, EMSGSIZE for too many iovecs."""
         name, namelen, _, iov, iovlen, control, controllen, _ = USER_MSGHDR.unpack(
             memory.read(at, USER_MSGHDR.size)
@@ -102,7 +102,7 @@ def packed(found: list[Cmsg]) -> bytes:
     return control
 
 
-def copy_control(memory: Memory, header: Msghdr) -> bytes:
+def copy_control(memory: Memory, header: UserMsghdr) -> bytes:
     """____sys_sendmsg(). ENOBUFS, EFAULT."""
     if header.controllen > INT_MAX or header.controllen > OPTMEM:
         raise UringError(errno.ENOBUFS, f"{header.controllen} bytes of control messages")

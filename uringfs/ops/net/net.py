@@ -13,13 +13,13 @@ from uringfs.abi.events import EPOLLOUT
 from uringfs.abi.net import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK
 from uringfs.abi.numbers import s32
 from uringfs.clientwork.delivery import Delivery
-from uringfs.engine.position import Turn
+from uringfs.engine.locks import TicketLock
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.net.sockets import INET, Creator, SocketCredentials, attempt, attempt_in_thread, kind, unix_path
 from uringfs.host.protocols import File
 from uringfs.ops.events.readiness import Readiness
-from uringfs.ops.files.newfile import deliver, table_turn
+from uringfs.ops.files.newfile import deliver, file_lock
 from uringfs.ops.net.msghdr import address
 
 CONNECTS = URINGFS_ENTER_WAITS | URINGFS_ENTER_CONNECTS
@@ -61,23 +61,23 @@ def prep_socket(request: Request) -> None:
 def issue_socket(request: Request) -> Outcome:
     """io_socket()"""
     delivery = None if request.sqe.file_index else request.context.deliveries.begin(request.caller)
-    turn = table_turn(request)
+    lock = file_lock(request)
 
     async def create() -> int:
         if delivery is None:
-            return await _create(request, None, turn)
+            return await _create(request, None, lock)
         with delivery:
-            return await _create(request, delivery, turn)
+            return await _create(request, delivery, lock)
 
     return create
 
 
-async def _create(request: Request, delivery: Delivery | None, turn: Turn) -> int:
+async def _create(request: Request, delivery: Delivery | None, lock: TicketLock) -> int:
     sqe, creator = request.sqe, request.data
     type_ = s32(sqe.off)
     fd = await creator.socket(sqe.fd, type_ & ~SOCK_CLOEXEC, s32(sqe.len))
     request.lenient = delivery is None  # io_socket() ignores what io_fixed_fd_install() says
-    return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery, turn)
+    return await deliver(request, fd, bool(type_ & SOCK_CLOEXEC), delivery, lock)
 
 
 def _prep_address(request: Request) -> None:
@@ -142,8 +142,8 @@ def _acting(request: Request, name: str, *args: int | bytes | File) -> Outcome:
 
 
 def _client_calls(request: Request) -> Delivery | None:
-    """The client's turn to make the call on a descriptor of its own, so that the other end sees it. None: it makes no
-    calls, or has no number for the file, or other credentials, or may have let what the request points to go."""
+    """The client's turn to make the call on a descriptor of its own, so that the other end sees it. None: it makes
+    no calls, or has no number for the file, or other credentials, or may have let what the request points to go."""
     if request.flags & IOSQE_FIXED_FILE or request.sqe.personality or request.caller.can & CONNECTS != CONNECTS:
         return None
     delivery = request.context.deliveries.begin(request.caller, URINGFS_ENTER_CONNECTS)

@@ -22,9 +22,9 @@ from uringfs.clientwork.delivery import Delivery
 from uringfs.engine.request import Request
 from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
-from uringfs.host.net.sockets import Kind, attempt
+from uringfs.host.net.sockets import SocketKind, attempt
 from uringfs.host.protocols import File, Iovec, Memory
-from uringfs.ops.net.msghdr import Cmsg, Msghdr, cmsgs, packed, store_address
+from uringfs.ops.net.msghdr import Cmsg, UserMsghdr, cmsgs, packed, store_address
 from uringfs.ops.rw.iovec import total, truncated
 
 AT_ONCE = 1 << 18
@@ -51,17 +51,17 @@ class Received:
     res: int
     flags: int = 0
     """msg_flags"""
-    header: Msghdr | None = None
+    header: UserMsghdr | None = None
     control: list[Cmsg] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     """Descriptors of ours that came with it, in their order in control."""
     last: bool = False
     """There was no data: a multishot ends, though it has stored what comes before the data."""
-    out: "Out | None" = None
+    out: "RecvmsgOut | None" = None
     """What comes before the data of a multishot, if that is not stored yet: it has to name descriptors."""
 
 
-class Out(NamedTuple):
+class RecvmsgOut(NamedTuple):
     """struct io_uring_recvmsg_out, and where it belongs."""
 
     at: int
@@ -141,7 +141,9 @@ def _renumbered(control: Sequence[Cmsg], numbers: list[int]) -> list[Cmsg]:
     return found
 
 
-def _store_control(memory: Memory, header: Msghdr, control: list[Cmsg], got: Received, installed: int = 0) -> None:
+def _store_control(
+    memory: Memory, header: UserMsghdr, control: list[Cmsg], got: Received, installed: int = 0
+) -> None:
     flags = got.flags | (MSG_CTRUNC if installed < len(got.passed) else 0)
     data = packed(control)[: header.controllen]
     memory.write(header.at + MSGHDR_FLAGS, flags.to_bytes(4, "little"))
@@ -153,8 +155,8 @@ def _store_control(memory: Memory, header: Msghdr, control: list[Cmsg], got: Rec
 def receive(
     request: Request,
     file: File,
-    of: Kind,
-    header: Msghdr | None,
+    of: SocketKind,
+    header: UserMsghdr | None,
     iovecs: list[Iovec],
     multishot: bool,
     before: Found | None = None,
@@ -190,7 +192,7 @@ def receive(
         msg_flags = msg_flags & ~MSG_CMSG_CLOEXEC | flags & MSG_CMSG_CLOEXEC
         got = Received(res, msg_flags, header, found, fds)
         if header is not None and multishot:
-            got.out = Out(out[0][0], res, namelen, name[: min(namelen, header.namelen)])
+            got.out = RecvmsgOut(out[0][0], res, namelen, name[: min(namelen, header.namelen)])
             got.res, got.last = head + min(res, size), not res
             if not fds:
                 _store_out(memory, got, [])
@@ -229,7 +231,7 @@ def _descriptors(found: list[Cmsg]) -> list[int]:
     ]
 
 
-def _room(file: File, of: Kind, memory: Memory, iovecs: list[Iovec], flags: int) -> int:
+def _room(file: File, of: SocketKind, memory: Memory, iovecs: list[Iovec], flags: int) -> int:
     """How much to ask for. Of a stream no more than the caller's memory can take: what is read and cannot
     be stored is lost. At the end, or of an error, nothing has to be stored."""
     whole = total(iovecs)

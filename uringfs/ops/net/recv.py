@@ -23,10 +23,10 @@ from uringfs.abi.net import (
 from uringfs.abi.structs import IOVEC
 from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
-from uringfs.host.net.sockets import Kind, kind, queued
+from uringfs.host.net.sockets import SocketKind, kind, queued
 from uringfs.host.protocols import File, Iovec
 from uringfs.ops.events.readiness import Readiness
-from uringfs.ops.net.msghdr import Msghdr
+from uringfs.ops.net.msghdr import UserMsghdr
 from uringfs.ops.net.received import Answer, Found, Passes, Received, Unsettled, pass_on, receive
 from uringfs.ops.net.sendrecv import SendRecv
 from uringfs.ops.rw.buffers import Buffers
@@ -45,7 +45,7 @@ class RecvMsg:
         sqe = request.sqe
         self.flags = sqe.ioprio
         self.msg_flags = sqe.msg_flags
-        self.header: Msghdr | None = None
+        self.header: UserMsghdr | None = None
         self.iovecs: list[Iovec] = []
         self.length = 0
         """How much of a provided buffer is to be used, 0 for all of it."""
@@ -93,7 +93,7 @@ def prep_recv(request: Request) -> None:
 def prep_recvmsg(request: Request) -> None:
     """io_recvmsg_copy_hdr()"""
     message, caller = _prep(request, False), request.caller
-    message.header = header = Msghdr.copy(caller.memory, request.sqe.addr)
+    message.header = header = UserMsghdr.copy(caller.memory, request.sqe.addr)
     header.check_iovlen()
     if not request.flags & IOSQE_BUFFER_SELECT:
         message.iovecs = import_iovec(caller, header.iov, header.iovlen)
@@ -106,7 +106,7 @@ def prep_recvmsg(request: Request) -> None:
         _prep_out(message, header)
 
 
-def _prep_out(message: "RecvMsg", header: Msghdr) -> None:
+def _prep_out(message: "RecvMsg", header: UserMsghdr) -> None:
     """io_recvmsg_mshot_prep(): room for a name although msg_name is not looked at. EOVERFLOW."""
     if header.name_room < 0 or RECVMSG_OUT.size + header.name_room + header.controllen > INT_MAX:
         raise UringError(errno.EOVERFLOW)
@@ -122,7 +122,7 @@ def issue(request: Request) -> Outcome:
 class Receive(SendRecv[RecvMsg]):
     _names_null = False
 
-    def __init__(self, request: Request, file: File, of: Kind) -> None:
+    def __init__(self, request: Request, file: File, of: SocketKind) -> None:
         super().__init__(request, file, of)
         self._bundle = bool(self._message.flags & IORING_RECVSEND_BUNDLE) and self._buffers is not None
         self._left = self._message.limit

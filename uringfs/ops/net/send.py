@@ -27,10 +27,10 @@ from uringfs.abi.numbers import U32
 from uringfs.engine.request import Holds, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
-from uringfs.host.net.sockets import INET, Kind, SocketCredentials, attempt, kind, reachable, unix_path
+from uringfs.host.net.sockets import INET, SocketCredentials, SocketKind, attempt, kind, reachable, unix_path
 from uringfs.host.protocols import Data, File, Iovec, Memory
 from uringfs.ops.events.readiness import Readiness
-from uringfs.ops.net.msghdr import Msghdr, address, copy_control, outgoing
+from uringfs.ops.net.msghdr import UserMsghdr, address, copy_control, outgoing
 from uringfs.ops.net.sendrecv import SendRecv
 from uringfs.ops.rw.buffers import Buffers
 from uringfs.ops.rw.iovec import advanced, import_iovec, import_ubuf, total, truncated
@@ -52,7 +52,7 @@ class SendMsg:
         self.flags = flags
         self.msg_flags = msg_flags & ~(MSG_INTERNAL_SENDMSG_FLAGS | MSG_ZEROCOPY)
         self.name: bytes | None = None
-        self.header: Msghdr | None = None
+        self.header: UserMsghdr | None = None
         self.iovecs: list[Iovec] = []
         self.memory: Memory | None = None
         """The memory of the registered buffer that is sent, if it is one."""
@@ -114,7 +114,7 @@ def prep_sendmsg(request: Request) -> None:
 def _setup_sendmsg(request: Request, message: SendMsg) -> None:
     """io_sendmsg_copy_hdr()"""
     memory = request.caller.memory
-    message.header = header = Msghdr.copy(memory, request.sqe.addr)
+    message.header = header = UserMsghdr.copy(memory, request.sqe.addr)
     if header.namelen:
         message.name = address(memory, header.name, header.namelen)
     header.check_iovlen()
@@ -190,7 +190,7 @@ def _multishot_of_a_worker(file: File) -> Outcome:
 
 
 class Send(SendRecv[SendMsg]):
-    def __init__(self, request: Request, file: File, of: Kind) -> None:
+    def __init__(self, request: Request, file: File, of: SocketKind) -> None:
         super().__init__(request, file, of)
         self._control = b""
         self._identity: SocketCredentials | None = None

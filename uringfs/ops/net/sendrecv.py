@@ -9,7 +9,7 @@ from uringfs.abi.constants import IOSQE_BUFFER_SELECT
 from uringfs.abi.net import MSG_DONTWAIT
 from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
-from uringfs.host.net.sockets import Kind
+from uringfs.host.net.sockets import SocketKind
 from uringfs.host.protocols import File, Iovec
 from uringfs.ops.rw.buffers import Buffers
 
@@ -30,7 +30,7 @@ class SendRecv(Generic[M]):
     _names_null = True
     """A CQE names a buffer of PROVIDE_BUFFERS at NULL (Buffers)."""
 
-    def __init__(self, request: Request, file: File, of: Kind) -> None:
+    def __init__(self, request: Request, file: File, of: SocketKind) -> None:
         self._request = request
         self._message: M = request.data
         self._file = file

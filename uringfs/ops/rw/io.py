@@ -67,10 +67,10 @@ class Transfer:
         as long as it likes: only a thread of ours may ask for it. They go in their order, as inline."""
         if self._nowait:
             self._flags |= RWF_NOWAIT
-        turn = self._request.context.positions.take(self._file.identity)
+        lock = self._request.context.locks.ask(self._file.identity)
 
         async def rest() -> int:
-            async with turn:
+            async with lock:
                 return await self._rest()
 
         return rest

@@ -17,7 +17,7 @@ from uringfs.abi.constants import OPCODES, SQE_VALID_FLAGS
 from uringfs.abi.structs import SQE, Sqe
 from uringfs.errors import UringError
 from uringfs.fs.codec import sqetext, text
-from uringfs.fs.codec.sqetext import Piece, SqeCommand
+from uringfs.fs.codec.sqetext import SqeCommand, SqeMemory
 from uringfs.fs.textmemory import BASE, TextMemory
 
 
@@ -45,14 +45,14 @@ def test_fields_have_the_headers_names() -> None:
 def test_memory() -> None:
     command = parsed(r'write fd=1 data="a b\n\t\r\0\"\\\x41\102" user_data=5')
     data = b'a b\n\t\r\0"\\AB'
-    assert command.pieces == (Piece("addr", data, False, ""),)
+    assert command.pieces == (SqeMemory("addr", data, False, ""),)
     assert (command.sqe.len, command.sqe.user_data) == (len(data), 5)
     assert parsed('write data="abc" len=2').sqe.len == 2
     assert parsed('openat path="x"').sqe.fd == -100
     assert parsed('renameat path="x" newpath="y"').sqe.len == 2**32 - 100
     assert parsed('symlinkat path="x" newpath="y"').sqe.len == 0
     assert parsed("timeout ts=1.5").pieces[0].data == struct.pack("<qq", 1, 500_000_000)
-    assert parsed("recvmsg fd=1 msgroom=4").pieces == (Piece("addr", bytes(4), True, "msghdr"),)
+    assert parsed("recvmsg fd=1 msgroom=4").pieces == (SqeMemory("addr", bytes(4), True, "msghdr"),)
     assert parsed('write data="\udcff"'.encode("utf-8", "surrogateescape").decode("latin-1")).pieces[0].data
 
 

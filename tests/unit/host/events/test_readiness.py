@@ -20,7 +20,7 @@ from uringfs import native
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.abi.libc import libc
 from uringfs.errors import UringError
-from uringfs.host.events.poller import MAX_SLOW, Poller
+from uringfs.host.events.poller import MAX_SLOW, EpollPoller
 from uringfs.host.events.timers import Heap
 from uringfs.host.files.file import LocalFile
 from uringfs.host.local import LocalHost
@@ -194,7 +194,7 @@ class Told:
 
 async def test_what_nobody_is_left_to_hear_does_not_keep_the_loop_awake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "Watcher", Told)
-    poller = Poller()
+    poller = EpollPoller()
     reader, writer = os.pipe()
     poller.watch(reader, EPOLLIN | EPOLLET, lambda mask: None).cancel()
     with trio.fail_after(30):

@@ -28,7 +28,7 @@ ARMED = """
 import trio
 import trio.testing
 from uringfs.host.events.scheduling import in_order
-from uringfs.engine.position import LastFirst
+from uringfs.engine.waitqueue import LastFirst
 
 async def main():
     in_order()

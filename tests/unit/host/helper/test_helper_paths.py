@@ -13,7 +13,7 @@ from threading import get_native_id
 import pytest
 
 from tests.support.children import in_child
-from uringfs.host.helper.caller import Caller
+from uringfs.host.helper.caller import HelperCaller
 from uringfs.host.helper.calls import CALLS
 from uringfs.host.helper.kernel import (
     AT_EMPTY_PATH,
@@ -232,7 +232,7 @@ def ours(name: str, *args: object) -> tuple[int, bytes]:
     """A call as a helper makes it for this thread: (result or -errno, out)."""
     numbers = os.getpid(), get_native_id()
     cwd = os.open(".", os.O_PATH)
-    caller = Caller(Numbers(*numbers, *numbers), cwd)
+    caller = HelperCaller(Numbers(*numbers, *numbers), cwd)
     try:
         return CALLS[name](caller, *args)
     except OSError as error:

@@ -18,8 +18,8 @@ from uringfs.host.identity.credentials import (
     CAP_SETGID,
     CAP_SETUID,
     Credentials,
-    Ids,
     Namespace,
+    StatusIds,
     dumpable,
     home,
     own,
@@ -47,8 +47,8 @@ def of(
     namespace: Namespace | None = None,
 ) -> Credentials:
     return Credentials(
-        Ids(*(uids or (uid,) * 4)),
-        Ids(*(gids or (gid,) * 4)),
+        StatusIds(*(uids or (uid,) * 4)),
+        StatusIds(*(gids or (gid,) * 4)),
         groups,
         effective if permitted is None else permitted,
         effective,

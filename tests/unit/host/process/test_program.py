@@ -12,7 +12,7 @@ import trio.testing
 from tests.support.others import Stepper
 from uringfs import native
 from uringfs.host.process import program
-from uringfs.host.process.program import Program, ProgramMemory, Programs
+from uringfs.host.process.program import LocalProgram, ProgramMemory, Programs
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_exec_ends_it(way: str, stepper: Stepper) -> None:
-    before = Program(stepper.pid)
+    before = LocalProgram(stepper.pid)
     assert before.same()
     process = before.process
     stepper.exec()
     assert not before.same()
     assert not before.exited()
-    after = Program(stepper.pid)
+    after = LocalProgram(stepper.pid)
     assert after.same()
     assert after.process != process
     assert after.group == before.group == stepper.pid
@@ -50,7 +50,7 @@ async def test_who_waits_for_the_end_is_told_of_an_exec(
     way: str, stepper: Stepper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "LOOK", 0.001)
-    before = Program(stepper.pid)
+    before = LocalProgram(stepper.pid)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(before.ended)
@@ -64,9 +64,9 @@ async def test_who_waits_for_the_end_is_told_of_an_exit(way: str) -> None:
     thread = threading.Thread(target=leave.wait, args=(30,))
     thread.start()
     assert thread.native_id is not None
-    its = Program(thread.native_id)
+    its = LocalProgram(thread.native_id)
     assert its.same()
-    assert its.process == Program(os.getpid()).process
+    assert its.process == LocalProgram(os.getpid()).process
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(its.ended)
@@ -78,7 +78,7 @@ async def test_who_waits_for_the_end_is_told_of_an_exit(way: str) -> None:
 
 
 def test_memory_is_that_of_one_program(way: str, stepper: Stepper) -> None:
-    memory = ProgramMemory(Program(stepper.pid))
+    memory = ProgramMemory(LocalProgram(stepper.pid))
     address = id(memory)  # this is a child's copy, which has it at the same place
     assert memory.read(address, 8)
     stepper.exec()
@@ -113,7 +113,7 @@ def test_no_more_are_kept_than_so_many(monkeypatch: pytest.MonkeyPatch, stepper:
 
 def test_a_thread_that_is_gone() -> None:
     with pytest.raises(OSError, match="No such process"):
-        Program(1 << 22)
+        LocalProgram(1 << 22)
 
 
 def test_a_watch_is_a_descriptor_and_a_mapping_that_go_with_it() -> None:

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lane: writes are offered to one Python function while they are being read from the wire. What it
+ * The shortcut: writes are offered to one Python function while they are being read from the wire. What it
  * answers is replied to at once, and the next message read: no libfuse, no pyfuse3, no pass through epoll.
  * Whatever it does not take goes on to libfuse as if it had never been here. Polls by which an enter waits are
  * given to another, which answers them now or later, by poll_answer().
  *
  * Across CPUs most of a round trip is the wake-up of a sleeping CPU. So, as long as the next write comes
- * soon after the last answer, the lane waits for it awake, lending the CPU to whoever wants it.
+ * soon after the last answer, the shortcut waits for it awake, lending the CPU to whoever wants it.
  */
 #include "fusewire.h"
 
@@ -22,13 +22,13 @@
 
 #define WIRE_POLL_WAIT 0x400 /* URINGFS_POLL_WAIT */
 
-static PyObject *handler; /* NULL: no lane */
+static PyObject *handler; /* NULL: no shortcut */
 static PyObject *poll_handler;
 
 static struct {
 	int64_t entered, answered; /* CLOCK_MONOTONIC, ns */
 	bool soon;		   /* the last client came back soon */
-} lane;
+} shortcut;
 
 static int64_t now(void)
 {
@@ -38,12 +38,12 @@ static int64_t now(void)
 	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-void lane_enter(void)
+void shortcut_enter(void)
 {
 	if (!handler)
 		return;
-	lane.entered = now();
-	lane.soon = lane.entered - lane.answered < SOON_NS;
+	shortcut.entered = now();
+	shortcut.soon = shortcut.entered - shortcut.answered < SOON_NS;
 }
 
 /* size bytes written, or -errno */
@@ -83,7 +83,7 @@ static bool poll_answers(int fd, const struct fuse_in_header *in, const struct f
 				       (unsigned long long)arg->fh, in->pid, in->uid, in->gid);
 	if (answer == Py_None) {
 		Py_DECREF(answer);
-		lane.soon = false; /* it waits for us, so what it waits for is in the loop */
+		shortcut.soon = false; /* it waits for us, so what it waits for is in the loop */
 		return true;
 	}
 	if (!answer || !get_int(answer, EIO, &res))
@@ -106,7 +106,7 @@ PyObject *poll_answer(PyObject *Py_UNUSED(m), PyObject *args)
 }
 
 /* Whether the message is dealt with. */
-bool lane_answers(int fd, const char *buf, size_t size)
+bool shortcut_answers(int fd, const char *buf, size_t size)
 {
 	const struct fuse_in_header *in = (const void *)buf;
 	const struct fuse_write_in *arg = (const void *)(buf + sizeof(*in));
@@ -129,17 +129,17 @@ bool lane_answers(int fd, const char *buf, size_t size)
 		PyErr_WriteUnraisable(handler); /* it has begun, so it cannot be begun again: EIO */
 	Py_XDECREF(answer);
 	reply(fd, in->unique, res);
-	lane.answered = now();
+	shortcut.answered = now();
 	return true;
 }
 
 /* read(2) of the next message, which is worth waiting for. EAGAIN: there is none. */
-ssize_t lane_read(void *buf, size_t size)
+ssize_t shortcut_read(void *buf, size_t size)
 {
-	int64_t until = lane.answered + (lane.soon ? AWAKE_NS : 0);
+	int64_t until = shortcut.answered + (shortcut.soon ? AWAKE_NS : 0);
 	ssize_t n;
 
-	if (lane.answered - lane.entered > TURN_NS) {
+	if (shortcut.answered - shortcut.entered > TURN_NS) {
 		errno = EAGAIN;
 		return -1;
 	}
@@ -150,11 +150,11 @@ ssize_t lane_read(void *buf, size_t size)
 	return n;
 }
 
-PyObject *lane_set(PyObject *Py_UNUSED(m), PyObject *args)
+PyObject *shortcut_set(PyObject *Py_UNUSED(m), PyObject *args)
 {
 	PyObject *writes, *polls;
 
-	if (!PyArg_ParseTuple(args, "OO:lane_set", &writes, &polls))
+	if (!PyArg_ParseTuple(args, "OO:shortcut_set", &writes, &polls))
 		return NULL;
 	Py_XSETREF(handler, writes == Py_None ? NULL : Py_NewRef(writes));
 	Py_XSETREF(poll_handler, polls == Py_None ? NULL : Py_NewRef(polls));
