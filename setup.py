@@ -81,10 +81,13 @@ setup(
                     for name in "vm maps files socket epoll identity watcher watchertype".split()
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
-                "uringfs/native/lane/taker.c",
+                *(f"uringfs/native/lane/{name}.c" for name in "taker host".split()),
             ],
             depends=[
-                *(f"uringfs/native/{name}.h" for name in "native wire/fusewire sys/watcher watch/events".split()),
+                *(
+                    f"uringfs/native/{name}.h"
+                    for name in "native wire/fusewire sys/watcher watch/events lane/taker".split()
+                ),
                 *map(str, [Path("contrib/uringfs_lane.h"), *sorted(Path("contrib/lane").glob("*.h"))]),
             ],
             extra_compile_args=[

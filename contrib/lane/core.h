@@ -386,10 +386,10 @@ static inline bool lane_prep_reads(const struct io_uring_sqe *sqe)
 }
 
 /* Everything that is linked is understood, and the last that is to be submitted: what comes behind a chain would start
- * before its second request does, which is task work. */
+ * before its second request does, which is task work; with IORING_SETUP_DEFER_TASKRUN that is for enters to run. */
 static inline bool lane_chain_is_sure(struct lane_pass *p, struct io_uring_sqe *sqe)
 {
-	if (!lane_room_for(p, p->left))
+	if (p->lane->setup_flags & IORING_SETUP_DEFER_TASKRUN || !lane_room_for(p, p->left))
 		return false;
 	for (uint32_t i = 0; i < p->left; i++) {
 		const struct lane_op *op;

@@ -103,7 +103,7 @@ class Failed(Exception):
 
 
 class Runtime:
-    """Of one plugin's connection. piece: how many bytes of a message come at once."""
+    """The runtime's end of one plugin's connection. piece: how many bytes of a message come at once."""
 
     def __init__(self, connection: socket.socket, piece: int = 4096) -> None:
         self._connection = connection

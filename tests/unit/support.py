@@ -100,8 +100,8 @@ class Client:
 class TakingMemory(MappedMemory):
     """With the core that takes requests in native code, as the memory of a mount has it."""
 
-    def taker(self, *offsets: int) -> Taker:
-        return self._make_taker(*offsets)
+    def taker(self, *numbers: int) -> Taker:
+        return self._make_taker(*numbers)
 
 
 class Bench:

@@ -34,14 +34,14 @@ class Inline:
         self._taker: Taker | None = None
         self._possible = not context.setup_flags & NOT_INLINE and context.ring.geometry.kernel == CURRENT
         self.skips_cqes = False
-        """One of those taken had IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
+        """A request had IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
 
     def __bool__(self) -> bool:
         return self._possible
 
     def take(self, caller: Caller, end: int, *, whole: bool) -> bool:
         """Take, perform and complete requests from the SQ's head on, up to the position `end`. whole: the
-        submission ends there. CQEs are published with the batch. False: nothing was taken."""
+        submission ends there, and chains may be performed to their end. CQEs are published with the batch. False: nothing was taken."""
         if self._busy():
             return False
         ring = self._ring
@@ -76,9 +76,9 @@ class Inline:
         )
 
     def _attach(self, geometry: Geometry) -> None:
-        """Behind a resize the queues are others."""
+        """Look at the ring's queues anew: a resize has made others."""
         if self._taker is not None:
             self._taker.release()
         self._geometry = geometry
         sizes = geometry.sq_entries, geometry.cq_entries, geometry.sq_array, geometry.sqe_size, geometry.cqe_size
-        self._taker = self._ring.memory.taker(IORING_OFF_CQ_RING, IORING_OFF_SQES, *sizes)
+        self._taker = self._ring.memory.taker(geometry.flags, IORING_OFF_CQ_RING, IORING_OFF_SQES, *sizes)

@@ -98,7 +98,9 @@ class Submission:
 
     def _take_inline(self, caller: Caller, last: int) -> bool:
         """False: it is not worth to ask again in this batch."""
-        if not self._inline.take(caller, last, whole=last == self._end):
+        # What a chain has let go comes behind the submission, and before a later chain's second request.
+        whole = last == self._end and not self._life.work.queue
+        if not self._inline.take(caller, last, whole=whole):
             return False
         self.done = (self._ring.sq.head - self._start) & U32
         if self._inline.skips_cqes:

@@ -80,9 +80,9 @@ class RingMemory(Protocol):
     def write(self, offset: int, data: bytes) -> None:
         """Copy data in."""
 
-    def taker(self, *offsets: int) -> Taker | None:
-        """native.Taker of this memory, with these offsets and sizes, until close(). None: stores into the daemon's
-        mapping do not reach clients."""
+    def taker(self, *numbers: int) -> Taker | None:
+        """native.Taker of this memory, with these flags, offsets and sizes, until close(). None: stores into the
+        daemon's mapping do not reach clients."""
 
     def close(self) -> None:
         """Drop the daemon's hold; mappings of clients keep their pages. May be called twice."""

@@ -117,12 +117,12 @@ class MappedMemory:
         self.fence = words.fence
         self.wake = words.wake
 
-    def taker(self, *offsets: int) -> Taker | None:
+    def taker(self, *numbers: int) -> Taker | None:
         return None  # clients need not see what is stored into the mapping, and tests want the engine's own work
 
-    def _make_taker(self, *offsets: int) -> Taker:
+    def _make_taker(self, *numbers: int) -> Taker:
         assert self._map is not None
-        taker = Taker(self._map, *offsets)
+        taker = Taker(self._map, *numbers)
         self._takers.append(taker)
         return taker
 

@@ -44,8 +44,8 @@ class PassthroughMemory(MappedMemory):
         except OSError as error:
             raise UringError.of(error) from error
 
-    def taker(self, *offsets: int) -> Taker | None:
-        return self._make_taker(*offsets)
+    def taker(self, *numbers: int) -> Taker | None:
+        return self._make_taker(*numbers)
 
     def _window(self, offset: int, size: int) -> tuple[int, int]:
         # A mapping for each of 65536 groups would cost the daemon as many descriptors.

@@ -314,6 +314,7 @@ class Taker:
     def __new__(
         cls,
         memory: Buffer,
+        setup_flags: int,
         mirror: int,
         sqes: int,
         sq_entries: int,

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 NAME = "uringfs"
 KEY = "uringfs"
-"""Of annotations: uringfs/container.NAME, uringfs/pod, uringfs. The first that is there
+"""The annotations that are looked at: uringfs/container.NAME, uringfs/pod, uringfs. The first that is there
 counts, as for GetEffectiveAnnotation()."""
 LISTEN, NONE = "listen", "none"
 OLDEST = {"containerd": (2, 2), "cri-o": (1, 34)}
@@ -31,7 +31,7 @@ class Plugin:
     def __init__(self, listener: str, index: str) -> None:
         self._listener = listener
         self._index = index
-        self._calls = ttrpc.Calls()
+        self._calls = ttrpc.Frames()
         self._methods: dict[str, Callable[[Message], Message]] = {
             "Configure": self._configure,
             "Synchronize": self._synchronize,

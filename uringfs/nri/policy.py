@@ -20,8 +20,8 @@ class PolicyError(ValueError):
 
 
 def listening(policy: Message | None, path: str) -> Message:
-    """The same, but that io_uring's system calls are answered at path. None: all calls are allowed. PolicyError,
-    ProtoError"""
+    """This policy, but that io_uring's system calls are answered at path. policy None: all calls are allowed.
+    PolicyError, ProtoError"""
     policy = _unconfined() if policy is None or not policy.string(DEFAULT_ACTION) else policy
     if policy.string(LISTENER_PATH) not in ("", path):
         raise PolicyError(f"its seccomp profile has a listener of its own, {policy.string(LISTENER_PATH)}")

@@ -20,7 +20,7 @@ _CHUNK = 4096
 
 
 class WireError(Exception):
-    """The other end does not speak ttrpc."""
+    """An end of the connection does not speak ttrpc."""
 
 
 class Call(NamedTuple):
@@ -32,7 +32,7 @@ class Call(NamedTuple):
     body: Message
 
 
-class Calls:
+class Frames:
     """The bytes of a socket, which come in any pieces."""
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ class Rig:
         self.ring = Ring(TakingMemory(), self.geometry, (1, 0))
         sizes = self.geometry.sq_entries, self.geometry.cq_entries, self.geometry.sq_array
         memory = self.ring.memory
-        taker = memory.taker(IORING_OFF_CQ_RING, IORING_OFF_SQES, *sizes, 64, 16)
+        taker = memory.taker(0, IORING_OFF_CQ_RING, IORING_OFF_SQES, *sizes, 64, 16)
         assert taker is not None
         self.taker = taker
         self.pidfd = os.pidfd_open(os.getpid())
@@ -258,5 +258,5 @@ def test_queues_that_do_not_lie_in_the_memory(args: tuple[int, ...]) -> None:
     memory = TakingMemory()
     memory.grow(Geometry.of(8, Params()).file_size)
     with pytest.raises(ValueError, match="do not lie"):
-        memory.taker(*args)
+        memory.taker(0, *args)
     memory.close()

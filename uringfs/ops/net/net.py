@@ -143,7 +143,7 @@ def _acting(request: Request, name: str, *args: int | bytes | File) -> Outcome:
 
 def _client_calls(request: Request) -> Delivery | None:
     """The client's turn to make the call on a descriptor of its own, so that the other end sees it. None: it makes
-    no calls, or has no number for the file, or other credentials, or may have let what the request points to go."""
+    no calls, has no number for the file, has other credentials, or may have let go what the request points to."""
     if request.flags & IOSQE_FIXED_FILE or request.sqe.personality or request.caller.can & CONNECTS != CONNECTS:
         return None
     delivery = request.context.deliveries.begin(request.caller, URINGFS_ENTER_CONNECTS)
