@@ -57,6 +57,7 @@ struct lane_call {
 	bool looks;    /* it has slept long: is the daemon still there? */
 	int64_t until; /* CLOCK_MONOTONIC; 0: not known yet; LANE_EVER */
 	int error;     /* -EINTR, -ETIME: what the wait has come to */
+	uint32_t wanted; /* CQEs that are missing */
 };
 
 /* ---- attach ---- */
@@ -327,6 +328,7 @@ static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 	c->sleep_on = &page->wakes;
 	c->awake = page->wakes;
 	c->help = wanted - p->tail == under_way && c->until == LANE_EVER;
+	c->wanted = page->wake_at - p->tail;
 	return false;
 }
 

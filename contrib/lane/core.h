@@ -67,6 +67,7 @@ struct lane_file {
 	uint32_t fixed; /* 0, or the index it is registered at + 1 */
 	int flags;     /* O_*; -EBADF: it is none */
 	uint32_t mode; /* st_mode; 0: not asked yet. Of a ring: LANE_MODE_RING */
+	long id;       /* lane_host.file_id(); 0: not asked yet */
 };
 
 #define LANE_MODE_RING 1u

@@ -25,23 +25,30 @@ static inline bool lane_keep_iovecs(struct lane_job *job)
 
 /* Transfers past the page cache, which the kernel gives to the device in their order; and writes to the cache (IOSQE_ASYNC),
  * of which it performs one after the other (io_wq_hash_work()). */
-static inline bool lane_keep_order(struct lane_job *job)
+static inline bool lane_keep_order(struct lane_pass *p, struct lane_job *job)
 {
-	const struct lane_host *host = job->lane->host;
-	struct lane_turn *turn = lane_turn(job);
+	struct lane_turn turn = {0, 0, UINT64_MAX, 0, job->op->blocking == lane_blocking_write};
 	struct lane_rw rw = lane_rw_of(&job->sqe, job->done.fd, 0);
-	bool direct = host->file_flags(job->lane, rw.fd) & LANE_O_DIRECT;
-	long id;
+	struct lane_file *file;
+	bool direct;
 
-	turn->writes = job->op->blocking == lane_blocking_write;
-	if (!direct && !turn->writes)
-		return true;
-	id = host->file_id(job->lane, rw.fd);
-	if (id <= 0)
+	if (lane_get_file(p, &job->sqe, &file) < 0)
 		return false;
-	turn->file = (uint64_t)id;
-	turn->first = direct ? (uint64_t)rw.off : 0;
-	turn->behind = direct ? turn->first + (uint64_t)lane_sum(job->lane, &rw) : UINT64_MAX;
+	direct = file->flags & LANE_O_DIRECT;
+
+	if (!direct && !turn.writes)
+		return true;
+	if (!file->id)
+		file->id = p->lane->host->file_id(p->lane, rw.fd);
+	if (file->id <= 0)
+		return false;
+	turn.file = (uint64_t)file->id;
+	if (direct) {
+		turn.first = (uint64_t)rw.off;
+		turn.behind = turn.first + (uint64_t)lane_sum(job->lane, &rw);
+	}
+	job->direct = direct && !(job->sqe.flags & IOSQE_ASYNC) && !(turn.writes && file->flags & O_APPEND);
+	lane_pool_take_turn(job, &turn);
 	return true;
 }
 
@@ -58,17 +65,17 @@ static inline bool lane_keep_path(struct lane_job *job, unsigned which, bool may
 	return length > 0 || (length == 0 && may_be_empty);
 }
 
-static inline bool lane_keep(struct lane_job *job)
+static inline bool lane_keep(struct lane_pass *p, struct lane_job *job)
 {
 	switch (job->sqe.opcode) {
 	case IORING_OP_READV:
 	case IORING_OP_WRITEV:
-		return lane_keep_iovecs(job) && lane_keep_order(job) && lane_keep_file(job);
+		return lane_keep_iovecs(job) && lane_keep_order(p, job) && lane_keep_file(job);
 	case IORING_OP_READ:
 	case IORING_OP_WRITE:
 	case IORING_OP_READ_FIXED:
 	case IORING_OP_WRITE_FIXED:
-		return lane_keep_order(job) && lane_keep_file(job);
+		return lane_keep_order(p, job) && lane_keep_file(job);
 	case IORING_OP_FSYNC:
 	case IORING_OP_SYNC_FILE_RANGE:
 		return lane_keep_file(job);

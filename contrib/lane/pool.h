@@ -24,6 +24,7 @@ struct lane_job {
 	struct io_uring_sqe sqe;
 	struct lane_done done; /* .fd: a descriptor of its own, or -1 */
 	struct iovec iovecs[LANE_KEPT_IOVECS];
+	bool direct;	      /* past the page cache: the device may have it at once (aio.h) */
 	char paths[2][PATH_MAX];
 };
 
@@ -40,6 +41,9 @@ struct lane_pool {
 	uint32_t lock;	/* a futex: 0, 1, or 2: somebody sleeps on it */
 	uint32_t wakes; /* a futex: workers sleep on it */
 	uint32_t alive; /* a futex, too: whoever ends them waits for 0 */
+	uint32_t watch; /* a futex: who takes events sleeps on it (aio.h) ... */
+	uint32_t watchers; /* ... and is 1 of those alive, or not there */
+	uint32_t taken; /* jobs */
 	uint32_t idle, max;
 	uint32_t first, queued;
 	uint32_t ending; /* how many wait for their end */
@@ -102,9 +106,9 @@ static inline int lane_pool_job(struct lane_pool *pool, struct lane_job **job)
 	if (at < LANE_JOBS) {
 		pool->used[at] = true;
 		pool->turns[at].file = 0;
-		first = !pool->alive;
-		if (first)
-			lane_store(&pool->alive, 1);
+		first = pool->alive == pool->watchers;
+		lane_store(&pool->alive, pool->alive + first);
+		lane_store(&pool->taken, pool->taken + 1);
 	}
 	lane_pool_unlock(pool);
 	if (at == LANE_JOBS)
@@ -114,12 +118,24 @@ static inline int lane_pool_job(struct lane_pool *pool, struct lane_job **job)
 	if (!first || lane_pool_start(pool))
 		return 0;
 	pool->used[at] = false;
+	lane_store(&pool->taken, pool->taken - 1);
 	return -ENOSYS;
 }
 
 static inline struct lane_turn *lane_turn(struct lane_job *job)
 {
 	return &job->pool->turns[job - job->pool->jobs];
+}
+
+/* Behind all that are queued */
+static inline void lane_pool_take_turn(struct lane_job *job, const struct lane_turn *turn)
+{
+	struct lane_pool *pool = job->pool;
+
+	lane_pool_lock(pool);
+	*lane_turn(job) = *turn;
+	lane_turn(job)->serial = pool->serial;
+	lane_pool_unlock(pool);
 }
 
 /* Somebody may have waited for its turn. */
@@ -130,11 +146,20 @@ static inline void lane_pool_free(struct lane_job *job)
 
 	lane_pool_lock(pool);
 	pool->used[job - pool->jobs] = false;
+	lane_store(&pool->taken, pool->taken - 1);
 	rouse = lane_turn(job)->file && pool->queued && pool->idle;
 	pool->wakes += rouse;
 	lane_pool_unlock(pool);
 	if (rouse)
 		lane_futex(&pool->wakes, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+/* With the lock */
+static inline void lane_pool_enqueue(struct lane_job *job)
+{
+	struct lane_pool *pool = job->pool;
+
+	pool->queue[(pool->first + pool->queued++) % LANE_JOBS] = (uint8_t)(job - pool->jobs);
 }
 
 static inline void lane_pool_push(struct lane_job *job)
@@ -143,7 +168,7 @@ static inline void lane_pool_push(struct lane_job *job)
 
 	lane_pool_lock(pool);
 	lane_turn(job)->serial = pool->serial++;
-	pool->queue[(pool->first + pool->queued++) % LANE_JOBS] = (uint8_t)(job - pool->jobs);
+	lane_pool_enqueue(job);
 	lane_pool_unlock(pool);
 }
 
@@ -198,12 +223,13 @@ static inline struct lane_job *lane_pool_pop(struct lane_pool *pool)
 /* So many jobs have been pushed: io_wq_activate_free_worker(), else create_io_worker(). */
 static inline void lane_pool_go(struct lane_pool *pool, uint32_t count)
 {
-	uint32_t idle, start = 0;
+	uint32_t idle, workers, start = 0;
 
 	lane_pool_lock(pool);
 	idle = pool->idle;
-	if (count > idle && pool->alive < pool->max)
-		start = count - idle < pool->max - pool->alive ? count - idle : pool->max - pool->alive;
+	workers = pool->alive - pool->watchers;
+	if (count > idle && workers < pool->max && !pool->ending)
+		start = count - idle < pool->max - workers ? count - idle : pool->max - workers;
 	lane_store(&pool->alive, pool->alive + start);
 	pool->wakes++;
 	lane_pool_unlock(pool);
@@ -267,10 +293,12 @@ static inline void lane_pool_end(struct lane_pool *pool)
 	uint32_t alive;
 
 	lane_pool_lock(pool);
-	pool->ending++;
+	__atomic_fetch_add(&pool->ending, 1, __ATOMIC_RELEASE);
 	pool->wakes++;
+	__atomic_fetch_add(&pool->watch, 1, __ATOMIC_SEQ_CST);
 	lane_pool_unlock(pool);
 	lane_futex(&pool->wakes, FUTEX_WAKE, INT_MAX, NULL);
+	lane_futex(&pool->watch, FUTEX_WAKE, INT_MAX, NULL);
 	while ((alive = lane_load(&pool->alive)))
 		if (lane_futex(&pool->alive, FUTEX_WAIT, alive, &patience) == -ETIMEDOUT && pool->interrupt)
 			pool->interrupt(pool);
@@ -279,7 +307,7 @@ static inline void lane_pool_end(struct lane_pool *pool)
 static inline void lane_pool_begin(struct lane_pool *pool)
 {
 	lane_pool_lock(pool);
-	pool->ending--;
+	__atomic_fetch_sub(&pool->ending, 1, __ATOMIC_RELEASE);
 	lane_pool_unlock(pool);
 }
 

@@ -56,6 +56,7 @@ static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe 
 	if (!file) {
 		struct lane_file fresh;
 
+		fresh.id = 0;
 		if (lane_look_at_file(p->lane, sqe, &fresh) < 0)
 			return -EAGAIN;
 		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];

@@ -4,7 +4,7 @@
 #ifndef URINGFS_LANE_WORK_H
 #define URINGFS_LANE_WORK_H
 
-static inline bool lane_keep(struct lane_job *job);
+static inline bool lane_keep(struct lane_pass *p, struct lane_job *job);
 
 /* ---- from the pass to the worker ---- */
 
@@ -33,7 +33,8 @@ static inline bool lane_queue(struct lane_pass *p, const struct lane_op *op, con
 	job->op = op;
 	job->sqe = *sqe;
 	job->done = *done;
-	if (!lane_keep(job) || !(job->place = lane_claim(p, sqe))) {
+	job->direct = false;
+	if (!lane_keep(p, job) || !(job->place = lane_claim(p, sqe))) {
 		l->host->end_job(job);
 		lane_undo_request(p);
 		return false;
@@ -122,15 +123,20 @@ static inline bool lane_finish(struct lane_job *job)
 	return !before;
 }
 
+static inline void lane_worker_pass(struct lane_pass *p, struct lane *l)
+{
+	memset(p, 0, offsetof(struct lane_pass, files));
+	p->lane = l;
+	p->worker = true;
+}
+
 /* io_wq_submit_work(). One posts for all who finish meanwhile: who found none before it. */
 static inline void lane_perform(struct lane_job *job)
 {
 	struct lane_pass p;
 
 	job->op->blocking(job->lane, &job->sqe, &job->done);
-	memset(&p, 0, offsetof(struct lane_pass, files));
-	p.lane = job->lane;
-	p.worker = true;
+	lane_worker_pass(&p, job->lane);
 	if (lane_finish(job))
 		lane_post_all(&p);
 }

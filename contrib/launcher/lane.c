@@ -51,7 +51,7 @@ static bool pass(struct trap_enter *e)
 {
 	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz,
 			      0,	  NULL,		0,		 false,	   e->looks,	     e->until,
-			      e->error};
+			      e->error,	  0};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;
@@ -61,14 +61,18 @@ static bool pass(struct trap_enter *e)
 	e->help = c.help;
 	e->until = c.until;
 	e->error = c.error;
+	e->wanted = c.wanted;
 	return whole;
 }
 
 /* Until somebody has posted, or it is time, with the caller's mask: false, a signal came. */
 static bool sleep_once(struct trap_enter *e, const uint64_t *mask)
 {
-	long ret;
+	int64_t left = e->until == LANE_EVER ? e->until : e->until - lane_now();
+	long ret = trap_wait_direct(e->wanted, left, mask);
 
+	if (ret != -EAGAIN)
+		return ret != -EINTR;
 	if (lane_is_interrupted(mask))
 		return false;
 	trap_set_mask(mask);
@@ -80,9 +84,11 @@ static bool sleep_once(struct trap_enter *e, const uint64_t *mask)
 
 bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 {
+	trap_reap_direct();
 	while (!pass(e)) {
 		if (!e->sleep_on) {
 			trap_work(false);
+			trap_leave_direct(true);
 			return false;
 		}
 		if (!trap_work(e->help) && !sleep_once(e, mask)) {
@@ -92,6 +98,7 @@ bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 		}
 	}
 	trap_work(false);
+	trap_leave_direct(false);
 	return true;
 }
 

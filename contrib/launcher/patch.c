@@ -42,7 +42,7 @@ struct patched {
 __attribute__((used)) bool trap_patched(struct patched *p)
 {
 	struct trap_enter e = {(uint32_t)p->rdi, (uint32_t)p->rsi, (uint32_t)p->rdx, (uint32_t)p->r10, p->r8, p->r9,
-			       0, NULL, 0, false, false, 0, 0};
+			       0, NULL, 0, false, false, 0, 0, 0};
 	uint64_t mask;
 	bool whole;
 

@@ -45,7 +45,7 @@ static void trace(long nr, const long *a, long ret)
 static long enter(const long *a, const uint64_t *mask)
 {
 	struct trap_enter e = {(uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
-			       (size_t)a[5], 0, NULL, 0, false, false, 0, 0};
+			       (size_t)a[5], 0, NULL, 0, false, false, 0, 0, 0};
 
 	return trap_enter(&e, mask);
 }

@@ -90,6 +90,7 @@ struct trap_enter { /* io_uring_enter(2) */
 	bool help, looks;
 	int64_t until;
 	int error;
+	uint32_t wanted;
 };
 /* mask: the caller's, which is set before anything may wait */
 long trap_enter(struct trap_enter *e, const uint64_t *mask);

@@ -30,6 +30,7 @@
 #define STACK (32 * 1024UL)
 #define GUARD 4096UL
 #define POOLS 64
+#define THREADS (LANE_WORKERS + 1) /* one takes events: lane/aio.h */
 #define GONE_LOOKS 10000 /* its id may be another thread's by then */
 #define ALL_SIGNALS (~(uint64_t)0)
 
@@ -44,7 +45,8 @@ struct trap_pool {
 	struct lane_pool pool;
 	int owner; /* the thread whose rights they have; if that has ended, another may take the pool */
 	uint32_t fresh; /* jobs that no worker was told of yet */
-	struct worker workers[LANE_WORKERS];
+	struct lane_aio aio;
+	struct worker workers[THREADS];
 };
 
 /* Of one process: wiped in a child by fork. A child by vfork sees it, but has another id. */
@@ -213,7 +215,7 @@ static void interrupt_workers(struct lane_pool *pool)
 	memset(&info, 0, sizeof(info));
 	info.si_code = SI_QUEUE;
 	info.si_value.sival_ptr = &trap_state;
-	for (unsigned i = 0; i < LANE_WORKERS; i++) {
+	for (unsigned i = 0; i < THREADS; i++) {
 		int tid = __atomic_load_n(&p->workers[i].tid, __ATOMIC_ACQUIRE);
 
 		if (tid)
@@ -221,26 +223,44 @@ static void interrupt_workers(struct lane_pool *pool)
 	}
 }
 
+static void watch(void *arg)
+{
+	struct worker *w = arg;
+
+	trap_block();
+	call_it(w->pool->owner);
+	lane_aio_watch(&w->pool->aio);
+}
+
 /* create_io_thread()'s flags */
-static bool start_worker(struct lane_pool *pool)
+static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 {
 	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
 				    CLONE_IO | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-	struct trap_pool *p = (struct trap_pool *)(void *)pool;
 	struct worker *w = p->workers;
 	uint64_t all = ALL_SIGNALS, old;
 	long ret;
 
-	while (w < p->workers + LANE_WORKERS && __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
+	while (w < p->workers + THREADS && __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
 		w++;
-	if (w == p->workers + LANE_WORKERS || !has_stack(w))
+	if (w == p->workers + THREADS || !has_stack(w))
 		return false;
 	w->pool = p;
 	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
-	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, work, w);
+	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, life, w);
 	w->last = ret > 0 ? (int)ret : 0;
 	trap_set_mask(&old);
 	return ret > 0;
+}
+
+static bool start_worker(struct lane_pool *pool)
+{
+	return start_in_pool((struct trap_pool *)(void *)pool, work);
+}
+
+static bool start_watcher(struct lane_aio *aio)
+{
+	return start_in_pool((struct trap_pool *)(void *)aio->pool, watch);
 }
 
 /* ---- pools ---- */
@@ -291,6 +311,8 @@ static struct trap_pool *new_pool(void)
 	p->pool.idle_ns = LANE_IDLE_NS;
 	p->pool.start = start_worker;
 	p->pool.interrupt = interrupt_workers;
+	p->aio.pool = &p->pool;
+	p->aio.start = start_watcher;
 	return p;
 }
 
@@ -415,8 +437,12 @@ int trap_new_job(struct lane_job **job)
 
 void trap_queue(struct lane_job *job)
 {
+	struct trap_pool *p = (struct trap_pool *)(void *)job->pool;
+
+	if (lane_aio_add(&p->aio, job))
+		return;
 	lane_pool_push(job);
-	((struct trap_pool *)(void *)job->pool)->fresh++;
+	p->fresh++;
 }
 
 void trap_end_job(struct lane_job *job)
@@ -434,6 +460,7 @@ bool trap_work(bool help)
 
 	if (!p)
 		return false;
+	lane_aio_submit(&p->aio);
 	fresh = p->fresh;
 	p->fresh = 0;
 	if (fresh > help)
@@ -442,6 +469,41 @@ bool trap_work(bool help)
 	if (job)
 		lane_perform(job);
 	return job;
+}
+
+/* ---- requests without a worker ---- */
+
+/* This thread's pool, if it has such. */
+static struct trap_pool *pool_with_direct(void)
+{
+	struct table *t = table;
+
+	if (!own.pool || !t || __atomic_load_n(&t->pools[own.place], __ATOMIC_ACQUIRE) != own.pool)
+		return NULL;
+	return lane_look_at(&own.pool->aio.in_flight) ? own_pool() : NULL;
+}
+
+void trap_reap_direct(void)
+{
+	struct trap_pool *p = pool_with_direct();
+
+	if (p)
+		lane_aio_reap(&p->aio);
+}
+
+void trap_leave_direct(bool eager)
+{
+	struct trap_pool *p = pool_with_direct();
+
+	if (p)
+		lane_aio_leave(&p->aio, eager);
+}
+
+long trap_wait_direct(uint32_t count, int64_t left_ns, const uint64_t *mask)
+{
+	struct trap_pool *p = pool_with_direct();
+
+	return p ? lane_aio_wait(&p->aio, count, left_ns, mask) : -EAGAIN;
 }
 
 /* ---- the end ---- */
@@ -472,7 +534,7 @@ void trap_no_workers(void)
 		if (!p)
 			continue;
 		lane_pool_end(&p->pool);
-		for (unsigned j = 0; j < LANE_WORKERS; j++)
+		for (unsigned j = 0; j < THREADS; j++)
 			wait_for(&p->workers[j], t->pid);
 	}
 }

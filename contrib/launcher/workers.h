@@ -11,10 +11,17 @@
 
 #include "../lane/core.h"
 
+#include "../lane/aio.h"
+
 int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
 long trap_keep_file(struct lane_job *job, int fd);
 void trap_queue(struct lane_job *job);
 void trap_end_job(struct lane_job *job);
 bool trap_work(bool help);
+/* Requests that io_submit(2) has (lane/aio.h), of this thread: those that have ended are posted; as lane_aio_leave(),
+ * lane_aio_wait() */
+void trap_reap_direct(void);
+void trap_leave_direct(bool eager);
+long trap_wait_direct(uint32_t count, int64_t left_ns, const uint64_t *mask);
 
 #endif

@@ -14,8 +14,20 @@ from tests.support.oracle import kernel_has_io_uring
 from uringfs.abi.constants import IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER
 
 SOURCE = Path(__file__).with_name("workers_probe.c")
-MODES = ("nothing", "some", "direct", "most", "forks", "threads", "signals", "execs", "stuck", "spawns")
-PRIVILEGED = ("libc", "raw", "capabilities", "landlock", "namespaces")
+MODES = (
+    "nothing",
+    "some",
+    "direct",
+    "left-alone",
+    "most",
+    "forks",
+    "threads",
+    "signals",
+    "execs",
+    "stuck",
+    "spawns",
+)
+PRIVILEGED = ("libc", "raw", "direct-meanwhile", "capabilities", "landlock", "namespaces")
 SETUP_FLAGS = (0, IORING_SETUP_CQE32, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 
 pytestmark = pytest.mark.skipif(BACKEND == "pagecache", reason="no lane in programs there: docs/lane.md")

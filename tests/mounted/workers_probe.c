@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -268,8 +269,9 @@ static void limit(void)
 	printf("%ld\n", reap(8));
 }
 
-static void direct(void)
+static void direct_reads(void)
 {
+	memset(data, 0x7f, 32 * 4096);
 	for (unsigned i = 0; i < 32; i++) {
 		struct io_uring_sqe *sqe = queue(IORING_OP_READ, file);
 
@@ -277,8 +279,11 @@ static void direct(void)
 		sqe->len = 4096;
 		sqe->off = i * 4096;
 	}
-	CHECK(enter(32, 32) == 32);
-	printf("%ld\n", reap(32));
+}
+
+static void direct_end(const char *what)
+{
+	printf("%s %ld\n", what, reap(32));
 	for (unsigned i = 0; i < 32 * 4096; i += 4096)
 		CHECK(data[i] == (char)(i / 4096));
 }
@@ -291,6 +296,107 @@ static void direct_write(unsigned char byte, unsigned block)
 	sqe->addr = (unsigned long)data + byte * 4096;
 	sqe->len = 4096;
 	sqe->off = block * 4096;
+}
+
+/* The file's blocks turned round, and back */
+static void direct_writes(void)
+{
+	for (int turned = 1; turned >= 0; turned--) {
+		for (unsigned char n = 0; n < 32; n++)
+			direct_write(n, turned ? 31u - n : n);
+		CHECK(enter(32, turned ? 32 : 0) == 32);
+		printf("written %ld\n", reap(32));
+		for (unsigned n = 0; n < 32; n++)
+			CHECK(pread(file, data, 4096, n * 4096) == 4096 && data[0] == (char)(turned ? 31 - n : n));
+	}
+}
+
+static volatile sig_atomic_t too_far;
+
+static void count_too_far(int unused)
+{
+	(void)unused;
+	too_far++;
+}
+
+/* Behind RLIMIT_FSIZE */
+static void write_too_far(void)
+{
+	const struct rlimit here = {32 * 4096, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
+
+	CHECK(signal(SIGXFSZ, count_too_far) != SIG_ERR && setrlimit(RLIMIT_FSIZE, &here) == 0);
+	direct_write(0, 32);
+	CHECK(enter(1, 1) == 1);
+	printf("too far %ld, signals %d\n", reap(1), (int)too_far);
+	CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+}
+
+static void direct(void)
+{
+	direct_writes();
+	write_too_far();
+	direct_reads();
+	CHECK(enter(32, 32) == 32);
+	direct_end("at once");
+	direct_reads();
+	for (int i = 0; i < 32; i++)
+		CHECK(enter(1, 0) == 1);
+	for (unsigned i = 1; i <= 32; i++)
+		CHECK(enter(0, i) == 0);
+	direct_end("one by one");
+}
+
+static void *wait_for_32(void *unused)
+{
+	while (*word(p.cq_off.tail) - *word(p.cq_off.head) < 32)
+		CHECK(enter(0, 32) >= 0);
+	return unused;
+}
+
+/* Completions that who submitted does not call for */
+static void left_alone(void)
+{
+	struct pollfd readable = {ring, POLLIN, 0};
+	pthread_t t;
+
+	for (int i = 0; i < 8; i++) {
+		direct_reads();
+		CHECK(enter(32, 0) == 32);
+		if (i % 4 == 1 && !(p.flags & IORING_SETUP_DEFER_TASKRUN))
+			CHECK(poll(&readable, 1, -1) == 1);
+		if (i % 4 == 2 && !(p.flags & IORING_SETUP_SINGLE_ISSUER)) {
+			CHECK(pthread_create(&t, NULL, wait_for_32, NULL) == 0);
+			CHECK(pthread_join(t, NULL) == 0);
+		}
+		while (i % 4 != 3 && !(p.flags & IORING_SETUP_DEFER_TASKRUN) &&
+		       *(volatile unsigned *)word(p.cq_off.tail) - *word(p.cq_off.head) < 32)
+			sched_yield();
+		direct_end("left alone");
+	}
+}
+
+/* Neither a child nor other rights change what is in flight. */
+static void direct_meanwhile(void)
+{
+	int status;
+
+	direct_reads();
+	CHECK(enter(32, 0) == 32);
+	fflush(stdout);
+	if (fork() == 0) {
+		close(ring);
+		set_up(0);
+		direct();
+		fflush(stdout);
+		_exit(0);
+	}
+	direct_end("forked");
+	CHECK(wait(&status) > 0 && status == 0);
+	direct_reads();
+	CHECK(enter(32, 0) == 32);
+	CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+	direct_end("before");
+	direct();
 }
 
 /* Of writes to one place the last is what is there. */
@@ -452,6 +558,10 @@ int main(int argc, char **argv)
 		limit();
 	else if (!strcmp(mode, "direct"))
 		direct();
+	else if (!strcmp(mode, "left-alone"))
+		left_alone();
+	else if (!strcmp(mode, "direct-meanwhile"))
+		direct_meanwhile();
 	else if (!strcmp(mode, "ordered"))
 		ordered();
 	else if (!strcmp(mode, "signals"))
