@@ -6,6 +6,7 @@
  *   LANE_BLOCK(old)     block all signals, and keep the mask in *old, a uint64_t: no handler of the program's may come
  *   LANE_UNBLOCK(old)   between lock and unlock
  *   LANE_INTERRUPTED(old) a signal waits that *old does not block
+ *   LANE_THREAD(anew)   gettid(2), which may be remembered; true: not
  *   LANE_IS_RING(fd)    0: that is a ring file of the mount
  *   LANE_WORKS          the last five of struct lane_host: who starts threads for requests that block
  */
@@ -29,6 +30,9 @@
 	} while (0)
 #define LANE_UNBLOCK(old) RAW(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*(old)))
 #define LANE_INTERRUPTED(old) lane_is_interrupted(old)
+#endif
+#ifndef LANE_THREAD
+#define LANE_THREAD(anew) ((int)RAW(SYS_gettid))
 #endif
 #ifndef LANE_IS_RING
 #define LANE_IS_RING(fd) uringfs_check(fd)
@@ -184,7 +188,7 @@ static inline uint32_t lane_make(struct lane_ring *r, int fd)
 		return ret == -EEXIST ? LANE_FREE : LANE_REFUSED;
 	r->calls = 0;
 	r->gone = false;
-	r->thread = answer.setup_flags & IORING_SETUP_SINGLE_ISSUER ? (int)RAW(SYS_gettid) : 0;
+	r->thread = answer.setup_flags & IORING_SETUP_SINGLE_ISSUER ? LANE_THREAD(true) : 0;
 	if (lane_map_all(r, fd, &answer))
 		return LANE_READY;
 	lane_unmap_all(r);
@@ -240,7 +244,7 @@ static inline struct lane_ring *lane_get(int fd)
 		if (!lane_use_current(r, fd, r->tag))
 			return NULL;
 	}
-	if (!r->thread || r->thread == RAW(SYS_gettid))
+	if (!r->thread || r->thread == LANE_THREAD(false))
 		return r;
 	lane_let_go(r);
 	return NULL;

@@ -56,6 +56,9 @@ struct lane {
 	uint64_t device; /* st_dev of the mount */
 	struct lane_fixed *fixed; /* what this process has registered; NULL: nothing */
 	uint32_t room, room_at; /* what was left of struct lane_pass.room, at that tail */
+	int read_fd;	      /* was none with O_DIRECT when last asked ... */
+	uint32_t believed;    /* ... and so often that may be believed yet, ... */
+	uint32_t beliefs;     /* ... of this many times; 0: it is asked always */
 	uint32_t under_way;	/* requests that workers of this process have */
 	struct lane_job *finished; /* by workers, and not posted yet */
 };

@@ -15,6 +15,7 @@
 
 #define LANE_RINGS 256u
 #define LANE_PROBES 4u
+#define LANE_BELIEFS 32u /* reads between two looks at a descriptor's flags */
 
 enum { LANE_FREE, LANE_MAKING, LANE_READY, LANE_REFUSED };
 
@@ -142,6 +143,7 @@ static inline bool lane_map_all(struct lane_ring *r, int fd, const struct uringf
 	l->sq_array = a->sq_array;
 	l->holder = a->holder;
 	l->generation = a->generation;
+	l->beliefs = LANE_BELIEFS;
 	lane_forget(&r->fixed);
 	l->fixed = &r->fixed;
 	l->sqe_size = a->setup_flags & IORING_SETUP_SQE128 ? 128 : 64;

@@ -10,7 +10,18 @@ static int new_job(struct lane *l, struct lane_job **job);
 static void end_job(struct lane_job *job);
 static long copy_in(void *to, uint64_t from, size_t size);
 
+/* Who calls: a thread with another's thread-local storage counts as that one. */
+static int thread(bool anew)
+{
+	static __thread __attribute__((tls_model("initial-exec"))) int id;
+
+	if (anew || !id)
+		id = (int)RAW(SYS_gettid);
+	return id;
+}
+
 #define URINGFS_LANE
+#define LANE_THREAD(anew) thread(anew)
 #define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job
 #define LANE_BLOCK(old) ((void)(old))
 #define LANE_UNBLOCK(old) ((void)(old))

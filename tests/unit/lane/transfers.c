@@ -347,6 +347,52 @@ static void test_a_descriptor_that_is_another_in_the_next_batch(void)
 	CHECK_EQ(ring_do(&r), 1);
 }
 
+static unsigned asked;
+
+static long count_file_flags(struct lane *l, int fd)
+{
+	asked++;
+	return lane_host_file_flags(l, fd);
+}
+
+static void read_times(int fd, unsigned times, int res)
+{
+	for (unsigned i = 0; i < times; i++) {
+		sqe(IORING_OP_READ, fd, buf, 1, 0);
+		CHECK_EQ(ring_do(&r), res);
+	}
+}
+
+/* The flags of a descriptor that is read again and again are believed for a while; what it is now shows all the same. */
+static void test_believed_flags(void)
+{
+	struct iovec iov = {buf, 1};
+	int fd = open(path, O_RDONLY), other = open("/dev/null", O_RDONLY);
+
+	r.host.file_flags = count_file_flags;
+	r.lane.beliefs = 3;
+	read_times(fd, 8, 1);
+	CHECK_EQ(asked, 2);
+	CHECK_EQ(dup2(other, fd), fd);
+	read_times(fd, 1, 0); /* its first byte is not there */
+	CHECK_EQ(dup2(file, fd), fd);
+	read_times(fd, 1, 1);
+	CHECK_EQ(close(fd), 0);
+	read_times(fd, 3, -EBADF);
+	sqe(IORING_OP_POLL_ADD, fd, NULL, 0, 0);
+	CHECK_EQ(ring_do(&r), -EBADF);
+	read_times(file, 1, 1);
+	sqe(IORING_OP_READV, file, &iov, 1, 0);
+	CHECK_EQ(ring_do(&r), 1);
+	read_times(other, 1, 0);
+	r.lane.beliefs = r.lane.believed = 0;
+	asked = 0;
+	read_times(file, 3, 1);
+	CHECK_EQ(asked, 3);
+	r.host.file_flags = lane_host_file_flags;
+	close(other);
+}
+
 int main(void)
 {
 	file = mkstemp(path);
@@ -370,6 +416,7 @@ int main(void)
 	test_poll();
 	test_descriptors();
 	test_a_descriptor_that_is_another_in_the_next_batch();
+	test_believed_flags();
 	unlink(path);
 	return 0;
 }
