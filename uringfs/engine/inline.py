@@ -41,7 +41,8 @@ class Inline:
 
     def take(self, caller: Caller, end: int, *, whole: bool) -> bool:
         """Take, perform and complete requests from the SQ's head on, up to the position `end`. whole: the
-        submission ends there, and chains may be performed to their end. CQEs are published with the batch. False: nothing was taken."""
+        submission ends there, and chains may be performed to their end. CQEs are published with the batch.
+        False: nothing was taken."""
         if self._busy():
             return False
         ring = self._ring

@@ -81,8 +81,8 @@ class RingMemory(Protocol):
         """Copy data in."""
 
     def taker(self, *numbers: int) -> Taker | None:
-        """native.Taker of this memory, with these flags, offsets and sizes, until close(). None: stores into the
-        daemon's mapping do not reach clients."""
+        """native.Taker of this memory, with these flags, offsets and sizes, until close(). None: what the daemon
+        stores into its mapping does not reach clients."""
 
     def close(self) -> None:
         """Drop the daemon's hold; mappings of clients keep their pages. May be called twice."""
