@@ -17,6 +17,7 @@ from attack import PR_SET_DUMPABLE, SECRETS_GROUP, USER, Arena, become
 from tests.support.calls import answer
 from tests.support.children import Child, in_child
 from uringfs.client import Ring, nop, prep
+from uringfs.client.faults import Faults
 from uringfs.fs.watching import MOST_READERS
 from uringfs.watch.follow import Follower
 from uringfs.watch.record import RecordKind
@@ -234,9 +235,12 @@ def test_the_list_names_no_file_of_others(arena: Arena) -> None:
         shutil.rmtree(hidden)
 
 
-def test_the_list_names_ones_own_files(arena: Arena) -> None:
+@pytest.mark.parametrize("rule", ["", "READ:corrupt=1"])
+def test_the_list_names_ones_own_files(arena: Arena, rule: str) -> None:
     def look(parent: Child) -> None:
         become(USER, USER)
+        if rule:
+            Faults(arena.mount.path).inject(f"{rule}:pid={os.getpid()}")
         with Ring(arena.mount / "new", 4) as ring:
             read, _ = os.pipe()
             ring.queue(prep.read(read, bytearray(8), off=0, user_data=1))

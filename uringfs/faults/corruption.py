@@ -63,6 +63,11 @@ class _Corrupting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._caller, name)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """As of every proxy: the host knows its callers by that."""
+        return type(self._caller)
+
     @property
     def memory(self) -> "_Memory":
         return _Memory(self._caller.memory, self._corruption)
