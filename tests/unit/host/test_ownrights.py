@@ -25,6 +25,15 @@ OF_ITSELF = {
 }
 
 
+IN_C = re.compile(
+    r"SYS_(?:pidfd_getfd|perf_event_open|setns|process_madvise|prlimit64)\b|\bprocess_vm_\w+\(|\bsetns\(|\bprlimit\("
+    r"|\bptrace\(|/proc/%"
+)
+FOR_PYTHON = {"native.sys.vm", "native.sys.maps", "native.sys.identity", "native.sys.files"}
+"""What these do is asked for by the names in USES."""
+OF_ITSELF_IN_C = {"native.sys.epoll", "native.wire.keeper"}
+
+
 def using() -> set[str]:
     """Modules whose code does, but for helpers: they have no rights but a caller's."""
     found = set()
@@ -43,9 +52,20 @@ def test_the_list_is_complete() -> None:
     assert using() - set(OWN_RIGHTS) - {"host.ownrights"} == set()
 
 
+def test_the_list_is_complete_in_c() -> None:
+    found = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.c")
+        if IN_C.search(re.sub(r"/\*(?s:.*?)\*/|//.*", "", path.read_text()))
+    }
+    assert found >= FOR_PYTHON
+    assert found - FOR_PYTHON - OF_ITSELF_IN_C == {name for name in OWN_RIGHTS if name.startswith("native.")}
+
+
 @pytest.mark.parametrize("module", OWN_RIGHTS)
 def test_what_is_listed_is_there(module: str) -> None:
-    assert (PACKAGE / f"{module.replace('.', '/')}.py").exists()
+    kind = "c" if module.startswith("native.") else "py"
+    assert (PACKAGE / f"{module.replace('.', '/')}.{kind}").exists()
 
 
 def test_the_documentation_shows_it() -> None:
