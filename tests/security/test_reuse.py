@@ -7,20 +7,33 @@ import mmap
 import os
 import select
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from attack import PATH_AT, SECRET, VICTIM_FD, VICTIM_PAGE, Arena, become, hold_harmless
+from attack import CONTROL, NOTIFY, PATH_AT, SECRET, VICTIM_FD, VICTIM_PAGE, Arena, become, hold_harmless
 
 from tests.support.calls import answer
 from tests.support.children import Child, in_child
 from tests.support.paths import must
-from uringfs.abi.constants import IORING_SETUP_SQPOLL, IOSQE_FIXED_FILE, IOSQE_IO_LINK, OPCODES
-from uringfs.abi.structs import PARAMS_SIZE, Sqe
+from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
+    IORING_SETUP_SQPOLL,
+    IOSQE_FIXED_FILE,
+    IOSQE_IO_LINK,
+    OPCODES,
+)
+from uringfs.abi.seccomp import NR_IO_URING_SETUP
+from uringfs.abi.structs import PARAMS, PARAMS_SIZE, Params, Sqe
+from uringfs.cli import notify
 from uringfs.client import Ring
+from uringfs.client.mapping import Queues
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438
 
 CLONE_NEWPID = 0x20000000
 CURRENT = (1 << 64) - 1
@@ -72,17 +85,61 @@ def behind_trigger(ends: Pipes) -> Sqe:
     return Sqe(OPCODES.index("POLL_ADD"), IOSQE_IO_LINK, fd=ends.trigger[0], rw_flags=POLLIN, user_data=1)
 
 
+def made(result: int) -> int:
+    must(result)
+    return result
+
+
+class CalledRing(Ring):
+    """A ring by the system calls, of a process whose calls the daemon answers."""
+
+    def __init__(self, fd: int, params: bytes) -> None:
+        self.path, self.fd, self.raw_params = "", fd, params
+        self._can, self._held, self._unreaped, self._epoll = 0, {}, Counter(), None
+        self._queues = Queues(fd, params)
+
+    @classmethod
+    def set_up(cls, entries: int, flags: int) -> "CalledRing":
+        params = ctypes.create_string_buffer(PARAMS.pack(*Params(flags=flags)), PARAMS_SIZE)
+        fd = made(LIBC.syscall(NR_IO_URING_SETUP, entries, params))
+        return cls(fd, params.raw)
+
+    def enter(self, to_submit: int, min_complete: int = 0, flags: int = 0, arg: int = 0) -> int:
+        flags |= IORING_ENTER_GETEVENTS if min_complete else 0
+        taken = made(LIBC.syscall(NR_IO_URING_SETUP + 1, self.fd, to_submit, min_complete, flags, None, 0))
+        self._open.taken(taken)
+        return taken
+
+    def register(self, opcode: int, arg: int = 0, nr_args: int = 0) -> int:
+        return made(LIBC.syscall(NR_IO_URING_SETUP + 2, self.fd, opcode, ctypes.c_void_p(arg), nr_args))
+
+
 class Thief:
     """An ordinary user's process, and a child of it that submits."""
 
-    def __init__(self, arena: Arena, ends: Pipes, want: Want, polled: bool) -> None:
+    def __init__(self, arena: Arena, ends: Pipes, want: Want, polled: bool, channel: str) -> None:
         self.arena, self.ends, self.want, self.polled = arena, ends, want, polled
+        self.supervised = channel == NOTIFY
         self.loot = Loot()
+
+    def make_ring(self) -> Ring:
+        flags = IORING_SETUP_SQPOLL if self.polled else 0
+        return (
+            CalledRing.set_up(8, flags) if self.supervised else Ring(self.arena.mount / "reused", 8, flags=flags)
+        )
+
+    def take_ring(self, child: Child) -> Ring:
+        """The submitter's, for this process."""
+        params, fd = child.hear(PARAMS_SIZE), int.from_bytes(child.hear(4), "little")
+        if not self.supervised:
+            return Ring(self.arena.mount / "reused", None, params=params)
+        pidfd = os.pidfd_open(child.pid)
+        return CalledRing(made(LIBC.syscall(PIDFD_GETFD, pidfd, fd, 0)), params)
 
     def submit(self, child: Child) -> None:
         hold_harmless(self.arena.directory / "secret")
-        ring = Ring(self.arena.mount / "reused", 8, flags=IORING_SETUP_SQPOLL if self.polled else 0)
-        child.tell(ring.raw_params)
+        ring = self.make_ring()
+        child.tell(ring.raw_params + ring.fd.to_bytes(4, "little"))
         child.expect()
         if not self.polled:
             ring.queue(behind_trigger(self.ends))
@@ -99,9 +156,10 @@ class Thief:
 
     def run(self, init: Child) -> None:
         become()
+        if self.supervised:
+            notify.supervise(str(self.arena.mount.path), trace=False)
         with in_child(self.submit, ends_by=(-signal.SIGKILL,)) as child:
-            params = child.hear(PARAMS_SIZE)
-            ring = Ring(self.arena.mount / "reused", None, params=params)
+            ring = self.take_ring(child)
             self.register(ring)
             child.tell()
             child.expect()
@@ -161,9 +219,9 @@ def become_victim(arena: Arena, pid: int, ends: Pipes) -> int:
     return child
 
 
-def init_of_namespace(test: Child, arena: Arena, want: Want, polled: bool) -> None:
+def init_of_namespace(test: Child, arena: Arena, want: Want, polled: bool, channel: str) -> None:
     ends = pipes()
-    with in_child(Thief(arena, ends, want, polled).run) as thief:
+    with in_child(Thief(arena, ends, want, polled, channel).run) as thief:
         pid = int.from_bytes(thief.hear(4), "little")
         test.tell()
         test.expect()  # the daemon is stopped
@@ -177,12 +235,13 @@ def init_of_namespace(test: Child, arena: Arena, want: Want, polled: bool) -> No
     assert os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == 0
 
 
+@pytest.mark.parametrize("channel", [CONTROL, NOTIFY])
 @pytest.mark.parametrize("polled", [False, True], ids=["linked", "polled"])
 @pytest.mark.parametrize("want", [descriptor, memory, path])
-def test_the_id_of_a_submitter(arena: Arena, want: Want, polled: bool) -> None:
+def test_the_id_of_a_submitter(arena: Arena, want: Want, polled: bool, channel: str) -> None:
     def outer(test: Child) -> None:
-        must(ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWPID))
-        with in_child(lambda _: init_of_namespace(test, arena, want, polled)):
+        must(LIBC.unshare(CLONE_NEWPID))
+        with in_child(lambda _: init_of_namespace(test, arena, want, polled, channel)):
             pass
 
     Ring(arena.mount / "new", 1).close()  # the kernel asks once whether a close is to be announced
