@@ -39,7 +39,8 @@ TEST(fadvise_kinds_of_file)
 
 TEST(madvise_hints)
 {
-	static const uint32_t hints[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_FREE, MADV_COLD};
+	static const uint32_t hints[] = {MADV_NORMAL,	MADV_RANDOM, MADV_SEQUENTIAL,
+					 MADV_WILLNEED, MADV_FREE,   MADV_COLD};
 	char *at = map_pages(4, PROT_READ | PROT_WRITE);
 	struct ring r;
 

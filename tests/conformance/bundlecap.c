@@ -12,7 +12,7 @@ static struct buf {
 	uint64_t addr;
 	uint32_t len;
 	uint16_t bid, tail;
-} * buffers;
+} *buffers;
 
 static char pool[ENTRIES][SIZE], data[16 * SIZE];
 

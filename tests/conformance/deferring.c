@@ -252,8 +252,7 @@ TEST(a_poll_that_is_removed)
 
 TEST(a_read_that_is_cancelled)
 {
-	struct io_uring_sqe sqes[2] = {sqe_of(IORING_OP_READ, 0, buf, 4),
-				       sqe_of(IORING_OP_ASYNC_CANCEL, -1, NULL, 0)};
+	struct io_uring_sqe sqes[2] = {sqe_of(IORING_OP_READ, 0, buf, 4), sqe_of(IORING_OP_ASYNC_CANCEL, -1, NULL, 0)};
 	int fds[2];
 
 	OK(pipe(fds));

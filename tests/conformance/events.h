@@ -93,8 +93,7 @@ static inline struct io_uring_sqe *timeout_remove(struct ring *r, uint64_t targe
 	return sqe;
 }
 
-static inline struct io_uring_sqe *cancel(struct ring *r, uint64_t target, unsigned cancel_flags,
-					  uint64_t user_data)
+static inline struct io_uring_sqe *cancel(struct ring *r, uint64_t target, unsigned cancel_flags, uint64_t user_data)
 {
 	struct io_uring_sqe *sqe = queue(r, IORING_OP_ASYNC_CANCEL, user_data, 0);
 

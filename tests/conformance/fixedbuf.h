@@ -26,7 +26,8 @@ struct rsrc_update2 {
 
 #define U64(p) ((uint64_t)(uintptr_t)(p))
 
-static inline struct io_uring_sqe fixed_sqe(int op, int fd, const void *addr, unsigned len, uint64_t off, unsigned index)
+static inline struct io_uring_sqe fixed_sqe(int op, int fd, const void *addr, unsigned len, uint64_t off,
+					    unsigned index)
 {
 	struct io_uring_sqe sqe;
 

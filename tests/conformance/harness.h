@@ -38,13 +38,13 @@ struct test {
 };
 void test_register(struct test *t);
 
-#define TEST(fn)                                                                                 \
-	static void fn(void);                                                                    \
-	static struct test test_of_##fn = {#fn, fn, NULL};                                       \
-	__attribute__((constructor)) static void register_##fn(void)                             \
-	{                                                                                        \
-		test_register(&test_of_##fn);                                                    \
-	}                                                                                        \
+#define TEST(fn)                                                     \
+	static void fn(void);                                        \
+	static struct test test_of_##fn = {#fn, fn, NULL};           \
+	__attribute__((constructor)) static void register_##fn(void) \
+	{                                                            \
+		test_register(&test_of_##fn);                        \
+	}                                                            \
 	static void fn(void)
 
 __attribute__((format(printf, 1, 2))) void note(const char *fmt, ...);
@@ -52,20 +52,20 @@ __attribute__((format(printf, 3, 4), noreturn)) void fail(const char *file, int 
 __attribute__((noreturn)) void skip(const char *why);
 
 #define FAIL(...) fail(__FILE__, __LINE__, __VA_ARGS__)
-#define EXPECT_OP(a, op, b, a_text, b_text)                                                      \
-	do {                                                                                     \
-		long long a_ = (long long)(a), b_ = (long long)(b);                              \
-		if (!(a_ op b_))                                                                 \
-			FAIL("%s is %lld (0x%llx), not %s %lld (%s)", a_text, a_,                \
-			     (unsigned long long)a_, #op, b_, b_text);                           \
+#define EXPECT_OP(a, op, b, a_text, b_text)                                                                        \
+	do {                                                                                                       \
+		long long a_ = (long long)(a), b_ = (long long)(b);                                                \
+		if (!(a_ op b_))                                                                                   \
+			FAIL("%s is %lld (0x%llx), not %s %lld (%s)", a_text, a_, (unsigned long long)a_, #op, b_, \
+			     b_text);                                                                              \
 	} while (0)
 #define EXPECT_EQ(a, b) EXPECT_OP(a, ==, b, #a, #b)
 #define EXPECT_GE(a, b) EXPECT_OP(a, >=, b, #a, #b)
 #define EXPECT_LE(a, b) EXPECT_OP(a, <=, b, #a, #b)
-#define EXPECT(cond)                                                                             \
-	do {                                                                                     \
-		if (!(cond))                                                                     \
-			FAIL("%s does not hold", #cond);                                         \
+#define EXPECT(cond)                                     \
+	do {                                             \
+		if (!(cond))                             \
+			FAIL("%s does not hold", #cond); \
 	} while (0)
 /* For the calls a test stands on: -1 is a failure with its errno. */
 #define OK(call) ok_(call, #call, __FILE__, __LINE__)
@@ -93,7 +93,7 @@ struct cqe {
 struct ring {
 	int fd;
 	struct io_uring_params p;
-	char *rings; /* SQ header, array; the CQ too (SINGLE_MMAP) */
+	char *rings;  /* SQ header, array; the CQ too (SINGLE_MMAP) */
 	char *cq_map; /* == rings, or the mapping at IORING_OFF_CQ_RING */
 	size_t rings_size, cq_size;
 	struct io_uring_sqe *sqes;
@@ -144,9 +144,9 @@ void temporary(char path[TEMPORARY], const char *name);
 int make_file(size_t size); /* an unlinked file whose byte i is pattern(i) */
 unsigned char pattern(size_t i);
 bool is_pattern(const void *buf, size_t off, size_t len);
-char *map_pages(unsigned n, int prot);   /* anonymous memory */
-char *map_then_hole(unsigned pages);     /* pages of memory, then one that faults */
-int wait_child(pid_t pid);               /* the status; a child that does not end fails the behaviour */
+char *map_pages(unsigned n, int prot); /* anonymous memory */
+char *map_then_hole(unsigned pages);   /* pages of memory, then one that faults */
+int wait_child(pid_t pid);	       /* the status; a child that does not end fails the behaviour */
 void expect_child_ok(pid_t pid);
 pid_t gettid_(void);
 /* Until the thread sleeps in the wait of an enter: the state is polled, nothing is guessed from time. */

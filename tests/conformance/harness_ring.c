@@ -231,11 +231,10 @@ struct cqe ring_wait(struct ring *r)
 void ring_note_words(struct ring *r)
 {
 	note("sq head=%u tail=%u mask=%u entries=%u flags=%u dropped=%u", atomic_load(r->sq_head),
-	     atomic_load(r->sq_tail), atomic_load(r->sq_mask), atomic_load(r->sq_entries),
-	     atomic_load(r->sq_flags), atomic_load(r->sq_dropped));
-	note("cq head=%u tail=%u mask=%u entries=%u overflow=%u", atomic_load(r->cq_head),
-	     atomic_load(r->cq_tail), atomic_load(r->cq_mask), atomic_load(r->cq_entries),
-	     atomic_load(r->cq_overflow));
+	     atomic_load(r->sq_tail), atomic_load(r->sq_mask), atomic_load(r->sq_entries), atomic_load(r->sq_flags),
+	     atomic_load(r->sq_dropped));
+	note("cq head=%u tail=%u mask=%u entries=%u overflow=%u", atomic_load(r->cq_head), atomic_load(r->cq_tail),
+	     atomic_load(r->cq_mask), atomic_load(r->cq_entries), atomic_load(r->cq_overflow));
 }
 
 int run_sqe(struct ring *r, const struct io_uring_sqe *sqe)

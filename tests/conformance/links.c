@@ -179,9 +179,12 @@ TEST(a_bad_sqe_fails_the_whole_chain)
 /* What preparation reads of memory fails before the first of the chain is performed: so nothing is written. */
 TEST(bad_memory_fails_the_whole_chain)
 {
-	struct { int opcode; uint64_t addr2; } all[] = {
-		{IORING_OP_READV, 0},	{IORING_OP_WRITEV, 0},	{IORING_OP_SENDMSG, 0},
-		{IORING_OP_RECVMSG, 0}, {IORING_OP_OPENAT, 0},	{IORING_OP_SEND, 0xdead0000},
+	struct {
+		int opcode;
+		uint64_t addr2;
+	} all[] = {
+		{IORING_OP_READV, 0},	{IORING_OP_WRITEV, 0}, {IORING_OP_SENDMSG, 0},
+		{IORING_OP_RECVMSG, 0}, {IORING_OP_OPENAT, 0}, {IORING_OP_SEND, 0xdead0000},
 	};
 	int ends[2], fds[2];
 	struct ring r;
@@ -193,11 +196,20 @@ TEST(bad_memory_fails_the_whole_chain)
 		struct io_uring_sqe *s = ring_sqe(&r);
 		char byte = 'x';
 
-		*s = (struct io_uring_sqe){.opcode = IORING_OP_WRITE, .fd = ends[1], .addr = (uintptr_t)&byte,
-					   .len = 1, .off = (uint64_t)-1, .flags = IOSQE_IO_LINK, .user_data = 1};
+		*s = (struct io_uring_sqe){.opcode = IORING_OP_WRITE,
+					   .fd = ends[1],
+					   .addr = (uintptr_t)&byte,
+					   .len = 1,
+					   .off = (uint64_t)-1,
+					   .flags = IOSQE_IO_LINK,
+					   .user_data = 1};
 		s = ring_sqe(&r);
-		*s = (struct io_uring_sqe){.opcode = (uint8_t)all[i].opcode, .fd = fds[0], .addr = 0xdead0000, .len = 1,
-					   .addr2 = all[i].addr2, .user_data = 2};
+		*s = (struct io_uring_sqe){.opcode = (uint8_t)all[i].opcode,
+					   .fd = fds[0],
+					   .addr = 0xdead0000,
+					   .len = 1,
+					   .addr2 = all[i].addr2,
+					   .user_data = 2};
 		if (all[i].addr2) {
 			s->addr = (uintptr_t)&byte;
 			s->addr_len = 16;
@@ -328,6 +340,7 @@ TEST(a_socket_without_a_slot_breaks_no_link)
 			ring_nop(&r, 2);
 			EXPECT_EQ(ring_submit_wait(&r, 2), 2);
 			while (ring_reap(&r, &cqe))
-				note("slot %u type %d: cqe %llu %d", slots[i], type, (unsigned long long)cqe.user_data, cqe.res);
+				note("slot %u type %d: cqe %llu %d", slots[i], type, (unsigned long long)cqe.user_data,
+				     cqe.res);
 		}
 }

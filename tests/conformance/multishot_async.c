@@ -210,7 +210,8 @@ TEST(cancelled_before_there_is_data)
 		for (int n = 0; n < 2; n++) {
 			struct cqe cqe = ring_wait(&r);
 
-			note("%s: %d 0x%x", cqe.user_data == 7 ? "the request" : "the cancellation", cqe.res, cqe.flags);
+			note("%s: %d 0x%x", cqe.user_data == 7 ? "the request" : "the cancellation", cqe.res,
+			     cqe.flags);
 		}
 		note("head %d", head_of(&r, 3));
 		ring_close(&r);

@@ -271,7 +271,8 @@ TEST(names_that_are_refused)
 			run_sqe(&r, &sqe);
 			if (!second)
 				continue;
-			sqe = names_sqe(ops[op], AT_FDCWD, "a", ops[op] == IORING_OP_SYMLINKAT ? 0 : AT_FDCWD, bad[i], 0);
+			sqe = names_sqe(ops[op], AT_FDCWD, "a", ops[op] == IORING_OP_SYMLINKAT ? 0 : AT_FDCWD, bad[i],
+					0);
 			run_sqe(&r, &sqe);
 		}
 	}
@@ -316,7 +317,8 @@ TEST(order_of_checks)
 			int dfds[] = {AT_FDCWD, -1, 9999}; /* a good one at most once: nothing may succeed */
 			int first = dfds[i % 3], second = op == 2 ? 0 : dfds[i % 3 ? i / 3 % 3 : 1 + i / 3 % 2];
 			unsigned flag = op == 2 ? 0 : flags[i / 9 % 3];
-			struct io_uring_sqe sqe = names_sqe(ops[op], first, names[i % 5], second, names[i / 5 % 5], flag);
+			struct io_uring_sqe sqe = names_sqe(ops[op], first, names[i % 5], second, names[i / 5 % 5],
+							    flag);
 
 			if (op == 2 && first == AT_FDCWD)
 				continue;

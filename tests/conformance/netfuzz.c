@@ -2,9 +2,10 @@
 /* Every field of a socket's request takes every value that means something somewhere. A seed a behaviour. */
 #include "net.h"
 
-static const int ops[] = {IORING_OP_SENDMSG, IORING_OP_RECVMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT,
-			  IORING_OP_SEND, IORING_OP_RECV, IORING_OP_SHUTDOWN, IORING_OP_SOCKET,
-			  OP_URING_CMD, OP_SEND_ZC, OP_SENDMSG_ZC, OP_BIND, OP_LISTEN};
+static const int ops[] = {IORING_OP_SENDMSG, IORING_OP_RECVMSG, IORING_OP_ACCEPT,   IORING_OP_CONNECT,
+			  IORING_OP_SEND,    IORING_OP_RECV,	IORING_OP_SHUTDOWN, IORING_OP_SOCKET,
+			  OP_URING_CMD,	     OP_SEND_ZC,	OP_SENDMSG_ZC,	    OP_BIND,
+			  OP_LISTEN};
 static unsigned state;
 
 static unsigned next(unsigned n)
@@ -15,10 +16,10 @@ static unsigned next(unsigned n)
 
 /* Mostly what is right: else the first check is all that is ever reached. */
 #define SELDOM(...) (next(24) ? 0 : PICK(__VA_ARGS__))
-#define PICK(...)                                                                                \
-	({                                                                                       \
-		uint64_t of[] = {__VA_ARGS__};                                                   \
-		of[next(sizeof(of) / sizeof(*of))];                                              \
+#define PICK(...)                                   \
+	({                                          \
+		uint64_t of[] = {__VA_ARGS__};      \
+		of[next(sizeof(of) / sizeof(*of))]; \
 	})
 
 static char data[4096];
@@ -77,7 +78,8 @@ static void fuzz(unsigned seed)
 		sqe.fd = next(12) ? fd : -1;
 		if (sqe.opcode == IORING_OP_SOCKET)
 			sqe.fd = (int)PICK(AF_INET, AF_UNIX, (uint64_t)-1, 99);
-		sqe.off = next(3) ? (wants_length(sqe.opcode) ? 16 : sqe.opcode == IORING_OP_SOCKET) : PICK(0, 1, 2, 16, (uintptr_t)nobody, 1ULL << 32, (uint64_t)-1);
+		sqe.off = next(3) ? (wants_length(sqe.opcode) ? 16 : sqe.opcode == IORING_OP_SOCKET)
+				  : PICK(0, 1, 2, 16, (uintptr_t)nobody, 1ULL << 32, (uint64_t)-1);
 		sqe.addr = PICK(0, (uintptr_t)data, (uintptr_t)&msg, (uintptr_t)&msg, (uintptr_t)nobody,
 				(uintptr_t)hole, (uint64_t)-4096);
 		sqe.len = (uint32_t)(takes_data(sqe.opcode) ? PICK(0, 1, 16, 0xffffffff) : SELDOM(1, 16, 0xffffffff));
@@ -92,8 +94,10 @@ static void fuzz(unsigned seed)
 		do {
 			cqe = ring_wait(&r);
 			note("%d: op %u kind %d -> %d 0x%x", i, sqe.opcode, kind,
-			     cqe.res > 2 && (sqe.opcode == IORING_OP_SOCKET || sqe.opcode == IORING_OP_ACCEPT) ?
-				     3 : cqe.res, cqe.flags);
+			     cqe.res > 2 && (sqe.opcode == IORING_OP_SOCKET || sqe.opcode == IORING_OP_ACCEPT)
+				     ? 3
+				     : cqe.res,
+			     cqe.flags);
 		} while (cqe.flags & IORING_CQE_F_MORE);
 		EXPECT_EQ(cqe.user_data, (uint64_t)i);
 		OK(close(fd));

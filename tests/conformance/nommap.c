@@ -143,9 +143,8 @@ TEST(the_memory_keeps_what_it_holds)
 	memset(sqes, 0xa5, PAGE);
 	make(&r, 8, 0, rings, sqes);
 	ring_note_words(&r);
-	note("array %x, cqe %llx, sqe %llx, behind them %x %x", r.array[7],
-	     (unsigned long long)r.cqes[15].user_data, (unsigned long long)r.sqes[7].user_data,
-	     (unsigned char)rings[PAGE - 1], (unsigned char)sqes[PAGE - 1]);
+	note("array %x, cqe %llx, sqe %llx, behind them %x %x", r.array[7], (unsigned long long)r.cqes[15].user_data,
+	     (unsigned long long)r.sqes[7].user_data, (unsigned char)rings[PAGE - 1], (unsigned char)sqes[PAGE - 1]);
 	memset(sqes, 0, PAGE);
 	some_nops(&r, 3);
 	note("cqe %llx", (unsigned long long)r.cqes[15].user_data);

@@ -46,8 +46,8 @@ TEST(many_in_one_enter_complete_in_order)
 
 TEST(user_data_comes_back_bit_for_bit)
 {
-	static const uint64_t values[] = {0, 1, UINT64_MAX, 0x8000000000000000ULL, 0x0123456789abcdefULL,
-					  0xffffffffULL, 0x100000000ULL};
+	static const uint64_t values[] = {
+		0, 1, UINT64_MAX, 0x8000000000000000ULL, 0x0123456789abcdefULL, 0xffffffffULL, 0x100000000ULL};
 	struct ring r;
 
 	ring_init(&r, 8, 0);

@@ -21,7 +21,7 @@ TEST(a_direct_descriptor)
 	run_sqe(&r, &sqe);
 	sqe.file_index = 5;
 	run_sqe(&r, &sqe);
-	sqe.addr = (uintptr_t)"none";
+	sqe.addr = (uintptr_t) "none";
 	run_sqe(&r, &sqe);
 }
 

@@ -70,7 +70,7 @@ __attribute__((unused)) static int run_sqe_hidden(struct ring *r, const struct i
 }
 
 __attribute__((unused)) static void open_sqe(struct io_uring_sqe *sqe, int dfd, const char *name, int flags,
-					      unsigned mode)
+					     unsigned mode)
 {
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = IORING_OP_OPENAT;
@@ -95,7 +95,7 @@ __attribute__((unused)) static int run_open(struct ring *r, int dfd, const char 
 }
 
 __attribute__((unused)) static int run_open2(struct ring *r, int dfd, const char *name, const struct open_how *how,
-					      unsigned size)
+					     unsigned size)
 {
 	struct io_uring_sqe sqe;
 

@@ -6,7 +6,7 @@
 #include "pbuf.h"
 
 #define MMAP 1 /* IOU_PBUF_RING_MMAP */
-#define INC 2 /* IOU_PBUF_RING_INC */
+#define INC 2  /* IOU_PBUF_RING_INC */
 #define ENTRIES 4
 #define PBUF_RING(bgid) (0x80000000LL | (off_t)(bgid) << 16) /* IORING_OFF_PBUF_RING, _SHIFT */
 

@@ -242,8 +242,7 @@ static int wait_until(struct ring *r, int64_t when)
 		uint64_t ts;
 	} arg = {0, 0, 0, (uint64_t)(uintptr_t)&ts};
 
-	return sys_enter(r->fd, 0, 1, GETEVENTS | IORING_ENTER_EXT_ARG | IORING_ENTER_ABS_TIMER, &arg,
-			 sizeof(arg));
+	return sys_enter(r->fd, 0, 1, GETEVENTS | IORING_ENTER_EXT_ARG | IORING_ENTER_ABS_TIMER, &arg, sizeof(arg));
 }
 
 TEST(absolute_timeouts)

@@ -268,10 +268,10 @@ TEST(unknown_rw_flags_are_eopnotsupp)
 TEST(ioprio)
 {
 	static const uint16_t values[] = {
-		2 << 13 | 4,  /* best effort */
-		3 << 13,      /* idle */
-		2 << 13 | 7,  /* the lowest */
-		7 << 13,      /* no such class */
+		2 << 13 | 4, /* best effort */
+		3 << 13,     /* idle */
+		2 << 13 | 7, /* the lowest */
+		7 << 13,     /* no such class */
 		5 << 13 | 1,
 	};
 	int file = make_file(100);

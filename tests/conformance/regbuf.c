@@ -6,9 +6,16 @@ TEST(register_arguments)
 {
 	char *a = map_pages(1, PROT_READ | PROT_WRITE), *ro = map_pages(1, PROT_READ), *hole = map_then_hole(1);
 	struct iovec good = {a, PAGE}, bad[] = {
-		{NULL, 5}, {a, 0}, {a, (1UL << 30) + 1}, {ro, PAGE}, {hole, 2 * PAGE}, {(void *)8, 8},
-		{(void *)0xffff888000000000UL, 16}, {a, 1UL << 63}, {(void *)(~0UL - 100), 4096},
-	};
+					       {NULL, 5},
+					       {a, 0},
+					       {a, (1UL << 30) + 1},
+					       {ro, PAGE},
+					       {hole, 2 * PAGE},
+					       {(void *)8, 8},
+					       {(void *)0xffff888000000000UL, 16},
+					       {a, 1UL << 63},
+					       {(void *)(~0UL - 100), 4096},
+				       };
 	struct ring r;
 
 	ring_init(&r, 4, 0);
@@ -312,7 +319,8 @@ TEST(shared_memory_of_a_file)
 	static const int files[] = {0, 1};
 
 	for (unsigned i = 0; i < 2; i++) {
-		int fd = files[i] ? (int)OK(memfd_create("regbuf", 0)) : (int)OK(open("/var/tmp", O_TMPFILE | O_RDWR, 0600));
+		int fd = files[i] ? (int)OK(memfd_create("regbuf", 0))
+				  : (int)OK(open("/var/tmp", O_TMPFILE | O_RDWR, 0600));
 
 		OK(ftruncate(fd, 4 * PAGE));
 		for (int shared = 0; shared < 2; shared++) {
@@ -320,7 +328,8 @@ TEST(shared_memory_of_a_file)
 			struct iovec iov = {NULL, 4 * PAGE};
 			int ret;
 
-			iov.iov_base = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+			iov.iov_base = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE,
+					    fd, 0);
 			EXPECT(iov.iov_base != MAP_FAILED);
 			ring_init(&r, 4, 0);
 			ret = sys_register(r.fd, IORING_REGISTER_BUFFERS, &iov, 1);

@@ -94,11 +94,11 @@ TEST(regions_that_are_refused)
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_MEM_REGION, NULL, 1), -EINVAL);
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_MEM_REGION, at, 0), -EINVAL);
 	EXPECT_EQ(add_region(&r, &good, 2), -EINVAL);
-#define REFUSED(change, error)                                                                    \
-	do {                                                                                      \
-		rd = good;                                                                        \
-		change;                                                                           \
-		EXPECT_EQ(add_region(&r, &rd, 0), error);                                         \
+#define REFUSED(change, error)                            \
+	do {                                              \
+		rd = good;                                \
+		change;                                   \
+		EXPECT_EQ(add_region(&r, &rd, 0), error); \
 	} while (0)
 	REFUSED(rd.flags = 0, -EFAULT);
 	REFUSED(rd.flags = 3, -EINVAL);

@@ -318,7 +318,7 @@ TEST(a_query_without_a_ring)
 	EXPECT_EQ(sys_register(fd, IORING_REGISTER_QUERY, &q, 0), 0);
 	EXPECT_EQ(q.result, 0);
 	EXPECT_GE(data[0] & UINT32_MAX, 62); /* request opcodes */
-	EXPECT_GE(data[0] >> 32, 36); /* register opcodes */
+	EXPECT_GE(data[0] >> 32, 36);	     /* register opcodes */
 	EXPECT(data[2] & IORING_SETUP_SQPOLL);
 	note("features 0x%llx", (unsigned long long)data[1] & 0x3ffff);
 	note("%d", sys_register(fd, IORING_REGISTER_QUERY, &q, 1));

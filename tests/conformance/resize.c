@@ -44,8 +44,8 @@ static int resized(struct ring *r, unsigned sq, unsigned cq)
 static void note_words(struct ring *r)
 {
 	note("sq %u %u %u %u, cq %u %u %u %u", atomic_load(r->sq_head), atomic_load(r->sq_tail),
-	     atomic_load(r->sq_mask), atomic_load(r->sq_entries), atomic_load(r->cq_head),
-	     atomic_load(r->cq_tail), atomic_load(r->cq_mask), atomic_load(r->cq_entries));
+	     atomic_load(r->sq_mask), atomic_load(r->sq_entries), atomic_load(r->cq_head), atomic_load(r->cq_tail),
+	     atomic_load(r->cq_mask), atomic_load(r->cq_entries));
 }
 
 static void nops(struct ring *r, unsigned n, uint64_t from)

@@ -19,8 +19,8 @@ static int sizes(unsigned entries, unsigned flags, unsigned cq_entries)
 	if (fd < 0)
 		note("setup(%u, flags=0x%x, cq=%u) = %d", entries, flags, cq_entries, fd);
 	else
-		note("setup(%u, flags=0x%x, cq=%u) = ring, sq_entries=%u cq_entries=%u", entries, flags,
-		     cq_entries, p.sq_entries, p.cq_entries);
+		note("setup(%u, flags=0x%x, cq=%u) = ring, sq_entries=%u cq_entries=%u", entries, flags, cq_entries,
+		     p.sq_entries, p.cq_entries);
 	if (fd >= 0)
 		close(fd);
 	return fd < 0 ? fd : 0;
@@ -44,11 +44,10 @@ static void layout(unsigned entries, unsigned flags, unsigned cq_entries)
 		skip("this kernel has no IORING_SETUP_NO_SQARRAY");
 	EXPECT_GE(fd, 0);
 	note("%u/%u: flags=0x%x sq %u %u %u %u %u %u %u resv %u %llu", p.sq_entries, p.cq_entries, p.flags,
-	     p.sq_off.head, p.sq_off.tail, p.sq_off.ring_mask, p.sq_off.ring_entries, p.sq_off.flags,
-	     p.sq_off.dropped, p.sq_off.array, p.sq_off.resv1, last(&p.sq_off));
+	     p.sq_off.head, p.sq_off.tail, p.sq_off.ring_mask, p.sq_off.ring_entries, p.sq_off.flags, p.sq_off.dropped,
+	     p.sq_off.array, p.sq_off.resv1, last(&p.sq_off));
 	note("  cq %u %u %u %u %u %u %u resv %u %llu", p.cq_off.head, p.cq_off.tail, p.cq_off.ring_mask,
-	     p.cq_off.ring_entries, p.cq_off.overflow, p.cq_off.cqes, p.cq_off.flags, p.cq_off.resv1,
-	     last(&p.cq_off));
+	     p.cq_off.ring_entries, p.cq_off.overflow, p.cq_off.cqes, p.cq_off.flags, p.cq_off.resv1, last(&p.cq_off));
 	close(fd);
 }
 
@@ -178,8 +177,7 @@ TEST(offsets_are_overwritten)
 	memset(&p.cq_off, 0xa5, sizeof(p.cq_off));
 	fd = sys_setup(16, &p);
 	EXPECT_GE(fd, 0);
-	note("resv %u %llu %u %llu", p.sq_off.resv1, last(&p.sq_off), p.cq_off.resv1,
-	     last(&p.cq_off));
+	note("resv %u %llu %u %llu", p.sq_off.resv1, last(&p.sq_off), p.cq_off.resv1, last(&p.cq_off));
 	EXPECT_EQ(last(&p.cq_off), 0);
 	EXPECT(p.sq_off.head < PAGE && p.cq_off.cqes < PAGE);
 }

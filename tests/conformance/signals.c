@@ -26,8 +26,7 @@ static void *wait_in_enter(void *arg)
 	struct waiter *w = arg;
 
 	atomic_store(&w->tid, gettid_());
-	w->ret = sys_enter(w->ring->fd, w->to_submit, w->min_complete, GETEVENTS, w->sigset,
-			   URINGFS_SIGSET_SIZE);
+	w->ret = sys_enter(w->ring->fd, w->to_submit, w->min_complete, GETEVENTS, w->sigset, URINGFS_SIGSET_SIZE);
 	return NULL;
 }
 

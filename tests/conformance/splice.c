@@ -192,8 +192,8 @@ TEST(fields)
 	pipe_with(q, NULL);
 	ring_init(&r, 4, 0);
 	for (size_t i = 0; i < 2 * sizeof(all) / sizeof(*all); i++) {
-		struct io_uring_sqe sqe = sqe_of(i & 1 ? IORING_OP_TEE : IORING_OP_SPLICE, p[0], i & 1 ? 0 : NONE,
-						 q[1], i & 1 ? 0 : NONE, 1, 0);
+		struct io_uring_sqe sqe = sqe_of(i & 1 ? IORING_OP_TEE : IORING_OP_SPLICE, p[0], i & 1 ? 0 : NONE, q[1],
+						 i & 1 ? 0 : NONE, 1, 0);
 
 		((char *)&sqe)[all[i / 2].at] ^= 1;
 		note("%s", all[i / 2].name);

@@ -57,7 +57,8 @@ TEST(kinds_of_files)
 	OK(chmod("f", 04711));
 	ring_init(&r, 4, 0);
 	for (int i = 0; i < 7; i++) {
-		EXPECT_EQ(run_statx(&r, AT_FDCWD, names[i], AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE | STATX_INO), 0);
+		EXPECT_EQ(run_statx(&r, AT_FDCWD, names[i], AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE | STATX_INO),
+			  0);
 		same(AT_FDCWD, names[i], AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE | STATX_INO);
 		note("%s %o", names[i], found.stx_mode);
 	}
@@ -170,7 +171,7 @@ TEST(in_a_link_behind_a_mkdir)
 	sqe = ring_sqe(&r);
 	sqe->opcode = IORING_OP_MKDIRAT;
 	sqe->fd = AT_FDCWD;
-	sqe->addr = (uint64_t)(uintptr_t)"d";
+	sqe->addr = (uint64_t)(uintptr_t) "d";
 	sqe->len = 0700;
 	sqe->flags = IOSQE_IO_LINK;
 	sqe->user_data = 1;

@@ -34,8 +34,9 @@ static inline void each_field(struct ring *r, const struct io_uring_sqe *good)
 		const char *name;
 		int at, size;
 	} fields[] = {
-		{"ioprio", 2, 2}, {"off", 8, 8}, {"addr", 16, 8}, {"len", 24, 4}, {"rw_flags", 28, 4},
-		{"buf_index", 40, 2}, {"personality", 42, 2}, {"file_index", 44, 4}, {"addr3", 48, 8}, {"pad2", 56, 8},
+		{"ioprio", 2, 2},    {"off", 8, 8},	   {"addr", 16, 8},	   {"len", 24, 4},
+		{"rw_flags", 28, 4}, {"buf_index", 40, 2}, {"personality", 42, 2}, {"file_index", 44, 4},
+		{"addr3", 48, 8},    {"pad2", 56, 8},
 	};
 
 	run_sqe(r, good);

@@ -67,7 +67,9 @@ static inline void until_there(pid_t pid, int options)
 static inline void note_info(const siginfo_t *si, pid_t pid)
 {
 	note("signo %d code %d pid %s uid %s status %d", si->si_signo, si->si_code,
-	     si->si_pid == pid ? "the child's" : si->si_pid ? "another" : "0",
+	     si->si_pid == pid ? "the child's"
+	     : si->si_pid      ? "another"
+			       : "0",
 	     si->si_uid == getuid() ? "ours" : "another", si->si_status);
 }
 

@@ -20,8 +20,7 @@ static struct io_uring_sqe xattr_sqe(int op, int fd, const char *path, const cha
 	return sqe;
 }
 
-static int run_set(struct ring *r, const char *path, const char *name, const void *value, unsigned size,
-		   unsigned flags)
+static int run_set(struct ring *r, const char *path, const char *name, const void *value, unsigned size, unsigned flags)
 {
 	struct io_uring_sqe sqe = xattr_sqe(IORING_OP_SETXATTR, 0, path, name, value, size, flags);
 

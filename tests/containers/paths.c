@@ -93,8 +93,8 @@ static void show(const char *name)
 	ssize_t n;
 
 	memset(&x, 0, sizeof(x));
-	if (STEP(STATX, .fd = AT_FDCWD, .addr = AT(name), .statx_flags = AT_SYMLINK_NOFOLLOW,
-		 .len = STATX_BASIC_STATS, .addr2 = AT(&x)) < 0)
+	if (STEP(STATX, .fd = AT_FDCWD, .addr = AT(name), .statx_flags = AT_SYMLINK_NOFOLLOW, .len = STATX_BASIC_STATS,
+		 .addr2 = AT(&x)) < 0)
 		return;
 	tell("%s: mode %o uid %u gid %u nlink %u size %llu\n", name, x.stx_mode, x.stx_uid, x.stx_gid, x.stx_nlink,
 	     S_ISDIR(x.stx_mode) ? 0ULL : (unsigned long long)x.stx_size);
@@ -276,9 +276,16 @@ static void rights(void)
 {
 	static const char *const given[] = {"../given/root", "../given/user", "../given/group", "../given/closed",
 					    "../given/public"};
-	static const char *const here[] = {"/etc/only-here", "/etc/secret", "/proc/1/environ", "/proc/self/mem",
-					   "/proc/kcore", "/proc/sys/kernel/hostname", "/sys/kernel", "/dev/null",
-					   "/proc/self/root/etc/only-here", "/proc/thread-self/status"};
+	static const char *const here[] = {"/etc/only-here",
+					   "/etc/secret",
+					   "/proc/1/environ",
+					   "/proc/self/mem",
+					   "/proc/kcore",
+					   "/proc/sys/kernel/hostname",
+					   "/sys/kernel",
+					   "/dev/null",
+					   "/proc/self/root/etc/only-here",
+					   "/proc/thread-self/status"};
 
 	for (unsigned i = 0; i < sizeof(given) / sizeof(*given); i++) {
 		close_(open_(given[i], O_RDONLY, 0));

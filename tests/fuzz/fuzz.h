@@ -29,15 +29,15 @@ enum {
 #define SLOTS 32
 
 struct object {
-	int rfd, wfd;	    /* one for both but for pipes */
-	int rslot, wslot;   /* in the file table */
-	unsigned writes;    /* since it was empty: a pipe has room for 16 */
+	int rfd, wfd;	  /* one for both but for pipes */
+	int rslot, wslot; /* in the file table */
+	unsigned writes;  /* since it was empty: a pipe has room for 16 */
 };
 
 extern struct object objects[OBJ_NONE];
-extern char *source;	/* SOURCE bytes that are written from, then a page that faults */
-extern char *arena;	/* ARENA bytes that are read into, then a page that faults */
-extern char *hole;	/* faults; before it a page that can only be read */
+extern char *source; /* SOURCE bytes that are written from, then a page that faults */
+extern char *arena;  /* ARENA bytes that are read into, then a page that faults */
+extern char *hole;   /* faults; before it a page that can only be read */
 #define SOURCE (16 * PAGE)
 #define ARENA (64 * PAGE)
 #define ARENA_REGIONS 48U /* pages for requests, one each; behind them the provided buffers */
@@ -45,7 +45,7 @@ extern char *hole;	/* faults; before it a page that can only be read */
 #define FIXED (16 * PAGE) /* registered buffer 0: source; 1: the start of arena */
 
 void world_make(uint64_t seed, struct ring *r);
-void world_connect(void); /* to the listener */
+void world_connect(void);  /* to the listener */
 bool world_ready(int obj); /* something to read; only while nothing runs on it */
 void world_trace(void);
 void world_trace_rings(void);
@@ -58,10 +58,10 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void rnd_seed(uint64_t seed, uint64_t step);
 uint32_t rnd(uint32_t n); /* 0 to n - 1 */
 #define ONE_IN(n) (rnd(n) == 0)
-#define PICK(...)                                                                                \
-	({                                                                                       \
-		const uint64_t of_[] = {__VA_ARGS__};                                            \
-		of_[rnd(sizeof(of_) / sizeof(*of_))];                                            \
+#define PICK(...)                                     \
+	({                                            \
+		const uint64_t of_[] = {__VA_ARGS__}; \
+		of_[rnd(sizeof(of_) / sizeof(*of_))]; \
 	})
 
 /* ---- requests ---- */
@@ -70,15 +70,15 @@ enum { MAX_CHAIN = 6 };
 
 /* What a chain being made may use. */
 struct making {
-	uint64_t taken;		 /* objects of other chains of the batch and of held requests */
-	uint64_t own;		 /* of this chain */
-	bool cuttable;		 /* no two of its requests share an object: they may be submitted apart */
-	bool skip;		 /* all to be well-formed */
-	bool drains;		 /* some request of the batch may */
-	bool worker;		 /* io-wq may be at it: behind a link or a drain */
-	int last;		 /* object that was taken */
-	bool read[OBJ_NONE];	 /* this chain may have emptied it */
-	char *region;		 /* of the arena, this request's own */
+	uint64_t taken;	     /* objects of other chains of the batch and of held requests */
+	uint64_t own;	     /* of this chain */
+	bool cuttable;	     /* no two of its requests share an object: they may be submitted apart */
+	bool skip;	     /* all to be well-formed */
+	bool drains;	     /* some request of the batch may */
+	bool worker;	     /* io-wq may be at it: behind a link or a drain */
+	int last;	     /* object that was taken */
+	bool read[OBJ_NONE]; /* this chain may have emptied it */
+	char *region;	     /* of the arena, this request's own */
 	unsigned region_size;
 };
 
@@ -103,7 +103,7 @@ uint64_t small_number(void); /* of the 8 bytes of a number */
 
 void run_start(struct ring *r, bool verbose);
 struct request *run_add(const struct io_uring_sqe *s, unsigned n, bool cuttable); /* a chain; its first */
-void run_enter(void);   /* some of what is queued, waiting for some of what is certain */
+void run_enter(void); /* some of what is queued, waiting for some of what is certain */
 void run_reap(unsigned n);
 void run_quiesce(void); /* all is submitted, and complete but for what is held */
 void run_trace(void);

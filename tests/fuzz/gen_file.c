@@ -89,9 +89,7 @@ bool gen_file_misc(struct io_uring_sqe *s, struct making *m)
 		s->len = rnd(5000);
 		s->sync_range_flags = (uint32_t)PICK(0, 1, 2, 4, 7, 8);
 		break;
-	default:
-		s->len = rnd(5000);
-		s->fadvise_advice = (uint32_t)PICK(0, 1, 2, 3, 4, 5, 6);
+	default: s->len = rnd(5000); s->fadvise_advice = (uint32_t)PICK(0, 1, 2, 3, 4, 5, 6);
 	}
 	return true;
 }

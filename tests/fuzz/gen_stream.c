@@ -32,7 +32,8 @@ bool gen_stream_write(struct io_uring_sqe *s, struct making *m)
 	s->opcode = (uint8_t)PICK(IORING_OP_WRITE, IORING_OP_WRITEV, IORING_OP_WRITE_FIXED, IORING_OP_SEND,
 				  IORING_OP_SENDMSG, IORING_OP_SEND_ZC, IORING_OP_SENDMSG_ZC);
 	if ((m->drains || m->skip) && (s->opcode == IORING_OP_SEND_ZC || s->opcode == IORING_OP_SENDMSG_ZC))
-		s->opcode = IORING_OP_SEND; /* the kernel's drains wait for a notification for ever; nobody knows when it
+		s->opcode =
+			IORING_OP_SEND; /* the kernel's drains wait for a notification for ever; nobody knows when it
 					     * comes behind a CQE that is skipped */
 	s->len = len;
 	s->addr = address(source + rnd((unsigned)(FIXED - len)));

@@ -54,7 +54,8 @@ static void spoil_flags(struct io_uring_sqe *s)
 static void spoil_rw_flags(struct io_uring_sqe *s, const struct making *m)
 {
 	s->rw_flags = (int)PICK(0x200, 0x80000000, RWF_NOWAIT, 0x40);
-	if (s->rw_flags == RWF_NOWAIT && (m->worker || s->opcode == IORING_OP_MADVISE /* MADV_FREE */ || nothing_to_write(s, m) || (s->off > 1 << 20 && ~s->off)))
+	if (s->rw_flags == RWF_NOWAIT && (m->worker || s->opcode == IORING_OP_MADVISE /* MADV_FREE */ ||
+					  nothing_to_write(s, m) || (s->off > 1 << 20 && ~s->off)))
 		s->rw_flags = 0x40;
 }
 
@@ -103,8 +104,8 @@ uint64_t any(void)
 /* Not those that docs/differences.md tells of, that might wait for ever, or cancel what others wait for. */
 static uint8_t any_opcode(bool no_zc)
 {
-	static const uint8_t left_out[] = {IORING_OP_TIMEOUT,	   IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL,
-					   IORING_OP_TIMEOUT_REMOVE, IORING_OP_MADVISE,	   58 /* RECV_ZC */};
+	static const uint8_t left_out[] = {IORING_OP_TIMEOUT,	     IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL,
+					   IORING_OP_TIMEOUT_REMOVE, IORING_OP_MADVISE,	     58 /* RECV_ZC */};
 	uint8_t opcode = (uint8_t)rnd(OPCODES);
 
 	if (no_zc && (opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC))

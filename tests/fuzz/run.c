@@ -10,7 +10,7 @@ enum { MAX_REQUESTS = 4096, POSITIONS = 8192 };
 
 struct chain {
 	unsigned first, n;
-	uint32_t end;	/* the SQ position behind it, or behind what ends it */
+	uint32_t end; /* the SQ position behind it, or behind what ends it */
 	bool skips;
 };
 
@@ -33,7 +33,8 @@ void run_step(unsigned step)
 
 static void show(const struct io_uring_sqe *s, bool held)
 {
-	fprintf(stderr, "  %llx: op %u flags 0x%x ioprio 0x%x fd %d off 0x%llx addr 0x%llx len %u rw_flags 0x%x "
+	fprintf(stderr,
+		"  %llx: op %u flags 0x%x ioprio 0x%x fd %d off 0x%llx addr 0x%llx len %u rw_flags 0x%x "
 		"buf_index %u personality %u file_index %u addr3 0x%llx%s\n",
 		(unsigned long long)s->user_data, s->opcode, s->flags, s->ioprio, s->fd, (unsigned long long)s->off,
 		(unsigned long long)s->addr, s->len, s->rw_flags, s->buf_index, s->personality, s->file_index,
@@ -246,8 +247,8 @@ void run_trace(void)
 	for (unsigned i = 0; i < nr_cqes; i++) {
 		struct request *q = find(cqes[i].user_data);
 
-		say("cqe %llx res=%d flags=0x%x (op %d flags 0x%x)", (unsigned long long)cqes[i].user_data,
-		    cqes[i].res, cqes[i].flags, q ? q->sqe.opcode : -1, q ? q->sqe.flags : 0);
+		say("cqe %llx res=%d flags=0x%x (op %d flags 0x%x)", (unsigned long long)cqes[i].user_data, cqes[i].res,
+		    cqes[i].flags, q ? q->sqe.opcode : -1, q ? q->sqe.flags : 0);
 	}
 	ring_note_words(r);
 }

@@ -118,7 +118,8 @@ static bool gen_waitid(struct io_uring_sqe *s, struct making *m)
 	s->opcode = OP_WAITID;
 	s->len = (uint32_t)PICK(P_ALL, P_PID, P_PGID, 3 /* P_PIDFD */, 4);
 	s->fd = (int)PICK(0, 1, 9999, INT32_MAX, (uint64_t)-1);
-	s->file_index = (uint32_t)PICK(WEXITED, WEXITED | WNOHANG, WSTOPPED | WCONTINUED | WNOWAIT, 0xe0000004, 0, 0x10);
+	s->file_index = (uint32_t)PICK(WEXITED, WEXITED | WNOHANG, WSTOPPED | WCONTINUED | WNOWAIT, 0xe0000004, 0,
+				       0x10);
 	s->addr2 = PICK(0, address(keep(128)), address(keep(128)), 8);
 	return true;
 }
@@ -168,10 +169,11 @@ static bool gen_futex(struct io_uring_sqe *s, struct making *m)
 }
 
 static generator *const generators[] = {
-	gen_nop,   gen_file_rw, gen_file_rw, gen_file_rw, gen_file_misc, gen_stream_write, gen_stream_write,
-	gen_event, gen_stream_read, gen_stream_read, gen_poll, gen_buffers, gen_path, gen_path,
-	gen_slot,  gen_splice, gen_epoll, gen_cancel, gen_timeout, gen_xattr, gen_socket, gen_slot_socket,
-	gen_futex, gen_waitid, gen_madvise, gen_noise, gen_noise,
+	gen_nop,	  gen_file_rw, gen_file_rw,	gen_file_rw,	 gen_file_misc, gen_stream_write,
+	gen_stream_write, gen_event,   gen_stream_read, gen_stream_read, gen_poll,	gen_buffers,
+	gen_path,	  gen_path,    gen_slot,	gen_splice,	 gen_epoll,	gen_cancel,
+	gen_timeout,	  gen_xattr,   gen_socket,	gen_slot_socket, gen_futex,	gen_waitid,
+	gen_madvise,	  gen_noise,   gen_noise,
 };
 
 void sqe_random(struct io_uring_sqe *s, struct making *m)

@@ -44,7 +44,8 @@ static void put_links(struct io_uring_sqe *s, unsigned n, bool hard)
 
 static void add_chain(bool drains)
 {
-	struct making m = {.taken = taken, .drains = drains, .cuttable = true, .skip = skips && ONE_IN(3), .region_size = PAGE};
+	struct making m = {
+		.taken = taken, .drains = drains, .cuttable = true, .skip = skips && ONE_IN(3), .region_size = PAGE};
 	unsigned n = ONE_IN(2) ? 1 : 1 + rnd(MAX_CHAIN - 1);
 	struct io_uring_sqe s[MAX_CHAIN + 1];
 
@@ -253,7 +254,8 @@ static void register_noise(void)
 		unsigned nr = (unsigned)PICK(0, 1, 1, 2, 16, 64, 4096, INT32_MAX, UINT32_MAX);
 		void *arg = (void *)(uintptr_t)bad_address();
 
-		if (opcode & 1U << 31 || !arg || memchr(documented, (int)opcode, 4)) /* IORING_REGISTER_USE_REGISTERED_RING; some need no argument */
+		if (opcode & 1U << 31 || !arg ||
+		    memchr(documented, (int)opcode, 4)) /* IORING_REGISTER_USE_REGISTERED_RING; some need no argument */
 			continue;
 		say("register %u nr %u: %d", opcode, nr, sys_register(ring->fd, opcode, arg, nr));
 	}

@@ -56,7 +56,8 @@ static void make_files(int dir)
 		size_t size = rnd(4) * 3000;
 
 		snprintf(name, sizeof(name), "f%d", i);
-		o->rfd = o->wfd = (int)OK(openat(dir, name, O_RDWR | O_CREAT | (i == OBJ_APPENDS ? O_APPEND : 0), 0600));
+		o->rfd = o->wfd = (int)OK(
+			openat(dir, name, O_RDWR | O_CREAT | (i == OBJ_APPENDS ? O_APPEND : 0), 0600));
 		EXPECT_EQ(write(o->rfd, source, size), size);
 		OK(lseek(o->rfd, 0, SEEK_SET));
 	}

@@ -19,7 +19,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	stride = p.flags & IORING_SETUP_SQE128 ? 128 : 64;
-	rings = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	rings = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		     IORING_OFF_SQ_RING);
 	sqes = mmap(NULL, p.sq_entries * stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
 	if (rings == MAP_FAILED || sqes == MAP_FAILED)
 		return 2;

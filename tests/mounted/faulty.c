@@ -59,8 +59,14 @@ static struct io_uring_sqe *sqes;
 static struct io_uring_params p;
 static char data[4096];
 
-static unsigned *word(unsigned offset) { return (unsigned *)(rings + offset); }
-static unsigned load(unsigned offset) { return __atomic_load_n(word(offset), __ATOMIC_ACQUIRE); }
+static unsigned *word(unsigned offset)
+{
+	return (unsigned *)(rings + offset);
+}
+static unsigned load(unsigned offset)
+{
+	return __atomic_load_n(word(offset), __ATOMIC_ACQUIRE);
+}
 
 static struct io_uring_sqe *queue(unsigned char opcode, int fd, uint64_t user_data)
 {
@@ -75,7 +81,10 @@ static struct io_uring_sqe *queue(unsigned char opcode, int fd, uint64_t user_da
 	return sqe;
 }
 
-static void push(void) { __atomic_store_n(word(p.sq_off.tail), load(p.sq_off.tail) + 1, __ATOMIC_RELEASE); }
+static void push(void)
+{
+	__atomic_store_n(word(p.sq_off.tail), load(p.sq_off.tail) + 1, __ATOMIC_RELEASE);
+}
 
 static int reap(struct io_uring_cqe *cqe)
 {

@@ -169,8 +169,14 @@ static void before_the_timeout(void *busy)
 	EXPECT_EQ(pthread_join(thread, NULL), 0);
 }
 
-TEST(a_thread_sleeps) { before_the_timeout(NULL); }
-TEST(a_thread_computes) { before_the_timeout(&byte); }
+TEST(a_thread_sleeps)
+{
+	before_the_timeout(NULL);
+}
+TEST(a_thread_computes)
+{
+	before_the_timeout(&byte);
+}
 
 TEST(a_child_sleeps)
 {

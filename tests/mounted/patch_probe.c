@@ -16,14 +16,14 @@
 #define NOPS 4
 
 /* int NAME(int fd, unsigned to_submit, unsigned min_complete, unsigned flags, const void *arg, size_t argsz) */
-#define SITE(name, before)                                                                        \
-	int name(int, unsigned, unsigned, unsigned, const void *, size_t);                        \
-	extern unsigned char name##_site[];                                                       \
-	__asm__(".text\n" before ".globl " #name "\n.type " #name ",@function\n" #name ":\n"      \
-		"	.cfi_startproc\n"                                                         \
-		"	mov %ecx, %r10d\n" #name "_site:\n"                                       \
-		"	.byte 0xb8, 0xaa, 0x01, 0x00, 0x00, 0x0f, 0x05\n"                         \
-		"	ret\n"                                                                    \
+#define SITE(name, before)                                                                   \
+	int name(int, unsigned, unsigned, unsigned, const void *, size_t);                   \
+	extern unsigned char name##_site[];                                                  \
+	__asm__(".text\n" before ".globl " #name "\n.type " #name ",@function\n" #name ":\n" \
+		"	.cfi_startproc\n"                                                          \
+		"	mov %ecx, %r10d\n" #name "_site:\n"                                  \
+		"	.byte 0xb8, 0xaa, 0x01, 0x00, 0x00, 0x0f, 0x05\n"                          \
+		"	ret\n"                                                                     \
 		"	.cfi_endproc\n")
 
 SITE(enter_a, "");
@@ -35,7 +35,10 @@ static bool is_patched(const unsigned char *site)
 }
 
 static bool expected;
-static void expect_patched(const unsigned char *site) { EXPECT_EQ(is_patched(site), expected); }
+static void expect_patched(const unsigned char *site)
+{
+	EXPECT_EQ(is_patched(site), expected);
+}
 
 typedef int (*enter_fn)(int, unsigned, unsigned, unsigned, const void *, size_t);
 
@@ -86,8 +89,10 @@ __asm__(".text\n.globl with_registers\n.type with_registers,@function\nwith_regi
 	"	mov 88+8*at(%r13), %rax\n mov %rax, 8*at-128(%rsp)\n	.set at, at+1\n	.endr\n"
 	"	movups 216(%r13), %xmm0\n movups 232(%r13), %xmm1\n movups 248(%r13), %xmm2\n movups 264(%r13), %xmm3\n"
 	"	movups 280(%r13), %xmm4\n movups 296(%r13), %xmm5\n movups 312(%r13), %xmm6\n movups 328(%r13), %xmm7\n"
-	"	movups 344(%r13), %xmm8\n movups 360(%r13), %xmm9\n movups 376(%r13), %xmm10\n movups 392(%r13), %xmm11\n"
-	"	movups 408(%r13), %xmm12\n movups 424(%r13), %xmm13\n movups 440(%r13), %xmm14\n movups 456(%r13), %xmm15\n"
+	"	movups 344(%r13), %xmm8\n movups 360(%r13), %xmm9\n movups 376(%r13), %xmm10\n movups 392(%r13), "
+	"%xmm11\n"
+	"	movups 408(%r13), %xmm12\n movups 424(%r13), %xmm13\n movups 440(%r13), %xmm14\n movups 456(%r13), "
+	"%xmm15\n"
 	"with_registers_site:\n"
 	"	.byte 0xb8, 0xaa, 0x01, 0x00, 0x00, 0x0f, 0x05\n"
 	"	mov %rbx, 0(%r13)\n mov %rbp, 8(%r13)\n mov %rdi, 16(%r13)\n mov %rsi, 24(%r13)\n"
@@ -97,8 +102,10 @@ __asm__(".text\n.globl with_registers\n.type with_registers,@function\nwith_regi
 	"	mov 8*at-128(%rsp), %rbx\n mov %rbx, 88+8*at(%r13)\n	.set at, at+1\n	.endr\n"
 	"	movups %xmm0, 216(%r13)\n movups %xmm1, 232(%r13)\n movups %xmm2, 248(%r13)\n movups %xmm3, 264(%r13)\n"
 	"	movups %xmm4, 280(%r13)\n movups %xmm5, 296(%r13)\n movups %xmm6, 312(%r13)\n movups %xmm7, 328(%r13)\n"
-	"	movups %xmm8, 344(%r13)\n movups %xmm9, 360(%r13)\n movups %xmm10, 376(%r13)\n movups %xmm11, 392(%r13)\n"
-	"	movups %xmm12, 408(%r13)\n movups %xmm13, 424(%r13)\n movups %xmm14, 440(%r13)\n movups %xmm15, 456(%r13)\n"
+	"	movups %xmm8, 344(%r13)\n movups %xmm9, 360(%r13)\n movups %xmm10, 376(%r13)\n movups %xmm11, "
+	"392(%r13)\n"
+	"	movups %xmm12, 408(%r13)\n movups %xmm13, 424(%r13)\n movups %xmm14, 440(%r13)\n movups %xmm15, "
+	"456(%r13)\n"
 	"	pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
 	"	ret\n");
 
@@ -133,7 +140,11 @@ static void registers_and_red_zone(void)
 /* ---- waits ---- */
 
 static volatile sig_atomic_t alarms;
-static void on_alarm(int sig) { (void)sig; alarms++; }
+static void on_alarm(int sig)
+{
+	(void)sig;
+	alarms++;
+}
 
 static void waits_and_signals(void)
 {
@@ -172,8 +183,12 @@ static void the_sum_of_both(void)
 		ring_nop(&r, 1);
 		ring_nop(&r, 2);
 		s = ring_sqe(&r);
-		*s = (struct io_uring_sqe){.opcode = IORING_OP_READ, .fd = fds[0], .addr = (uintptr_t)&ready, .len = 1,
-					   .off = (uint64_t)-1, .user_data = 3};
+		*s = (struct io_uring_sqe){.opcode = IORING_OP_READ,
+					   .fd = fds[0],
+					   .addr = (uintptr_t)&ready,
+					   .len = 1,
+					   .off = (uint64_t)-1,
+					   .user_data = 3};
 		ring_nop(&r, 4);
 		ring_store_tail(&r);
 		EXPECT_EQ(enter_a(r.fd, 4, 3, GETEVENTS, NULL, 8), 4);
@@ -191,7 +206,11 @@ static void the_sum_of_both(void)
 }
 
 static sigjmp_buf out;
-static void on_leave(int sig) { (void)sig; siglongjmp(out, 1); }
+static void on_leave(int sig)
+{
+	(void)sig;
+	siglongjmp(out, 1);
+}
 
 static void a_handler_leaves(void)
 {
@@ -345,7 +364,8 @@ static void by_libc(void)
 	EXPECT_EQ(syscall(SYS_getpid), getpid());
 	EXPECT_EQ(syscall(100000), -1);
 	EXPECT_EQ(errno, ENOSYS);
-	EXPECT_EQ(syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0), -1); /* six arguments, one on the stack */
+	EXPECT_EQ(syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0),
+		  -1); /* six arguments, one on the stack */
 	EXPECT_EQ(errno, EBADF);
 	pid = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 	if (!pid)
@@ -359,7 +379,11 @@ static void by_libc(void)
 
 static void *frames[64];
 static int depth;
-static void on_look(int sig) { (void)sig; depth = backtrace(frames, 64); }
+static void on_look(int sig)
+{
+	(void)sig;
+	depth = backtrace(frames, 64);
+}
 __attribute__((noinline)) static void the_caller(void)
 {
 	struct itimerval soon = {.it_value = {0, 20000}};
@@ -380,8 +404,8 @@ static void a_backtrace(void)
 	on_signal(SIGALRM, on_look, 0);
 	the_caller();
 	for (int i = 0; i < depth; i++)
-		seen = seen || (frames[i] >= (void *)(uintptr_t)the_caller &&
-				frames[i] < (void *)(uintptr_t)a_backtrace);
+		seen = seen ||
+		       (frames[i] >= (void *)(uintptr_t)the_caller && frames[i] < (void *)(uintptr_t)a_backtrace);
 	EXPECT(seen);
 	expect_patched(enter_a_site);
 }
@@ -391,9 +415,17 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-	CASE(some_nops), CASE(registers_and_red_zone), CASE(waits_and_signals), CASE(the_sum_of_both),
-	CASE(a_handler_leaves), CASE(handlers_that_enter), CASE(threads), CASE(a_fork), CASE(code_that_is_no_files),
-	CASE(by_libc), CASE(a_backtrace),
+	CASE(some_nops),
+	CASE(registers_and_red_zone),
+	CASE(waits_and_signals),
+	CASE(the_sum_of_both),
+	CASE(a_handler_leaves),
+	CASE(handlers_that_enter),
+	CASE(threads),
+	CASE(a_fork),
+	CASE(code_that_is_no_files),
+	CASE(by_libc),
+	CASE(a_backtrace),
 };
 
 int main(int argc, char **argv)

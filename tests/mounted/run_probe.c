@@ -54,15 +54,46 @@ static void until_exited(pid_t pid)
 static char *const again[] = {"probe", "one_nop", NULL};
 static char *const no_environment[] = {NULL};
 
-static void by_execve(void) { execve("/proc/self/exe", again, no_environment); }
-static void by_null(void) { execve("/proc/self/exe", again, NULL); }
-static void by_execle(void) { execle("/proc/self/exe", "probe", "one_nop", NULL, no_environment); }
-static void by_execvpe(void) { execvpe("/proc/self/exe", again, no_environment); }
-static void by_execl(void) { clearenv(); execl("/proc/self/exe", "probe", "one_nop", NULL); }
-static void by_execlp(void) { clearenv(); execlp("/proc/self/exe", "probe", "one_nop", NULL); }
-static void by_execv(void) { clearenv(); execv("/proc/self/exe", again); }
-static void by_execvp(void) { clearenv(); execvp("/proc/self/exe", again); }
-static void by_fexecve(void) { fexecve(open("/proc/self/exe", O_RDONLY), again, no_environment); }
+static void by_execve(void)
+{
+	execve("/proc/self/exe", again, no_environment);
+}
+static void by_null(void)
+{
+	execve("/proc/self/exe", again, NULL);
+}
+static void by_execle(void)
+{
+	execle("/proc/self/exe", "probe", "one_nop", NULL, no_environment);
+}
+static void by_execvpe(void)
+{
+	execvpe("/proc/self/exe", again, no_environment);
+}
+static void by_execl(void)
+{
+	clearenv();
+	execl("/proc/self/exe", "probe", "one_nop", NULL);
+}
+static void by_execlp(void)
+{
+	clearenv();
+	execlp("/proc/self/exe", "probe", "one_nop", NULL);
+}
+static void by_execv(void)
+{
+	clearenv();
+	execv("/proc/self/exe", again);
+}
+static void by_execvp(void)
+{
+	clearenv();
+	execvp("/proc/self/exe", again);
+}
+static void by_fexecve(void)
+{
+	fexecve(open("/proc/self/exe", O_RDONLY), again, no_environment);
+}
 static void by_own_preload(void)
 {
 	static char *const changed[] = {"LD_PRELOAD=", "URINGFS_TRAP_MOUNT=/nowhere", NULL};
@@ -72,7 +103,7 @@ static void by_own_preload(void)
 
 TEST(exec_without_our_environment)
 {
-	void (*const ways[])(void) = {by_execve, by_null,   by_execle, by_execvpe, by_execl,
+	void (*const ways[])(void) = {by_execve, by_null,  by_execle, by_execvpe, by_execl,
 				      by_execlp, by_execv, by_execvp, by_fexecve, by_own_preload};
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {

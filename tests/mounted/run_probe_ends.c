@@ -56,7 +56,7 @@ TEST(busy_poller)
 			memset(sqe, 0, sizeof(*sqe));
 			sqe->opcode = IORING_OP_OPENAT;
 			sqe->fd = AT_FDCWD;
-			sqe->addr = (uintptr_t)"/proc/self/exe";
+			sqe->addr = (uintptr_t) "/proc/self/exe";
 		}
 		ring_store_tail(&r);
 		EXPECT_EQ(enter(r.fd, 3, 1, GETEVENTS | IORING_ENTER_SQ_WAKEUP), 3);

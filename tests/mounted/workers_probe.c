@@ -30,12 +30,12 @@
 
 #define ENTRIES 64
 #define NOBODY 65534
-#define CHECK(cond)                                                                               \
-	do {                                                                                      \
-		if (!(cond)) {                                                                    \
-			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno);           \
-			exit(1);                                                                  \
-		}                                                                                 \
+#define CHECK(cond)                                                                     \
+	do {                                                                            \
+		if (!(cond)) {                                                          \
+			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno); \
+			exit(1);                                                        \
+		}                                                                       \
 	} while (0)
 
 static struct io_uring_params p;

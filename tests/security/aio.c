@@ -20,8 +20,10 @@ static void enter_and_go_on(struct ring *r, unsigned n)
 	message.hdr = (struct uringfs_hdr){URINGFS_CMD_ENTER, sizeof(message)};
 	message.result = (uint64_t)(uintptr_t)&result;
 	message.to_submit = n;
-	cb = (struct iocb){.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = (uint32_t)r->fd,
-			   .aio_buf = (uint64_t)(uintptr_t)&message, .aio_nbytes = sizeof(message),
+	cb = (struct iocb){.aio_lio_opcode = IOCB_CMD_PWRITE,
+			   .aio_fildes = (uint32_t)r->fd,
+			   .aio_buf = (uint64_t)(uintptr_t)&message,
+			   .aio_nbytes = sizeof(message),
 			   .aio_offset = URINGFS_OFF_CTL};
 	OK(syscall(SYS_io_setup, 1, &context));
 	EXPECT_EQ(OK(syscall(SYS_io_submit, context, 1, list)), 1);

@@ -106,10 +106,10 @@ void put_message(void)
 
 	m->number = VICTIM_FD;
 	m->iov = (struct iovec){m, sizeof(m->number)};
-	m->msg = (struct msghdr){.msg_iov = &m->iov, .msg_iovlen = 1, .msg_control = &m->rights,
-				 .msg_controllen = sizeof(m->rights)};
-	m->rights.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
-					    .cmsg_type = SCM_RIGHTS};
+	m->msg = (struct msghdr){
+		.msg_iov = &m->iov, .msg_iovlen = 1, .msg_control = &m->rights, .msg_controllen = sizeof(m->rights)};
+	m->rights.header = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 	memcpy(CMSG_DATA(&m->rights.header), &m->number, sizeof(m->number));
 }
 

@@ -30,7 +30,8 @@ static void hear(void)
 	} control;
 	static char data[PAGE];
 	struct iovec iov = {data, SIZE};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	struct cmsghdr *c;
 	struct ucred who;
 
@@ -112,12 +113,30 @@ static void splice_words(struct io_uring_sqe *sqe)
 	sqe->off = (uint64_t)-1;
 }
 
-TEST(of_write) { say(write_words); }
-TEST(of_write_fixed) { say(write_fixed); }
-TEST(of_writev) { say(writev_words); }
-TEST(of_send) { say(send_words); }
-TEST(of_sendmsg) { say(sendmsg_words); }
-TEST(of_splice) { say(splice_words); }
+TEST(of_write)
+{
+	say(write_words);
+}
+TEST(of_write_fixed)
+{
+	say(write_fixed);
+}
+TEST(of_writev)
+{
+	say(writev_words);
+}
+TEST(of_send)
+{
+	say(send_words);
+}
+TEST(of_sendmsg)
+{
+	say(sendmsg_words);
+}
+TEST(of_splice)
+{
+	say(splice_words);
+}
 
 /* Performed once there is room: by whoever looks then. */
 static void say_later(void (*fill)(struct io_uring_sqe *sqe))
@@ -136,7 +155,8 @@ static void say_later(void (*fill)(struct io_uring_sqe *sqe))
 	fill(sqe);
 	EXPECT_EQ(ring_submit(&ring), 1);
 	EXPECT_EQ(ring_ready(&ring), 0);
-	while (left > 0 && (n = recv(pair[1], words, (size_t)left < sizeof(words) ? (size_t)left : sizeof(words), 0)) > 0)
+	while (left > 0 &&
+	       (n = recv(pair[1], words, (size_t)left < sizeof(words) ? (size_t)left : sizeof(words), 0)) > 0)
 		left -= n;
 	strcpy(words, TEXT);
 	cqe = ring_wait(&ring);
@@ -144,8 +164,14 @@ static void say_later(void (*fill)(struct io_uring_sqe *sqe))
 	hear();
 }
 
-TEST(of_write_that_waits) { say_later(write_words); }
-TEST(of_send_that_waits) { say_later(send_words); }
+TEST(of_write_that_waits)
+{
+	say_later(write_words);
+}
+TEST(of_send_that_waits)
+{
+	say_later(send_words);
+}
 
 /* Others' ids are for who may be others. */
 TEST(of_sendmsg_with_forged_credentials)
@@ -155,7 +181,8 @@ TEST(of_sendmsg_with_forged_credentials)
 		char buf[CMSG_SPACE(sizeof(struct ucred))];
 	} control;
 	struct iovec iov = {words, SIZE};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	struct cmsghdr *c = &control.align;
 	const struct ucred forged[] = {{getpid(), 0, getgid()}, {getpid(), getuid(), 0}, {1, getuid(), getgid()}};
 	struct cqe cqe;

@@ -118,7 +118,8 @@ static void fingerprint(int fd, char *out, size_t size)
 	} else if ((line = strstr(data, "\nTgid:\t"))) {
 		snprintf(out, size, "status of %d", atoi(line + 7));
 	} else {
-		snprintf(out, size, "file %u:%u %llu", major(st.st_dev), minor(st.st_dev), (unsigned long long)st.st_ino);
+		snprintf(out, size, "file %u:%u %llu", major(st.st_dev), minor(st.st_dev),
+			 (unsigned long long)st.st_ino);
 	}
 }
 

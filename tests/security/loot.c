@@ -31,7 +31,8 @@ bool message_tells(int sock)
 	} control;
 	char data[PAGE_SIZE];
 	struct iovec iov = {data, sizeof(data)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT);
 	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 	int fd = -1;

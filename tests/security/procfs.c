@@ -163,7 +163,8 @@ static void note_addresses(const char *data)
 	at++;
 	for (int n = 3; sscanf(at, "%63s%n", field, &used) == 1; n++, at += used)
 		if ((n >= 26 && n <= 30) || n == 35)
-			note("field %d: %s", n, strcmp(field, "0") == 0 || strcmp(field, "1") == 0 ? "hidden" : "shown");
+			note("field %d: %s", n,
+			     strcmp(field, "0") == 0 || strcmp(field, "1") == 0 ? "hidden" : "shown");
 }
 
 TEST(addresses_of_others)

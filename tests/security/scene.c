@@ -70,8 +70,9 @@ enum { LOOT, TRIGGER, BAIT, READY, GO, HELLO, WELCOME, EXECED, PIPES };
 
 static void place(int pipes[PIPES][2], int socket)
 {
-	const int moves[][2] = {{pipes[LOOT][1], LOOT_FD},   {socket, SOCKET_FD},       {pipes[TRIGGER][0], TRIGGER_FD},
-				{pipes[BAIT][0], BAIT_FD},   {pipes[READY][1], READY_FD}, {pipes[GO][0], GO_FD},
+	const int moves[][2] = {{pipes[LOOT][1], LOOT_FD},	 {socket, SOCKET_FD},
+				{pipes[TRIGGER][0], TRIGGER_FD}, {pipes[BAIT][0], BAIT_FD},
+				{pipes[READY][1], READY_FD},	 {pipes[GO][0], GO_FD},
 				{pipes[GO][0], STDIN_FILENO}};
 
 	for (size_t i = 0; i < sizeof(moves) / sizeof(*moves); i++)

@@ -20,16 +20,16 @@
 #define BAIT_FD 104    /* a pipe full of what the attacker would like to have in the victim's memory */
 #define READY_FD 105
 #define GO_FD 106
-#define KEEP_FD 107    /* scene_keep() */
+#define KEEP_FD 107 /* scene_keep() */
 
 enum { HEAD = 1, TAIL, LATER };
 
 struct scene {
-	struct ring ring;  /* the submitter's, taken from it */
-	char *stolen;      /* the ring's registered buffer 0: memory of the attacker; 1 is empty */
+	struct ring ring; /* the submitter's, taken from it */
+	char *stolen;	  /* the ring's registered buffer 0: memory of the attacker; 1 is empty */
 	int loot, socket, trigger, ready, go, execed;
-	int kept;          /* scene_keep() */
-	int pidfd;         /* the submitter; then the victim */
+	int kept;  /* scene_keep() */
+	int pidfd; /* the submitter; then the victim */
 	pid_t child;
 	struct cqe cqes[LATER + 1]; /* by user_data */
 };

@@ -14,7 +14,7 @@ struct submitter {
 	const char *argv[5];
 	bool indirect; /* a child of the attacker's child */
 	int settled[2];
-	int execed; /* kept by nobody who does not become the victim */
+	int execed;	    /* kept by nobody who does not become the victim */
 	int hello, welcome; /* to the attacker: its ring is there; from it: it has taken that */
 	struct ring ring;
 };

@@ -69,8 +69,7 @@ TEST(changes_no_names)
 	EXPECT_EQ(finish(), -EACCES);
 	queue(&ring, IORING_OP_UNLINKAT, AT_FDCWD, at("secret"), 0, 0);
 	EXPECT_EQ(finish(), -EACCES);
-	queue(&ring, IORING_OP_RENAMEAT, AT_FDCWD, at("secret"), (unsigned)AT_FDCWD,
-	      (uint64_t)(uintptr_t)at("stolen"));
+	queue(&ring, IORING_OP_RENAMEAT, AT_FDCWD, at("secret"), (unsigned)AT_FDCWD, (uint64_t)(uintptr_t)at("stolen"));
 	EXPECT_EQ(finish(), -EACCES);
 	queue(&ring, IORING_OP_LINKAT, AT_FDCWD, at("secret"), (unsigned)AT_FDCWD, (uint64_t)(uintptr_t)at("stolen"));
 	EXPECT(finish() < 0); /* fs.protected_hardlinks */

@@ -20,12 +20,12 @@
 #define VICTIM_PAGE ((char *)0x200000000)
 #define PAGE_SIZE 4096
 /* In the page: */
-#define SECRET_AT 0     /* the secret, or what the attacker has instead */
+#define SECRET_AT 0 /* the secret, or what the attacker has instead */
 #define SECRET_SIZE 64
-#define MESSAGE_AT 256  /* of the attacker alone: a message with VICTIM_FD in it, as struct message */
-#define PATH_AT 1024    /* the path of the file with the secret */
-#define MADE_AT 2048    /* that path and ".made", in a directory that is root's */
-#define SPARE_AT 3072   /* zeros, for a request to store at */
+#define MESSAGE_AT 256 /* of the attacker alone: a message with VICTIM_FD in it, as struct message */
+#define PATH_AT 1024   /* the path of the file with the secret */
+#define MADE_AT 2048   /* that path and ".made", in a directory that is root's */
+#define SPARE_AT 3072  /* zeros, for a request to store at */
 
 /* Exit statuses of a victim; 0: nothing has happened to it. */
 #define VICTIM_UNARMED 64 /* the file system is mounted nosuid, or the test's own fault */

@@ -291,8 +291,12 @@ static void test_waits(void)
 
 int main(void)
 {
-	const uint32_t flags[] = {0, IORING_SETUP_NO_SQARRAY, IORING_SETUP_SQE128, IORING_SETUP_CQE32,
-				  LANE_CQE_MIXED | MIXED_SQ, IORING_SETUP_CQE32 | IORING_SETUP_SQE128};
+	const uint32_t flags[] = {0,
+				  IORING_SETUP_NO_SQARRAY,
+				  IORING_SETUP_SQE128,
+				  IORING_SETUP_CQE32,
+				  LANE_CQE_MIXED | MIXED_SQ,
+				  IORING_SETUP_CQE32 | IORING_SETUP_SQE128};
 
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
 		test_geometry(1, 2, flags[i]);

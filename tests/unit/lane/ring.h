@@ -14,20 +14,20 @@
 #include "../../../contrib/uringfs.h"
 
 #define UNUSED __attribute__((unused))
-#define CHECK(cond)                                                                               \
-	do {                                                                                      \
-		if (!(cond)) {                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                \
-			exit(1);                                                                  \
-		}                                                                                 \
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			exit(1);                                                   \
+		}                                                                  \
 	} while (0)
-#define CHECK_EQ(a, b)                                                                            \
-	do {                                                                                      \
-		long a_ = (long)(a), b_ = (long)(b);                                              \
-		if (a_ != b_) {                                                                   \
+#define CHECK_EQ(a, b)                                                                                  \
+	do {                                                                                            \
+		long a_ = (long)(a), b_ = (long)(b);                                                    \
+		if (a_ != b_) {                                                                         \
 			fprintf(stderr, "%s:%d: %s is %ld, not %ld\n", __FILE__, __LINE__, #a, a_, b_); \
-			exit(1);                                                                  \
-		}                                                                                 \
+			exit(1);                                                                        \
+		}                                                                                       \
 	} while (0)
 
 struct ring {

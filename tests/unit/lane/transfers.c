@@ -34,7 +34,8 @@ static void test_read(void)
 	CHECK_EQ(ring_do(&r), 2);
 	sqe(IORING_OP_READ, file, buf, 100, 10);
 	CHECK_EQ(ring_do(&r), 0);
-	sqe(IORING_OP_READ, file, buf, 100, (uint64_t)-1); /* preadv2() takes the lock of the position, io_uring does not */
+	sqe(IORING_OP_READ, file, buf, 100,
+	    (uint64_t)-1); /* preadv2() takes the lock of the position, io_uring does not */
 	ring_leave(&r);
 	sqe(IORING_OP_READ, file, buf, 0, 0); /* preadv2() does not ask the file */
 	ring_leave(&r);
@@ -319,7 +320,7 @@ static void test_descriptors(void)
 	CHECK_EQ(fcntl(fd, F_GETFL), -1);
 	ring_sqe(&r, IORING_OP_CLOSE, fd);
 	ring_leave(&r);
-	ring_sqe(&r, IORING_OP_OPENAT, AT_FDCWD)->addr = (uint64_t)(uintptr_t)""; /* getname() */
+	ring_sqe(&r, IORING_OP_OPENAT, AT_FDCWD)->addr = (uint64_t)(uintptr_t) ""; /* getname() */
 	ring_leave(&r);
 	ring_sqe(&r, IORING_OP_OPENAT, AT_FDCWD)->open_flags = O_CREAT;
 	ring_leave(&r);
