@@ -55,7 +55,7 @@ def broken(mount: Mount, programs: Programs, door: str, file: Path, rules: list[
     """Run the steps under these rules."""
     if door != "control":
         words = [word for rule in rules for word in ("--inject", rule)]
-        done = run("--mount", mount.path, "--mode", door, *words, "--", programs.calls, file, *steps)
+        done = run("--mount", mount.path, "--mode", door, "--seed", 1, *words, "--", programs.calls, file, *steps)
     else:
         faults = Faults(mount.path)
         given = [faults.inject(rule) for rule in rules]
@@ -182,9 +182,26 @@ def test_released_by_hand_and_by_a_rule(mount: Mount, programs: Programs, file: 
 
 def test_what_a_private_instance_is_given(programs: Programs, file: Path) -> None:
     done = run("--inject", "WRITE:error=EIO:when=2", "--", programs.calls, file, "write:8:0", "write:8:8")
-    assert done.stdout == f"1:8 \n1:{-errno.EIO} \n"
-    assert re.fullmatch(r"uringfs run: --seed \d+\n", done.stderr)
+    assert (done.stdout, done.stderr) == (f"1:8 \n1:{-errno.EIO} \n", "")
     assert file.read_bytes() == B8 + ORIGINAL[8:]
+
+
+@pytest.mark.parametrize("private", [True, False], ids=["private", "mounted"])
+@pytest.mark.parametrize(
+    "words", ["probability=50%", "error=EIO:probability=99%", "delay_exit=1us..2ms", "reorder=4"]
+)
+def test_the_seed_is_said_if_it_plays_a_role(
+    mount: Mount, programs: Programs, file: Path, private: bool, words: str
+) -> None:
+    """Given once more, it does the same."""
+    Faults(mount.path).clear()
+    where = () if private else ("--mount", mount.path)
+    rule = f"NOP:delay_exit=1us:{words}" if words.startswith("prob") else f"NOP:{words}"
+    done = run(*where, "--inject", rule, "--", programs.calls, file, "nops:4")
+    said = re.fullmatch(r"uringfs run: --seed (\d+)\n", done.stderr)
+    assert said is not None
+    assert run(*where, "--seed", said[1], "--inject", rule, "--", programs.calls, file).stderr == ""
+    Faults(mount.path).clear()
 
 
 def test_the_seed_of_a_run(programs: Programs, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import sys
 
 from uringfs.abi.kernels import CURRENT, Kernel, kernel
 from uringfs.faults import parser
@@ -61,6 +62,13 @@ def rule(text: str) -> str:
     except RuleError as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
     return text
+
+
+def say_seed(args: argparse.Namespace) -> None:
+    """If chance decides about the rules that were given, and no seed was: choose one, and say which."""
+    if args.seed is None and any(parser.parse(text).by_chance for text in args.inject):
+        args.seed = int(seed(args))
+        print(f"uringfs run: --seed {args.seed}", file=sys.stderr)
 
 
 def seed(args: argparse.Namespace) -> str:

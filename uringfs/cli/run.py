@@ -108,16 +108,14 @@ def become_on(
 
 def _mounted(args: argparse.Namespace) -> str:
     """Where; with the faults in force. Those of a mount of others' are for this process and its children alone."""
+    faults.say_seed(args)
     if args.mount is not None:
         mount = instance.mounted(args.mount)
         _inject(mount, args)
         return mount
-    seed = faults.seed(args)
-    if args.inject and args.seed is None:
-        print(f"uringfs run: --seed {seed}", file=sys.stderr)
     rules = (f"--inject={rule}" for rule in args.inject)
     virtual = (f"--virtual-time={os.getpid()}",) if args.virtual_time else ()
-    return instance.start(*rules, *virtual, f"--seed={seed}", f"--as-kernel={args.as_kernel}")
+    return instance.start(*rules, *virtual, f"--seed={faults.seed(args)}", f"--as-kernel={args.as_kernel}")
 
 
 def _inject(mount: str, args: argparse.Namespace) -> None:

@@ -287,14 +287,14 @@ class FaultEngine(Subscriber):
             self._later(given.rule.delay_exit.sample(chance), end, request.context)
         else:
             assert injection is not None
-            self._window(request.context, given, injection).add(end)
+            self._window(request.context, given).add(injection.number(given), end)
         return True
 
-    def _window(self, context: RingContext, given: Given, injection: Injection) -> Window:
+    def _window(self, context: RingContext, given: Given) -> Window:
         windows = self._windows.setdefault(context, {})
         if given.id not in windows:
             ended = partial(self._window_ended, context, given.id)
-            chance = injection.chance(given, "reorder")
+            chance = partial(given.chance, what="reorder")
             window = windows[given.id] = Window(context, given.rule.reorder or 2, chance, ended)
             self._later(WINDOW, window, context)
             context.task_work(window.look)

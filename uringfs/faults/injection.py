@@ -41,6 +41,10 @@ class Injection:
         """What decides about a rule's effect on this request."""
         return given.chance(self._numbers[given], what)
 
+    def number(self, given: Given) -> int:
+        """The request's number among those that match a rule."""
+        return self._numbers[given]
+
     # -- before
 
     def perform(self, perform: Perform) -> Outcome:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from uringfs.faults.values import Delay, Range, When
+from uringfs.faults.values import Delay, Fixed, Range, When
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Rule:
         """said: the words' values by name, None for those without one."""
         bare: dict[str, Any] = {"hold": "enter", "stall": 0.0, "nomore": 1}
         return cls(text, call, opcodes, **{k: bare.get(k, True) if v is None else v for k, v in said.items()})
+
+    @property
+    def by_chance(self) -> bool:
+        """A seed plays a role."""
+        delays = self.delay_enter, self.delay_exit
+        drawn = any(delay is not None and not isinstance(delay, Fixed) for delay in delays)
+        return drawn or self.probability < 1.0 or isinstance(self.corrupt, int) or self.reorder is not None
 
     @property
     def result(self) -> int | None:

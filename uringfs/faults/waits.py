@@ -89,18 +89,27 @@ class HeldEnd:
 
 
 class Window:
-    """Completions of one ring that are to change their order. ended: forgets it."""
+    """Completions of one ring that are to change their order. chance: by the number of the first request. ended:
+    forgets it."""
 
-    def __init__(self, context: RingContext, room: int, chance: random.Random, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: RingContext,
+        room: int,
+        chance: Callable[[int], random.Random],
+        ended: Callable[[], None],
+    ) -> None:
         self._context = context
         self._room = room
         self._chance = chance
         self._ended = ended
         self.request = None
-        self._waiting: list[Postponed] = []
+        self._waiting: list[tuple[int, Postponed]] = []
 
-    def add(self, one: Postponed) -> None:
-        self._waiting.append(one)
+    def add(self, number: int, one: Postponed) -> None:
+        """number: of the request among those that match. By it, and not by who was the quickest, they are sorted
+        before they are shuffled: the order is chance's alone."""
+        self._waiting.append((number, one))
         if len(self._waiting) >= self._room:
             self.go()
 
@@ -112,6 +121,9 @@ class Window:
     def go(self) -> None:
         self._ended()
         waiting, self._waiting = self._waiting, []
-        self._chance.shuffle(waiting)
-        for one in waiting:
+        if not waiting:
+            return
+        waiting.sort(key=lambda entry: entry[0])
+        self._chance(waiting[0][0]).shuffle(waiting)
+        for _, one in waiting:
             one.go()

@@ -2,8 +2,9 @@
 
 import pytest
 import trio
+import trio.testing
 
-from tests.fakehost.files import RegularFile
+from tests.fakehost.files import RegularFile, Stream
 from tests.unit.support import Bench, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
@@ -52,6 +53,24 @@ async def test_a_seed_is_a_trace(nursery: trio.Nursery) -> None:
         assert await program(nursery, seed) == first
         traces.append(tuple(first))
     assert len(set(traces)) > SEEDS // 2
+
+
+@pytest.mark.parametrize("arrivals", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+async def test_the_order_of_a_window_is_not_that_of_the_arrivals(
+    nursery: trio.Nursery, arrivals: tuple[int, ...]
+) -> None:
+    """The seed alone, whoever was the quickest."""
+    bench = Bench(nursery)
+    bench.thread.memory.map(MEMORY, 4096)
+    streams = [Stream() for _ in arrivals]
+    bench.thread.fds |= dict(enumerate(streams, 3))
+    Faults(nursery, bench.tctx.hooks, seed="7").inject("READ:reorder=4", Who(0))
+    reads = [Sqe(abi.IORING_OP_READ, fd=3 + n, addr=MEMORY, len=1, user_data=n) for n in range(4)]
+    await bench.submit(*reads)
+    for number in arrivals:
+        streams[number].feed(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+    assert [user_data for user_data, _ in bench.client.results()] == [0, 1, 3, 2]
 
 
 @pytest.mark.parametrize("seed", range(5))
