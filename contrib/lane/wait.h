@@ -42,16 +42,24 @@ static inline int64_t lane_end_of(uint64_t address)
 	return lane_now() + ts.tv_sec * LANE_NSEC + ts.tv_nsec;
 }
 
+/* struct io_uring_getevents_arg, whose third field has another name in headers before Linux 6.12. */
+struct lane_getevents_arg {
+	uint64_t sigmask;
+	uint32_t sigmask_sz;
+	uint32_t min_wait_usec;
+	uint64_t ts;
+};
+
 /* io_get_ext_arg(): until when the call waits. 0: with a signal mask, a minimum wait, another clock, or an error, which are
  * the daemon's. */
 static inline int64_t lane_until(uint32_t flags, const void *argp, size_t argsz)
 {
-	struct io_uring_getevents_arg arg;
+	struct lane_getevents_arg arg;
 
 	if (!(flags & IORING_ENTER_EXT_ARG))
 		return argp ? 0 : LANE_EVER;
 	if (flags & ~(uint32_t)(IORING_ENTER_EXT_ARG | IORING_ENTER_GETEVENTS) || argsz != sizeof(arg) ||
-	    lane_copy_in(&arg, (uintptr_t)argp, sizeof(arg)) < 0 || arg.sigmask || arg.pad)
+	    lane_copy_in(&arg, (uintptr_t)argp, sizeof(arg)) < 0 || arg.sigmask || arg.min_wait_usec)
 		return 0;
 	return arg.ts ? lane_end_of(arg.ts) : LANE_EVER;
 }
