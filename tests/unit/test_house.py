@@ -155,7 +155,6 @@ LONG = {
     "contrib/lane/core.h": "one protocol, in the order of its loads and stores",
     "contrib/lane/client.h": "the call from its beginning to its end",
     "contrib/launcher/workers.c": "one pool: whoever changes a worker's state sees all of its states",
-    "uringfs/native/lane/taker.c": "what the daemon may touch of a client's is decided in one place",
     "uringfs/native/watch/recorder.c": "a request's note from its first point to its last",
     "uringfs/engine/request.py": "a request and what it sees of its ring name each other",
 }

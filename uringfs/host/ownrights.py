@@ -22,7 +22,7 @@ OWN_RIGHTS = {
     "host.files.blind": "/proc/TID/mountinfo: which file system a file is on",
     "register.iowq": "sched_getaffinity(2), prlimit(2): checks of IORING_REGISTER_IOWQ_*",
     "engine.sqpoll": "sched_getaffinity(2): the check of sq_thread_cpu",
-    "native.lane.taker": "pidfd_getfd(2), process_vm_readv(2), process_vm_writev(2) of a caller in its control "
+    "native.lane.host": "pidfd_getfd(2), process_vm_readv(2), process_vm_writev(2) of a caller in its control "
     "write; preadv2(2) of files whose reads ask nobody, pwritev2(2) to pipes",
     "watch.processes": "/proc/TID/comm: the names of those who submit, for who may watch it",
 }

@@ -64,7 +64,7 @@ async def test_the_order_of_a_window_is_not_that_of_the_arrivals(
     bench.thread.memory.map(MEMORY, 4096)
     streams = [Stream() for _ in arrivals]
     bench.thread.fds |= dict(enumerate(streams, 3))
-    Faults(nursery, bench.tctx.hooks, seed="7").inject("READ:reorder=4", Who(0))
+    FaultEngine(nursery, bench.tctx.hooks, seed="7").inject("READ:reorder=4", RuleGiver(0))
     reads = [Sqe(abi.IORING_OP_READ, fd=3 + n, addr=MEMORY, len=1, user_data=n) for n in range(4)]
     await bench.submit(*reads)
     for number in arrivals:

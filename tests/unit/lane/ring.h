@@ -120,7 +120,20 @@ static struct io_uring_sqe *ring_sqe(struct ring *r, uint8_t opcode, int fd)
 /* True: it needed no daemon. *taken: SQEs. */
 static bool ring_enter_wait(struct ring *r, uint32_t to_submit, uint32_t min_complete, uint32_t *taken)
 {
-	struct lane_call c = {-1, to_submit, min_complete, min_complete ? IORING_ENTER_GETEVENTS : 0, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0};
+	struct lane_call c = {-1,
+			      to_submit,
+			      min_complete,
+			      min_complete ? IORING_ENTER_GETEVENTS : 0,
+			      NULL,
+			      0,
+			      0,
+			      NULL,
+			      0,
+			      false,
+			      false,
+			      0,
+			      0,
+			      0};
 	bool whole = lane_enter_ring(&r->lane, &c);
 
 	*taken = c.taken;
