@@ -37,6 +37,13 @@ def test_a_completion_that_finds_the_queue_full(uringfs_run, tmp_path):
     assert records(log) == ["a=1", "b=2"]
 
 
+@pytest.mark.uringfs_matrix("WRITE:path=*/log:unsynced")
+def test_the_power_fails(uringfs_run, tmp_path):
+    log = tmp_path / "log"
+    uringfs_run(KVLOG, log, "put", "a=1", "b=2").check()
+    assert records(log) == ["a=1", "b=2"]
+
+
 DELAY = os.environ.get("DELAY", "1s")
 
 

@@ -226,6 +226,15 @@ class FakeFile:
     def name(self) -> str:
         return "fake"
 
+    def appends(self) -> bool:
+        return False
+
+    def synced(self) -> bool:
+        return False
+
+    def on_disk(self) -> bool:
+        return self.regular
+
     def timed(self) -> bool:
         return False
 

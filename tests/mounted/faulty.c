@@ -127,7 +127,7 @@ static void transfer(unsigned char opcode, unsigned len, unsigned off)
 {
 	struct io_uring_sqe *sqe = queue(opcode, file, 1);
 
-	sqe->addr = (uintptr_t)data;
+	sqe->addr = len ? (uintptr_t)data : 0;
 	sqe->len = len;
 	sqe->off = off;
 	push();
@@ -218,7 +218,9 @@ static void step(const char *word)
 	else if (sscanf(word, "read:%u:%u", &a, &b)) {
 		transfer(IORING_OP_READ, a, b);
 		printf("%.*s\n", (int)a, data);
-	} else if (sscanf(word, "nops:%u", &a))
+	} else if (!strcmp(word, "fsync"))
+		transfer(IORING_OP_FSYNC, 0, 0);
+	else if (sscanf(word, "nops:%u", &a))
 		nops(a, 1);
 	else if (sscanf(word, "quiet:%u", &a))
 		nops(a, 0);

@@ -137,6 +137,28 @@ def test_kinds(mount: Mount, programs: Programs, file: Path, kind: str, door: st
     assert done == Done(wanted.status, wanted.said, wanted.data)
 
 
+UNSYNCED = {
+    "overwritten": (("write:8:0",), ORIGINAL),
+    "longer": (("write:8:300",), ORIGINAL),
+    "twice": (("write:8:0", "write:12:4"), ORIGINAL),
+    "synced": (("write:8:0", "write:8:252", "fsync"), B8 + ORIGINAL[8:252] + B8),
+    "behind a sync": (("write:8:252", "fsync", "write:8:0", "write:8:260"), ORIGINAL[:252] + B8),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("case", UNSYNCED)
+def test_what_is_not_synced_is_lost(mount: Mount, programs: Programs, file: Path, case: str, door: str) -> None:
+    """When the program has ended, and all that it had written could be read until then."""
+    steps, left = UNSYNCED[case]
+    with Faults(mount.path).injected(f"WRITE:path={file}:unsynced") as rule:
+        done = broken(mount, programs, door, file, [], *steps, "read:4:0")
+        until(lambda: not rule.unsynced, "unsynced writes to be lost")
+        assert rule.injected == sum(step.startswith("write") for step in steps)
+    assert done.said.endswith("BBBB\n" if "write:8:0" in steps else "0000\n")
+    assert file.read_bytes() == left
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_an_interrupted_enter_has_done_nothing(mount: Mount, programs: Programs, file: Path, door: str) -> None:
     """The next finds the request that this has left, too."""

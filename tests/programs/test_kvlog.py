@@ -39,7 +39,8 @@ def pytest_of(programs: Path, program: str, delay: str) -> tuple[dict[str, str],
 BUGS = {
     "test_a_short_write": "a record is damaged",
     "test_a_completion_that_finds_the_queue_full": "timed out after 30 seconds",
-    "test_killed_when_the_second_record_is_synced": "AssertionError: assert 'a=1' in []",
+    "test_the_power_fails": r"assert \[('a=1')?\] == \['a=1', 'b=2'\]",
+    "test_killed_when_the_second_record_is_synced": r"AssertionError: assert 'a=1' in \[\]",
     "test_an_older_kernel": "kvlog: io_uring: Invalid argument",
 }
 
@@ -50,7 +51,7 @@ def test_each_bug_is_found(programs: Path) -> None:
     outcomes, said = pytest_of(programs, "kvlog", delay="60s")
     assert outcomes == {"test_what_is_stored_is_there": "PASSED", **dict.fromkeys(BUGS, "FAILED")}, said
     for words in BUGS.values():
-        assert words in said
+        assert re.search(words, said), said
 
 
 @pytest.mark.timeout(LONG)

@@ -115,6 +115,11 @@ class GivenRule:
         return int(self._now()["waiting"])
 
     @property
+    def unsynced(self) -> int:
+        """Writes that are lost unless they are synced."""
+        return int(self._now()["unsynced"])
+
+    @property
     def expired(self) -> bool:
         return bool(self._now()["expired"])
 

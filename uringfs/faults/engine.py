@@ -8,6 +8,7 @@ from functools import partial
 
 import trio
 
+from uringfs.abi.constants import IORING_OP_FSYNC
 from uringfs.abi.structs import Cqe
 from uringfs.engine.hooks import Hooks, Subscriber
 from uringfs.engine.request import Outcome, Request, RingContext
@@ -16,6 +17,7 @@ from uringfs.faults import matching
 from uringfs.faults.given import Given, Lineage, Naming, Postponed, RuleGiver
 from uringfs.faults.injection import Injection
 from uringfs.faults.parser import RuleError, parse
+from uringfs.faults.unsynced import Unsynced
 from uringfs.faults.waits import Begin, HeldEnd, Perform, Stall, Window
 from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
@@ -69,6 +71,7 @@ class FaultEngine(Subscriber):
         """What has waited with its result, and is being completed."""
         self._stalls: dict[RingContext, Stall] = {}
         self._windows: dict[RingContext, dict[int, Window]] = {}
+        self._unsynced = Unsynced(nursery, ended, self._changed)
         self._posting: tuple[Ring, int, Injection] | None = None
         """Whose CQE comes next."""
 
@@ -147,6 +150,7 @@ class FaultEngine(Subscriber):
         calls = {given.rule.call for given in active if given.rule.call}
         self._by_call = {call: tuple(given for given in active if given.rule.call == call) for call in calls}
         wanted = bool(active or self._candidates or self._injections or self._stalls or self._windows)
+        wanted = wanted or bool(self._unsynced)
         if wanted and self._hooks.breaker is None:
             self._hooks.subscribe(self)
             self._hooks.breaker = self
@@ -168,14 +172,24 @@ class FaultEngine(Subscriber):
     def issue(self, request: Request, perform: Perform) -> Outcome:
         """Breaker.issue()"""
         injection = self._fire(request)
+        if request.sqe.opcode == IORING_OP_FSYNC and self._unsynced:
+            perform = partial(self._unsynced.sync, perform)
         if injection is not None:
             self._tell(request.context.ring, request.sqe.user_data, injection)
             self._begin_stall(request.context, injection)
-            perform = partial(_perform, injection, perform)
+            perform = partial(_perform, injection, self._losing(request, injection, perform))
         stall = self._stalls.get(request.context)
         if stall is not None:
             return self._waits(request, perform, stall.waiting)
         return self._entering(request, perform, injection)
+
+    def _losing(self, request: Request, injection: Injection, perform: Perform) -> Perform:
+        """A write that is to be lost unless it is synced begins when what is there has been kept."""
+        given = injection.by("unsynced")
+        if given is None:
+            return perform
+        pid = self._lineage(request.caller.tid)[0]
+        return partial(self._unsynced.write, given, pid, self._stalls.get, perform)
 
     def _fire(self, request: Request) -> Injection | None:
         candidates = self._candidates.pop(request, None)
@@ -250,6 +264,7 @@ class FaultEngine(Subscriber):
     def complete(self, request: Request, res: int, failed: bool | None) -> tuple[int, bool | None] | None:
         """Breaker.complete()"""
         self._posting = None
+        self._unsynced.complete(request, res)
         injection = self._injections.get(request)
         if injection is not None and not injection.left:
             injection.left = True

@@ -59,6 +59,12 @@ class Given:
     """The first MOST_HITS that it was injected into, of those that match, counted from 1."""
     expired: bool = False
     waiting: list[Postponed] = field(default_factory=list)
+    kept: int = 0
+    """Bytes that unsynced writes have overwritten."""
+    unsynced: int = 0
+    """Such writes."""
+    unable: str = ""
+    """Why a write could not be lost; "" while all could."""
     _last: "tuple[weakref.ref[Caller], int, bool] | None" = None
 
     def chance(self, number: int, what: str) -> random.Random:
@@ -105,6 +111,8 @@ class Given:
         state = "expired, " if self.expired else ""
         hits = f"injected {self.injected} of {self.matched} that match" if self.matched else "nothing has matched"
         held = f", {len(self.waiting)} waiting" if self.waiting else ""
+        held += f", {self.unsynced} not synced" if self.unsynced else ""
+        held += f", cannot lose: {self.unable}" if self.unable else ""
         where = f" ring #{self.ring}" if self.ring else ""
         return f"{self.id}:\t{self.rule.text}\t{state}{hits}{held} (user {self.who.uid}{where})"
 

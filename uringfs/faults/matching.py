@@ -89,7 +89,34 @@ def issued(given: Given, request: Request) -> bool:
         return False
     if rule.path and not fnmatchcase(path_of(request), rule.path):
         return False
-    return not rule.peer or fnmatchcase(peer_of(request), rule.peer)
+    if rule.peer and not fnmatchcase(peer_of(request), rule.peer):
+        return False
+    return not rule.unsynced or may_be_lost(given, request)
+
+
+def may_be_lost(given: Given, request: Request) -> bool:
+    """True for a write whose effect can be taken back; why it cannot is written down in `given`. One that is
+    synced by itself is never lost, and needs no word."""
+    file = file_of(request)
+    if file is None:
+        return False
+    try:
+        if request.sqe.rw_flags & (abi.RWF_DSYNC | abi.RWF_SYNC) or file.synced():
+            return False
+        given.unable = _why_not(request, file) or given.unable
+        return not _why_not(request, file)
+    finally:
+        file.close()
+
+
+def _why_not(request: Request, file: File) -> str:
+    if not file.on_disk():
+        return "not a regular file of a file system on a disk, or in memory"
+    if file.direct:
+        return "open with O_DIRECT"
+    if file.appends() or request.sqe.rw_flags & abi.RWF_APPEND:
+        return "open with O_APPEND"
+    return "written at the file's own position" if request.sqe.off == CURRENT_POSITION else ""
 
 
 def _in_range(request: Request, given: Given) -> bool:
@@ -104,7 +131,7 @@ def path_of(request: Request) -> str:
     field = sets.PATHS.get(request.sqe.opcode)
     if field is not None:
         return os.fsdecode(_string(request.caller, getattr(request.sqe, field)))
-    file = _file(request)
+    file = file_of(request)
     if file is None:
         return ""
     try:
@@ -113,7 +140,7 @@ def path_of(request: Request) -> str:
         file.close()
 
 
-def _file(request: Request) -> File | None:
+def file_of(request: Request) -> File | None:
     """With one more user."""
     if request.sqe.opcode in WITHOUT_FILE:
         return None
@@ -153,7 +180,7 @@ def peer_of(request: Request) -> str:
     name = getattr(request.data, "name", None)
     if isinstance(name, bytes) and name:
         return address(name)
-    file = _file(request)
+    file = file_of(request)
     if file is None:
         return ""
     try:

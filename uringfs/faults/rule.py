@@ -37,6 +37,7 @@ class Rule:
     torn: int | None = None
     misdirect: int | None = None
     corrupt: int | Range | None = None
+    unsynced: bool = False
     nobufs: bool = False
     late: bool = False
     delay_enter: Delay | None = None

@@ -51,6 +51,8 @@ def as_json(rules: list[Given]) -> str:
                 "injected": given.injected,
                 "hits": given.hits,
                 "waiting": len(given.waiting),
+                "unsynced": given.unsynced,
+                "unable": given.unable,
                 "expired": given.expired,
                 "user": given.who.uid,
                 "ring": given.ring,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +57,20 @@ def run(
     launcher = [sys.executable, "-m", "uringfs", "run", "--mount", str(mount), "--mode", mode, *given, "--"]
     settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     done = subprocess.run([*launcher, *words], **(settings | {"timeout": timeout} | options))
+    _until_lost(faults, set(before))
     found = [_since(before.get(rule["id"]), rule) for rule in faults.rules()]
     for rule in found:
         if rule["id"] not in before:
             faults.remove(rule["id"])
     return Ran(words, done.returncode, done.stdout or "", done.stderr or "", found)
+
+
+def _until_lost(faults: Faults, before: set[int]) -> None:
+    """What the program has not synced is lost in the moment behind its end (the word `unsynced`)."""
+    end = time.monotonic() + TIMEOUT
+    while any(rule["unsynced"] for rule in faults.rules() if rule["id"] not in before):
+        assert time.monotonic() < end, faults.listing()
+        time.sleep(0.005)
 
 
 def _since(before: dict[str, Any] | None, rule: dict[str, Any]) -> dict[str, Any]:

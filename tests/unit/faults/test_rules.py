@@ -60,6 +60,7 @@ CASES = {
     "NOP:reorder=4": {"reorder": 4},
     "NOP:stall": {"stall": 0.0},
     "NOP:stall=2s": {"stall": 2.0},
+    "WRITE:unsynced": {"unsynced": True},
     "NOP:overflow": {"overflow": True},
     "NOP:lose": {"lose": True},
     "RECV:nomore": {"nomore": 1},

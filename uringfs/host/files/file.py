@@ -143,6 +143,15 @@ class LocalFile(Descriptor):
     def writable_mode(self) -> bool:
         return self._status & os.O_ACCMODE != os.O_RDONLY and not self._status & os.O_PATH
 
+    def appends(self) -> bool:
+        return bool(fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_APPEND)
+
+    def synced(self) -> bool:
+        return bool(fcntl.fcntl(self.fd, fcntl.F_GETFL) & (os.O_DSYNC | os.O_SYNC))
+
+    def on_disk(self) -> bool:
+        return self._limited and not self.refused and self._kind().reads
+
     def nonblocking(self) -> bool:
         return bool(fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_NONBLOCK)
 

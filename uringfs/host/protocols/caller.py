@@ -69,6 +69,16 @@ class File(Protocol):
         """pwritev2(2) with RWF_NOWAIT, with the caller's rights and, to a Unix socket, in its name; EAGAIN when it
         would block."""
 
+    def appends(self) -> bool:
+        """True if O_APPEND is set now."""
+
+    def synced(self) -> bool:
+        """True if O_DSYNC or O_SYNC is set now."""
+
+    def on_disk(self) -> bool:
+        """True for a regular file of a file system that is known to have only data in its files: not of a procfs,
+        a sysfs, a cgroup, nor of what another process answers for."""
+
     def timed(self) -> bool:
         """True for a timerfd: it becomes ready because time passes."""
 
