@@ -18,7 +18,7 @@ OWN_RIGHTS = {
     "host.process.asleep": "/proc/TID/syscall, status, mem: whether a program waits, for --virtual-time",
     "host.events.children": "/proc/PID/task: when a child that WAITID waits for may have ended",
     "host.status": "/proc/TID/status: signals to a supervised thread that waits",
-    "host.process.asleep": "/proc/PID/task and /proc/TID/syscall: whether a program waits (uringfs run --virtual-time)",
+    "host.process.asleep": "/proc/PID/task and /proc/TID/syscall: whether a program waits (--virtual-time)",
     "host.procfs": "/proc/TID/status",
     "host.files.blind": "/proc/TID/mountinfo: which file system a file is on",
     "register.iowq": "sched_getaffinity(2), prlimit(2): checks of IORING_REGISTER_IOWQ_*",

@@ -17,7 +17,7 @@ MAX_BLOCKING = 64
 T = TypeVar("T")
 
 
-class Calls:
+class OngoingCalls:
     """How many calls are being made for requests, by threads and helper processes: each will end by itself."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Calls:
         self.going_on -= 1
 
 
-calls = Calls()
+calls = OngoingCalls()
 """What this process makes, for all its hosts."""
 
 
