@@ -33,6 +33,8 @@ from uringfs.memory.passthrough import PBUF_RINGS
 SLOT = 1 << 33
 """Bytes of the shadow for each inode: any offset of a ring's memory."""
 SLOTS = 1 << 30
+NO_RINGS = 16
+"""Inodes below are the mount's own files (fs.inodes), which any user may map: their slots are empty for good."""
 OPENERS = 64
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 MAPPABLE = (IORING_OFF_PBUF_RING, RING_FILE_SIZE - IORING_OFF_PBUF_RING)
@@ -276,7 +278,7 @@ class PageCacheBackend:
             raise UringError.of(error) from error
 
     def allocate(self, inode: int) -> PageCacheMemory:
-        if inode % SLOTS in self._memories:
+        if inode % SLOTS in self._memories or inode % SLOTS < NO_RINGS:
             raise UringError(errno.ENOMEM, f"this inode's place is taken by one {SLOTS} before it")
         memory = self._memories[inode % SLOTS] = PageCacheMemory(self, inode)
         return memory

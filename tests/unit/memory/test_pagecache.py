@@ -10,10 +10,11 @@ import pytest
 from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_SQES
 from uringfs.abi.control import RING_FILE_SIZE
 from uringfs.errors import UringError
+from uringfs.fs.inodes import FIRST
 from uringfs.memory.pagecache import SLOT, SLOTS, PageCacheBackend, PageCacheMemory
 
 PAGE = mmap.PAGESIZE
-INODE = 5
+INODE = 17
 
 
 @pytest.fixture
@@ -107,6 +108,14 @@ def test_no_two_living_inodes_share_a_place(backend: PageCacheBackend, memory: P
     assert caught.value.errno == errno.ENOMEM
     memory.close()
     backend.allocate(INODE + SLOTS).close()
+
+
+def test_no_ring_stands_where_the_pages_of_files_that_all_may_map_would(backend: PageCacheBackend) -> None:
+    for number in range(FIRST):
+        with pytest.raises(UringError) as caught:
+            backend.allocate(SLOTS + number)
+        assert caught.value.errno == errno.ENOMEM
+    backend.allocate(SLOTS + FIRST).close()
 
 
 def test_names_and_threads_of_others_are_none_of_ours(backend: PageCacheBackend) -> None:
