@@ -92,6 +92,8 @@ class Backend(Protocol):
     """Makes ring memory; one per mount."""
 
     name: str
+    device: int
+    """st_dev of the mount: to be set once it is there."""
 
     def allocate(self, inode: int) -> RingMemory:
         """Fresh zeroed memory of the file with that inode number, nothing usable yet. ENOMEM, ENFILE, EMFILE."""

@@ -36,6 +36,8 @@ class MappedRegion:
 class Daemons:
     """What backends have to say whose memory is nothing but the daemon's: there is nothing to open."""
 
+    device = 0
+
     def looked_up(self, name: bytes) -> int | None:
         return None
 

@@ -233,12 +233,14 @@ def _data_behind(fd: int, at: int) -> int:
         return os.fstat(fd).st_size
 
 
-class _Opening:
+class RingOpening:
     """open(2) of a ring file, in a thread. The descriptor is whoever's takes it off the list."""
 
-    def __init__(self, path: bytes, openers: set[int]) -> None:
+    def __init__(self, path: bytes, openers: set[int], file: tuple[int, int]) -> None:
+        """file: its st_dev and st_ino."""
         self._path = path
         self._openers = openers
+        self._file = file
         self._fds: list[int] = []
         self._abandoned = False
 
@@ -246,12 +248,21 @@ class _Opening:
         tid = threading.get_native_id()
         self._openers.add(tid)
         try:
-            self._fds.append(os.open(self._path, os.O_RDWR | os.O_CLOEXEC))
+            self._fds.append(self._opened())
         finally:
             self._openers.discard(tid)
         os.access(self._path, os.F_OK)  # finds nothing, so that the kernel forgets the name at once
         if self._abandoned:
             self.abandon()
+
+    def _opened(self) -> int:
+        """OSError EXDEV: the path leads elsewhere by now. Whoever may rename what is above the mountpoint says
+        where, and what we map we store into."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if native.fd_identity(fd)[:2] == self._file:
+            return fd
+        os.close(fd)
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     def take(self) -> int:
         return self._fds.pop()
@@ -268,6 +279,8 @@ class PageCacheBackend:
 
     def __init__(self, mountpoint: str) -> None:
         self._mountpoint = mountpoint
+        self.device = 0
+        """st_dev of the mount, once it is there."""
         self._names: dict[bytes, int] = {}  # of files that are about to be opened
         self._openers: set[int] = set()  # threads that open one
         self._limiter = trio.CapacityLimiter(OPENERS)
@@ -297,7 +310,7 @@ class PageCacheBackend:
         name = b".uringfs-" + secrets.token_hex(16).encode()
         self._names[name] = inode
         path = os.fsencode(self._mountpoint) + b"/" + name
-        opening = _Opening(path, self._openers)
+        opening = RingOpening(path, self._openers, (self.device, inode))
         try:
             await trio.to_thread.run_sync(opening.run, abandon_on_cancel=True, limiter=self._limiter)
         except OSError as error:

@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from uringfs.abi.constants import IORING_OFF_PBUF_RING, IORING_OFF_SQES
 from uringfs.abi.control import RING_FILE_SIZE
 from uringfs.errors import UringError
 from uringfs.fs.inodes import FIRST
-from uringfs.memory.pagecache import SLOT, SLOTS, PageCacheBackend, PageCacheMemory
+from uringfs.memory.pagecache import SLOT, SLOTS, PageCacheBackend, PageCacheMemory, RingOpening
 
 PAGE = mmap.PAGESIZE
 INODE = 17
@@ -121,3 +122,19 @@ def test_no_ring_stands_where_the_pages_of_files_that_all_may_map_would(backend:
 def test_names_and_threads_of_others_are_none_of_ours(backend: PageCacheBackend) -> None:
     assert backend.looked_up(b"new") is None
     assert not backend.opens(os.getpid())
+
+
+@pytest.mark.parametrize(("name", "code"), [("file", errno.EXDEV), ("link", errno.ELOOP), ("fifo", errno.EXDEV)])
+def test_a_path_that_leads_elsewhere_by_now(tmp_path: Path, name: str, code: int) -> None:
+    """Somebody has renamed what is above the mountpoint: nothing is stored into a file of his, or of root's."""
+    (tmp_path / "file").write_bytes(b"as it was")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    openers: set[int] = set()
+    before = os.listdir("/proc/self/fd")
+    opening = RingOpening(os.fsencode(tmp_path / name), openers, (tmp_path.stat().st_dev, INODE))
+    with pytest.raises(OSError) as caught:  # noqa: PT011  the number says which
+        opening.run()
+    assert caught.value.errno == code
+    assert not openers
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -119,9 +119,8 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         host = LocalHost()
         rules = mount.rules
-        fs = RingFs(
-            _backend(mount), host, nursery, mount.max_rings, mount.quota, seed=rules.seed, kernel=rules.kernel
-        )
+        backend = _backend(mount)
+        fs = RingFs(backend, host, nursery, mount.max_rings, mount.quota, seed=rules.seed, kernel=rules.kernel)
         operations = Operations(fs)
         native.shortcut_set(operations.shortcut, operations.poll_wait)
         logging.getLogger("pyfuse3").addFilter(worth_a_line)
@@ -134,7 +133,8 @@ async def _serve(
             raise UringError(5, f"libfuse could not mount {mount.mountpoint}: {error}") from error
         try:
             os.set_blocking(native.session_fd(), False)
-            host.own_device, host.own_mount = _device(mount.mountpoint), mount.mountpoint
+            host.own_device = backend.device = _device(mount.mountpoint)
+            host.own_mount = mount.mountpoint
             gc.freeze()  # what has been loaded stays: no collection has to look at it again
             nursery.start_soon(fs.tidy)
             nursery.start_soon(operations.interrupts.run)
