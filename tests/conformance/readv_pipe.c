@@ -217,3 +217,38 @@ TEST(two_reads_of_one_registered_pipe)
 	for (int i = 0; i < 2; i++)
 		note("res=%d", ring_wait(&r).res);
 }
+
+/* Of one pipe the last armed goes first (add_wait_queue()), of several each in the call that wakes it. */
+TEST(armed_reads_go_on_in_the_order_of_events)
+{
+	static const unsigned waits[] = {1, 3, 2, 1}, order[] = {2, 0, 3, 1};
+	unsigned n = 0;
+	int p[4][2];
+	char buf[7];
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	for (unsigned round = 0; round < 20; round++) {
+		struct iovec iov[7];
+		struct cqe cqe;
+
+		n = 0;
+		for (unsigned i = 0; i < 4; i++) {
+			OK(pipe(p[i]));
+			for (unsigned k = 0; k < waits[i]; k++, n++) {
+				iov[n] = (struct iovec){buf + n, 1};
+				ring_readv(&r, p[i][0], &iov[n], 1, 0, i * 10 + k);
+			}
+		}
+		EXPECT_EQ(ring_submit(&r), n);
+		for (unsigned i = 0; i < 4; i++)
+			EXPECT_EQ(OK(write(p[order[i]][1], "abc", waits[order[i]])), waits[order[i]]);
+		EXPECT_EQ(enter(r.fd, 0, n, GETEVENTS), 0);
+		while (ring_reap(&r, &cqe))
+			note("%llu: %d", (unsigned long long)cqe.user_data, cqe.res);
+		for (unsigned i = 0; i < 4; i++) {
+			OK(close(p[i][0]));
+			OK(close(p[i][1]));
+		}
+	}
+}

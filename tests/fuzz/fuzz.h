@@ -123,6 +123,11 @@ extern struct request requests[];
 extern unsigned nr_requests;
 void run_released(struct request *h); /* what was queued last ends it */
 
+/* ---- a ring of a step's own: side.c ---- */
+
+void side_ring(void);
+void side_end(void);
+
 /* ---- steps ---- */
 
 void steps_start(struct ring *r);

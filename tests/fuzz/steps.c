@@ -350,7 +350,7 @@ static void undrain(void)
 
 void step(void)
 {
-	unsigned what = rnd(16);
+	unsigned what = rnd(17);
 
 	region = 0;
 	take_held();
@@ -370,6 +370,8 @@ void step(void)
 		enter_noise();
 	else if (what == 7)
 		ordered();
+	else if (what == 8)
+		side_ring();
 	else if (batch())
 		undrain();
 	run_quiesce();
@@ -377,6 +379,7 @@ void step(void)
 
 void steps_end(void)
 {
+	side_end();
 	if (ONE_IN(4))
 		return; /* the end of the process is theirs */
 	cancel_many();

@@ -160,11 +160,20 @@ class Context:
         submitted: int,
     ) -> Entered | Entering:
         if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
-            return Entered(submitted)
+            return partial(self._begun, submitted) if self.beginning else Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
         if self.woken or (self.beginning and not min_complete):
             return partial(self._get_events_behind, caller, min_complete, flags, arg, argsz, submitted)
         return self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
+
+    async def _begun(self, submitted: int) -> Entered:
+        """What waits for a file does from this call on (io_arm_poll_handler())."""
+        for _ in range(STEPS):
+            if not self.beginning:
+                break
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self.beginning.clear()
+        return Entered(submitted)
 
     async def _get_events_behind(
         self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int

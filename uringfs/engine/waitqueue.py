@@ -34,7 +34,7 @@ class LastFirst:
     async def go_on(self, key: Hashable, number: int) -> None:
         """To be called after the wait: returns when those have gone on that were armed later, and are ready,
         too."""
-        if self._armed[key] == 1:
+        if self._armed[key] == 1 and not self._ready:  # nobody was ready before it
             return
         if not self._ready:  # all who are ready by now come here within two rounds
             soon = trio.lowlevel.current_trio_token().run_sync_soon

@@ -78,12 +78,10 @@ async def until_readable(request: Request, file: File) -> None:
     """Wait until a read would not block; what settle() raises."""
     request.arms_poll(EPOLLIN)
     request.waits_again()
-    if not file.bytestream():
+    key = file.identity if file.bytestream() else request  # eventfds are all of one inode
+    with request.context.late.arm(key) as armed:
         await _readable(request, file)
-    else:
-        with request.context.late.arm(file.identity) as armed:
-            await _readable(request, file)
-            await armed.go_on()
+        await armed.go_on()
     await request.settle()
 
 
