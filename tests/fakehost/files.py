@@ -27,6 +27,8 @@ class Description:
         """Told of every change, as a wait queue."""
         self.writable = not readable
         """Open for writing; of both only if a test says so."""
+        self.nowait = True
+        """It knows RWF_NOWAIT."""
         self.error = 0
         """Everything fails with it."""
         self.calls: list[Callable[[int], int]] = []
@@ -214,7 +216,7 @@ class FakeFile:
         self.inode = 0
         self.streaming = description.streaming
         self.nonblock = description.nonblock
-        self.nowait = True
+        self.nowait = description.nowait
         self.refused = description.refused
         self.regular = not description.streaming
         self.can_poll = description.streaming
