@@ -4,14 +4,7 @@
 #ifndef URINGFS_LANE_RINGS_H
 #define URINGFS_LANE_RINGS_H
 
-#include <sys/mman.h>
-
-#ifndef MADV_DONTFORK
-#define MADV_DONTFORK 10
-#endif
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
+#include "madvise.h"
 
 #define LANE_RINGS 256u
 #define LANE_PROBES 4u

@@ -97,7 +97,7 @@ static bool start(struct agent *a)
 {
 	static __typeof__(pthread_create) *create;
 	static __typeof__(pthread_detach) *detach;
-	uint64_t all = ~LIBC_SIGNALS, old;
+	uint64_t old;
 	pthread_t thread;
 	bool started;
 
@@ -110,9 +110,9 @@ static bool start(struct agent *a)
 	if (atomic_exchange(&process, RAW(SYS_getpid)) != RAW(SYS_getpid))
 		agents = 0;
 	agents++;
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
+	old = trap_swap_mask(~LIBC_SIGNALS);
 	started = create(&thread, NULL, serve, a) == 0;
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
+	trap_set_mask(&old);
 	if (started)
 		detach(thread);
 	else

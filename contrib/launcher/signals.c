@@ -166,5 +166,5 @@ void trap_forward(int sig, void *info_, void *context)
 		to.sa_sigaction(sig, info_, context);
 	else
 		to.sa_handler(sig);
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+	trap_set_mask(&old);
 }

@@ -102,7 +102,7 @@ static void on_sigsys(int sig, siginfo_t *info, void *context)
 			trap_patch((uintptr_t)info->si_call_addr);
 		RETURN_REGISTER(uc) = call(info->si_syscall, a, &mask);
 	} else if (!is_rights(info, uc)) {
-		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &uc->uc_sigmask, 0, sizeof(uint64_t));
+		trap_set_mask((const uint64_t *)(const void *)&uc->uc_sigmask);
 		trap_forward(sig, info, context);
 	}
 	errno = saved;

@@ -51,14 +51,19 @@ static inline void trap_set_mask(const uint64_t *mask)
 	RAW(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, mask, 0, sizeof(*mask));
 }
 
+/* Returns the mask before. */
+static inline uint64_t trap_swap_mask(uint64_t mask)
+{
+	uint64_t old = 0;
+
+	RAW(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, &old, sizeof(old));
+	return old;
+}
+
 /* As in the handler: no other comes in between, nor leaves with siglongjmp. Returns the mask before. */
 static inline uint64_t trap_block(void)
 {
-	const uint64_t all = ~TRAP_SIGSYS_BIT;
-	uint64_t old = 0;
-
-	RAW(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, &old, sizeof(old));
-	return old;
+	return trap_swap_mask(~TRAP_SIGSYS_BIT);
 }
 
 struct trap_state {

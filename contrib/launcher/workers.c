@@ -9,23 +9,17 @@
  */
 #include "workers.h"
 
+#include "../lane/madvise.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
 #pragma weak dlsym
-
-#ifndef MADV_DONTFORK
-#define MADV_DONTFORK 10
-#endif
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
 
 #define STACK (32 * 1024UL)
 #define GUARD 4096UL
@@ -238,7 +232,7 @@ static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
 				    CLONE_IO | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 	struct worker *w = p->workers;
-	uint64_t all = ALL_SIGNALS, old;
+	uint64_t old;
 	long ret;
 
 	while (w < p->workers + THREADS && __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
@@ -246,7 +240,7 @@ static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 	if (w == p->workers + THREADS || !has_stack(w))
 		return false;
 	w->pool = p;
-	RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
+	old = trap_swap_mask(ALL_SIGNALS);
 	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, life, w);
 	w->last = ret > 0 ? (int)ret : 0;
 	trap_set_mask(&old);

@@ -14,6 +14,6 @@ from uringfs.cli.run import environment, library
 def test_behaviour(
     programs: Path, uringfs: Mount, checker: Checker, kernel: Kernel, family: str, behaviour: str
 ) -> None:
-    env = environment(str(uringfs.path), library(), trace=False)
+    env = environment(str(uringfs.path), library())
     done = run(programs / family, behaviour, None, env=env)
     checker.ours(family, behaviour, "uringfs run", done, kernel)

@@ -5,69 +5,13 @@
 #define _GNU_SOURCE
 #endif
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <linux/io_uring.h>
+#include "probe_ring.h"
 
-#ifdef URINGFS_LANE
-#include "../../contrib/uringfs.h"
-#endif
-
-#define ENTRIES 8
-
-static struct io_uring_params p;
-static int fd, file, pair[2];
-static char *rings, memory[256];
-static struct io_uring_sqe *sqes;
-static int by_header; /* of uringfs.h, and its calls */
-
-static unsigned *word(unsigned offset)
-{
-	return (unsigned *)(void *)(rings + offset);
-}
-
-static long enter(unsigned count)
-{
-#ifdef URINGFS_LANE
-	if (by_header)
-		return uringfs_enter(fd, count, count, IORING_ENTER_GETEVENTS, NULL);
-#endif
-	return syscall(SYS_io_uring_enter, fd, count, count, IORING_ENTER_GETEVENTS, NULL, 0);
-}
-
-static long registers(unsigned opcode, void *arg, unsigned nr)
-{
-#ifdef URINGFS_LANE
-	if (by_header)
-		return uringfs_register(fd, opcode, arg, nr);
-#endif
-	return syscall(SYS_io_uring_register, fd, opcode, arg, nr);
-}
-
-static void set_up(const char *path)
-{
-#ifdef URINGFS_LANE
-	if (by_header)
-		fd = uringfs_open(path);
-	if (by_header && uringfs_setup(fd, ENTRIES, &p) < 0)
-		exit(2);
-#endif
-	(void)path;
-	if (!by_header)
-		fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
-	rings = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
-	if (fd < 0 || rings == MAP_FAILED || sqes == (void *)MAP_FAILED)
-		exit(2);
-}
+static int file, pair[2];
+static char memory[256];
 
 /* On the file of an index, with the buffer of another */
 static void request(const char *what, unsigned char opcode, int index, int buffer, const char *at, unsigned len)
@@ -172,12 +116,7 @@ int main(int argc, char **argv)
 	files();
 	buffers();
 	in_a_child();
-	if (argc > 1) {
-		char taken[32] = "";
-
-		if (syscall(SYS_fgetxattr, fd, "user.uring.lane_submitted", taken, sizeof(taken) - 1) < 0)
-			return 4;
-		fprintf(stderr, "%s", taken);
-	}
+	if (argc > 1)
+		say_taken(stderr);
 	return 0;
 }

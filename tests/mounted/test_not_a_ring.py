@@ -112,7 +112,7 @@ def test_a_mount_whose_daemon_is_gone(program: str, directory: Path) -> None:
 
 
 def preloaded(mount: Path | None) -> dict[bytes, bytes]:
-    env = environment(str(mount), library(), trace=False)
+    env = environment(str(mount), library())
     if mount is None:
         del env[b"URINGFS_TRAP_MOUNT"]
     return env

@@ -43,7 +43,7 @@ def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
 
 def trapped(mount: Mount) -> dict[bytes, bytes]:
     """The environment that `uringfs run --mount` gives a program."""
-    return environment(str(mount.path), library(), trace=False)
+    return environment(str(mount.path), library())
 
 
 # -- what programs do

@@ -80,9 +80,9 @@ class Arena(NamedTuple):
         if channel == CONTROL:
             env[b"URINGFS_DIR"] = os.fsencode(self.mount.path)
         elif channel == TRAP:
-            env |= environment(str(self.mount.path), str(self.directory / "trap.so"), trace=False)
+            env |= environment(str(self.mount.path), str(self.directory / "trap.so"))
         elif channel == NOTIFY:
-            preexec = partial(notify.supervise, str(self.mount.path), trace=False)
+            preexec = partial(notify.supervise, str(self.mount.path))
         env |= {b"SECURITY_DIR": os.fsencode(self.directory), b"SECURITY_CHANNEL": channel.encode()}
         env |= {os.fsencode(name): os.fsencode(str(value)) for name, value in extra.items()}
         return finished([*as_user(user), str(self.directory / program), behaviour], env, preexec)

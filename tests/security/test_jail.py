@@ -43,16 +43,16 @@ def test_no_descriptor_leads_out(arena: Arena, scratch: Path, oracle: bool, chan
         return
     env, preexec = dict(os.environb), None
     if channel == TRAP:
-        env |= environment(str(arena.mount.path), str(arena.directory / "trap.so"), trace=False)
+        env |= environment(str(arena.mount.path), str(arena.directory / "trap.so"))
     elif channel == NOTIFY:
-        preexec = partial(notify.supervise, str(arena.mount.path), trace=False)
+        preexec = partial(notify.supervise, str(arena.mount.path))
     done = finished(jailed(scratch), env, preexec)
     assert (done.returncode, done.stdout) == (0, "a ring\n"), done
 
 
 def test_without_the_right_to_mount(arena: Arena, scratch: Path) -> None:
     """As root of most containers is: rather no ring than a way out."""
-    env = os.environb | environment(str(arena.mount.path), str(arena.directory / "trap.so"), trace=False)
+    env = os.environb | environment(str(arena.mount.path), str(arena.directory / "trap.so"))
     less = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     done = finished([*less, *jailed(scratch)], dict(env), None)
     assert (done.returncode, done.stdout) == (0, "no ring\n"), done

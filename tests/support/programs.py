@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.mounting import Mount
-from uringfs.cli.run import environment, library
+from uringfs.cli.run import Switch, environment, library
 
 TIMEOUT = 60.0  # seconds
 SIDES = ("kernel", "ours")
@@ -36,7 +36,7 @@ def on_the_kernel() -> Environment:
 
 def on(mount: Mount) -> Environment:
     """As `uringfs run --mount DIR --trace` starts a program."""
-    return environment(str(mount.path), library(), trace=True)
+    return environment(str(mount.path), library(), {Switch.TRACE})
 
 
 def output(command: tuple[object, ...], directory: Path, env: Environment) -> tuple[str, Calls]:

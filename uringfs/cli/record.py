@@ -67,8 +67,10 @@ def perform(asked: Recording, rules: list[str]) -> Recording:
     if mode == "trap":
         preload = instance.reachable(mount, preload)
 
+    switches = {run.Switch.NO_WORKERS} if asked.virtual_time else set[run.Switch]()
+
     def become() -> NoReturn:
-        run.become_on(mount, mode, path, asked.command, preload, workers=not asked.virtual_time)
+        run.become_on(mount, mode, path, asked.command, preload, switches)
 
     trace = Trace()
     with Follower([mount], "data=0") as follower:

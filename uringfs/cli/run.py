@@ -5,7 +5,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from enum import Enum
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,10 +16,17 @@ from uringfs.cli.program import CANNOT_EXECUTE, FAILED, NOT_FOUND, RunError
 
 # contrib/launcher/trap.h
 ENV_MOUNT = b"URINGFS_TRAP_MOUNT"
-ENV_TRACE = b"URINGFS_TRAP_TRACE"
-ENV_NO_LANE = b"URINGFS_TRAP_NO_LANE"
-ENV_NO_PATCH = b"URINGFS_TRAP_NO_PATCH"
-ENV_NO_WORKERS = b"URINGFS_TRAP_NO_WORKERS"
+
+
+class Switch(Enum):
+    """What the launcher does otherwise than it would: the variable that says so."""
+
+    TRACE = b"URINGFS_TRAP_TRACE"
+    NO_LANE = b"URINGFS_TRAP_NO_LANE"
+    NO_PATCH = b"URINGFS_TRAP_NO_PATCH"
+    NO_WORKERS = b"URINGFS_TRAP_NO_WORKERS"
+
+
 ENV_PRELOAD = b"LD_PRELOAD"
 LIBRARY = "native/_trap.*so"
 EXITS = {
@@ -80,10 +88,7 @@ def run(args: argparse.Namespace) -> int:
             preload = instance.reachable(mount, preload)
 
         def become() -> NoReturn:
-            lane = not (args.no_lane or args.virtual_time)
-            patch, workers = not args.no_patch, not (args.no_workers or args.virtual_time)
-            switches = {"trace": args.trace_calls, "lane": lane, "patch": patch, "workers": workers}
-            become_on(mount, mode, path, command, preload, **switches)
+            become_on(mount, mode, path, command, preload, _switches(args))
 
         if traced.wanted(args):
             return traced.run(args, mount, become)
@@ -93,15 +98,25 @@ def run(args: argparse.Namespace) -> int:
         return error.status
 
 
+def _switches(args: argparse.Namespace) -> set[Switch]:
+    wanted = {
+        Switch.TRACE: args.trace_calls,
+        Switch.NO_LANE: args.no_lane or args.virtual_time,
+        Switch.NO_PATCH: args.no_patch,
+        Switch.NO_WORKERS: args.no_workers or args.virtual_time,
+    }
+    return {switch for switch, on in wanted.items() if on}
+
+
 def become_on(
-    mount: str, mode: str, path: str, command: list[str], preload: str, *, trace: bool = False, **switches: bool
+    mount: str, mode: str, path: str, command: list[str], preload: str, switches: Set[Switch] = frozenset()
 ) -> NoReturn:
-    """This process becomes the program, with that mount's rings. preload: the library, for trap; switches: of
-    environment(). RunError."""
+    """This process becomes the program, with that mount's rings. preload: the library, for trap. Without it
+    Switch.TRACE alone counts. RunError."""
     if mode == "trap":
-        env = environment(mount, preload, trace=trace, **switches)
+        env = environment(mount, preload, switches)
     else:
-        notify.supervise(mount, trace=trace)
+        notify.supervise(mount, trace=Switch.TRACE in switches)
         env = dict(_initial_environment())
     _become(path, command, env)
 
@@ -151,24 +166,17 @@ def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
             yield name, value
 
 
-def environment(
-    mount: str, preload: str, *, trace: bool, lane: bool = True, patch: bool = True, workers: bool = True
-) -> dict[bytes, bytes]:
-    """The library must be the first that LD_PRELOAD names: by that it knows its own path."""
+def environment(mount: str, preload: str, switches: Set[Switch] = frozenset()) -> dict[bytes, bytes]:
+    """The environment of a program on that mount. The library must be the first that LD_PRELOAD names: by that it
+    knows its own path."""
     env = dict(_initial_environment())
     before = env.get(ENV_PRELOAD)
     env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")
     env[ENV_MOUNT] = os.fsencode(mount)
-    options = (
-        (ENV_TRACE, trace),
-        (ENV_NO_LANE, not lane),
-        (ENV_NO_PATCH, not patch),
-        (ENV_NO_WORKERS, not workers),
-    )
-    for name, wanted in options:
-        env.pop(name, None)
-        if wanted:
-            env[name] = b"1"
+    for switch in Switch:
+        env.pop(switch.value, None)
+        if switch in switches:
+            env[switch.value] = b"1"
     return env
 
 

@@ -9,7 +9,7 @@ from tests.programs.liburing.expected import EXPECTED, LEFT_OUT, UNSTEADY, of_ve
 from tests.programs.liburing.suite import TIMEOUT, Outcome, run, run_all
 from tests.programs.liburing.verdicts import Line, lines
 from tests.support.mounting import Mount
-from uringfs.cli.run import environment, library
+from uringfs.cli.run import Switch, environment, library
 
 SOON = 10.0  # seconds beyond twice the kernel's, for what may fail, perhaps by hanging
 
@@ -35,7 +35,7 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
     env = dict(os.environb)
     refused = run_all(some, env, "--refuse")
     kernel = run_all(some, env)
-    env = environment(str(mount.path), library(), trace=trace)
+    env = environment(str(mount.path), library(), {Switch.TRACE} if trace else set())
     ours = run_all(some, env, timeout=timeout, after=serving)
     for program in some:
         if program.stem in races and ours[program.stem].outcome is not Outcome.PASS:
