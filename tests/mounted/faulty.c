@@ -9,12 +9,15 @@
 #include <linux/io_uring.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,7 +173,7 @@ static void cancel(void)
 	show_all();
 }
 
-static void multishot(void)
+static void multishot(unsigned events)
 {
 	int fds[2];
 	struct io_uring_sqe *sqe;
@@ -182,9 +185,41 @@ static void multishot(void)
 	sqe->len = IORING_POLL_ADD_MULTI;
 	push();
 	go(1, 0);
-	if (write(fds[1], "x", 1) != 1)
+	while (events--) {
+		if (write(fds[1], "x", 1) != 1)
+			exit(3);
+		go(0, 1);
+		show_all();
+	}
+}
+
+/* NOPs in one chain. */
+static void linked(unsigned n)
+{
+	for (unsigned i = 1; i <= n; i++) {
+		queue(IORING_OP_NOP, -1, i)->flags = i < n ? IOSQE_IO_LINK : 0;
+		push();
+	}
+	go(n, n);
+	show_all();
+}
+
+/* One byte to a socket of ours with an abstract name. */
+static void send_one(void)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	int to = socket(AF_UNIX, SOCK_DGRAM, 0), from = socket(AF_UNIX, SOCK_DGRAM, 0);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				    (size_t)sprintf(name.sun_path, "%cfaulty-%d", 0, (int)getpid()));
+	struct io_uring_sqe *sqe;
+
+	if (bind(to, (struct sockaddr *)&name, len) || connect(from, (struct sockaddr *)&name, len))
 		exit(3);
-	go(0, 1);
+	sqe = queue(IORING_OP_SEND, from, 1);
+	sqe->addr = (uintptr_t)data;
+	sqe->len = 1;
+	push();
+	go(1, 1);
 	show_all();
 }
 
@@ -226,8 +261,12 @@ static void step(const char *word)
 		nops(a, 0);
 	else if (!strcmp(word, "cancel"))
 		cancel();
-	else if (!strcmp(word, "multishot"))
-		multishot();
+	else if (sscanf(word, "multishot:%u", &a))
+		multishot(a);
+	else if (sscanf(word, "linked:%u", &a))
+		linked(a);
+	else if (!strcmp(word, "send"))
+		send_one();
 	else if (!strcmp(word, "buffers"))
 		buffers();
 	else if (sscanf(word, "slow:%u", &a)) { /* NOPs that take so many ms at least */

@@ -104,13 +104,26 @@ KINDS = {
     "short read": Kind(("READ:short=3",), ("read:8:4",), "1:3 \n000BBBBB\n"),
     "torn": Kind(("WRITE:torn=3",), ("write:8:0",), "1:8 \n", b"BBB" + ORIGINAL[3:]),
     "misdirect": Kind(("WRITE:misdirect=+8",), ("write:8:0",), "1:8 \n", ORIGINAL[:8] + B8 + ORIGINAL[16:]),
+    "chain": Kind(
+        ("NOP:chain=2:error=EIO",), ("linked:3", "nops:2"), f"1:0 2:-5 3:{-errno.ECANCELED} \n1:0 2:0 \n"
+    ),
+    "flags": Kind(("NOP:flags=IO_LINK:retval=7",), ("linked:3",), "1:7 2:7 3:0 \n"),
+    "peer": Kind(('SEND:peer="unix:@faulty-*":error=EPIPE',), ("send",), f"1:{-errno.EPIPE} \n"),
+    "another peer": Kind(('SEND:peer="unix:@other-*":error=EPIPE',), ("send",), "1:1 \n"),
+    "user_data": Kind(("NOP:user_data=2..3:retval=7",), ("nops:4",), "1:0 2:7 3:7 4:0 \n"),
+    "fd": Kind(("WRITE,NOP:fd=0..1000:error=EIO",), ("nops:1", "write:8:0"), f"1:0 \n1:{-errno.EIO} \n"),
+    "steps": Kind(("NOP:when=1..5+2:retval=7",), ("nops:6",), "1:7 2:0 3:7 4:0 5:7 6:0 \n"),
+    "never by chance": Kind(("NOP:probability=0%:retval=7",), ("nops:2",), "1:0 2:0 \n"),
+    "always by chance": Kind(("NOP:probability=100%:retval=7",), ("nops:2",), "1:7 2:7 \n"),
     "overflow": Kind(
         ("NOP:overflow:times=1",), ("quiet:2",), "enter 2, ready 0, overflowed 1, lost 0\n1:0 2:0 \n"
     ),
     "lose": Kind(("NOP:lose:times=1",), ("quiet:2",), "enter 2, ready 1, overflowed 0, lost 1\n2:0 \n"),
     "late": Kind(("ASYNC_CANCEL:late",), ("cancel",), f"2:{-errno.EALREADY} 1:1 \n"),
-    "nomore": Kind(("POLL_ADD:nomore",), ("multishot",), "1:1 \n"),
-    "no nomore": Kind((), ("multishot",), "1:1+ \n"),
+    "nomore": Kind(("POLL_ADD:nomore",), ("multishot:1",), "1:1 \n"),
+    "no nomore": Kind((), ("multishot:2",), "1:1+ \n1:1+ \n"),
+    "hidemore": Kind(("POLL_ADD:hidemore",), ("multishot:2",), "1:1 \n1:1 \n"),
+    "hidemore once": Kind(("POLL_ADD:hidemore=1",), ("multishot:2",), "1:1 \n1:1+ \n"),
     "nobufs": Kind(("READ:nobufs",), ("buffers",), f"1:0 2:{-errno.ENOBUFS} \n"),
     "delay_enter": Kind(("NOP:delay_enter=100ms",), ("slow:100",), "1:0 \nslow\n"),
     "delay_exit": Kind(("NOP:delay_exit=100ms..120ms",), ("slow:100",), "1:0 \nslow\n"),

@@ -8,13 +8,13 @@ from functools import partial
 
 import trio
 
-from uringfs.abi.constants import IORING_OP_FSYNC
+from uringfs.abi.constants import IORING_CQE_F_MORE, IORING_OP_FSYNC
 from uringfs.abi.structs import Cqe
 from uringfs.engine.hooks import Hooks, Subscriber
 from uringfs.engine.request import Outcome, Request, RingContext
 from uringfs.errors import UringError
 from uringfs.faults import matching
-from uringfs.faults.given import Given, Lineage, Naming, Postponed, RuleGiver
+from uringfs.faults.given import Given, Lineage, Naming, Postponed, RuleGiver, make_room
 from uringfs.faults.injection import Injection
 from uringfs.faults.parser import RuleError, parse
 from uringfs.faults.unsynced import Unsynced
@@ -22,8 +22,6 @@ from uringfs.faults.waits import Begin, HeldEnd, Perform, Stall, Window
 from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
 
-MOST_OF_A_USER = 64
-"""Rules, those that have expired too."""
 NSEC = 1_000_000_000
 WINDOW = 0.01
 """Seconds that completions wait for others to change their order with."""
@@ -84,8 +82,7 @@ class FaultEngine(Subscriber):
             rule = parse(text)
         except RuleError as error:
             raise UringError(errno.EINVAL, f"inject: {error}") from error
-        if sum(given.who.uid == who.uid for given in self._rules.values()) >= MOST_OF_A_USER:
-            raise UringError(errno.EAGAIN, f"user {who.uid} has {MOST_OF_A_USER} rules: uninject some")
+        make_room(self._rules, who.uid)
         if rule.release is not None:
             self._of(rule.release, who)
         self._last_id += 1
@@ -329,14 +326,20 @@ class FaultEngine(Subscriber):
     def more(self, request: Request) -> bool:
         """Breaker.more()"""
         injection = self._injections.get(request)
-        return injection is None or injection.more()
+        if injection is None:
+            return True
+        if injection.hides_more():
+            self._posting = request.context.ring, request.sqe.user_data, injection
+        return injection.more()
 
     def posts(self, ring: Ring, cqe: tuple[int, int, int], big: bytes) -> bool:
         """Breaker.posts()"""
         posting, self._posting = self._posting, None
         if posting is None or posting[:2] != (ring, cqe[0]):
             return False
-        if posting[2].by("lose"):
+        if posting[2].by("hidemore") and cqe[2] & IORING_CQE_F_MORE:
+            ring.cq.post(*cqe[:2], cqe[2] & ~IORING_CQE_F_MORE, big)
+        elif posting[2].by("lose"):
             ring.cq.lose()
         elif posting[2].by("overflow"):
             ring.cq.spill(Cqe(*cqe), big)

@@ -1,15 +1,19 @@
 """A rule in force: whose it is, what it has matched and injected, what waits for its release."""
 
+import errno
 import random
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from uringfs.errors import UringError
 from uringfs.faults.rule import Rule
 from uringfs.host.protocols import Caller, Opener
 
 MOST_HITS = 4096
+MOST_OF_A_USER = 64
+"""Rules, those that have expired too: the oldest of these are forgotten for new ones."""
 
 
 class Postponed(Protocol):
@@ -115,6 +119,17 @@ class Given:
         held += f", cannot lose: {self.unable}" if self.unable else ""
         where = f" ring #{self.ring}" if self.ring else ""
         return f"{self.id}:\t{self.rule.text}\t{state}{hits}{held} (user {self.who.uid}{where})"
+
+
+def make_room(rules: dict[int, Given], uid: int) -> None:
+    """Make room for one more rule of a user. EAGAIN if he has too many that have not expired."""
+    own = [given for given in rules.values() if given.who.uid == uid]
+    if len(own) < MOST_OF_A_USER:
+        return
+    over = next((given for given in own if given.expired and not given.unsynced), None)
+    if over is None:
+        raise UringError(errno.EAGAIN, f"user {uid} has {MOST_OF_A_USER} rules: uninject some")
+    del rules[over.id]
 
 
 Lineage = Callable[[int], tuple[int, ...]]

@@ -29,6 +29,8 @@ class Injection:
         """The request's result has been looked at."""
         given = self.by("nomore")
         self._shots = given.rule.nomore if given is not None else None
+        self._posted = 0
+        """CQEs with IORING_CQE_F_MORE."""
         self._asked = self._length()
         self._sqe = request.sqe
         self._cut = False
@@ -137,6 +139,12 @@ class Injection:
         if self._shots is not None:
             self._shots -= 1
         return self._shots != 0 and not self.by("overflow") and not self.by("lose")
+
+    def hides_more(self) -> bool:
+        """True if the CQE that comes next has to be without IORING_CQE_F_MORE."""
+        self._posted += 1
+        given = self.by("hidemore")
+        return given is not None and given.rule.hidemore in (0, self._posted)
 
     def waits_at_exit(self) -> Given | None:
         """The rule that has it wait with its result."""

@@ -50,13 +50,15 @@ class Rule:
     overflow: bool = False
     lose: bool = False
     nomore: int | None = None
+    hidemore: int | None = None
+    """Which CQE, from 1; 0: all."""
     signal: int | None = None
     release: int | None = None
 
     @classmethod
     def of(cls, text: str, call: str, opcodes: frozenset[int], said: Mapping[str, Any]) -> "Rule":
         """said: the words' values by name, None for those without one."""
-        bare: dict[str, Any] = {"hold": "enter", "stall": 0.0, "nomore": 1}
+        bare: dict[str, Any] = {"hold": "enter", "stall": 0.0, "nomore": 1, "hidemore": 0}
         return cls(text, call, opcodes, **{k: bare.get(k, True) if v is None else v for k, v in said.items()})
 
     @property

@@ -12,7 +12,7 @@ from uringfs.abi import constants as abi
 from uringfs.abi.structs import Sqe
 from uringfs.errors import UringError
 from uringfs.faults.engine import FaultEngine
-from uringfs.faults.given import RuleGiver
+from uringfs.faults.given import MOST_OF_A_USER, RuleGiver
 
 LINK = abi.IOSQE_IO_LINK
 
@@ -296,3 +296,17 @@ async def test_a_wrong_rule(faults: FaultEngine) -> None:
     with pytest.raises(UringError, match="column 5: 'eror' is no word") as raised:
         faults.inject("NOP:eror=EIO", ROOT)
     assert raised.value.errno == errno.EINVAL
+
+
+async def test_what_has_expired_makes_room_and_nothing_else_does(faults: FaultEngine, bench: Bench) -> None:
+    given = [faults.inject("NOP:retval=1", ROOT) for _ in range(MOST_OF_A_USER - 2)]
+    over = [faults.inject("NOP:user_data=7:retval=2:times=1", ROOT) for _ in range(2)]
+    faults.inject("NOP:retval=3", RuleGiver(1000))
+    with pytest.raises(UringError) as raised:
+        faults.inject("NOP:retval=4", ROOT)
+    assert raised.value.errno == errno.EAGAIN
+    assert await run(bench, nop(7)) == [(7, 1)]
+    assert [rule.expired for rule in over] == [True, True]
+    new = [faults.inject("NOP:retval=4", ROOT) for _ in range(2)]
+    assert faults.given(ROOT)[:-3] == given
+    assert faults.given(ROOT)[-2:] == new

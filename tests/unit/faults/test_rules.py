@@ -64,6 +64,8 @@ CASES = {
     "NOP:overflow": {"overflow": True},
     "NOP:lose": {"lose": True},
     "RECV:nomore": {"nomore": 1},
+    "RECV:hidemore": {"hidemore": 0},
+    "RECV:hidemore=2": {"hidemore": 2},
     "RECV:nomore=3": {"nomore": 3},
     "NOP:signal=KILL": {"signal": signal.SIGKILL},
     "NOP:release=4": {"release": 4},

@@ -289,6 +289,19 @@ async def test_a_multishot_that_ends_early(bench: Bench, inject: Inject) -> None
     assert flags == [abi.IORING_CQE_F_MORE, 0]
 
 
+async def test_a_multishot_that_says_it_ends_and_does_not(bench: Bench, inject: Inject) -> None:
+    stream = bench.thread.fds[3] = Stream()
+    inject("POLL_ADD:hidemore=2")
+    await bench.submit(Sqe(abi.IORING_OP_POLL_ADD, fd=3, len=1, rw_flags=EPOLLIN, user_data=1))
+    flags = []
+    for _ in range(3):
+        stream.feed(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        flags += [cqe.flags for cqe in bench.client.reap()]
+    assert flags == [abi.IORING_CQE_F_MORE, 0, abi.IORING_CQE_F_MORE]
+    assert await run(bench, cancel(2, 1)) == [(2, 0), (1, -errno.ECANCELED)]
+
+
 async def test_no_buffers(bench: Bench, inject: Inject) -> None:
     bench.thread.fds[3] = Stream(b"x")
     rule = inject("READ:nobufs")
