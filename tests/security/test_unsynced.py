@@ -88,10 +88,26 @@ def test_a_descriptor_for_writing_may_grow_a_file(arena: Arena, file: Path) -> N
     assert file.read_bytes() == b""
 
 
-def test_what_appends_may_not_be_lost(arena: Arena, file: Path) -> None:
-    with open(os.open(file, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as opened:
-        assert "cannot lose: open with O_APPEND" in written(arena, opened.fileno())
-    assert file.read_bytes() == OLD + NEW
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [(os.O_APPEND, "open with O_APPEND"), (os.O_DIRECT, "open with O_DIRECT")],
+    ids=["append", "direct"],
+)
+def test_how_it_may_not_be_open(arena: Arena, file: Path, flags: int, why: str) -> None:
+    """An O_DIRECT that the file system does not know is none."""
+    before = file.read_bytes()
+    try:
+        fd = os.open(file, os.O_RDWR | flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return
+    with open(fd, "r+b", buffering=0):
+        if flags == os.O_DIRECT:
+            assert why in refused(arena, fd)
+        else:
+            assert why in written(arena, fd)
+            assert file.read_bytes() == before + NEW
 
 
 def refused(arena: Arena, fd: int) -> str:

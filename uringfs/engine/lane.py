@@ -215,7 +215,7 @@ class RingLane:
             self._wanted = True
             self._turns.unpark()
         else:
-            self.page.leave()
+            self.page.admit()
         if roused:
             self.page.wake()
 

@@ -263,8 +263,8 @@ class FaultEngine(Subscriber):
         self._posting = None
         self._unsynced.complete(request, res)
         injection = self._injections.get(request)
-        if injection is not None and not injection.left:
-            injection.left = True
+        if injection is not None and not injection.result_seen:
+            injection.result_seen = True
             res, failed = injection.result(res, failed)
             self._release(injection)
         windows = self._windows.get(request.context)

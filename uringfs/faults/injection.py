@@ -25,7 +25,7 @@ class Injection:
         self.request = request
         self.fired = tuple(fired)
         self._numbers = {given: given.matched for given in self.fired}
-        self.left = False
+        self.result_seen = False
         """The request's result has been looked at."""
         given = self.by("nomore")
         self._shots = given.rule.nomore if given is not None else None

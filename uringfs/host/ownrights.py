@@ -15,7 +15,8 @@ OWN_RIGHTS = {
     "host.files.limits": "prlimit(2) of callers, read only; /proc/TID/limits",
     "host.process.advise": "process_madvise(2), /proc/TID/maps and pagemap: MADVISE for clients that do not fetch",
     "host.process.sharedmem": "/proc/TID/maps and map_files: FUTEX_WAKE of those who sleep in shared memory",
-    "host.process.asleep": "/proc/PID/task, /proc/TID/syscall, status: whether a program waits (--virtual-time)",
+    "host.process.asleep": "/proc/PID/task, /proc/TID/syscall, status, mem: whether a program waits, for "
+    "--virtual-time",
     "host.events.children": "/proc/PID/task: when a child that WAITID waits for may have ended",
     "host.status": "/proc/TID/status: signals to a supervised thread that waits",
     "host.procfs": "/proc/TID/status",

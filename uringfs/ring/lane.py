@@ -66,7 +66,7 @@ class LanePage:
         """Unlock what a dead holder has locked."""
         self._memory.store(BASE + abi.LANE_LOCK, 0)
 
-    def leave(self) -> None:
+    def admit(self) -> None:
         """Clients may come in."""
         self._memory.store(BASE + abi.LANE_DAEMON, 0)
         self._memory.fence()
