@@ -70,7 +70,8 @@ int strcmp(const char *a, const char *b)
 	return strncmp(a, b, SIZE_MAX);
 }
 
-char *strchr(const char *text, int c)
+/* In parentheses, since libc may have a macro of this name (glibc 2.43). */
+char *(strchr)(const char *text, int c)
 {
 	for (; *text != (char)c; text++)
 		if (!*text)

@@ -144,6 +144,18 @@ def test_libfuse_missing(directory: Path) -> None:
     assert_refused(refused(str(directory), by=by), Exit.NO_LIBFUSE, "apt-get install")
 
 
+def test_libfuse_without_custom_io(directory: Path, tmp_path: Path) -> None:
+    """As 3.18.3 is by default: its function is there, and fails."""
+    source, library = tmp_path / "without.c", tmp_path / "without.so"
+    fails = "{ return -1; }"
+    source.write_text(f"int fuse_session_custom_io() {fails}\nint fuse_session_custom_io_317() {fails}\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    for backend in ("passthrough", "pagecache"):
+        said = refused(str(directory), "--backend", backend, env={"LD_PRELOAD": str(library)})
+        assert_refused(said, Exit.NO_LIBFUSE, "without custom I/O")
+        assert not is_mounted(directory)
+
+
 def test_unknown_mount_option(directory: Path) -> None:
     status, said = refused(str(directory), "-o", "no_such_option")
     assert status == Exit.FAILED

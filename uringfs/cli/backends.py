@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=BaseException)
 
-FAILED, NO_PERMISSION, KERNEL_TOO_OLD = 1, 11, 17  # cli.mount.Exit
+FAILED, NO_PERMISSION, NO_LIBFUSE, KERNEL_TOO_OLD = 1, 11, 16, 17  # cli.mount.Exit
+_STATUS = {errno.ENOSYS: KERNEL_TOO_OLD, errno.ELIBACC: NO_LIBFUSE}
+"""Exit statuses of a session's errors; any other is FAILED."""
 KERNEL = {"passthrough": (6, 9), "pagecache": (6, 6)}
 CAP_SYS_ADMIN = 21
 CHECK = 0x72696E67  # the first ring's user_data
@@ -100,7 +102,7 @@ def _serve(offer: "MountOptions", ready: Callable[[], None], hangup: Callable[[]
         return None
     unfit = [failure for failure in failures if isinstance(failure, session.BackendError)]
     first = (unfit or failures)[0]
-    return Failure(KERNEL_TOO_OLD if first.errno == errno.ENOSYS else FAILED, first.message, not unfit)
+    return Failure(_STATUS.get(first.errno, FAILED), first.message, not unfit)
 
 
 def _leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:

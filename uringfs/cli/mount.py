@@ -47,7 +47,7 @@ EXITS = {
     Exit.NOT_A_DIRECTORY: "the mountpoint is not a directory",
     Exit.NOT_EMPTY: "the directory is not empty",
     Exit.ALREADY_MOUNTED: "a uringfs is mounted there",
-    Exit.NO_LIBFUSE: "libfuse or pyfuse3 is missing",
+    Exit.NO_LIBFUSE: "libfuse or pyfuse3 is missing, or libfuse has no custom I/O",
     Exit.KERNEL_TOO_OLD: "the kernel is too old for the backend",
     Exit.BAD_OPTION: "an option of -o that cannot be",
 }

@@ -132,7 +132,7 @@ async def _serve(
         except RuntimeError as error:
             raise UringError(5, f"libfuse could not mount {mount.mountpoint}: {error}") from error
         try:
-            os.set_blocking(native.session_fd(), False)
+            os.set_blocking(_session_fd(), False)
             host.own_device = backend.device = _device(mount.mountpoint)
             host.own_mount = mount.mountpoint
             gc.freeze()  # what has been loaded stays: no collection has to look at it again
@@ -153,6 +153,16 @@ async def _serve(
             fs.close()
             pyfuse3.close(unmount=True)
         nursery.cancel_scope.cancel()
+
+
+def _session_fd() -> int:
+    """What libfuse reads messages from. UringError(ELIBACC): it shows them to nobody, which is the default of
+    how libfuse 3.18.3 is built."""
+    try:
+        return native.session_fd()
+    except OSError as error:
+        why = "this libfuse is built without custom I/O (Debian 12 and 13 have it; -Denable-custom-io=true)"
+        raise UringError(errno.ELIBACC, why) from error
 
 
 def _device(mountpoint: str) -> int:
