@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from attack import Arena, become
 
-from tests.support.children import in_child
+from tests.support.children import Child, in_child
 from tests.support.mounting import Mount
 from uringfs.client import Ring
 
@@ -110,6 +110,7 @@ def moves(before: Outcome, ours: Outcome, after: Outcome) -> bool:
     return ours.code == after.code and (ours.data.strip() == b"") == (after.data.strip() == b"")
 
 
+DONE = b"!"
 MOVING = ("/file-nr", "/inode-nr", "/inode-state", "/dentry-state", "/ns_last_pid", "/loadavg", "/pty/nr")
 
 
@@ -129,7 +130,8 @@ def difference(ring: Ring, path: str, judge: Judge) -> str | None:
     return f"{path}: errno {after.code} {after.data[:200]!r} natively, {ours.code} {ours.data[:200]!r} by the ring"
 
 
-def compare(mount: Mount, paths: Iterable[str], of_process: bool = False) -> None:
+def compare(child: Child, mount: Mount, paths: Iterable[str], of_process: bool = False) -> None:
+    """child: that of in_reader()."""
     become()
 
     def judge_of(path: str) -> Judge:
@@ -138,29 +140,40 @@ def compare(mount: Mount, paths: Iterable[str], of_process: bool = False) -> Non
         return no_more if of_process else equal
 
     with Ring(mount / "new", 8) as ring:
-        found = [difference(ring, path, moves if path.endswith(MOVING) else judge_of(path)) for path in paths]
+        found = []
+        for path in paths:
+            found.append(difference(ring, path, moves if path.endswith(MOVING) else judge_of(path)))
+            child.tell()
     assert not any(found), "\n".join(filter(None, found))
     assert "" in found, "nothing there opens: nothing was compared"
 
 
-def in_reader(code: Callable[[], None]) -> None:
-    with in_child(lambda _: code()):
-        pass
+def in_reader(code: Callable[[Child], None]) -> None:
+    """It tells of each file: a busy machine takes its time for thousands."""
+
+    def reader(child: Child) -> None:
+        code(child)
+        child.tell(DONE)
+
+    with in_child(reader) as child:
+        while child.hear(1) != DONE:
+            pass
 
 
 @pytest.mark.parametrize("top", [top for top in WALKED if any(files(top))])
 def test_below(arena: Arena, top: str) -> None:
-    in_reader(lambda: compare(arena.mount, files(top)))
+    in_reader(lambda child: compare(child, arena.mount, files(top)))
 
 
 def test_the_top_of_procfs(arena: Arena) -> None:
     tops = [entry.path for entry in os.scandir("/proc") if entry.is_file(follow_symlinks=False)]
-    in_reader(lambda: compare(arena.mount, sorted(set(tops) - BLOCKS)))
+    in_reader(lambda child: compare(child, arena.mount, sorted(set(tops) - BLOCKS)))
 
 
 def test_processes(arena: Arena) -> None:
     """Root's processes: the first, the daemon; and itself, except what it waits in."""
     for pid in ("1", str(arena.mount.pid)):
-        in_reader(lambda pid=pid: compare(arena.mount, files(f"/proc/{pid}"), of_process=True))
+        paths = files(f"/proc/{pid}")
+        in_reader(lambda child, paths=paths: compare(child, arena.mount, paths, of_process=True))
     own = (path for path in files("/proc/self") if not path.endswith("/wchan"))
-    in_reader(lambda: compare(arena.mount, own, of_process=True))
+    in_reader(lambda child: compare(child, arena.mount, own, of_process=True))
