@@ -258,7 +258,7 @@ class FakeFile:
         return description.store(data, offset)
 
     def knows_nowait(self) -> bool:
-        return True
+        return self.nowait
 
     def bytestream(self) -> bool:
         return self.pipe

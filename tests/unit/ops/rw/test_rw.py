@@ -189,14 +189,15 @@ async def test_nowait_of_a_full_and_an_empty_pipe(bench: Bench) -> None:
     assert await result(bench, *sqes) == [(1, -errno.EAGAIN), (2, -errno.EAGAIN)]
 
 
+@pytest.mark.parametrize("flags", [0, IOSQE_ASYNC])
 @pytest.mark.parametrize("mapped", [True, False])
-async def test_nowait_of_a_full_file_that_does_not_know_it(bench: Bench, mapped: bool) -> None:
+async def test_nowait_of_a_full_file_that_does_not_know_it(bench: Bench, mapped: bool, flags: int) -> None:
     """Whatever its memory: the file is asked in place of a write of memory that is not there (write_fault())."""
     bench.thread.fds[3] = full = Sink(0)
     full.nowait = False
     if mapped:
         bench.thread.memory.put(ADDRESS, b"abc")
-    assert await result(bench, rw(WRITE, 3, 3, rw_flags=RWF_NOWAIT)) == [(1, -errno.EOPNOTSUPP)]
+    assert await result(bench, rw(WRITE, 3, 3, flags=flags, rw_flags=RWF_NOWAIT)) == [(1, -errno.EOPNOTSUPP)]
 
 
 async def test_a_polled_ring_takes_direct_files_only(nursery: trio.Nursery) -> None:
