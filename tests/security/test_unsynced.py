@@ -2,6 +2,7 @@
 open file alone, and with its rights."""
 
 import fcntl
+import errno
 import os
 import stat
 from collections.abc import Callable
