@@ -1,8 +1,8 @@
 """Writes that are lost at the end of who has made them (the word `unsynced`): put back by way of the writer's own
 open file alone, and with its rights."""
 
-import fcntl
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable
