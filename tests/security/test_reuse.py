@@ -157,7 +157,7 @@ class Thief:
     def run(self, init: Child) -> None:
         become()
         if self.supervised:
-            notify.supervise(str(self.arena.mount.path), trace=False)
+            notify.supervise(str(self.arena.mount.path))
         with in_child(self.submit, ends_by=(-signal.SIGKILL,)) as child:
             ring = self.take_ring(child)
             self.register(ring)

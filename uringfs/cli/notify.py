@@ -56,7 +56,7 @@ def install(flags: int = _FLAGS) -> int:
     raise RunError(FAILED, f"this machine refuses a seccomp filter with a listener: {os.strerror(code)}{hint}")
 
 
-def supervise(mount: str, *, trace: bool) -> None:
+def supervise(mount: str, *, trace: bool = False) -> None:
     """Have the daemon of that mount answer io_uring's system calls of this process from now on. RunError."""
     from uringfs import client  # the extension module: not needed to say that something else is missing
 
