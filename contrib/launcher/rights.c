@@ -55,10 +55,22 @@ static const struct {
 #define ALWAYS (sizeof(always) / sizeof(always[0]))
 #define SOME (sizeof(some) / sizeof(some[0]))
 
+/* The same by `int $0x80`, of i386: whoever makes one in a process that has had workers is killed by it. */
+#if defined(__x86_64__)
+#define OTHER_ARCH AUDIT_ARCH_I386
+static const unsigned short others[] = {
+	23,  46,  70,  71,  81,  138, 139, 164, 170,	  /* of 16 bits: setuid, setgid, setreuid ... */
+	203, 204, 206, 208, 210, 213, 214, 215, 216,	  /* of 32 bits: the same */
+	185, 310, 346, 354, 61,	 217, SYS_landlock_restrict_self, SYS_lsm_set_self_attr,
+};
+#define OTHERS (sizeof(others) / sizeof(others[0]))
+#define X32 0x40000000u /* __X32_SYSCALL_BIT */
+#endif
+
 /* ---- the filter ---- */
 
 struct code {
-	struct sock_filter at[128];
+	struct sock_filter at[192];
 	unsigned short length;
 };
 
@@ -111,17 +123,36 @@ static void trap_unsharing(struct code *c)
 	load(c, offsetof(struct seccomp_data, nr));
 }
 
-/* Numbers of another architecture are other calls. What is never trapped the kernel allows without running this
+/* Numbers of another architecture are other calls; those of x32 are the native ones and a bit. */
+static void sort_by_architecture(struct code *c)
+{
+	load(c, offsetof(struct seccomp_data, arch));
+#if defined(OTHER_ARCH)
+	put(c, BPF_JMP | BPF_JEQ | BPF_K, ARCH, OTHERS + 5, 0);
+	put(c, BPF_JMP | BPF_JEQ | BPF_K, OTHER_ARCH, 0, OTHERS + 3);
+	load(c, offsetof(struct seccomp_data, nr));
+	for (unsigned i = 0; i < OTHERS; i++)
+		put(c, BPF_JMP | BPF_JEQ | BPF_K, others[i], (uint8_t)(OTHERS - i), 0);
+	answer(c, SECCOMP_RET_ALLOW);
+	answer(c, SECCOMP_RET_TRAP); /* the handler knows none of these */
+#else
+	put(c, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
+#endif
+	answer(c, SECCOMP_RET_ALLOW);
+	load(c, offsetof(struct seccomp_data, nr));
+#if defined(X32)
+	put(c, BPF_ALU | BPF_AND | BPF_K, ~X32, 0, 0);
+#endif
+}
+
+/* What is never trapped the kernel allows without running this
  * (seccomp_cache_prepare()). */
 static long install(void)
 {
 	struct code c = {.length = 0};
 	struct sock_fprog program;
 
-	load(&c, offsetof(struct seccomp_data, arch));
-	put(&c, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
-	answer(&c, SECCOMP_RET_ALLOW);
-	load(&c, offsetof(struct seccomp_data, nr));
+	sort_by_architecture(&c);
 	for (unsigned i = 0; i < ALWAYS; i++)
 		put(&c, BPF_JMP | BPF_JEQ | BPF_K, always[i], (uint8_t)(ALWAYS - i), 0);
 	put(&c, BPF_JMP | BPF_JA, 6, 0, 0);
