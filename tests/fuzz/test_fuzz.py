@@ -16,8 +16,9 @@ BY_EACH_WAY = 150
 FSYNC = 3
 SUCCEEDED = 35
 """At least so many opcodes have succeeded."""
-UNSETTLED = PROGRAMS // 50
-"""At most so many may show two things on the kernel itself."""
+UNSETTLED = 50
+"""At most one in so many, by each way, may show two things on the kernel itself, or differ once, not again: on a
+loaded machine the order of side.c's events does in one of 300."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def compared(comparison: Comparison, programs: int, capsys: pytest.CaptureFixtur
         print(f"\n{', '.join(comparison.ours)}: {comparison.statistics}")
     assert not differences, "\n".join(map(str, differences))
     assert comparison.statistics.programs == programs
-    assert len(comparison.unsettled | comparison.once) <= UNSETTLED, (comparison.unsettled, comparison.once)
+    most = programs * len(comparison.ours) // UNSETTLED
+    assert len(comparison.unsettled | comparison.once) <= most, (comparison.unsettled, comparison.once)
     return comparison.statistics
 
 
