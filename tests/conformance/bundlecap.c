@@ -309,3 +309,20 @@ TEST(a_length_and_what_is_sent)
 	for (int i = 0; i < 4; i++)
 		note("%d: len %u", i, buffers[i].len);
 }
+
+/* The buffer is the ring itself: what is received makes all of its lengths 0. */
+TEST(an_incremental_ring_that_is_overwritten)
+{
+	static const char zeros[ENTRIES * sizeof(*buffers)];
+	struct ring r;
+	int sv[2];
+
+	pair(SOCK_DGRAM, sv);
+	ring_init(&r, 4, 0);
+	buffer_ring(&r, 1, SIZE, INC);
+	buffers[0].addr = (uintptr_t)buffers;
+	EXPECT_EQ(OK(send(sv[1], zeros, sizeof(zeros), 0)), sizeof(zeros));
+	run(&r, receiving(sv[0], 0, 0));
+	note("addr %d len %u", buffers[0].addr != 0, buffers[0].len);
+	run_read(&r, make_file(4), data, 4, 0);
+}

@@ -62,7 +62,7 @@ class BufferRing:
             addr, size, _ = self.at()
             used = min(length, size)
             offset = (self.head & self._mask) * BUF.size
-            if size - used >= self._min_left:
+            if size - used >= self._min_left or not used:  # a length of 0, all around: io_kbuf_inc_commit() stops
                 entry = (addr + used).to_bytes(8, "little") + (size - used).to_bytes(4, "little")
                 self._memory.write(offset, entry)
                 return False
