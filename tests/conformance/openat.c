@@ -343,3 +343,25 @@ TEST(proc_self_is_the_caller)
 	EXPECT_GE(fd, 0);
 	EXPECT_EQ(pread(fd, buf, sizeof(buf), 0), 1);
 }
+
+/* copy_struct_from_user(): what lies behind the struct is looked at, up to the first that is no zero, or that faults. */
+TEST(how_of_many_pages)
+{
+	const unsigned pages = 700;
+	char *how = map_then_hole(pages);
+	struct ring r;
+
+	ring_init(&r, 4, 0);
+	memset(how, 0, PAGE);
+	note_fd(run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE));
+	run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE + 1);
+	how[pages * PAGE - 1] = 1;
+	run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE + 1);
+	run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE);
+	note_fd(run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE - 1));
+	how[pages * PAGE - 1] = 0;
+	how[300 * PAGE] = 1;
+	run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE);
+	OK(mprotect(how + 200 * PAGE, PAGE, PROT_NONE));
+	run_open2(&r, AT_FDCWD, "/dev/null", (void *)how, pages * PAGE);
+}

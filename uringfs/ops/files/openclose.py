@@ -23,6 +23,9 @@ RESOLVE_CACHED = 0x20
 O_PATH = os.O_PATH
 _O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 FORCE_ASYNC = os.O_TRUNC | os.O_CREAT | _O_TMPFILE
+PIECE = 1 << 20
+"""Bytes of a client's memory that are looked at in one go, of at most 4 GiB."""
+ZEROS = bytes(PIECE)
 O_PATH_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | O_PATH | os.O_CLOEXEC
 _FASYNC = 0o20000
 VALID_OPEN_FLAGS = (  # include/linux/fcntl.h
@@ -72,12 +75,22 @@ def _open_how(memory: Memory, address: int, size: int) -> bytes:
     if size < OPEN_HOW.size:
         raise UringError(errno.EINVAL)
     at, end = address + OPEN_HOW.size, address + size
-    while at < end:  # check_zeroed_user()
-        piece = memory.read(at, min(PAGE - at % PAGE, end - at))
-        if any(piece):
-            raise UringError(errno.E2BIG)
-        at += len(piece)
+    while at < end:
+        length = min(PIECE - at % PIECE, end - at)
+        try:
+            _check_zeroed(memory, at, length)
+        except UringError:  # what comes before a page that faults counts first
+            for start in range(at - at % PAGE, at + length, PAGE):
+                first = max(start, at)
+                _check_zeroed(memory, first, min(start + PAGE, at + length) - first)
+        at += length
     return memory.read(address, OPEN_HOW.size)
+
+
+def _check_zeroed(memory: Memory, address: int, length: int) -> None:
+    """check_zeroed_user(): E2BIG, EFAULT."""
+    if memory.read(address, length) != ZEROS[:length]:
+        raise UringError(errno.E2BIG)
 
 
 def _prep(request: Request, flags: int, mode: int, how: bytes) -> None:
