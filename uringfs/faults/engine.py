@@ -23,8 +23,6 @@ from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Ring
 
 NSEC = 1_000_000_000
-WINDOW = 0.01
-"""Seconds that completions wait for others to change their order with."""
 SHOWN = 8
 """Lines in `cat` about faults."""
 
@@ -308,7 +306,7 @@ class FaultEngine(Subscriber):
             ended = partial(self._window_ended, context, given.id)
             chance = partial(given.chance, what="reorder")
             window = windows[given.id] = Window(context, given.rule.reorder or 2, chance, ended)
-            self._later(WINDOW, window, context)
+            window.open()
             context.task_work(window.look)
         return windows[given.id]
 

@@ -2,11 +2,18 @@
 windows that many of them wait in."""
 
 import random
+import time
 from collections.abc import Callable
+from functools import partial
 
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request, RingContext
 from uringfs.faults.given import Postponed
+from uringfs.host.threads import calls
 
+WINDOW = 10_000_000
+"""ns that completions wait for others to change their order with."""
+MOST_WINDOWS = 200
+"""Such times at most, while calls are made that may complete others."""
 Perform = Callable[[Request], Outcome]
 
 
@@ -105,6 +112,7 @@ class Window:
         self._ended = ended
         self.request = None
         self._waiting: list[tuple[int, Postponed]] = []
+        self._over = False
 
     def add(self, number: int, one: Postponed) -> None:
         """number: of the request among those that match. By it, and not by who was the quickest, they are sorted
@@ -113,6 +121,21 @@ class Window:
         if len(self._waiting) >= self._room:
             self.go()
 
+    def open(self, times: int = MOST_WINDOWS) -> None:
+        """Wait for others, times * WINDOW at most. How long a disk takes must not decide about the order: while
+        calls are being made in threads the time is not over."""
+        timers = self._context.host.timers
+        when = timers.now(time.CLOCK_MONOTONIC) + WINDOW
+        timers.at(time.CLOCK_MONOTONIC, when, partial(self._time_is_over, times - 1))
+
+    def _time_is_over(self, times: int) -> None:
+        if self._over or self._context.closed:
+            return
+        if calls.going_on and times:
+            self.open(times)
+        else:
+            self._context.task_work(self.go)  # so that all are seen at once
+
     def look(self) -> None:
         """To be called after the batch: find out whether anything else is under way that could come."""
         if self._waiting and not self._context.issued():
@@ -120,6 +143,7 @@ class Window:
 
     def go(self) -> None:
         self._ended()
+        self._over = True
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
