@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakehost.files import RegularFile, Stream
 from tests.unit.support import Bench, nop
@@ -57,7 +57,7 @@ async def test_a_seed_is_a_trace(nursery: trio.Nursery) -> None:
 
 @pytest.mark.parametrize("arrivals", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
 async def test_the_order_of_a_window_is_not_that_of_the_arrivals(
-    nursery: trio.Nursery, arrivals: tuple[int, ...]
+    nursery: trio.Nursery, mock_clock: MockClock, arrivals: tuple[int, ...]
 ) -> None:
     """The seed alone, whoever was the quickest."""
     bench = Bench(nursery)
@@ -69,7 +69,7 @@ async def test_the_order_of_a_window_is_not_that_of_the_arrivals(
     await bench.submit(*reads)
     for number in arrivals:
         streams[number].feed(b"x")
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
     assert [user_data for user_data, _ in bench.client.results()] == [0, 1, 3, 2]
 
 
