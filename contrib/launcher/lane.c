@@ -77,10 +77,10 @@ static bool pass(struct trap_enter *e)
 }
 
 /* Until somebody has posted, or it is time, with the caller's mask: false, a signal came. */
-static bool sleep_once(struct trap_enter *e, const uint64_t *mask)
+static bool sleep_once(struct trap_pool *p, struct trap_enter *e, const uint64_t *mask)
 {
 	int64_t left = e->until == LANE_EVER ? e->until : e->until - lane_now();
-	long ret = trap_wait_direct(e->wanted, left, mask);
+	long ret = trap_wait_direct(p, e->wanted, left, mask);
 
 	if (ret != -EAGAIN)
 		return ret != -EINTR;
@@ -95,22 +95,23 @@ static bool sleep_once(struct trap_enter *e, const uint64_t *mask)
 
 bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 {
-	trap_reap_direct();
-	while (!pass(e)) {
-		if (!e->sleep_on) {
-			trap_work(false);
-			trap_leave_direct(true);
-			return false;
-		}
-		if (!trap_work(e->help) && !sleep_once(e, mask)) {
-			e->error = -EINTR;
-			pass(e); /* not if there are CQEs */
-			return true;
-		}
+	struct trap_pool *p = trap_busy_pool();
+	bool whole;
+
+	trap_reap_direct(p);
+	while (!(whole = pass(e)) && e->sleep_on) {
+		p = p ? p : trap_busy_pool();
+		if (trap_work(p, e->help) || sleep_once(p, e, mask))
+			continue;
+		e->error = -EINTR;
+		pass(e); /* not if there are CQEs */
+		whole = true;
+		break;
 	}
-	trap_work(false);
-	trap_leave_direct(false);
-	return true;
+	p = p ? p : trap_busy_pool();
+	trap_work(p, false);
+	trap_leave_direct(p, !whole);
+	return whole;
 }
 
 void trap_lane_begin(int fd)

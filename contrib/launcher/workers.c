@@ -425,7 +425,7 @@ int trap_new_job(struct lane_job **job)
 	int ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
 
 	if (ret == -EAGAIN)
-		trap_work(false);
+		trap_work(p, false);
 	return ret;
 }
 
@@ -446,9 +446,8 @@ void trap_end_job(struct lane_job *job)
 }
 
 /* The pass is over: workers may begin, but for one job, if this thread helps. False: there was none for it. */
-bool trap_work(bool help)
+bool trap_work(struct trap_pool *p, bool help)
 {
-	struct trap_pool *p = own_pool();
 	struct lane_job *job;
 	uint32_t fresh;
 
@@ -467,36 +466,29 @@ bool trap_work(bool help)
 
 /* ---- requests without a worker ---- */
 
-/* This thread's pool, if it has such. */
-static struct trap_pool *pool_with_direct(void)
+struct trap_pool *trap_busy_pool(void)
 {
 	struct table *t = table;
 
 	if (!own.pool || !t || __atomic_load_n(&t->pools[own.place], __ATOMIC_ACQUIRE) != own.pool)
 		return NULL;
-	return lane_look_at(&own.pool->aio.in_flight) ? own_pool() : NULL;
+	return lane_load(&own.pool->pool.taken) ? own_pool() : NULL;
 }
 
-void trap_reap_direct(void)
+void trap_reap_direct(struct trap_pool *p)
 {
-	struct trap_pool *p = pool_with_direct();
-
-	if (p)
+	if (p && lane_look_at(&p->aio.in_flight))
 		lane_aio_reap(&p->aio);
 }
 
-void trap_leave_direct(bool eager)
+void trap_leave_direct(struct trap_pool *p, bool eager)
 {
-	struct trap_pool *p = pool_with_direct();
-
 	if (p)
 		lane_aio_leave(&p->aio, eager);
 }
 
-long trap_wait_direct(uint32_t count, int64_t left_ns, const uint64_t *mask)
+long trap_wait_direct(struct trap_pool *p, uint32_t count, int64_t left_ns, const uint64_t *mask)
 {
-	struct trap_pool *p = pool_with_direct();
-
 	return p ? lane_aio_wait(&p->aio, count, left_ns, mask) : -EAGAIN;
 }
 

@@ -17,11 +17,13 @@ int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
 long trap_keep_file(struct lane_job *job, int fd);
 void trap_queue(struct lane_job *job);
 void trap_end_job(struct lane_job *job);
-bool trap_work(bool help);
-/* Requests that io_submit(2) has (lane/aio.h), of this thread: those that have ended are posted; as lane_aio_leave(),
+/* This thread's pool, or NULL; the next four then do nothing. Without a system call where it has no jobs. */
+struct trap_pool *trap_busy_pool(void);
+bool trap_work(struct trap_pool *p, bool help);
+/* Requests that io_submit(2) has (lane/aio.h): those that have ended are posted; as lane_aio_leave(),
  * lane_aio_wait() */
-void trap_reap_direct(void);
-void trap_leave_direct(bool eager);
-long trap_wait_direct(uint32_t count, int64_t left_ns, const uint64_t *mask);
+void trap_reap_direct(struct trap_pool *p);
+void trap_leave_direct(struct trap_pool *p, bool eager);
+long trap_wait_direct(struct trap_pool *p, uint32_t count, int64_t left_ns, const uint64_t *mask);
 
 #endif
