@@ -84,9 +84,10 @@ class RingFs:
                 b".metrics": watching.Metrics(lambda: metrics.text(self._facts), self._stats, nursery),
             },
         )
-        self._supervision = Supervision(host, nursery, self.tctx, self._find_inode)
+        self._supervision = Supervision(host, nursery, self.tctx, lambda number: self.inodes[number])
         self._serials = itertools.count(1)
         self._open: dict[int, OpenFile] = {}
+        self._missing = errno.EBADF
         self._closings = trio.Event()
         self._quota = quota or Quota()
         self._begun = time.monotonic()
@@ -96,9 +97,6 @@ class RingFs:
 
     def _make_file(self, number: int, uid: int) -> RingFile:
         return RingFile(number, self._backend, self._nursery, self.tctx, self._quota.account(uid))
-
-    def _find_inode(self, number: int) -> RingInode:
-        return self.inodes[number]
 
     def _find_ring(self, inode: int) -> Context | None:
         return None if inode < FIRST else self.inodes[inode].payload.context
@@ -193,11 +191,10 @@ class RingFs:
         return file
 
     def opened(self, fh: int) -> OpenFile:
-        """EBADF"""
-        try:
-            return self._open[fh]
-        except KeyError:
-            raise UringError(errno.EBADF) from None
+        """EBADF; ENOTCONN when it is unmounted: a message may have been read from the wire before."""
+        if (file := self._open.get(fh)) is None:
+            raise UringError(self._missing)
+        return file
 
     def release(self, fh: int) -> None:
         file = self._open.pop(fh, None)
@@ -232,6 +229,7 @@ class RingFs:
 
     def close(self) -> None:
         """Unmounted."""
+        self._missing = errno.ENOTCONN
         self._backend.close()
         self._open.clear()
         self.inodes.clear()

@@ -144,6 +144,13 @@ async def test_an_opaque_ring_is_read_only_by_who_opened_it_to_read(mount: Mount
     assert mount.fs.read(reader, 0, 7) == b"SqMask:"
 
 
+async def test_a_message_that_comes_too_late_meets_no_mount(mount: Mount) -> None:
+    fh = mount.new()
+    assert await mount.refusal(fh + 1, enter(0)) == errno.EBADF
+    mount.fs.close()
+    assert await mount.refusal(fh, enter(0)) == errno.ENOTCONN
+
+
 async def test_each_open_of_new_is_another_ring(mount: Mount) -> None:
     one, two = mount.new(), mount.new()
     await mount.write(one, SETUP_8)

@@ -48,7 +48,8 @@ async def main():
         await trio.testing.wait_all_tasks_blocked()
         ready.set()
         late.set()
-    assert set(seen[:2]) == {"b1", "c"} and seen[2:] == ["a4", "a3", "a2", "a1"], seen
+    assert sorted(seen) == ["a1", "a2", "a3", "a4", "b1", "c"], seen
+    assert [name for name in seen if name[0] == "a"] == ["a4", "a3", "a2", "a1"], seen
 
 trio.run(main)
 """
