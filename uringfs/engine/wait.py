@@ -102,9 +102,9 @@ class CqWait:
         self.end()
 
     def result(self) -> int:
-        """0, -ETIME, or -EBADF once the ring is gone."""
+        """0, -ETIME, or -ENOTCONN once the ring is gone, which its mount is then, too."""
         if self._closed:
-            return -errno.EBADF
+            return -errno.ENOTCONN
         return self._result(-errno.ETIME) if self._timed_out else 0
 
     def _set_timer(self) -> None:

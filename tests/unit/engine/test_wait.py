@@ -335,7 +335,7 @@ async def test_the_end_of_the_ring_ends_the_wait(bench: Bench) -> None:
         nursery.start_soon(waiter)
         await wait_all_tasks_blocked()
         bench.context.close()
-    assert results == [-errno.EBADF, -errno.EBADF]
+    assert results == [-errno.ENOTCONN, -errno.ENOTCONN]
 
 
 async def test_completions_between_the_enter_and_its_wait_are_not_missed(bench: Bench) -> None:
