@@ -16,7 +16,7 @@ BY_EACH_WAY = 150
 FSYNC = 3
 SUCCEEDED = 35
 """At least so many opcodes have succeeded."""
-UNSETTLED = 50
+UNSETTLED = 20
 """At most one in so many, by each way, may show two things on the kernel itself, or differ once, not again: on a
 loaded machine the order of side.c's events does in one of 300."""
 

@@ -4,6 +4,7 @@ within, under the engine's default seccomp profile; and on the kernel in another
 The container has this machine's /usr and this tree. All behaviours run in one: starting it takes longer than most
 of them. They take a minute; no other test has a user namespace of many users, or a daemon under a profile."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -22,10 +23,13 @@ LINKS = ("bin", "sbin", "lib", "lib64")  # into /usr
 ETC = ("group", "ld.so.cache", "nsswitch.conf", "passwd")
 DIFFERENT = {  # docs/differences.md
     ("closed", None),
+    ("readv_pipe", "armed_reads_go_on_in_the_order_of_events"),
     ("names", "links"),  # of one's own descriptors, without CAP_DAC_READ_SEARCH
     ("futex", "a_sleeper_in_shared_memory_is_woken"),
     ("netfuzz", None),  # the kernel counts what it pins against an ordinary user's RLIMIT_MEMLOCK
 }
+NO_MEMORY = f": -{errno.ENOMEM}\n"
+"""In a trace of the kernel's: a ring could not be set up, see test_the_kernel_is_an_oracle()."""
 RIGHTS = ("--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE")
 WANTED = [one for one in BEHAVIOURS if one not in DIFFERENT and (one[0], None) not in DIFFERENT]
 BECOME = """
@@ -145,7 +149,7 @@ def test_there(ours: Results, kernels: Results | None, family: str, behaviour: s
         assert expected is None or expected[0] == SKIPPED
         pytest.skip(errors.strip())
     assert status == PASSED, errors
-    if expected is not None and expected[0] == PASSED:
+    if expected is not None and expected[0] == PASSED and NO_MEMORY not in expected[1]:
         assert trace == expected[1]
 
 
