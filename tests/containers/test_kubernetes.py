@@ -159,8 +159,8 @@ def node(image: str) -> Iterator[Node]:
 
 
 def test_pods_have_rings(node: Node, rootfs: Callable[[str], Path]) -> None:
-    """The daemons' pod in its order; then the examples that need no plugin, with the profile and the mount that they
-    name."""
+    """The daemons' pod in its order; then the examples that need no plugin, with the profile and the mount that
+    they name."""
     (daemons,) = documents("daemonset.yaml")
     unchanged, _, files = (example["spec"] for example in documents("example.yaml"))
     pod = daemons["spec"]["template"]["spec"]
