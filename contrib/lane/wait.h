@@ -20,23 +20,12 @@ static inline int64_t lane_now(void)
 	return now.tv_sec * LANE_NSEC + now.tv_nsec;
 }
 
-/* Memory of the program, which may not be there: 0 or -EFAULT */
-static inline long lane_copy_in(void *to, uint64_t from, size_t size)
-{
-	struct iovec here, there;
-
-	here.iov_base = to;
-	there.iov_base = (void *)(uintptr_t)from;
-	here.iov_len = there.iov_len = size;
-	return RAW(SYS_process_vm_readv, RAW(SYS_gettid), &here, 1, &there, 1, 0) == (long)size ? 0 : -EFAULT;
-}
-
 /* When a relative timeout ends, in CLOCK_MONOTONIC. 0: it is the daemon's. */
 static inline int64_t lane_end_of(uint64_t address)
 {
 	struct __kernel_timespec ts;
 
-	if (lane_copy_in(&ts, address, sizeof(ts)) < 0 || ts.tv_sec < 0 || ts.tv_sec > LANE_LONGEST || ts.tv_nsec < 0 ||
+	if (lane_fetch(&ts, address, sizeof(ts)) < 0 || ts.tv_sec < 0 || ts.tv_sec > LANE_LONGEST || ts.tv_nsec < 0 ||
 	    ts.tv_nsec >= LANE_NSEC)
 		return 0;
 	return lane_now() + ts.tv_sec * LANE_NSEC + ts.tv_nsec;
@@ -59,7 +48,7 @@ static inline int64_t lane_until(uint32_t flags, const void *argp, size_t argsz)
 	if (!(flags & IORING_ENTER_EXT_ARG))
 		return argp ? 0 : LANE_EVER;
 	if (flags & ~(uint32_t)(IORING_ENTER_EXT_ARG | IORING_ENTER_GETEVENTS) || argsz != sizeof(arg) ||
-	    lane_copy_in(&arg, (uintptr_t)argp, sizeof(arg)) < 0 || arg.sigmask || arg.min_wait_usec)
+	    lane_fetch(&arg, (uintptr_t)argp, sizeof(arg)) < 0 || arg.sigmask || arg.min_wait_usec)
 		return 0;
 	return arg.ts ? lane_end_of(arg.ts) : LANE_EVER;
 }

@@ -3,6 +3,8 @@
  * system is the real one; where it performs nothing so, all is a worker's, with the same results. */
 #include "daemon.h"
 
+#include "jobs.h"
+
 #include "../../../contrib/lane/aio.h"
 
 #define BLOCK 4096
@@ -54,24 +56,6 @@ static int new_job(struct lane *l, struct lane_job **job)
 {
 	(void)l;
 	return lane_pool_job(pool, job);
-}
-
-static long keep_file(struct lane_job *job, int fd)
-{
-	(void)job;
-	return dup(fd);
-}
-
-static long copy_in(void *to, uint64_t from, size_t size)
-{
-	memcpy(to, (const void *)(uintptr_t)from, size);
-	return 0;
-}
-
-static void end_job(struct lane_job *job)
-{
-	close(job->done.fd);
-	lane_pool_free(job);
 }
 
 static unsigned given; /* to AIO */

@@ -3,6 +3,8 @@
  * are threads of libc's here; a file system that has nothing in its cache is played. */
 #include "daemon.h"
 
+#include "jobs.h"
+
 static struct ring r;
 static struct lane_pool *pool;
 static int file, started, may_start = 1;
@@ -35,24 +37,6 @@ static int new_job(struct lane *l, struct lane_job **job)
 	if (ret == -EAGAIN)
 		lane_pool_go(pool, LANE_JOBS);
 	return ret;
-}
-
-static long keep_file(struct lane_job *job, int fd)
-{
-	(void)job;
-	return dup(fd);
-}
-
-static long copy_in(void *to, uint64_t from, size_t size)
-{
-	memcpy(to, (const void *)(uintptr_t)from, size);
-	return 0;
-}
-
-static void end_job(struct lane_job *job)
-{
-	close(job->done.fd);
-	lane_pool_free(job);
 }
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;

@@ -5,7 +5,7 @@
  * control write, by pidfd_getfd(2) and process_vm_readv(2); of others, which may be gone by now, NOPs alone.
  *
  * Nothing here may block, or act with rights that the client has not: so only reads of files whose reads ask nobody for
- * credentials (uringfs/host/files/blind.py, which says on which mounts: know()), pipes, and what poll(2) says of pipes
+ * credentials (uringfs/host/files/blind.py, which says on which mounts: know_mount()), pipes, and what poll(2) says of pipes
  * and sockets. Each function is called with the interpreter lock.
  */
 #include "taker.h"
