@@ -328,7 +328,7 @@ static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 	wanted += p->tail - ready;
 	if (!page->sleepers || (int32_t)(wanted - page->wake_at) < 0)
 		page->wake_at = wanted;
-	page->sleepers = 1;
+	lane_store(&page->sleepers, 1);
 	c->sleep_on = &page->wakes;
 	c->awake = page->wakes;
 	c->help = wanted - p->tail == under_way && c->until == LANE_EVER;

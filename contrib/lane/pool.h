@@ -80,6 +80,20 @@ static inline void lane_pool_unlock(struct lane_pool *pool)
 		lane_futex(&pool->lock, FUTEX_WAKE, 1, NULL);
 }
 
+/* ---- places of threads, for a host that has a stack for each ---- */
+
+#define LANE_PLACE_TAKEN (-1)
+
+/* Of a thread that is to be started: its tid, 0 where there is none. Several start one at once: whoever submits, and the
+ * watcher that hands on what AIO has not done. True: it is the caller's, until clone(2) has set the tid, or he has cleared
+ * it. */
+static inline bool lane_pool_take_place(int *tid)
+{
+	int none = 0;
+
+	return __atomic_compare_exchange_n(tid, &none, LANE_PLACE_TAKEN, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 /* ---- jobs ---- */
 
 /* Starts one more, which is counted already. */

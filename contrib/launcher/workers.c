@@ -212,7 +212,7 @@ static void interrupt_workers(struct lane_pool *pool)
 	for (unsigned i = 0; i < THREADS; i++) {
 		int tid = __atomic_load_n(&p->workers[i].tid, __ATOMIC_ACQUIRE);
 
-		if (tid)
+		if (tid > 0)
 			RAW(SYS_rt_tgsigqueueinfo, RAW(SYS_getpid), tid, TRAP_SIGNAL, &info);
 	}
 }
@@ -235,13 +235,19 @@ static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 	uint64_t old;
 	long ret;
 
-	while (w < p->workers + THREADS && __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
+	while (w < p->workers + THREADS && !lane_pool_take_place(&w->tid))
 		w++;
-	if (w == p->workers + THREADS || !has_stack(w))
+	if (w == p->workers + THREADS)
 		return false;
+	if (!has_stack(w)) {
+		__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
+		return false;
+	}
 	w->pool = p;
 	old = trap_swap_mask(ALL_SIGNALS);
 	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, life, w);
+	if (ret <= 0)
+		__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 	w->last = ret > 0 ? (int)ret : 0;
 	trap_set_mask(&old);
 	return ret > 0;

@@ -64,7 +64,8 @@ class Server:
         done = subprocess.run(
             [*self.client(), "test"], input=statements, capture_output=True, text=True, timeout=DEADLINE
         )
-        assert done.returncode == 0, f"{statements}: {done.stderr}{self.log()[-4000:]}"
+        ended = self.process.poll()  # None while it serves
+        assert done.returncode == 0, f"{statements}: {done.stderr}the server: {ended}{self.log()[-4000:]}"
         return done.stdout
 
     def files(self) -> list[str]:

@@ -112,11 +112,13 @@ static void end(void)
 
 /* ---- the program ---- */
 
+/* In their turn, where another thread has the ring */
 static void submit(uint32_t count)
 {
-	uint32_t taken;
+	uint32_t taken = 0;
 
-	ring_enter(&r, count, &taken);
+	while (!taken)
+		ring_enter(&r, count, &taken);
 	CHECK_EQ(taken, count);
 	lane_aio_submit(aio);
 	if (fresh)

@@ -234,6 +234,13 @@ static void test_waiter_in_the_daemon(void)
 	end();
 }
 
+static void are_ending(uint32_t ending)
+{
+	lane_pool_lock(pool); /* a worker looks */
+	pool->ending = ending;
+	lane_pool_unlock(pool);
+}
+
 /* No thread, no place, or they are to end: the daemon's */
 static void test_not_by_workers(void)
 {
@@ -247,10 +254,10 @@ static void test_not_by_workers(void)
 	read_at(1);
 	ring_leave(&r);
 	memset(r.lane.page->requests, 0, sizeof(r.lane.page->requests));
-	pool->ending = 1;
+	are_ending(1);
 	read_at(1);
 	ring_leave(&r);
-	pool->ending = 0;
+	are_ending(0);
 	CHECK_EQ(r.lane.under_way, 0);
 	for (unsigned i = 0; i < LANE_JOBS; i++)
 		CHECK(!pool->used[i]);
@@ -289,6 +296,44 @@ static void test_idle_ones_end(void)
 	submit(1, 1);
 	CHECK(wait_for(2));
 	end();
+}
+
+/* ---- places ---- */
+
+#define STARTERS 4
+#define PLACES 3
+
+static int tids[PLACES];
+static unsigned starters_at[PLACES];
+
+static void *take_places(void *unused)
+{
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned at = round % PLACES;
+
+		if (!lane_pool_take_place(&tids[at]))
+			continue;
+		CHECK_EQ(__atomic_fetch_add(&starters_at[at], 1, __ATOMIC_SEQ_CST), 0);
+		sched_yield();
+		__atomic_fetch_sub(&starters_at[at], 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&tids[at], 0, __ATOMIC_RELEASE);
+	}
+	return unused;
+}
+
+/* Nor two threads on one stack: the submitter and the watcher start workers at the same time. */
+static void test_a_place_is_taken_once(void)
+{
+	pthread_t starters[STARTERS];
+
+	for (unsigned i = 0; i < STARTERS; i++)
+		CHECK(pthread_create(&starters[i], NULL, take_places, NULL) == 0);
+	for (unsigned i = 0; i < STARTERS; i++)
+		pthread_join(starters[i], NULL);
+	tids[0] = 7; /* a thread's */
+	CHECK(!lane_pool_take_place(&tids[0]));
+	CHECK(lane_pool_take_place(&tids[1]));
+	CHECK_EQ(tids[1], LANE_PLACE_TAKEN);
 }
 
 /* ---- order ---- */
@@ -508,6 +553,7 @@ int main(void)
 	test_not_by_workers();
 	test_end();
 	test_idle_ones_end();
+	test_a_place_is_taken_once();
 	test_order();
 	test_no_order();
 	test_paths();
