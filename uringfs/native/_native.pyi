@@ -270,6 +270,8 @@ class EventBatch:
         data: int,
         /,
     ) -> Self: ...
+    def again(self) -> None:
+        """Another call begins, for which the same holds."""
 
 @final
 class EventNote:

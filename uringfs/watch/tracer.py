@@ -69,7 +69,10 @@ class Plan(NamedTuple):
 class Batch(EventBatch):
     """What holds for all requests of one call on a ring."""
 
-    __slots__ = ("files", "opcodes")
+    __slots__ = ("files", "of", "opcodes")
+
+    of: tuple[EventCaller, tuple[Subscription, ...]]
+    """Whose calls, and who sees them."""
 
     files: dict[int, tuple[File, bytes]]
     """By number: what the requests' descriptors are."""
@@ -77,10 +80,15 @@ class Batch(EventBatch):
     """Opcodes that anybody wants. None: all."""
 
     @classmethod
-    def of(cls, ring: Ring, who: EventCaller, plan: Plan) -> "Batch":
+    def made(cls, ring: Ring, who: EventCaller, readers: tuple[Subscription, ...], plan: Plan) -> "Batch":
         batch = cls(ring.number, ring.owner[1], who.pid, who.tid, who.comm, plan.queues, plan.mask, plan.data)
-        batch.files, batch.opcodes = {}, plan.opcodes
+        batch.files, batch.opcodes, batch.of = {}, plan.opcodes, (who, readers)
         return batch
+
+    def begin(self) -> None:
+        """Another call of the same thread, seen by the same readers."""
+        self.files.clear()
+        self.again()
 
     def file(self, number: int, target: File) -> bytes:
         known = self.files.get(number)
@@ -166,25 +174,29 @@ class Tracer(EventRecorder, Subscriber):
         self._names[caller.tid] = program, who
         return who
 
-    def _batch(self, ring: Ring, caller: Caller) -> Batch | None:
-        """None if nobody watches this caller."""
+    def _batch(self, ring: Ring, caller: Caller, last: Batch | None = None) -> Batch | None:
+        """None if nobody watches this caller. last: of the ring's last call, which may do again."""
         try:
             who = self._who(caller)
         except UringError:  # gone
             return None
-        readers = tuple(reader for reader in self._readers if reader.wants(ring, caller, who))
+        readers = tuple([reader for reader in self._readers if reader.wants(ring, caller, who)])
         if not readers:
             return None
+        if last is not None and last.of == (who, readers):
+            last.begin()
+            return last
         plan = self._plans.get(readers)
         if plan is None:
             plan = self._plans[readers] = Plan.of(readers)
-        return Batch.of(ring, who, plan)
+        return Batch.made(ring, who, readers, plan)
 
     # -- a request's way
 
     def io_submit_sqes(self, context: RingContext, caller: Caller) -> None:
         self._look_at_head(context.ring)
-        batch = self._batch(context.ring, caller)
+        last = self._batches.get(context)
+        batch = self._batch(context.ring, caller, last)
         if batch is not None:
             self._batches[context] = batch
         else:

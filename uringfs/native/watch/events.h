@@ -73,8 +73,8 @@ typedef struct {
 typedef struct {
 	PyObject_HEAD
 	Batch *batch;
-	unsigned long long id, chain, taken, issued;
-	unsigned char how, flags;
+	unsigned long long id, chain, queued, taken, issued;
+	unsigned char how, flags, look; /* look: Recorder.look of its opcode */
 	PyObject *name, *name2, *data; /* bytes, or NULL */
 } Note;
 

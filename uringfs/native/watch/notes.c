@@ -45,6 +45,16 @@ failed:
 	return NULL;
 }
 
+/* Another call begins, for which the same holds. */
+static PyObject *batch_again(Batch *b, PyObject *Py_UNUSED(none))
+{
+	Py_CLEAR(b->target);
+	Py_CLEAR(b->file);
+	b->chain = 0;
+	b->queued = now();
+	Py_RETURN_NONE;
+}
+
 static void batch_dealloc(Batch *b)
 {
 	Py_XDECREF(b->queues);
@@ -52,6 +62,11 @@ static void batch_dealloc(Batch *b)
 	Py_XDECREF(b->file);
 	Py_TYPE(b)->tp_free((PyObject *)b);
 }
+
+static PyMethodDef batch_methods[] = {
+	{"again", (PyCFunction)batch_again, METH_NOARGS, "again(): another call begins, for which the same holds"},
+	{NULL, NULL, 0, NULL},
+};
 
 PyTypeObject batch_type = {
 	/* clang-format off: a macro with its own comma */
@@ -63,6 +78,7 @@ PyTypeObject batch_type = {
 	.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
 	.tp_new = batch_new,
 	.tp_dealloc = (destructor)batch_dealloc,
+	.tp_methods = batch_methods,
 };
 
 /* ---- notes ---- */
@@ -76,6 +92,7 @@ Note *note_make(Batch *b, uint64_t id, uint64_t chain, uint64_t taken)
 	n->batch = (Batch *)Py_NewRef(b);
 	n->id = id;
 	n->chain = chain;
+	n->queued = b->queued;
 	n->taken = taken;
 	return n;
 }
@@ -153,7 +170,7 @@ void event_note(struct event *e, const Note *n)
 	e->uid = b->uid;
 	e->pid = b->pid;
 	e->tid = b->tid;
-	e->queued = b->queued;
+	e->queued = n->queued;
 	memcpy(e->comm, b->comm, sizeof(e->comm));
 }
 

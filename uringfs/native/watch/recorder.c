@@ -95,10 +95,13 @@ static PyObject *taken(Recorder *r, Batch *b, PyObject *request, PyObject *sqe)
 	if (!opcode_in(b->opcodes, opcode))
 		Py_RETURN_NONE;
 	n = note_make(b, id, chain, now());
-	r->issuing = r->look[opcode] & LOOK_NAMES ? 0 : id;
-	if (n && PyDict_SetItem(r->live, request, (PyObject *)n) == 0)
-		done = r->look[opcode] & LOOK_NAMES ? look_at_names(r, n, request) : Py_NewRef(Py_None);
-	Py_XDECREF(n);
+	if (!n)
+		return NULL;
+	n->look = r->look[opcode];
+	r->issuing = n->look & LOOK_NAMES ? 0 : id;
+	if (PyDict_SetItem(r->live, request, (PyObject *)n) == 0)
+		done = n->look & LOOK_NAMES ? look_at_names(r, n, request) : Py_NewRef(Py_None);
+	Py_DECREF(n);
 	return done;
 }
 
@@ -127,22 +130,15 @@ static PyObject *recorder_failed(Recorder *r, PyObject *const *args, Py_ssize_t 
 static PyObject *recorder_issue(Recorder *r, PyObject *request)
 {
 	Note *n = note_of(r, request);
-	PyObject *sqe;
-	unsigned int opcode;
 
 	if (!n)
 		return nothing();
 	n->issued = n->id == r->issuing ? n->taken : now(); /* a clock costs as much as the rest of this */
 	r->issuing = 0;
 	n->how = HOW_INLINE;
-	if (!n->batch->data)
-		Py_RETURN_NONE;
-	sqe = PyObject_GetAttr(request, names[SQE]);
-	if (!sqe)
-		return NULL;
-	opcode = is_sqe(sqe) ? field(sqe, 0) & 255 : 0;
-	Py_DECREF(sqe);
-	return r->look[opcode] & LOOK_OUTGOING ? look_at_data(r, n, request) : nothing();
+	if (n->look & LOOK_OUTGOING && n->batch->data)
+		return look_at_data(r, n, request);
+	Py_RETURN_NONE;
 }
 
 /* What a descriptor is, borrowed: bytes. Requests that follow each other mostly have the same. */
