@@ -81,7 +81,7 @@ setup(
                     for name in "vm maps files socket epoll identity watcher watchertype".split()
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
-                *(f"uringfs/native/lane/{name}.c" for name in "taker host".split()),
+                *(f"uringfs/native/lane/{name}.c" for name in "taker host watched".split()),
             ],
             depends=[
                 *(

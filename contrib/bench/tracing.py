@@ -1,95 +1,107 @@
-"""What watching costs: the engine's own time for one request, 32 in an enter, without a lane, while nobody watches
-and while somebody reads raw events (`uringfs trace`). In this process, on real files; medians of processor time,
-the two in turns.
+#!/usr/bin/env python3
+"""What watching costs: a mount's requests, 32 in an enter, by control writes without a lane, while nobody watches
+and while `uringfs trace` does, in turns.
 
-    python -m contrib.bench.tracing [ROUNDS]
+    .venv/bin/python contrib/bench/tracing.py [ROUNDS]
+
+Columns: the daemon's processor time for one request, ns, and what it is more when watched; the same of the time
+that the client sees. Medians. The first is the one to go by on a busy machine: what the reader does is not in it.
 """
 
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import trio
+from daemons import client, daemon, stop
+from run import BENCH, MOUNT, READ_FILE_SIZE, build
 
-from tests.unit.support import Client, enter, nop
-from uringfs.abi import constants as abi
-from uringfs.abi.structs import Params, Sqe
-from uringfs.engine.context import Context
-from uringfs.engine.tctx import TaskContexts
-from uringfs.host.local import LocalHost
-from uringfs.memory.mapped import MappedMemory
-from uringfs.ops.table import OPS
-from uringfs.ring.geometry import Geometry
-from uringfs.ring.ring import Ring
-from uringfs.watch import filters
-from uringfs.watch.subscription import Subscription
-from uringfs.watch.tracer import Tracer
-from uringfs.watch.viewer import OpenerViewer
-
-BATCH, ENTERS, ROUNDS = 32, 200, 40
-READ_SIZE = 4096
-READ_EVERY = 8
-"""Enters: a reader lets events come for a while (stream.py: LINGER)."""
+ROUNDS = 9
+ROWS = ("NOP x32", "READ 4K x32", "POLL_ADD ready x32", "POLL_ADD armed x32", "SEND, RECV, ready", "TIMEOUT x32")
+SECONDS, REPETITIONS = 0.1, 3
+Sample = tuple[float, float]
+"""ns of one request: the daemon's processor time, the client's time."""
 
 
-class Bench:
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.host = LocalHost()
-        self.tctx = TaskContexts(self.host, nursery)
-        geometry, memory = Geometry.of(BATCH, Params()), MappedMemory()
-        self.client = Client(memory, geometry)
-        self.context = Context(Ring(memory, geometry, (os.getpid(), os.getuid())), nursery, self.tctx, OPS)
-        self.tracer = Tracer(self.tctx)
-
-    async def round(self, sqe: Sqe, reader: Subscription | None) -> float:
-        """ns a request. The client's part is not timed."""
-        spent = 0
-        for number in range(ENTERS):
-            self.client.push(*[sqe] * BATCH)
-            begin = time.thread_time_ns()
-            caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())
-            await enter(self.context, caller, BATCH)
-            if reader is not None and number % READ_EVERY == 0:
-                reader.take(1 << 20)
-            spent += time.thread_time_ns() - begin
-            assert len(self.client.reap()) == BATCH
-        return spent / (ENTERS * BATCH)
-
-    async def compare(self, sqe: Sqe, rounds: int) -> tuple[float, float]:
-        """Medians: nobody watches, somebody does."""
-        off, on = [], []
-        for _ in range(rounds):
-            off.append(await self.round(sqe, None))
-            reader = Subscription(OpenerViewer(os.getuid(), self.host.opener(os.getpid())), lambda: None)
-            reader.set_filter(filters.parse("format=raw", filters.Filter()))
-            self.tracer.add(reader)
-            on.append(await self.round(sqe, reader))
-            self.tracer.remove(reader)
-        return statistics.median(off), statistics.median(on)
+def only_child() -> int:
+    """Process id: the daemon's, as nothing else has been started."""
+    (child,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return int(child)
 
 
-async def main(rounds: int) -> None:
-    with tempfile.TemporaryFile() as file:
-        file.write(bytes(READ_SIZE))
-        file.flush()
-        buffer = bytearray(READ_SIZE)
-        address = _address(buffer)
-        read = Sqe(abi.IORING_OP_READ, fd=file.fileno(), addr=address, len=READ_SIZE, user_data=1)
-        async with trio.open_nursery() as nursery:
-            bench = Bench(nursery)
-            for name, sqe in (("NOP", nop(1)), ("READ", read)):
-                off, on = await bench.compare(sqe, rounds)
-                print(f"{name:5} x{BATCH}: {off:6.0f} ns, watched {on:6.0f} ns: {on / off - 1:+.0%}", flush=True)
-            nursery.cancel_scope.cancel()
+def processor_time(pid: int) -> int:
+    """ns, of all threads"""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def _address(buffer: bytearray) -> int:
-    import ctypes
+@contextmanager
+def watching(mount: Path) -> Iterator[None]:
+    """`uringfs trace` of all rings, from its first read on."""
+    command = [sys.executable, "-m", "uringfs", "trace", "--all", "--mount", str(mount), "-o", os.devnull]
+    reader = subprocess.Popen(command, stderr=subprocess.DEVNULL, text=True, cwd=MOUNT.parent)
+    try:
+        while not any("/.trace" in str(link) for link in links(reader.pid)):
+            time.sleep(0.02)
+        yield
+    finally:
+        stop(reader)
 
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+def links(pid: int) -> Iterator[str]:
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield os.readlink(entry)
+        except OSError:
+            continue
+
+
+def sample(row: str, mount: Path, data: str, pid: int) -> Sample:
+    timing = ["-t", str(SECONDS), "-n", str(REPETITIONS), "-r", row]
+    before = processor_time(pid)
+    out, trouble = client([str(BENCH), "uringfs", "-p", str(mount / "new"), "-f", data, *timing], CPUS, 60)
+    spent = processor_time(pid) - before
+    found = json.loads(out) if out else {"error": trouble}
+    if found["error"]:
+        sys.exit(f"{row}: {found['error']}")
+    ops = sum(rep["ops"] for rep in found["reps"])
+    return spent / ops, 1e9 * sum(rep["seconds"] for rep in found["reps"]) / ops
+
+
+def medians(samples: list[Sample]) -> Sample:
+    processor, client = zip(*samples, strict=True)
+    return statistics.median(processor), statistics.median(client)
+
+
+def measure(row: str, mount: Path, data: str, pid: int, rounds: int) -> str:
+    off, on = [], []
+    for _ in range(rounds):
+        off.append(sample(row, mount, data, pid))
+        with watching(mount):
+            on.append(sample(row, mount, data, pid))
+    (quiet, free), (busy, watched) = medians(off), medians(on)
+    return f"{row:20} {quiet:8.0f} {busy / quiet - 1:+8.0%} {free:10.0f} {watched / free - 1:+8.0%}"
+
+
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+def main(rounds: int) -> None:
+    build(BENCH)
+    with tempfile.NamedTemporaryFile(prefix="uringfs-bench-") as data:
+        data.write(bytes(READ_FILE_SIZE))
+        data.flush()
+        with daemon([sys.executable, str(MOUNT)], CPUS) as mount:
+            pid = only_child()
+            print(f"{'':20} {'daemon':>8} {'watched':>8} {'client':>10} {'watched':>8}")
+            for row in ROWS:
+                print(measure(row, mount, data.name, pid, rounds), flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)

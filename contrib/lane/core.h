@@ -35,6 +35,12 @@
 #define LANE_SQE_FLAGS (IOSQE_FIXED_FILE | LANE_LINKS | LANE_CQE_SKIP_SUCCESS | IOSQE_ASYNC)
 #define LANE_CQE_SKIP_SUCCESS (1u << 6)
 
+/* For who watches, the daemon's taker: a request is taken; it is complete (issued: its operation has begun). */
+#ifndef LANE_BEGINS
+#define LANE_BEGINS(p) ((void)0)
+#define LANE_ENDS(p, sqe, done, cqe, issued) ((void)0)
+#endif
+
 struct lane_host;
 struct lane_fixed;
 struct lane_job;
@@ -321,6 +327,7 @@ static inline void lane_begin_request(struct lane_pass *p, const struct io_uring
 	lane_store(&page->sq_head, ++p->head);
 	p->taken++;
 	p->left--;
+	LANE_BEGINS(p);
 }
 
 static inline void lane_undo_request(struct lane_pass *p)
@@ -333,8 +340,11 @@ static inline void lane_undo_request(struct lane_pass *p)
 
 static inline void lane_end_request(struct lane_pass *p, const struct io_uring_sqe *sqe, const struct lane_done *done)
 {
+	bool cqe = !(sqe->flags & LANE_CQE_SKIP_SUCCESS) || done->failed;
+
 	p->lane->page->taken[sqe->opcode % 64]++;
-	lane_complete(p, sqe->user_data, done, !(sqe->flags & LANE_CQE_SKIP_SUCCESS) || done->failed);
+	LANE_ENDS(p, sqe, done, cqe, true);
+	lane_complete(p, sqe->user_data, done, cqe);
 }
 
 #include "outside.h"
@@ -418,6 +428,7 @@ static inline bool lane_cancel_links(struct lane_pass *p, struct io_uring_sqe *s
 		if (!lane_room(p) || !lane_sqe(p, p->head, sqe))
 			return false;
 		lane_begin_request(p, sqe);
+		LANE_ENDS(p, sqe, &cancelled, !silent, false);
 		lane_complete(p, sqe->user_data, &cancelled, !silent);
 	}
 	return true;

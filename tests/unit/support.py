@@ -154,13 +154,16 @@ class Bench:
 class Here:
     """A ring whose caller is this process."""
 
+    memory = MappedMemory
+
     def __init__(self, nursery: trio.Nursery, flags: int = 0, host: LocalHost | None = None) -> None:
         self.host = host or LocalHost()
-        geometry, memory = Geometry.of(8, Params(flags=flags)), MappedMemory()
+        geometry, memory = Geometry.of(8, Params(flags=flags)), self.memory()
         tid = os.getpid()
         self.client = Client(memory, geometry)
         ring = Ring(memory, geometry, (tid, os.getuid()))
-        self.context = Context(ring, nursery, TaskContexts(self.host, nursery), OPS)
+        self.tctx = TaskContexts(self.host, nursery)
+        self.context = Context(ring, nursery, self.tctx, OPS)
 
     def caller(self) -> Caller:
         caller = self.host.caller(os.getpid(), os.getuid(), os.getgid())

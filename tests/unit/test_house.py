@@ -155,7 +155,6 @@ LONG = {
     "contrib/lane/core.h": "one protocol, in the order of its loads and stores",
     "contrib/lane/client.h": "the call from its beginning to its end",
     "contrib/launcher/workers.c": "one pool: whoever changes a worker's state sees all of its states",
-    "uringfs/native/watch/recorder.c": "a request's note from its first point to its last",
     "uringfs/engine/request.py": "a request and what it sees of its ring name each other",
 }
 """Files of more lines than that, and why. Past it a file usually hides two."""

@@ -79,6 +79,14 @@ class Subscriber:
 POINTS = [name for name, point in vars(Subscriber).items() if isinstance(point, FunctionType)]
 
 
+class Recorder(native.EventRecorder):
+    """A subscriber that makes its events of what native code performs (engine/inline.py), too."""
+
+    def batch(self, context: Any) -> native.EventBatch | None:
+        """In whose name the ring's submission goes on. None: this one is not watched."""
+        raise NotImplementedError
+
+
 class Breaker(Protocol):
     """Who breaks requests (uringfs/faults): at these points what is answered counts. Requests are
     engine.request.Request, outcomes what their ops' issue returns."""
@@ -112,6 +120,8 @@ class Hooks(native.HookTable):
         self.breaker: Breaker | None = None
         """The subscriber that breaks requests. It is in the table, too, so nobody asks for it while the table is
         falsy."""
+        self.recorder: Recorder | None = None
+        """The subscriber, if it is the only one, and no request has to be the engine's for it."""
         self._subscribers: dict[Subscriber, None] = {}
         self.changed: list[Callable[[], None]] = []
         """Called when what watched() says may be another from now on."""
@@ -127,6 +137,7 @@ class Hooks(native.HookTable):
 
     def subscribe(self, subscriber: Subscriber) -> None:
         self._subscribers[subscriber] = None
+        self._find_recorder()
         for name in POINTS:
             if getattr(type(subscriber), name) is not getattr(Subscriber, name):
                 self[name] = (*self.get(name, ()), (subscriber, getattr(subscriber, name)))
@@ -134,11 +145,16 @@ class Hooks(native.HookTable):
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self._subscribers.pop(subscriber, None)
+        self._find_recorder()
         for name in tuple(self):
             self[name] = tuple(point for point in self[name] if point[0] is not subscriber)
             if not self[name]:
                 del self[name]
         self.change()
+
+    def _find_recorder(self) -> None:
+        only = next(iter(self._subscribers)) if len(self._subscribers) == 1 else None
+        self.recorder = only if isinstance(only, Recorder) else None
 
     def failed(self, name: str, subscriber: Subscriber, error: Exception) -> None:
         """call() has come to one that raises: it is logged and unsubscribed, and the request goes on."""

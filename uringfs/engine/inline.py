@@ -2,8 +2,9 @@
 (native.Taker). It takes a prefix of the queue, as far as it is sure; the engine goes on after that, and is what
 the core is compared with.
 
-What a request could meet in the engine (watchers, drains, restrictions, whatever is held back) keeps the core
-away, as it keeps clients away from the lane (Sharing.attention()).
+What a request could meet in the engine (who breaks or counts requests, drains, restrictions, whatever is held
+back) keeps the core away, as it keeps clients away from the lane (Sharing.attention()). Who traces them does not:
+the core makes the events itself.
 """
 
 from uringfs.abi.constants import (
@@ -14,10 +15,11 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.kernels import CURRENT
 from uringfs.abi.numbers import U32
+from uringfs.engine.hooks import Recorder
 from uringfs.engine.life import Life
 from uringfs.engine.request import RingContext
 from uringfs.host.protocols import Caller
-from uringfs.native import Taker
+from uringfs.native import EventBatch, Taker
 from uringfs.ring.geometry import Geometry
 
 NOT_INLINE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
@@ -52,8 +54,9 @@ class Inline:
             return False
         sq, cq = ring.sq, ring.cq
         entries, (head, copies) = (end - sq.head) & U32, cq.looked_at()
+        watchers = self._watchers()
         taken = self._taker.take(
-            caller.tid, caller.in_call(), entries, whole, sq.head, cq.tail, cq.room, head, *copies
+            caller.tid, caller.in_call(), entries, whole, sq.head, cq.tail, cq.room, head, *copies, *watchers
         )
         if taken is None:
             return False
@@ -67,7 +70,7 @@ class Inline:
     def _busy(self) -> bool:
         context, drain, held = self._context, self._life.drain, self._life.held
         return bool(
-            context.hooks
+            (context.hooks and context.hooks.recorder is None)
             or self._ring.cq.backlog
             or drain.deferred
             or drain.draining
@@ -75,6 +78,12 @@ class Inline:
             or held.waiting
             or context.resources.restrictions is not None
         )
+
+    def _watchers(self) -> tuple[()] | tuple[Recorder, EventBatch]:
+        """Who makes events of what is taken, and in which batch's name."""
+        recorder = self._context.hooks.recorder if self._context.hooks else None
+        batch = recorder.batch(self._context) if recorder is not None else None
+        return (recorder, batch) if recorder is not None and batch is not None else ()
 
     def _attach(self, geometry: Geometry) -> None:
         """Look at the ring's queues anew: a resize has made others."""

@@ -256,7 +256,8 @@ class EventQueue:
         """Of requests: a mask of 256 bits, the first the lowest of the first byte; failures alone."""
 
 class EventBatch:
-    """What holds for all requests of one call on a ring. Derive from it, and define file(number, target)."""
+    """What holds for all requests of one call on a ring. Derive from it, and define file(number, target) and
+    described(fd)."""
 
     def __new__(
         cls,
@@ -340,12 +341,14 @@ class Taker:
         cq_head: int,
         head_sq: int,
         head_cq: int,
+        recorder: EventRecorder | None = None,
+        batch: EventBatch | None = None,
         /,
     ) -> tuple[int, int, int, int, int, int, bool] | None:
         """Take as many as can be of the next `entries` SQEs, up to the first that is not sure to be done as the
         kernel would. whole: the submission ends with them. tid: the submitter, blocked in its control write.
         pidfd_of: gives its pidfd, called once that is needed; None: the thread may be gone, so NOPs alone. room:
-        CQEs that fit before the client's head has to be looked at again.
+        CQEs that fit before the client's head has to be looked at again. recorder, batch: makes an event of each.
 
         None: none was taken. Else the new sq_head, cq_tail (nothing is published) and room, the client's CQ head
         and the words of its two copies, and whether a request had IOSQE_CQE_SKIP_SUCCESS."""

@@ -15,12 +15,23 @@ _INET = {socket.AF_INET: "", socket.AF_INET6: "v6"}
 def describe(file: File) -> bytes:
     """Asks the open file alone, through our own descriptor of it."""
     try:
-        name = file.name()
+        return _described(file.name(), file.fileno)
     except (UringError, OSError):
         return b""
+
+
+def describe_own(fd: int) -> bytes:
+    """describe() of what this descriptor of our own is."""
+    try:
+        return _described(os.readlink(f"/proc/self/fd/{fd}"), lambda: fd)
+    except OSError:
+        return b""
+
+
+def _described(name: str, fileno: Callable[[], int]) -> bytes:
     if name.startswith("socket:"):
         with suppress(OSError):
-            name = _socket(file.fileno()) or name
+            name = _socket(fileno()) or name
     return name.encode("utf-8", "surrogateescape")
 
 

@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from uringfs.abi.constants import IORING_CQE_F_MORE, IORING_OP_READ_MULTISHOT
 from uringfs.abi.structs import PARAMS_SIZE, Sqe
-from uringfs.engine.hooks import Subscriber
+from uringfs.engine.hooks import Recorder, Subscriber
 from uringfs.engine.request import Request, RingContext
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
-from uringfs.native import EventBatch, EventNote, EventQueue, EventRecorder
+from uringfs.native import EventBatch, EventNote, EventQueue
 from uringfs.ring.ring import Ring
 from uringfs.watch import peek, registering
-from uringfs.watch.describe import describe
+from uringfs.watch.describe import describe, describe_own
 from uringfs.watch.processes import comm
 from uringfs.watch.record import (
     INJECTED,
@@ -86,7 +86,7 @@ class Batch(EventBatch):
         return batch
 
     def begin(self) -> None:
-        """Another call of the same thread, seen by the same readers."""
+        """Begin the next call of the same thread, seen by the same readers."""
         self.files.clear()
         self.again()
 
@@ -96,13 +96,17 @@ class Batch(EventBatch):
             known = self.files[number] = target, describe(target)
         return known[1]
 
+    def described(self, fd: int) -> bytes:
+        """What a descriptor of the daemon's is."""
+        return describe_own(fd)
+
 
 def _position(ring: Ring) -> int:
     """Where the CQ's next CQE will stand, in entries since setup."""
     return (ring.cq.tail + len(ring.cq.backlog)) & 0xFFFFFFFF
 
 
-class Tracer(EventRecorder, Subscriber):
+class Tracer(Recorder, Subscriber):
     """All readers of a mount. Subscribed as long as there is one. The points that each request passes are
     EventRecorder's, which calls the methods here that begin with an underscore (native/watch/recorder.c)."""
 
@@ -138,6 +142,10 @@ class Tracer(EventRecorder, Subscriber):
         self._hooks.unsubscribe(self)
         for known in (self._batches, self._live, self._names, self._heads, self._earlier, self._watchers):
             known.clear()
+
+    def batch(self, context: RingContext) -> Batch | None:
+        """The batch of the ring's last call. None if nobody watches it."""
+        return self._batches.get(context)
 
     def readers(self) -> int:
         return len(self._readers)

@@ -11,17 +11,11 @@
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000U
 #endif
-#define MOST_BYTES (256u << 10) /* that one request moves here */
 #define MOST_MOUNTS 256u
 
-static char bounce[MOST_BYTES];
+char bounce[MOST_BYTES];
 static uint64_t mounts[MOST_MOUNTS];
 static unsigned nr_mounts;
-
-static Taker *taker_of(struct lane *l)
-{
-	return (Taker *)(void *)((char *)l - offsetof(Taker, lane));
-}
 
 /* ---- the client's files ---- */
 
@@ -84,6 +78,7 @@ static long fetch(Taker *t, int fd, struct fetched **found)
 	if (pidfd < 0 || t->nr_files == MOST_FILES)
 		return -EAGAIN;
 	f->fd = fd;
+	f->what = NULL;
 	f->own = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
 	if (f->own < 0)
 		return errno == EBADF ? -EBADF : -EAGAIN;
@@ -195,7 +190,7 @@ static long host_read(struct lane *l, const struct lane_rw *rw)
 	n = transferred(preadv2(f->own, &here, 1, rw->off, rw->flags));
 	if (n <= 0)
 		return n;
-	here.iov_len = (size_t)n;
+	t->moved = here.iov_len = (size_t)n;
 	return process_vm_writev(t->tid, &here, 1, t->iovecs, t->nr_iovecs, 0) == n ? n : -EAGAIN;
 }
 
@@ -212,6 +207,7 @@ static long host_write(struct lane *l, const struct lane_rw *rw)
 	here.iov_len = t->sum;
 	if (process_vm_readv(t->tid, &here, 1, t->iovecs, t->nr_iovecs, 0) != (ssize_t)t->sum)
 		return -EAGAIN;
+	t->moved = t->sum;
 	n = transferred(pwritev2(f->own, &here, 1, rw->off, rw->flags));
 	return n == -EPIPE ? -EAGAIN : n;
 }

@@ -29,8 +29,26 @@ static void begin_call(Taker *t, int tid, PyObject *pidfd_of)
 
 static void end_call(Taker *t)
 {
-	for (unsigned i = 0; i < t->nr_files; i++)
+	for (unsigned i = 0; i < t->nr_files; i++) {
 		close(t->files[i].own);
+		Py_XDECREF(t->files[i].what);
+	}
+	t->recorder = NULL;
+}
+
+/* By whose events, and in which batch's name; None, None: nobody watches. False with an exception. */
+static bool begin_watching(Taker *t, PyObject *recorder, PyObject *batch)
+{
+	if (recorder == Py_None || batch == Py_None)
+		return true;
+	if (!PyObject_TypeCheck(recorder, &recorder_type) || !PyObject_TypeCheck(batch, &batch_type)) {
+		PyErr_SetString(PyExc_TypeError, "an EventRecorder and an EventBatch");
+		return false;
+	}
+	t->recorder = (Recorder *)recorder;
+	t->batch = (Batch *)batch;
+	t->taken = 0;
+	return true;
 }
 
 /* A chain may go on behind these entries, or what it lets go have to start before what follows. */
@@ -46,16 +64,18 @@ static PyObject *taker_take(PyObject *self, PyObject *args)
 	unsigned int entries, sq_head, cq_tail, room, cq_head, head_sq, head_cq;
 	Taker *t = (Taker *)self;
 	struct lane_pass p;
-	PyObject *pidfd_of;
+	PyObject *pidfd_of, *recorder = Py_None, *batch = Py_None;
 	int tid, whole;
 
-	if (!PyArg_ParseTuple(args, "iOIpIIIIII:take", &tid, &pidfd_of, &entries, &whole, &sq_head, &cq_tail, &room,
-			      &cq_head, &head_sq, &head_cq))
+	if (!PyArg_ParseTuple(args, "iOIpIIIIII|OO:take", &tid, &pidfd_of, &entries, &whole, &sq_head, &cq_tail, &room,
+			      &cq_head, &head_sq, &head_cq, &recorder, &batch))
 		return NULL;
 	if (!t->lane.rings) {
 		PyErr_SetString(PyExc_ValueError, "the ring's memory has been released");
 		return NULL;
 	}
+	if (!begin_watching(t, recorder, batch))
+		return NULL;
 	LANE_CLEAR(&p, sizeof(p));
 	p.lane = &t->lane;
 	p.head = sq_head;
@@ -154,7 +174,7 @@ static PyObject *taker_know(PyObject *Py_UNUSED(m), PyObject *arg)
 
 static PyMethodDef taker_methods[] = {
 	{"take", taker_take, METH_VARARGS,
-	 "take(tid, pidfd_of, entries, whole, sq_head, cq_tail, room, cq_head, head_sq, head_cq)"},
+	 "take(tid, pidfd_of, entries, whole, sq_head, cq_tail, room, cq_head, head_sq, head_cq, recorder, batch)"},
 	{"release", taker_release, METH_NOARGS, "release(): give the buffer back"},
 	{NULL, NULL, 0, NULL},
 };

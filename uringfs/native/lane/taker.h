@@ -9,16 +9,30 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define LANE_BEGINS(p) taker_begins(p)
+#define LANE_ENDS(p, sqe, done, cqe, issued) taker_ends(p, sqe, done, cqe, issued)
+
+struct lane_pass;
+struct lane_done;
+struct io_uring_sqe;
+
+static inline void taker_begins(struct lane_pass *p);
+static inline void taker_ends(struct lane_pass *p, const struct io_uring_sqe *sqe, const struct lane_done *done,
+			      bool cqe, bool issued);
+
 #include "../../../contrib/lane/core.h"
+#include "../watch/events.h"
 
 #define MOST_FILES 16u
 #define MOST_IOVECS 64u
+#define MOST_BYTES (256u << 10) /* that one request moves here */
 
 /* A descriptor of the client's, and ours of the same open file. */
 struct fetched {
 	int fd, own;
 	uint32_t mode;
 	uint64_t mount;
+	PyObject *what; /* for who watches: what it is; NULL: nobody has asked */
 };
 
 typedef struct {
@@ -35,7 +49,53 @@ typedef struct {
 	unsigned nr_iovecs;
 	size_t sum;
 	struct iovec iovecs[MOST_IOVECS];
+	/* who watches it */
+	Recorder *recorder; /* borrowed; NULL: nobody */
+	Batch *batch;	    /* borrowed */
+	uint64_t taken;	    /* when the request was that is performed; 0: no clock was asked yet */
+	size_t moved;	    /* bytes of it in `bounce` */
 } Taker;
+
+extern char bounce[MOST_BYTES];
+
+static inline Taker *taker_of(struct lane *l)
+{
+	return (Taker *)(void *)((char *)l - offsetof(Taker, lane));
+}
+
+/* An event of a request that is complete: watched.c. */
+void taker_record(Taker *t, struct event *e);
+
+static inline void taker_begins(struct lane_pass *p)
+{
+	Taker *t = taker_of(p->lane);
+
+	if (t->recorder) {
+		t->moved = t->nr_iovecs = 0;
+		t->taken = t->taken ? t->taken : now();
+	}
+}
+
+static inline void taker_ends(struct lane_pass *p, const struct io_uring_sqe *sqe, const struct lane_done *done,
+			      bool cqe, bool issued)
+{
+	Taker *t = taker_of(p->lane);
+	struct event e;
+
+	if (!t->recorder)
+		return;
+	memset(&e, 0, sizeof(e));
+	e.version = EVENT_VERSION;
+	e.kind = KIND_REQUEST;
+	e.how = issued ? HOW_INLINE : 0;
+	e.flags = cqe ? 0 : FLAG_NO_CQE;
+	e.res = done->res;
+	e.cflags = done->flags;
+	e.position = cqe ? p->tail : 0;
+	e.issued = issued ? t->taken : 0;
+	memcpy(&e.opcode, sqe, sizeof(*sqe)); /* the same fields, of the same widths */
+	taker_record(t, &e);
+}
 
 extern const struct lane_host taker_host;
 

@@ -30,7 +30,7 @@ struct event {
 } __attribute__((packed));
 
 struct texts {
-	PyObject *text[4]; /* bytes, borrowed; as lengths */
+	const char *at[4]; /* as lengths */
 };
 
 typedef struct {
@@ -75,10 +75,26 @@ typedef struct {
 	Batch *batch;
 	unsigned long long id, chain, queued, taken, issued;
 	unsigned char how, flags, look; /* look: Recorder.look of its opcode */
-	PyObject *name, *name2, *data; /* bytes, or NULL */
+	PyObject *name, *name2, *data;	/* bytes, or NULL */
 } Note;
 
+typedef struct {
+	PyObject_HEAD
+	PyObject *batches;		     /* context -> batch */
+	PyObject *live;			     /* request -> note */
+	PyObject *earlier;		     /* a set: taken before anybody watched */
+	unsigned long long last_id, issuing; /* ids; issuing: of the last that was taken, if nothing came since */
+	uint8_t look[256];
+} Recorder;
+
+enum { LOOK_NAMES = 1, LOOK_OUTGOING = 2, LOOK_INCOMING = 4 }; /* tracer.py: LOOK */
+enum { SQE_FIXED_FILE = 1, SQE_LINKS = 4 | 8 };
+enum { HOW_INLINE = 1 };
+enum { KIND_REQUEST = 1, KIND_REAPED = 5 };
+enum { FLAG_TRUNCATED = 1, FLAG_NO_CQE = 4, FLAG_FIXED = 8 };
+
 extern PyTypeObject batch_type;
+extern PyTypeObject recorder_type;
 extern PyTypeObject note_type;
 
 uint64_t now(void); /* CLOCK_MONOTONIC, ns */
@@ -89,12 +105,27 @@ static inline uint64_t field(PyObject *sqe, int place)
 	return PyLong_AsUnsignedLongLongMask(PyTuple_GET_ITEM(sqe, place));
 }
 
+/* The id of the first of a request's chain; 0: of none. */
+static inline uint64_t chain_of(Batch *b, unsigned int flags, uint64_t id)
+{
+	uint64_t chain = b->chain;
+
+	if (flags & SQE_LINKS)
+		chain = b->chain = chain ? chain : id;
+	else
+		b->chain = 0;
+	return chain;
+}
+
 Note *note_make(Batch *b, uint64_t id, uint64_t chain, uint64_t taken);
 void event_sqe(struct event *e, PyObject *sqe);
+void event_batch(struct event *e, const Batch *b);
 void event_note(struct event *e, const Note *n);
+/* bytes, NULL or None, as text i. -1 with an exception. */
+int event_text(struct event *e, struct texts *t, int i, PyObject *bytes);
 /* Choose the readers that want it and have room; false: there is none. */
 bool choose(Batch *b, unsigned int opcode, int res);
 /* To those chosen: -1 with an exception. */
-int deliver(Batch *b, struct event *e, struct texts *t);
+int deliver(Batch *b, struct event *e, const struct texts *t);
 
 #endif /* URINGFS_EVENTS_H */

@@ -156,49 +156,46 @@ void event_sqe(struct event *e, PyObject *sqe)
 	e->pad = field(sqe, 13);
 }
 
+void event_batch(struct event *e, const Batch *b)
+{
+	e->ring = b->ring;
+	e->uid = b->uid;
+	e->pid = b->pid;
+	e->tid = b->tid;
+	e->queued = b->queued;
+	memcpy(e->comm, b->comm, sizeof(e->comm));
+}
+
 void event_note(struct event *e, const Note *n)
 {
-	const Batch *b = n->batch;
-
+	event_batch(e, n->batch);
 	e->how = n->how;
 	e->flags = n->flags;
 	e->id = n->id;
 	e->chain = n->chain;
 	e->taken = n->taken;
 	e->issued = n->issued;
-	e->ring = b->ring;
-	e->uid = b->uid;
-	e->pid = b->pid;
-	e->tid = b->tid;
 	e->queued = n->queued;
-	memcpy(e->comm, b->comm, sizeof(e->comm));
 }
 
-static int event_texts(struct event *e, struct texts *t)
+int event_text(struct event *e, struct texts *t, int i, PyObject *bytes)
 {
-	size_t size = sizeof(*e);
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		if (!t->text[i] || t->text[i] == Py_None)
-			continue;
-		if (!PyBytes_Check(t->text[i]) || PyBytes_GET_SIZE(t->text[i]) > UINT16_MAX) {
-			PyErr_SetString(PyExc_TypeError, "a text of an event: up to 65535 bytes");
-			return -1;
-		}
-		e->lengths[i] = PyBytes_GET_SIZE(t->text[i]);
-		size += e->lengths[i];
+	if (!bytes || bytes == Py_None)
+		return 0;
+	if (!PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) > UINT16_MAX) {
+		PyErr_SetString(PyExc_TypeError, "a text of an event: up to 65535 bytes");
+		return -1;
 	}
-	e->size = size;
+	t->at[i] = PyBytes_AS_STRING(bytes);
+	e->lengths[i] = PyBytes_GET_SIZE(bytes);
 	return 0;
 }
 
-int deliver(Batch *b, struct event *e, struct texts *t)
+int deliver(Batch *b, struct event *e, const struct texts *t)
 {
 	Py_ssize_t i;
 
-	if (event_texts(e, t) < 0)
-		return -1;
+	e->size = sizeof(*e) + e->lengths[0] + e->lengths[1] + e->lengths[2] + e->lengths[3];
 	e->completed = now();
 	for (i = 0; i < PyTuple_GET_SIZE(b->queues); i++) {
 		Queue *q = (Queue *)PyTuple_GET_ITEM(b->queues, i);

@@ -104,7 +104,7 @@ int queue_put(Queue *q, const struct event *head, const struct texts *texts)
 	queue_copy(q, head, sizeof(*head));
 	for (i = 0; i < 4; i++)
 		if (head->lengths[i])
-			queue_copy(q, PyBytes_AS_STRING(texts->text[i]), head->lengths[i]);
+			queue_copy(q, texts->at[i], head->lengths[i]);
 	return queue_wake(q, first);
 }
 

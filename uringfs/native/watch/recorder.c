@@ -9,27 +9,12 @@
 
 #include <string.h>
 
-enum { LOOK_NAMES = 1, LOOK_OUTGOING = 2, LOOK_INCOMING = 4 }; /* tracer.py: LOOK */
-enum { SQE_FIXED_FILE = 1, SQE_LINKS = 4 | 8 };
-enum { HOW_INLINE = 1 };
-enum { KIND_REQUEST = 1, KIND_REAPED = 5 };
-enum { FLAG_TRUNCATED = 1, FLAG_FIXED = 8 };
-
 enum name { BACKLOG, CONTEXT, CQ, FILE_OF, INCOMING, LATE, BESIDE, LOOK_DATA, LOOK_NAME, SQE, TAIL, TARGET, NAMES };
 static const char *const spelt[NAMES] = {
 	"backlog",	 "context",	   "cq",  "file", "_incoming", "_late", "_beside",
 	"_look_at_data", "_look_at_names", "sqe", "tail", "target",
 };
 static PyObject *names[NAMES];
-
-typedef struct {
-	PyObject_HEAD
-	PyObject *batches;		     /* context -> batch */
-	PyObject *live;			     /* request -> note */
-	PyObject *earlier;		     /* a set: taken before anybody watched */
-	unsigned long long last_id, issuing; /* ids; issuing: of the last that was taken, if nothing came since */
-	uint8_t look[256];
-} Recorder;
 
 /* ---- a request's way ---- */
 
@@ -55,17 +40,6 @@ static PyObject *nothing(void)
 	if (PyErr_Occurred())
 		return NULL;
 	Py_RETURN_NONE;
-}
-
-static uint64_t chain_of(Batch *b, unsigned int flags, uint64_t id)
-{
-	uint64_t chain = b->chain;
-
-	if (flags & SQE_LINKS)
-		chain = b->chain = chain ? chain : id;
-	else
-		b->chain = 0;
-	return chain;
 }
 
 static PyObject *look_at_data(Recorder *r, Note *n, PyObject *request)
@@ -199,25 +173,28 @@ static PyObject *incoming(Recorder *r, Note *n, PyObject *request, int res)
 static int emit_to(Recorder *r, struct event *e, Note *n, PyObject *request, PyObject *sqe)
 {
 	PyObject *target = PyObject_GetAttr(request, names[TARGET]), *found = NULL;
-	struct texts t = {{NULL, n->name, n->name2, n->data}};
+	PyObject *file = NULL, *data = n->data;
+	struct texts t = {{NULL}};
 	int done = -1;
 
 	if (!target)
 		return -1;
 	if (target != Py_None) {
 		e->flags |= e->sqe_flags & SQE_FIXED_FILE ? FLAG_FIXED : 0;
-		t.text[0] = batch_file(n->batch, sqe, target);
-		if (!t.text[0])
+		file = batch_file(n->batch, sqe, target);
+		if (!file)
 			goto out;
 	}
 	if (e->res > 0 && n->batch->data && r->look[e->opcode] & LOOK_INCOMING) {
 		found = incoming(r, n, request, e->res);
 		if (!found)
 			goto out;
-		t.text[3] = PyTuple_GET_ITEM(found, 0);
+		data = PyTuple_GET_ITEM(found, 0);
 		e->flags |= PyTuple_GET_ITEM(found, 1) == Py_True ? FLAG_TRUNCATED : 0;
 	}
-	done = deliver(n->batch, e, &t);
+	if (event_text(e, &t, 0, file) == 0 && event_text(e, &t, 1, n->name) == 0 &&
+	    event_text(e, &t, 2, n->name2) == 0 && event_text(e, &t, 3, data) == 0)
+		done = deliver(n->batch, e, &t);
 out:
 	Py_XDECREF(found);
 	Py_DECREF(target);
@@ -380,7 +357,7 @@ static PyMethodDef recorder_methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
-static PyTypeObject recorder_type = {
+PyTypeObject recorder_type = {
 	/* clang-format off: a macro with its own comma */
 	PyVarObject_HEAD_INIT(NULL, 0)
 		/* clang-format on */
