@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import tracefile
 from tests.support.mounting import URINGFS, Mount, until
 from uringfs.client import Register, Ring, nop, prep
 from uringfs.watch.follow import Follower
@@ -223,10 +224,15 @@ def assert_fits(event: dict[str, Any]) -> None:
 def test_slices(mount: Mount, ring: Ring, data: Path, tmp_path: Path) -> None:
     traced = Traced(tmp_path / "out", str(os.getpid()), "--format", "perfetto", "--mount", str(mount.path))
     sees(traced, ring, '"NOP"')
+    for number in range(8):
+        ring.queue(nop(number))
+    ring.submit(wait=8)
+    ring.reap()
     read_file(ring, data)
     until(lambda: '"READ"' in traced.output.read_text(), "the slice")
     traced.stop()
-    events = json.loads(traced.output.read_text().rstrip(",\n") + "]")
+    events = tracefile.load(traced.output.read_text())
+    tracefile.assert_readable(events)
     slices = [event for event in events if event["ph"] == "X" and event.get("cat") == "request"]
     read = next(event for event in slices if event["name"] == "READ")
     flow = [event["ph"] for event in events if event.get("id") == read["args"]["id"] and "name" in event]

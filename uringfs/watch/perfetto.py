@@ -7,6 +7,7 @@ its submission to the slice, and on to its completion.
 """
 
 import json
+from bisect import bisect
 from typing import Any
 
 from uringfs.watch.arguments import opcode_name
@@ -17,12 +18,34 @@ from uringfs.watch.values import result
 SUBMISSION, COMPLETIONS, FIRST = 1, 2, 10
 ROWS = 1000
 """Threads at most for one opcode."""
-MOMENT = 0.5
-"""us: how long a submission and a completion are shown."""
+MOMENT = 500
+"""ns: how long a submission and a completion are shown, where none follows sooner."""
+REMEMBERED = 4096
+"""Moments of a thread that one may still come to lie between."""
 
 
 def _us(ns: int) -> float:
     return ns / 1000
+
+
+class Moments:
+    """The slices of one thread, which have no length of their own: any two are apart, or one lies in the other, or
+    else readers drop them. They come in any order."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def length(self, begin: int) -> int:
+        """ns of a further one that begins there."""
+        place = bisect(self._begins, begin)
+        around = self._ends[bisect(self._begins, begin - MOMENT) : place]
+        end = min([begin + MOMENT, *(end for end in around if end > begin), *self._begins[place : place + 1]])
+        self._begins.insert(place, begin)
+        self._ends.insert(place, end)
+        if place >= REMEMBERED:
+            del self._begins[: REMEMBERED // 2], self._ends[: REMEMBERED // 2]
+        return end - begin
 
 
 class Slices:
@@ -31,6 +54,8 @@ class Slices:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], list[int]] = {}
         """(ring, opcode) -> when the last slice of each of its threads ends, ns."""
+        self._moments: dict[tuple[int, int], Moments] = {}
+        """By ring and thread."""
         self._known: set[tuple[int, int]] = set()
         self.begin = "[\n"
 
@@ -100,7 +125,7 @@ class Slices:
             "ts": taken,
         }
         submitted |= {
-            "dur": MOMENT,
+            "dur": self._moment(record.ring, SUBMISSION, record.taken),
             "args": {"tid": record.tid, "queued us before": _us(record.taken - record.queued)},
         }
         names = [*self._name(record, SUBMISSION, "submission"), *self._name(record, thread, row)]
@@ -114,8 +139,13 @@ class Slices:
 
     def _completion(self, record: Record, name: str) -> list[dict[str, Any]]:
         event = {"ph": "X", "cat": "completion", "name": name, "pid": record.ring, "tid": COMPLETIONS}
-        event |= {"ts": _us(record.completed), "dur": MOMENT, "args": {"user_data": record.sqe.user_data}}
+        length = self._moment(record.ring, COMPLETIONS, record.completed)
+        event |= {"ts": _us(record.completed), "dur": length, "args": {"user_data": record.sqe.user_data}}
         return [*self._name(record, COMPLETIONS, "completions"), event]
+
+    def _moment(self, ring: int, thread: int, begin: int) -> float:
+        """us"""
+        return _us(self._moments.setdefault((ring, thread), Moments()).length(begin))
 
 
 def _about(record: Record) -> dict[str, Any]:

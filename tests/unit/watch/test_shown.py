@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import uringfs
+from tests.support import tracefile
 from uringfs.abi.constants import OPCODES
 from uringfs.abi.structs import Sqe
 from uringfs.watch import arguments
 from uringfs.watch.filters import WORDS
 from uringfs.watch.jsonlines import SCHEMA, Objects, fields, schema_table
-from uringfs.watch.perfetto import Slices
+from uringfs.watch.perfetto import MOMENT, REMEMBERED, Moments, Slices
 from uringfs.watch.record import Record, RecordKind, blank, each, pack, unpack
 from uringfs.watch.strace import Lines, call
 from uringfs.watch.summary import Summary
@@ -82,6 +85,28 @@ def test_slices_do_not_overlap_on_a_thread() -> None:
         assert ends.get(event["tid"], 0) <= event["ts"]
         ends[event["tid"]] = event["ts"] + event["dur"]
     assert len(ends) == 3
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), max_size=40))
+def test_a_file_of_slices_can_be_read(requests: list[tuple[int, int]]) -> None:
+    slices, lines = Slices(), list[str]()
+    for number, (taken, lasts) in enumerate(sorted(requests, key=sum), 1):
+        lines += slices.lines(some()._replace(id=number, taken=taken, completed=taken + lasts))
+    tracefile.assert_readable(tracefile.load(slices.begin + "".join(lines)))
+
+
+def test_a_file_that_cannot_be_read_is_noticed() -> None:
+    one = {"ph": "X", "pid": 1, "tid": 1, "name": "one", "ts": 1.0, "dur": 1.0}
+    step = {"ph": "s", "pid": 1, "tid": 1, "id": 1, "name": "flow", "ts": 2.5}
+    assert tracefile.misplaced(tracefile.slices_of([one, {**one, "ts": 1.5}])[1, 1]) == [(1500, 2500)]
+    assert tracefile.misplaced(tracefile.slices_of([one, {**one, "ts": 1.5, "dur": 0.5}])[1, 1]) == []
+    assert tracefile.lost_steps([one, step]) == [step]
+
+
+def test_moments_are_forgotten() -> None:
+    moments = Moments()
+    assert {moments.length(2 * MOMENT * number) for number in range(2 * REMEMBERED)} == {MOMENT}
+    assert len(vars(moments)["_begins"]) <= REMEMBERED
 
 
 def _begin(event: dict[str, float]) -> float:
