@@ -127,7 +127,7 @@ class Deliveries:
             interrupt()
         if self.supervised:
             self._context.ring.want_enter(True)
-        for waiter in tuple(self._context.ring.waiters):  # who polls looks again
+        for waiter in self._context.ring.waiters:  # who polls looks again
             waiter.completions()
 
     def _wake(self, process: Hashable) -> None:

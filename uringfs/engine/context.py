@@ -377,7 +377,7 @@ class Context:
         if self.ring.eventfd is not None:
             self.ring.eventfd.close()
             self.ring.eventfd = None
-        for waiter in tuple(self.ring.waiters):
+        for waiter in self.ring.waiters:
             waiter.closed()
 
 

@@ -12,7 +12,6 @@ from uringfs.engine.lane import RingLane
 from uringfs.engine.life import Life
 from uringfs.engine.request import Request, RingContext
 from uringfs.engine.submit import Submission
-from uringfs.engine.wait import CqWait
 from uringfs.host.protocols import Caller
 from uringfs.ring.shared import Lane
 
@@ -109,8 +108,10 @@ class Sharing:
 
     def _kicks(self) -> int:
         ring, bits = self._context.ring, 0
-        for waiter in ring.waiters:
-            bits |= abi.URINGFS_LANE_WAITER if isinstance(waiter, CqWait) else abi.URINGFS_LANE_POLL
+        if ring.waiters.enters:
+            bits |= abi.URINGFS_LANE_WAITER
+        if len(ring.waiters) > ring.waiters.enters:
+            bits |= abi.URINGFS_LANE_POLL
         if ring.eventfd is not None and not ring.eventfd.asynchronous:
             bits |= abi.URINGFS_LANE_EVENTFD
         if self._context.timeouts.counted:

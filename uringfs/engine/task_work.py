@@ -95,7 +95,7 @@ class LocalWork:
                 self._ring.eventfd.task_work()
             if self._ring.lane is not None:
                 self._ring.lane.attend()
-            for waiter in tuple(self._ring.waiters):  # who polls the ring
+            for waiter in self._ring.waiters:  # who polls the ring
                 waiter.completions()
 
     async def turn(self, request: Request) -> None:

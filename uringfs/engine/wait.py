@@ -4,6 +4,7 @@ import errno
 import time
 from collections.abc import Callable
 from struct import Struct
+from typing import ClassVar
 
 import trio
 
@@ -24,6 +25,8 @@ IORING_REG_WAIT_TS = 1
 
 class CqWait:
     """One waiting enter. It hears of every publication, and is done at once when its count is reached."""
+
+    waits: ClassVar[bool] = True
 
     def __init__(
         self, ring: Ring, timers: Timers, min_events: int, timeout: int | None = None, min_wait: int = 0

@@ -5,7 +5,6 @@ same numbers as xattrs, for scripts."""
 from uringfs.abi.constants import OPCODES, SETUP_FLAGS, SQE_FLAGS, flag_names
 from uringfs.engine.context import Context
 from uringfs.engine.resources import Node, RegisteredBuffer
-from uringfs.engine.wait import CqWait
 from uringfs.fs import lanestatus
 from uringfs.fs.ringfile import RingFile
 from uringfs.ops.table import SQE128_OPCODES
@@ -96,7 +95,7 @@ def _ours(file: RingFile, context: Context) -> list[str]:
 
 def _waiting(ring: Ring) -> int:
     """Enters that wait. A poll waits for the ring, too, but that is the kernel's business."""
-    return sum(isinstance(waiter, CqWait) for waiter in ring.waiters)
+    return ring.waiters.enters
 
 
 def _counters(context: Context) -> dict[str, int]:

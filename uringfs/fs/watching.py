@@ -16,7 +16,6 @@ from uringfs.abi.numbers import decimal
 from uringfs.engine.context import Context
 from uringfs.engine.request import Request
 from uringfs.engine.tctx import TaskContexts
-from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
 from uringfs.fs.specials import Session, Special
 from uringfs.host.protocols import Caller, Opener
@@ -145,7 +144,7 @@ class Rings(Special):
             "sq_ready": ring.sq.pending(),
             "cq_ready": ring.cq.ready(),
             "backlog": len(ring.cq.backlog),
-            "waiting": sum(isinstance(waiter, CqWait) for waiter in ring.waiters),
+            "waiting": ring.waiters.enters,
             "in_flight": len(context.pending),
             **{counter: getattr(ring.counters, counter) for counter in ring.counters.__slots__},
         }

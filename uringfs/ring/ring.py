@@ -1,9 +1,9 @@
 """The state of one ring: its queues, who waits for completions, and its counters."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from uringfs.abi.constants import (
     IORING_FEAT_NODROP,
@@ -21,6 +21,9 @@ from uringfs.ring.shared import Lane, SharedCompletionQueue, SharedSubmissionQue
 
 class Waiter(Protocol):
     """Someone to be told when CQEs have been published."""
+
+    waits: ClassVar[bool]
+    """True for an enter that waits; a poll of the ring else."""
 
     def completions(self) -> None: ...
 
@@ -59,20 +62,39 @@ class Counters:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Waiters(list[Waiter]):
-    """The waiters of a ring with a lane: clients are told when there are some."""
+class Waiters:
+    """The waiters of a ring. Clients of a lane are told when there are some."""
 
-    def __init__(self, waiters: list[Waiter], lane: Lane) -> None:
-        super().__init__(waiters)
-        self._lane = lane
+    def __init__(self) -> None:
+        self._all: dict[Waiter, None] = {}
+        self.enters = 0
+        """Number of waiters that are enters."""
+        self.lane: Lane | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, waiter: Waiter) -> bool:
+        return waiter in self._all
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """Goes over a copy: the last to come is the first, as in a wait queue (add_wait_queue())."""
+        return iter(tuple(reversed(self._all)))
 
     def append(self, waiter: Waiter) -> None:
-        super().append(waiter)
-        self._lane.attend()
+        self._all[waiter] = None
+        self.enters += waiter.waits
+        self._changed()
 
     def remove(self, waiter: Waiter) -> None:
-        super().remove(waiter)
-        self._lane.attend()
+        """Each waiter takes itself out."""
+        del self._all[waiter]
+        self.enters -= waiter.waits
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.lane is not None:
+            self.lane.attend()
 
 
 class ChargedRegion:
@@ -112,8 +134,7 @@ class Ring:
         if not geometry.kernel.features & IORING_FEAT_NODROP:
             self.cq.max_backlog = 0
         self.counters = Counters()
-        self.waiters: list[Waiter] = []
-        """In the order they came. A waiter takes itself out."""
+        self.waiters = Waiters()
         self.eventfd: EventFdSignal | None = None
         self.cq_timeouts = 0
         """Completions by timeouts running out (ctx->cq_timeouts)."""
@@ -139,7 +160,7 @@ class Ring:
         self.lane = lane
         self.sq = SharedSubmissionQueue(sq, memory, geometry, lane)
         self.cq = SharedCompletionQueue(cq, memory, geometry, self.sq, lane)
-        self.waiters = Waiters(self.waiters, lane)
+        self.waiters.lane = lane
 
     def region(self, offset: int, size: int) -> Region:
         """Memory for the client to map at that offset: RingMemory.region(). ENOMEM."""
@@ -157,7 +178,7 @@ class Ring:
         if self.eventfd is not None:
             self.eventfd.completions(self.from_worker)
         self.from_worker = False
-        for waiter in tuple(self.waiters):
+        for waiter in self.waiters:
             waiter.completions()
 
     def want_enter(self, wanted: bool) -> None:

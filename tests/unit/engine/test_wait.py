@@ -68,7 +68,7 @@ async def test_each_waiter_wakes_exactly_when_its_count_is_reached(bench: Bench,
                 number for number, count in enumerate(counts) if count <= posted
             ]
     assert sorted(woken) == list(enumerate(counts))
-    assert bench.ring.waiters == []
+    assert not bench.ring.waiters
 
 
 async def test_one_publication_wakes_all_it_is_enough_for(bench: Bench) -> None:
@@ -172,7 +172,7 @@ async def test_a_timeout_that_runs_out_ends_every_wait(bench: Bench, mock_clock:
 
 async def test_a_timeout_without_events(bench: Bench, autojump_clock) -> None:
     assert await wait_ext(bench, 1, ts=250 * MS) == (-errno.ETIME, 250)
-    assert bench.ring.waiters == []
+    assert not bench.ring.waiters
 
 
 async def test_a_timeout_with_too_few_events_is_success(bench: Bench, autojump_clock) -> None:
@@ -281,7 +281,7 @@ async def test_arguments_that_are_refused(bench: Bench) -> None:
     assert await failing(bench, 0, 1, ext, arg, size) == errno.EINVAL
     assert await failing(bench, 0, 1, 0, MASK, 128) == errno.EINVAL
     assert await failing(bench, 0, 1, 0, 0xDEAD000, 8) == errno.EFAULT
-    assert bench.ring.waiters == []
+    assert not bench.ring.waiters
 
 
 @pytest.mark.parametrize("bit", range(8, 32))
@@ -321,7 +321,7 @@ async def test_a_signal_is_eintr_unless_there_is_something(bench: Bench) -> None
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert wait.interrupted() == result
-        assert bench.ring.waiters == []
+        assert not bench.ring.waiters
 
 
 async def test_the_end_of_the_ring_ends_the_wait(bench: Bench) -> None:

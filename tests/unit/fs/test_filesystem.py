@@ -226,7 +226,7 @@ async def test_an_interrupted_wait_stores_eintr(mount: Mount) -> None:
     assert waits.interrupt(7)
     assert answers == [(7, 0)]
     assert mount.result() == -errno.EINTR
-    assert mount.fs.ring(fh).waiters == []
+    assert not mount.fs.ring(fh).waiters
 
 
 async def test_a_session_in_text(mount: Mount) -> None:

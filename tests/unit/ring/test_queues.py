@@ -1,6 +1,7 @@
 """The two queues over shared words: any index, any head, any tail; positions that wrap."""
 
 import random
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -315,6 +316,8 @@ def test_flushing_tells_the_waiters_only_if_there_was_a_backlog() -> None:
     rig, told = Rig(1), []
 
     class Listener:
+        waits: ClassVar[bool] = True
+
         def completions(self) -> None:
             told.append(rig.memory.load(CQ_TAIL))
 

@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
@@ -56,6 +56,8 @@ class FuseInterrupts(Interrupts):
 
 class PollWatcher:
     """Tells the kernel once that a ring's readiness may have changed; it asks again itself."""
+
+    waits: ClassVar[bool] = False
 
     def __init__(self, ring: Ring | TraceStream, handle: Any) -> None:
         self._ring = ring

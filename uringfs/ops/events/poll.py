@@ -2,6 +2,7 @@
 
 import errno
 from functools import partial
+from typing import ClassVar
 
 from uringfs.abi.constants import IORING_OP_POLL_ADD, IOSQE_CQE_SKIP_SUCCESS
 from uringfs.abi.events import (
@@ -226,6 +227,8 @@ class RingWatch:
     (EPOLL_URING_WAKE).
     """
 
+    waits: ClassVar[bool] = False
+
     def __init__(self, ring: Ring, request: Request) -> None:
         self._ring = ring
         self._request = request
@@ -234,6 +237,8 @@ class RingWatch:
         ring.waiters.append(self)
 
     def completions(self) -> None:
+        if not self._armed:
+            return  # an event of this publication has ended it
         if self._tail != self._ring.cq.tail and self._request.data.events & EPOLLIN and self.cancel():
             self._request.data.watch = None
             self._request.context.complete(self._request, EPOLLIN, False)

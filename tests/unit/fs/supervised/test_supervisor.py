@@ -165,7 +165,7 @@ async def test_killed_threads_leave_no_wait(supervised: Supervised, mock_clock: 
     supervised.listener.interrupt(next(iter(supervised.listener.pending)))
     supervised.thread.exit()
     await looked(mock_clock)
-    assert ring.waiters == []
+    assert not ring.waiters
 
 
 async def test_a_timeout_of_the_wait(supervised: Supervised, mock_clock: MockClock) -> None:
