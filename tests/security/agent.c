@@ -22,6 +22,29 @@ static void leave_an_agent(struct ring *r)
 	OK(close(agent));
 }
 
+/* What the launcher has for itself: a socket, where descriptors are in nobody's way */
+static void find_the_launchers(struct ring *r)
+{
+	socklen_t size = sizeof(int);
+	int type, fd;
+
+	(void)r;
+	for (fd = 1023; fd > KEEP_FD; fd--)
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
+			break;
+	EXPECT(fd > KEEP_FD);
+	OK(dup2(fd, KEEP_FD));
+}
+
+/* In this process's table, whoever has put it there */
+static bool has_secret(void)
+{
+	for (int fd = 0; fd < 1024; fd++)
+		if (reads_secret(fd))
+			return true;
+	return false;
+}
+
 /* The number of the next descriptor. */
 static int next_number(void)
 {
@@ -53,13 +76,15 @@ TEST(an_agent)
 {
 	struct scene s;
 
-	if (on_uringfs())
+	if (rings_are_files())
 		scene_keep(leave_an_agent);
 	scene_begin(&s, 0, open_later);
 	EXPECT_EQ(OK(write(s.trigger, ".", 1)), 1);
-	if (on_uringfs() && serve(&s, s.kept))
+	if (rings_are_files() && serve(&s, s.kept))
 		FAIL("gained: a descriptor of the secret");
 	scene_collect(&s, 2);
+	if (has_secret())
+		FAIL("gained: a descriptor of the secret");
 	scene_end(&s);
 }
 
@@ -71,7 +96,7 @@ static void submit_nothing(struct ring *r)
 /* The same, while a poller that may be there looks for requests. */
 static bool serve_poller(struct scene *s)
 {
-	struct pollfd pfd = {.fd = s->kept, .events = POLLIN};
+	struct pollfd pfd = {.fd = rings_are_files() ? s->kept : -1, .events = POLLIN};
 	bool stolen = false;
 
 	while (!ring_ready(&s->ring) && enter(s->ring.fd, 1, 0, IORING_ENTER_SQ_WAKEUP) != -EOWNERDEAD) {
@@ -86,18 +111,50 @@ static bool serve_poller(struct scene *s)
 	return stolen;
 }
 
-TEST(an_agent_of_a_poller)
+static void queue_for_the_poller(submit_fn *prepare)
 {
 	struct scene s;
 
-	if (on_uringfs())
-		scene_keep(leave_an_agent);
+	if (rings_are_files())
+		scene_keep(prepare);
 	scene_begin(&s, IORING_SETUP_SQPOLL, submit_nothing);
 	queue(&s.ring, IORING_OP_OPENAT, AT_FDCWD, VICTIM_PAGE + PATH_AT, 0, 0)->user_data = TAIL;
 	ring_store_tail(&s.ring);
-	if (on_uringfs() && serve_poller(&s))
+	if (serve_poller(&s) || has_secret())
 		FAIL("gained: a descriptor of the secret");
 	scene_end(&s);
+}
+
+TEST(an_agent_of_a_poller)
+{
+	queue_for_the_poller(leave_an_agent);
+}
+
+TEST(the_launchers_agent_of_a_poller)
+{
+	queue_for_the_poller(find_the_launchers);
+}
+
+/* As root, without an exec: else the attacks might fail for their own fault. */
+TEST(a_descriptor_of_who_may)
+{
+	struct scene s;
+	int trigger[2];
+
+	memset(&s, 0, sizeof(s));
+	OK(pipe(trigger));
+	OK(dup2(trigger[0], TRIGGER_FD));
+	held_page(at("secret"));
+	ring_init(&s.ring, 16, 0);
+	if (rings_are_files())
+		leave_an_agent(&s.ring);
+	open_later(&s.ring);
+	EXPECT_EQ(OK(write(trigger[1], ".", 1)), 1);
+	if (rings_are_files())
+		EXPECT(serve(&s, KEEP_FD));
+	scene_collect(&s, 2);
+	EXPECT(has_secret());
+	note("gained: a descriptor of the secret");
 }
 
 /* What a victim that copies its input to its standard error output tells the daemon: give me what there is. */

@@ -9,6 +9,13 @@ const char *choice(const char *variable, const char *fallback)
 	return value ? value : fallback;
 }
 
+bool rings_are_files(void)
+{
+	const char *channel = choice("SECURITY_CHANNEL", "kernel");
+
+	return strcmp(channel, "control") == 0 || strcmp(channel, "trap") == 0;
+}
+
 const char *at(const char *name)
 {
 	static char paths[4][256];

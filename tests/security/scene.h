@@ -37,6 +37,7 @@ struct scene {
 typedef void submit_fn(struct ring *r);
 
 /* Where a file of SECURITY_DIR is. */
+bool rings_are_files(void); /* which take control writes: by control and by trap */
 const char *at(const char *name);
 const char *choice(const char *variable, const char *fallback);
 

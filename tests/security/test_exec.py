@@ -2,7 +2,7 @@
 of what was asked for may happen with these rights, to that program's descriptors, or in its memory."""
 
 import pytest
-from attack import CHANNELS, CONTROL, NOTIFY, Arena
+from attack import CHANNELS, CONTROL, NOTIFY, TRAP, Arena
 
 MEMORY = ("read", "inject", "write", "send")
 FILES = ("read_fixed", "splice", "write_file", "ftruncate", "sendmsg", "files_update")
@@ -99,15 +99,28 @@ def test_a_poller_of_whatever_program(arena: Arena, oracle: bool, victim: str, c
     arena.compare(channel, oracle, "poller", POLLED, VICTIM=victim, TAIL="openat")
 
 
-@pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_new_descriptor_is_real(arena: Arena, oracle: bool, channel: str) -> None:
+    arena.compare(channel, oracle, "agent", "a_descriptor_of_who_may", user=0)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("how", ["exec", *MANNERS])
 @pytest.mark.parametrize("behaviour", ["an_agent", "an_agent_of_a_poller"])
-def test_an_agent(arena: Arena, oracle: bool, behaviour: str, how: str) -> None:
-    arena.compare(CONTROL, oracle, "agent", behaviour, HOW=how)
+def test_an_agent(arena: Arena, oracle: bool, behaviour: str, how: str, channel: str) -> None:
+    """By notify there is none: a descriptor comes to whose call is being answered."""
+    arena.compare(channel, oracle, "agent", behaviour, HOW=how)
 
 
-@pytest.mark.parametrize("how", ["exec", "vfork", "clone_vm"])
-def test_a_delivery(arena: Arena, oracle: bool, how: str) -> None:
-    arena.compare(CONTROL, oracle, "agent", "a_delivery", HOW=how)
+@pytest.mark.parametrize("how", ["exec", *MANNERS])
+def test_the_agent_of_the_launcher(arena: Arena, oracle: bool, how: str) -> None:
+    arena.compare(TRAP, oracle, "agent", "the_launchers_agent_of_a_poller", HOW=how)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("how", ["exec", *MANNERS[:-1]])
+def test_a_delivery(arena: Arena, oracle: bool, how: str, channel: str) -> None:
+    arena.compare(channel, oracle, "agent", "a_delivery", HOW=how)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
