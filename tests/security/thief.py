@@ -1,4 +1,4 @@
-"""Whose id is to come to a privileged program: an ordinary user's process with a child that submits (test_reuse.py).
+"""Whose id is to come to a privileged program: an ordinary user's process with a child that submits.
 By trap it is executed, with the launcher preloaded: `thief.py MOUNT DIRECTORY WANT POLLED ENDS PIPES`."""
 
 import ctypes
