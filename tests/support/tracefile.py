@@ -10,7 +10,7 @@ Thread = tuple[int, int]
 
 
 def load(text: str) -> list[Event]:
-    """Of a file that nobody has closed, too."""
+    """Read the events, of a file that nobody has closed, too."""
     found: list[Event] = json.loads(text.rstrip().rstrip(",").removesuffix("]").rstrip(",\n ") + "]")
     return found
 
@@ -30,7 +30,7 @@ def slices_of(events: list[Event]) -> dict[Thread, list[tuple[int, int]]]:
 
 
 def misplaced(slices: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Those that end later than one in which they begin."""
+    """Find slices that end later than one in which they begin."""
     wrong, stack = [], list[tuple[int, int]]()
     for one in slices:
         while stack and stack[-1][1] <= one[0]:
