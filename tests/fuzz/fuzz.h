@@ -12,6 +12,7 @@ enum { FILES = 4, PIPES = 3, SOCKS = 2, EVENTS = 2, GROUPS = 4 };
 enum {
 	OBJ_FILE = 0,
 	OBJ_APPENDS = OBJ_FILE + FILES - 1, /* with O_APPEND */
+	OBJ_DIRECT = OBJ_APPENDS - 1,	    /* with O_DIRECT, where the file system has it */
 	OBJ_PIPE = OBJ_FILE + FILES,
 	OBJ_SOCK = OBJ_PIPE + PIPES,
 	OBJ_EVENT = OBJ_SOCK + SOCKS,

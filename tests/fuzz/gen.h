@@ -32,7 +32,7 @@ static inline uint64_t address(const void *p)
 
 typedef bool generator(struct io_uring_sqe *s, struct making *m);
 /* gen_file.c */
-generator gen_file_place, gen_file_rw, gen_file_misc, gen_xattr;
+generator gen_file_place, gen_file_rw, gen_file_direct, gen_file_misc, gen_xattr;
 /* gen_stream.c */
 generator gen_stream_write, gen_stream_read, gen_event, gen_poll, gen_buffers, gen_splice, gen_epoll, gen_socket;
 /* gen_name.c */

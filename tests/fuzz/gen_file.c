@@ -64,6 +64,34 @@ bool gen_file_place(struct io_uring_sqe *s, struct making *m)
 	return true;
 }
 
+/* Whole blocks, as O_DIRECT asks: over the end, in the holes, and what is behind the end. */
+bool gen_file_direct(struct io_uring_sqe *s, struct making *m)
+{
+	int obj = take(m, OBJ_DIRECT, 1);
+	unsigned blocks;
+
+	if (obj < 0)
+		return false;
+	s->opcode = (uint8_t)PICK(IORING_OP_READ, IORING_OP_WRITE, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV);
+	blocks = rnd(s->opcode == IORING_OP_READ || s->opcode == IORING_OP_READV ? m->region_size / PAGE + 1 : 5);
+	set_file(s, obj, false);
+	s->off = (uint64_t)rnd(6) * PAGE;
+	s->len = blocks * PAGE;
+	s->addr = address(s->opcode == IORING_OP_READ || s->opcode == IORING_OP_READV
+				  ? m->region
+				  : source + (uint64_t)rnd((unsigned)(SOURCE / PAGE) - blocks) * PAGE);
+	if (s->opcode == IORING_OP_READV || s->opcode == IORING_OP_WRITEV) {
+		struct iovec *iov = keep(sizeof(*iov));
+
+		*iov = (struct iovec){(char *)(uintptr_t)s->addr, s->len};
+		s->addr = address(iov);
+		s->len = 1;
+	}
+	if (ONE_IN(8))
+		s->rw_flags = (int)PICK(RWF_DSYNC, RWF_SYNC);
+	return true;
+}
+
 bool gen_file_misc(struct io_uring_sqe *s, struct making *m)
 {
 	int obj = take(m, OBJ_FILE, FILES);

@@ -169,7 +169,7 @@ static bool gen_futex(struct io_uring_sqe *s, struct making *m)
 }
 
 static generator *const generators[] = {
-	gen_nop,	  gen_file_rw, gen_file_rw,	gen_file_rw,	 gen_file_misc, gen_stream_write,
+	gen_nop,	  gen_file_rw, gen_file_rw,	gen_file_direct, gen_file_misc, gen_stream_write,
 	gen_stream_write, gen_event,   gen_stream_read, gen_stream_read, gen_poll,	gen_buffers,
 	gen_path,	  gen_path,    gen_slot,	gen_splice,	 gen_epoll,	gen_cancel,
 	gen_timeout,	  gen_xattr,   gen_socket,	gen_slot_socket, gen_futex,	gen_waitid,

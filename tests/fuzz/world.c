@@ -60,6 +60,8 @@ static void make_files(int dir)
 			openat(dir, name, O_RDWR | O_CREAT | (i == OBJ_APPENDS ? O_APPEND : 0), 0600));
 		EXPECT_EQ(write(o->rfd, source, size), size);
 		OK(lseek(o->rfd, 0, SEEK_SET));
+		if (i == OBJ_DIRECT)
+			(void)fcntl(o->rfd, F_SETFL, O_DIRECT);
 	}
 }
 
@@ -250,7 +252,7 @@ static void trace_attribute(int fd, const char *name)
 
 static void trace_file(int i)
 {
-	static char data[1 << 20];
+	static char data[1 << 20] __attribute__((aligned(PAGE)));
 	int fd = objects[OBJ_FILE + i].rfd;
 	off_t at = lseek(fd, 0, SEEK_CUR);
 	ssize_t n = OK(pread(fd, data, sizeof(data), 0));

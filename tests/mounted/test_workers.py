@@ -18,6 +18,7 @@ MODES = (
     "nothing",
     "some",
     "direct",
+    "fault",
     "left-alone",
     "most",
     "forks",
@@ -61,6 +62,11 @@ def test_as_the_kernel(probe: Path, mount: Mount, mode: str, flags: int) -> None
         flags = 0
     done = run("--mount", mount.path, "--", probe / "probe", mode, probe / "file", hex(flags))
     assert printed(done) == expected(probe, mode, flags)
+
+
+def test_memory_that_ends_before_a_direct_transfer(probe: Path, mount: Mount) -> None:
+    done = run("--mount", mount.path, "--no-lane", "--", probe / "probe", "fault", probe / "file")
+    assert printed(done) == expected(probe, "fault", 0)
 
 
 def test_overlapping_direct_writes_come_in_their_order(probe: Path, mount: Mount) -> None:

@@ -78,6 +78,8 @@ static long enter(unsigned submit, unsigned wait)
 	return syscall(SYS_io_uring_enter, ring, submit, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
 }
 
+static long last; /* result that was reaped */
+
 /* All that come: the sum of their results; -1 if one has failed. */
 static long reap(unsigned count)
 {
@@ -91,6 +93,7 @@ static long reap(unsigned count)
 		long res = cqe[(*head % p.cq_entries) << !!(p.flags & IORING_SETUP_CQE32)].res;
 
 		sum = sum < 0 || res < 0 ? -1 : sum + res;
+		last = res;
 	}
 	return sum;
 }
@@ -512,6 +515,24 @@ static void signals(void)
 	puts("done");
 }
 
+/* Memory that ends before a transfer does: none of it counts, by whomever it is performed. */
+static void fault(void)
+{
+	const unsigned sizes[] = {24 * 4096, 0xffffffffU};
+
+	CHECK(munmap(data + 16 * 4096, 16 * 4096) == 0);
+	for (unsigned i = 0; i < 8; i++) {
+		struct io_uring_sqe *sqe = queue(i & 1 ? IORING_OP_WRITE : IORING_OP_READ, file);
+
+		sqe->addr = (unsigned long)data;
+		sqe->len = sizes[i >> 1 & 1];
+		sqe->flags = i & 4 ? IOSQE_ASYNC : 0;
+		CHECK(enter(1, 1) == 1);
+		reap(1);
+		printf("%u: %ld\n", i, last);
+	}
+}
+
 static void open_file(const char *path)
 {
 	file = open(path, O_RDWR | O_DIRECT);
@@ -558,6 +579,8 @@ int main(int argc, char **argv)
 		limit();
 	else if (!strcmp(mode, "direct"))
 		direct();
+	else if (!strcmp(mode, "fault"))
+		fault();
 	else if (!strcmp(mode, "left-alone"))
 		left_alone();
 	else if (!strcmp(mode, "direct-meanwhile"))

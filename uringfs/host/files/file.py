@@ -221,7 +221,7 @@ class LocalFile(Descriptor):
         if self._socket:  # skb_do_copy_data_nocache() of TCP; others copy a message or nothing
             domain, type_ = self._socket_type()
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
-        return 0 if self.streaming else count
+        return 0 if self.streaming or self.direct else count
 
     def write_fault(self, size: int, offset: int, flags: int, caller: Caller) -> UringError:
         try:

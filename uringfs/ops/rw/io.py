@@ -188,9 +188,13 @@ class Transfer:
         return truncated(self._iovecs, self._size()) if self._file.direct else []
 
     def _failed(self, error: UringError) -> int:
-        if not self._done:
+        if not self._done or self._is_all_or_nothing(error):
             raise error.again() from error
         return self._finish()
+
+    def _is_all_or_nothing(self, error: UringError) -> bool:
+        """iomap_dio_rw(): a fault behind what has been submitted is the result, whatever has been moved."""
+        return self._file.direct and error.errno == errno.EFAULT
 
     def _finish(self) -> int:
         self._request.failed = self._done != self._total
@@ -273,7 +277,7 @@ class Reading(Transfer):
         """Hand data to the caller; None if the transfer ends here."""
         self._request.shows(data)
         stored = self._memory.scatter(data, self._iovecs)
-        if stored < len(data) and self._file.streaming and not self._file.bytestream():
+        if stored < len(data) and (self._file.direct or (self._file.streaming and not self._file.bytestream())):
             raise UringError(errno.EFAULT)
         self._moved(stored)
         if stored == len(data):
