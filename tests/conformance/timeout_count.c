@@ -68,6 +68,7 @@ TEST(timeouts_that_run_out_do_not_count)
 	wait_for(&r, 2);
 }
 
+/* Each expiry ends a wait for 8. A multishot timeout may have run out again before the CQ is looked at. */
 TEST(ends_a_wait_for_more)
 {
 	struct ring r;
@@ -82,9 +83,10 @@ TEST(ends_a_wait_for_more)
 	note("%u", ring_ready(&r));
 	timeout(&r, &soon, 0, IORING_TIMEOUT_MULTISHOT, 5, 0);
 	EXPECT_EQ(ring_submit_wait(&r, 8), 1);
-	note("%u", ring_ready(&r));
+	EXPECT_GE(ring_ready(&r), 2);
 	EXPECT_EQ(enter(r.fd, 0, 8, GETEVENTS), 0);
-	note("%u", ring_ready(&r));
+	EXPECT_GE(ring_ready(&r), 3);
+	EXPECT(ring_ready(&r) < 8);
 }
 
 TEST(a_link_timeout_ends_no_wait)

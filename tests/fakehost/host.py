@@ -16,6 +16,7 @@ from tests.fakehost.memory import FakeMemory
 from uringfs.abi.control import URINGFS_ENTER_FETCHES
 from uringfs.errors import UringError
 from uringfs.host.protocols import INFINITY, Caller, File, Listener, Memory, Out
+from uringfs.host.protocols.host import never
 from uringfs.host.status import ThreadStatus
 
 Answer = int | tuple[int, bytes]
@@ -311,6 +312,8 @@ class FakeHost:
         self.poller = FakePoller(description)
         self.children = FakeChildren()
         self.signals = FakeSignals(description)
+        self.unread = 0
+        """Turns of the scheduler until settled() has read the wire."""
         self.openings: dict[int, FakeOpening] = {}
         """Who has opened ring files, by thread."""
 
@@ -359,5 +362,9 @@ class FakeHost:
     def unsettled(self) -> bool:
         return False
 
-    async def settled(self) -> None:
+    async def settled(self, unless: Callable[[], bool] = never) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
+        for _ in range(self.unread):
+            if unless():
+                return
+            await trio.lowlevel.cancel_shielded_checkpoint()

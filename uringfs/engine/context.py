@@ -86,6 +86,8 @@ class Context:
         """The program of the only thread that may submit (IORING_SETUP_SINGLE_ISSUER); None: any thread may."""
         self.poller: SqPoller | None = None
         self.closed = False
+        self._letting_go_on = 0
+        """Enters that give tasks a moment."""
         self._nursery = nursery
         self._tctx = tctx
         self._turns = ParkingLot()  # those who wait to submit
@@ -166,6 +168,9 @@ class Context:
             return partial(self._get_events_behind, caller, min_complete, flags, arg, argsz, submitted)
         return self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
 
+    def in_call(self) -> bool:
+        return bool(self._letting_go_on) or (self.local_work is not None and self.local_work.in_call)
+
     async def _begun(self, submitted: int) -> Entered:
         """What waits for a file does from this call on (io_arm_poll_handler())."""
         for _ in range(STEPS):
@@ -190,6 +195,13 @@ class Context:
     async def _let_go_on(self) -> None:
         """Give tasks that were woken a moment in which they go on: in the kernel it is this call that does. Once:
         what takes longer is no business of an enter's."""
+        self._letting_go_on += 1
+        try:
+            await self._steps()
+        finally:
+            self._letting_go_on -= 1
+
+    async def _steps(self) -> None:
         for _ in range(STEPS):
             if not (self.woken or self.beginning):
                 self.host.poller.dispatch()  # some may have come to their wait, and need none

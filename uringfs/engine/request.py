@@ -122,6 +122,9 @@ class RingContext(Protocol):
     def closed(self) -> bool:
         """The ring is gone, and what its client's memory holds is none of its business any more."""
 
+    def in_call(self) -> bool:
+        """An enter goes on that lets its requests go on: the ring has not been closed."""
+
     @property
     def flushed(self) -> int:
         """cached_cq_tail as of the last flush of completions: what one batch completes comes behind it."""
@@ -307,7 +310,8 @@ class Request:
         already."""
         if self.context.local_work is not None and not taken:
             await self.context.local_work.turn(self)
-        await self.context.host.settled()
+        if not self.context.in_call():
+            await self.context.host.settled(unless=self.context.in_call)
         if self.context.closed:
             raise UringError(errno.ECANCELED)
         if not taken:

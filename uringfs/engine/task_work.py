@@ -60,6 +60,7 @@ class LocalWork:
         self._queue: deque[Callable[[], None]] = deque()
         self._wait: WaitingEnter | None = None
         self._running = self._runs = self._closed = False
+        self._letting_go_on = False
         self._coming: set[Request] = set()
         """Whose tasks are about to be complete."""
         self._owing: set[Request] = set()
@@ -70,7 +71,7 @@ class LocalWork:
     @property
     def in_call(self) -> bool:
         """Work is done in a call of the client's: the ring is open."""
-        return self._runs or self._wait is not None
+        return self._runs or self._letting_go_on or self._wait is not None
 
     def add(self, work: Callable[[], None], quiet: bool = False) -> None:
         """quiet: the ring's eventfd is not signalled."""
@@ -161,9 +162,11 @@ class LocalWork:
         await self._steps(self._working)
 
     async def _steps(self, some: set[Request]) -> None:
+        self._letting_go_on = True
         for _ in range(STEPS):
             if some:
                 await trio.lowlevel.cancel_shielded_checkpoint()
+        self._letting_go_on = False
 
     def _pass(self) -> int:
         queue, self._queue = self._queue, deque()

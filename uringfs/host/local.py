@@ -20,6 +20,7 @@ from uringfs.host.process import sharedmem
 from uringfs.host.process.lineage import lineage
 from uringfs.host.process.program import LocalProgram, Programs
 from uringfs.host.protocols import Caller
+from uringfs.host.protocols.host import never
 from uringfs.host.status import ThreadStatus, thread_status
 from uringfs.host.threads import Threads, in_thread
 
@@ -103,5 +104,5 @@ class LocalHost:
     def unsettled(self) -> bool:
         return closings.unsettled()
 
-    async def settled(self) -> None:
-        await closings.settled()
+    async def settled(self, unless: Callable[[], bool] = never) -> None:
+        await closings.settled(unless)

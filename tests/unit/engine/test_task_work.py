@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.fakehost.files import Stream
 from tests.unit.support import Bench, nop
 from uringfs.abi.constants import (
+    IORING_ENTER_GETEVENTS,
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQPOLL,
@@ -41,6 +42,18 @@ async def test_what_is_complete_is_posted_by_an_enter_that_waits(deferring: Benc
     assert await deferring.enter(0, wait=1) == 0
     assert deferring.client.results() == [(1, 4)]
     assert stream.opens == 0
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+async def test_an_enter_does_the_work_however_much_others_have_sent(deferring: Bench, wait: int) -> None:
+    """Its ring cannot have been closed: whether the wire is read makes no difference."""
+    stream = deferring.thread.fds[3] = Stream()
+    await deferring.submit(Sqe(READ, fd=3, addr=BUFFER, len=4, user_data=1))
+    stream.feed(b"data")
+    await wait_all_tasks_blocked()
+    deferring.host.unread = 100
+    assert await deferring.enter(0, wait, IORING_ENTER_GETEVENTS) == 0
+    assert deferring.client.results() == [(1, 4)]
 
 
 async def test_what_is_complete_when_the_ring_is_closed_holds_nothing(deferring: Bench) -> None:

@@ -1,6 +1,8 @@
 """What clients have closed. close(2) of a ring does not wait for us: its RELEASE is on the wire when it returns,
 behind whatever else has not been read yet."""
 
+from collections.abc import Callable
+
 import trio
 
 from uringfs import native
@@ -14,10 +16,10 @@ def unsettled() -> bool:
     return native.unread(native.emptied())
 
 
-async def settled() -> None:
-    """Let the loop read all messages that are there. Not cancelled."""
+async def settled(unless: Callable[[], bool]) -> None:
+    """Let the loop read all messages that are there, unless that is not needed any more. Not cancelled."""
     since = native.emptied()
     for _ in range(MOST_TURNS):
-        if not native.unread(since):
+        if not native.unread(since) or unless():
             return
         await trio.lowlevel.cancel_shielded_checkpoint()

@@ -7,6 +7,10 @@ from uringfs.host.protocols.caller import Caller, File
 from uringfs.host.status import ThreadStatus
 
 
+def never() -> bool:
+    return False
+
+
 class Timer(Protocol):
     @property
     def fire(self) -> Callable[[], None]: ...
@@ -149,5 +153,6 @@ class Host(Protocol):
     def unsettled(self) -> bool:
         """Rings may have been closed that are still served."""
 
-    async def settled(self) -> None:
-        """Wait until what had been closed when this was called is closed here, too. Not cancelled."""
+    async def settled(self, unless: Callable[[], bool] = never) -> None:
+        """Wait until what had been closed when this was called is closed here, too, or until unless() says that
+        it makes no difference. Not cancelled."""
