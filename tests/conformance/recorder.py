@@ -33,12 +33,14 @@ class NoTraceError(Exception):
     """A behaviour fails, or shows now this trace, now that: it must expect what is right, not note what varies."""
 
 
-def on_tmpfs() -> None:
-    """/tmp is an empty tmpfs, for this process alone."""
+def on_tmpfs(directory: Path) -> None:
+    """Mount a tmpfs on /tmp, for this process alone. In it is nothing but this directory, empty."""
     libc = ctypes.CDLL(None, use_errno=True)
     private = libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC_PRIVATE, None)
     if private or libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o1777)
 
 
 Run = Callable[[Behaviour], Done]

@@ -56,7 +56,7 @@ def static_programs() -> Path:
 def test_behaviour(
     static_programs: Path, uringfs: Mount, checker: Checker, kernel: Kernel, family: str, behaviour: str
 ) -> None:
-    def supervise() -> None:
+    def supervise(_: Path) -> None:
         notify.supervise(str(uringfs.path), trace=False)
 
     done = run(static_programs / family, behaviour, None, preexec=supervise)

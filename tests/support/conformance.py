@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tests.support.mounting import ROOT
@@ -45,9 +46,10 @@ def run(
     behaviour: str,
     mount: Path | None,
     env: Mapping[bytes, bytes] | None = None,
-    preexec: Callable[[], None] | None = None,
+    preexec: Callable[[Path], None] | None = None,
 ) -> Done:
-    """mount None: io_uring's own system calls, which are the kernel's unless env or preexec sees to them."""
+    """mount None: io_uring's own system calls, which are the kernel's unless env or preexec sees to them. preexec:
+    called in the new process with the directory of its temporary files."""
     env = {key: value for key, value in (env or os.environb).items() if key != b"URINGFS_DIR"}
     if mount is not None:
         env[b"URINGFS_DIR"] = os.fsencode(mount)
@@ -59,7 +61,7 @@ def run(
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
-            preexec_fn=preexec,
+            preexec_fn=None if preexec is None else partial(preexec, Path(os.fsdecode(env[b"TMPDIR"]))),
         )
 
 

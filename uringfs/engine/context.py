@@ -30,7 +30,6 @@ from uringfs.engine.resources import Resources
 from uringfs.engine.sharing import Sharing
 from uringfs.engine.sqpoll import SqPoller
 from uringfs.engine.submit import Submission
-from uringfs.engine.task_work import LocalWork
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.timeouts import Timeouts
 from uringfs.engine.wait import CqWait
@@ -221,9 +220,9 @@ class Context:
             return begin_wait()
         self.check_submitter(caller)
         if local.coming():
-            return partial(_run_what_comes, local, min_complete, begin_wait)
+            return partial(local.run_what_comes, min_complete, begin_wait)
         local.run(min_complete)
-        return partial(_until_gone_on, local, begin_wait) if local.going_on() else begin_wait()
+        return partial(local.until_gone_on, begin_wait) if local.going_on() else begin_wait()
 
     def _begin_wait(
         self, submitted: int, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int
@@ -396,14 +395,3 @@ class Context:
 async def _then(submitting: Submitting, get_events: Callable[[int], Entered | Entering]) -> Entered:
     entered = get_events(await submitting())
     return entered if isinstance(entered, Entered) else await entered()
-
-
-async def _run_what_comes(local: LocalWork, min_complete: int, begin_wait: Callable[[], Entered]) -> Entered:
-    await local.come()
-    local.run(min_complete)
-    return await _until_gone_on(local, begin_wait)
-
-
-async def _until_gone_on(local: LocalWork, begin_wait: Callable[[], Entered]) -> Entered:
-    await local.go_on()
-    return begin_wait()

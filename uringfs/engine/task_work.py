@@ -7,13 +7,14 @@ io_run_local_work())."""
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
 from uringfs.engine.request import Request
 from uringfs.ring.ring import Ring
 
+Result = TypeVar("Result")
 STEPS = 3  # of the scheduler, in which a task that may go on has taken its data
 
 
@@ -153,13 +154,16 @@ class LocalWork:
         """Tasks of requests have been let go on."""
         return bool(self._working)
 
-    async def come(self) -> None:
-        """Give tasks a moment in which they complete what is coming()."""
+    async def run_what_comes(self, min_events: int, then: Callable[[], Result]) -> Result:
+        """Give tasks a moment in which they complete what is coming(), and run()."""
         await self._steps(self._coming)
+        self.run(min_events)
+        return await self.until_gone_on(then)
 
-    async def go_on(self) -> None:
+    async def until_gone_on(self, then: Callable[[], Result]) -> Result:
         """Give tasks a moment in which they complete what is going_on()."""
         await self._steps(self._working)
+        return then()
 
     async def _steps(self, some: set[Request]) -> None:
         self._letting_go_on = True

@@ -13,6 +13,7 @@
  */
 #include "watcher.h"
 
+#include <linux/time_types.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -36,49 +37,6 @@ struct aio_ring {
 	struct io_event events[];
 };
 #define AIO_RING_MAGIC 0xa10a10a1U
-
-/* ---- items ---- */
-
-struct item *watcher_item(Watcher *w, uint64_t key)
-{
-	size_t place = (uint32_t)key;
-
-	return place < w->nitems && w->items[place]->used && w->items[place]->key == key ? w->items[place] : NULL;
-}
-
-/* NULL: no memory. */
-struct item *watcher_item_new(Watcher *w)
-{
-	struct item **items, *item;
-	uint32_t *places;
-
-	if (w->nfree) {
-		item = w->items[w->free[--w->nfree]];
-	} else {
-		items = realloc(w->items, (w->nitems + 1) * sizeof(*items));
-		if (items)
-			w->items = items;
-		places = realloc(w->free, (w->nitems + 1) * sizeof(*places));
-		if (places)
-			w->free = places;
-		item = items && places ? calloc(1, sizeof(*item)) : NULL;
-		if (!item)
-			return NULL;
-		item->key = w->nitems;
-		w->items[w->nitems++] = item;
-	}
-	item->key += 1ULL << 32;
-	item->round = 0;
-	item->used = true;
-	item->armed = item->gone = item->stale = false;
-	return item;
-}
-
-void watcher_item_free(Watcher *w, struct item *item)
-{
-	item->used = false;
-	w->free[w->nfree++] = (uint32_t)item->key;
-}
 
 /* ---- AIO ---- */
 
@@ -200,14 +158,25 @@ static bool take_completions(Watcher *w)
 
 /* ---- both ---- */
 
-static void take_ready(Watcher *w)
+/* Without a timeout epoll_wait(2) looks without the lock, and finds nothing while the thread's poll(2) has the list in
+ * its hands (ep_events_available(), ep_start_scan()). A timeout that is over at once makes it look again, with it. */
+static int all_ready(Watcher *w, struct epoll_event *events)
+{
+	const struct __kernel_timespec at_once = {0, 1};
+	long n = syscall(SYS_epoll_pwait2, w->epoll, events, MOST, &at_once, NULL, 0UL);
+
+	return (int)n;
+}
+
+/* surely: an event is known to be there. */
+static void take_ready(Watcher *w, bool surely)
 {
 	struct epoll_event events[MOST];
 	struct item *item;
 	int i, n;
 
 	do {
-		n = epoll_wait(w->epoll, events, MOST, 0);
+		n = surely ? all_ready(w, events) : epoll_wait(w->epoll, events, MOST, 0);
 		for (i = 0; i < n; i++) {
 			item = watcher_item(w, events[i].data.u64);
 			if (!item)
@@ -266,17 +235,20 @@ static bool wait_for_epoll(Watcher *w, size_t *i)
 	return waited;
 }
 
-/* All there is. Who sees epoll's event can see AIO's, whose entry is the newer one and so comes first. */
-void watcher_gather(Watcher *w)
+/* All there is, after a completion that has been taken already, or NULL. Who sees epoll's event can see AIO's, whose
+ * entry is the newer one and so comes first. */
+static void gather(Watcher *w, const struct io_event *taken)
 {
 	size_t i = w->nevents, waited = i;
-	bool more;
+	bool more = false;
 
 	w->round++;
+	if (taken)
+		completion(w, taken);
 	look_at_idle(w);
 	do {
 		take_completions(w);
-		take_ready(w);
+		take_ready(w, more);
 		more = take_completions(w);
 		more |= wait_for_epoll(w, &waited);
 	} while (more);
@@ -288,6 +260,11 @@ void watcher_gather(Watcher *w)
 		else if (item)
 			watch_beside(w, item);
 	}
+}
+
+void watcher_gather(Watcher *w)
+{
+	gather(w, NULL);
 }
 
 static void *run(void *arg)
@@ -348,17 +325,20 @@ bool watcher_end(Watcher *w, struct item *item)
 	return true;
 }
 
-/* Waits until the kernel has let go of the files of what was cancelled. */
+/* Waits until the kernel has let go of the files of what was cancelled. The completions that this comes across are
+ * events, of which epoll may tell, too. */
 void watcher_let_go(Watcher *w)
 {
 	struct timespec most = {0, SETTLE_MS * 1000000L};
 	struct io_event event;
 	unsigned i;
 
-	take_completions(w);
+	gather(w, NULL);
 	for (i = 0; i < w->ncontexts; i++)
 		while (w->ending[i] && syscall(SYS_io_getevents, w->contexts[i], 1L, 1L, &event, &most) == 1)
-			completion(w, &event);
+			gather(w, &event);
+	if (w->nevents)
+		eventfd_write(w->notify, 1);
 }
 
 bool watcher_open(Watcher *w)
