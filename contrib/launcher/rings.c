@@ -156,6 +156,8 @@ long trap_rings_register(uintptr_t arg, uint32_t nr_args)
 
 	if (!nr_args || nr_args > RINGFD_REG_MAX)
 		return -EINVAL;
+	if (!own()) /* __io_uring_add_tctx_node(): whatever becomes of the rest */
+		return -ENOMEM;
 	for (i = 0; i < nr_args; i++) {
 		struct io_uring_rsrc_update reg;
 		uint32_t first = 0, last = RINGFD_REG_MAX;
@@ -208,6 +210,8 @@ long trap_rings_unregister(uintptr_t arg, uint32_t nr_args)
 
 	if (!nr_args || nr_args > RINGFD_REG_MAX)
 		return -EINVAL;
+	if (!o)
+		return 0;
 	for (i = 0; i < nr_args; i++) {
 		struct io_uring_rsrc_update reg;
 
@@ -217,8 +221,7 @@ long trap_rings_unregister(uintptr_t arg, uint32_t nr_args)
 		ret = -EINVAL;
 		if (reg.resv || reg.data || reg.offset >= RINGFD_REG_MAX)
 			break;
-		if (o)
-			drop(o, reg.offset);
+		drop(o, reg.offset);
 	}
 	return i ? (long)i : ret;
 }

@@ -34,6 +34,8 @@ class Description:
         self.calls: list[Callable[[int], int]] = []
         """System calls asked for, each answered with result."""
         self.result = 0
+        self.inode = 0
+        """The inode number of a file of our own mount, such as a ring; 0 for others."""
 
     def changed(self) -> None:
         for watcher in tuple(self.watchers):
@@ -213,7 +215,7 @@ class FakeFile:
     def __init__(self, description: Description) -> None:
         self._description = description
         self._users = 1
-        self.inode = 0
+        self.inode = description.inode
         self.streaming = description.streaming
         self.nonblock = description.nonblock
         self.nowait = description.nowait

@@ -362,6 +362,9 @@ class Context:
         """What its thread has registered with IORING_REGISTER_RING_FDS, by index."""
         return self._tctx.registered_rings(caller.program)
 
+    def begun(self, caller: Caller) -> bool:
+        return self._tctx.begun(caller.program)
+
     def check_registered(self, caller: Caller) -> None:
         """EBADF, or EINVAL, unless this ring is among them."""
         if not self._tctx.has_registered(caller.program, self):

@@ -7,6 +7,8 @@ back) keeps the core away, as it keeps clients away from the lane (Sharing.atten
 the core makes the events itself.
 """
 
+from collections.abc import Callable
+
 from uringfs.abi.constants import (
     IORING_OFF_CQ_RING,
     IORING_OFF_SQES,
@@ -28,15 +30,15 @@ NOT_INLINE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
 class Inline:
     """Takes requests of one ring in native code. False: there is no such on this ring."""
 
-    def __init__(self, context: RingContext, life: Life) -> None:
+    def __init__(self, context: RingContext, life: Life, skips: Callable[[], None]) -> None:
+        """skips: called when a request had IOSQE_CQE_SKIP_SUCCESS."""
         self._context = context
         self._ring = context.ring
         self._life = life
         self._geometry: Geometry | None = None
         self._taker: Taker | None = None
         self._possible = not context.setup_flags & NOT_INLINE and context.ring.geometry.kernel == CURRENT
-        self.skips_cqes = False
-        """A request had IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
+        self._skips = skips
 
     def __bool__(self) -> bool:
         return self._possible
@@ -64,7 +66,8 @@ class Inline:
         posted = (tail - cq.tail) & U32
         cq.took(tail, room, head, (of_sq, of_cq))
         ring.counters.completed += posted
-        self.skips_cqes = self.skips_cqes or skips
+        if skips:
+            self._skips()
         return True
 
     def _busy(self) -> bool:

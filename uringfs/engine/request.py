@@ -175,6 +175,9 @@ class RingContext(Protocol):
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
 
+    def begun(self, caller: Caller) -> bool:
+        """True if the caller's thread has set up a ring, or registered one."""
+
     def registered_rings(self, caller: Caller) -> dict[int, RegisteredRing]:
         """What its thread has registered with IORING_REGISTER_RING_FDS, by index."""
 

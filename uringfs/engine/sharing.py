@@ -91,7 +91,7 @@ class Sharing:
 
     def skips_cqes(self) -> None:
         """A client has performed a request with IOSQE_CQE_SKIP_SUCCESS: there are no drains any more."""
-        self._submission.drain_disabled = True
+        self._submission.disable_drain()
 
     def go_on(self) -> None:
         """Publish what was posted, tell who waits for it, and start what may start now."""

@@ -51,11 +51,10 @@ class Submission:
         self._submit_all = bool(context.setup_flags & IORING_SETUP_SUBMIT_ALL)
         self.attachments: dict[int, tuple[bytes, Attachment]] = {}
         """By SQ position: what a text request carries beside its SQE, and that SQE."""
-        self._inline = Inline(context, life)
+        self._inline = Inline(context, life, self.disable_drain)
         self._files: dict[int, File] = {}  # what the batch has asked for
         self._files_of = 0  # the thread whose batch it is, if it is more than one request
-        self.drain_disabled = False
-        """A request with IOSQE_CQE_SKIP_SUCCESS has been submitted."""
+        self._drain_disabled = False
         self._start = self._end = 0  # SQ positions: of the first entry, and the one behind the last
         self.done = 0
         """Entries consumed by the submission that goes on, or was the last."""
@@ -103,8 +102,6 @@ class Submission:
         if not self._inline.take(caller, last, whole=whole):
             return False
         self.done = (self._ring.sq.head - self._start) & U32
-        if self._inline.skips_cqes:
-            self.drain_disabled = True
         return True
 
     def end(self) -> None:
@@ -193,13 +190,17 @@ class Submission:
         if sqe.flags & IOSQE_BUFFER_SELECT and not op.buffer_select:
             raise UringError(errno.EOPNOTSUPP, f"{op.name} takes no provided buffers")
         if sqe.flags & IOSQE_CQE_SKIP_SUCCESS:
-            self.drain_disabled = True
+            self.disable_drain()
         if sqe.flags & IOSQE_IO_DRAIN:
-            if self.drain_disabled:
+            if self._drain_disabled:
                 raise UringError(errno.EOPNOTSUPP, "a ring that has skipped CQEs cannot drain")
             if self._head is not None:
                 # draining in the middle of a link drains its head (io_init_drain())
                 self._head.flags |= IOSQE_IO_DRAIN
+
+    def disable_drain(self) -> None:
+        """A request with IOSQE_CQE_SKIP_SUCCESS has been submitted: there are no drains any more."""
+        self._drain_disabled = True
 
     def _fail_init(self, request: Request, res: int) -> bool:
         """io_submit_fail_init(): within a chain go on assembling it, its head marked as failed."""

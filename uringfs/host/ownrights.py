@@ -25,5 +25,7 @@ OWN_RIGHTS = {
     "engine.sqpoll": "sched_getaffinity(2): the check of sq_thread_cpu",
     "native.lane.host": "pidfd_getfd(2), process_vm_readv(2), process_vm_writev(2) of a caller in its control "
     "write; preadv2(2) of files whose reads ask nobody, pwritev2(2) to pipes",
+    "native.lane.watched": "process_vm_readv(2) of a caller in its control write: the data of a write that "
+    "failed, for who may watch it",
     "watch.processes": "/proc/TID/comm: the names of those who submit, for who may watch it",
 }

@@ -19,17 +19,25 @@ IO_RINGFD_REG_MAX = 16
 
 def register_ring_fds(call: RegisterCall) -> int:
     """io_ringfd_register(): how many; the slots taken are written back."""
+    _check_count(call)
+    call.ring.registered_rings(call.caller)  # __io_uring_add_tctx_node(): whatever becomes of the rest
     return _each(call, _register)
 
 
 def unregister_ring_fds(call: RegisterCall) -> int:
-    """io_ringfd_unregister()"""
+    """io_ringfd_unregister(): how many; 0 in a thread that has neither set up a ring nor registered one."""
+    _check_count(call)
+    if not call.ring.begun(call.caller):
+        return 0
     return _each(call, _unregister)
 
 
-def _each(call: RegisterCall, act: Callable[[RegisterCall, int, int, int, int], None]) -> int:
+def _check_count(call: RegisterCall) -> None:
     if not call.nr_args or call.nr_args > IO_RINGFD_REG_MAX:
         raise UringError(errno.EINVAL)
+
+
+def _each(call: RegisterCall, act: Callable[[RegisterCall, int, int, int, int], None]) -> int:
     for done in range(call.nr_args):
         address = call.arg + done * RSRC_UPDATE.size
         try:

@@ -1,8 +1,8 @@
 """What is written in the launcher (C, for --mode trap) and in the daemon (Python, for --mode notify) is equal.
-The tables of ring descriptors are the third such thing: the conformance suite, which runs in both modes,
-compares them.
+The tables of ring descriptors are the third such thing: test_ring_tables.py.
 """
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.mounting import ROOT
 from uringfs.abi import seccomp as abi
-from uringfs.abi.machine import MACHINE
+from uringfs.abi.machine import MACHINE, TASK_SIZE_MAX
 from uringfs.cli import notify
 from uringfs.fs.supervised.supervisor import trace_line
 from uringfs.host.protocols import Notification
@@ -45,6 +46,12 @@ def test_the_filter(launcher: Path) -> None:
     code, probe = said(launcher)
     assert bytes.fromhex(code) == b"".join(notify.program(MACHINE))
     assert probe == f"{abi.PROBE_ARG:x} {abi.PROBE_ANSWER:x}"
+
+
+def test_where_user_memory_ends() -> None:
+    header = (ROOT / "contrib/lane/rw.h").read_text()
+    (end,) = re.findall(r"^#define LANE_TASK_SIZE_MAX (\w+)ULL$", header, re.MULTILINE)
+    assert int(end, 16) == TASK_SIZE_MAX
 
 
 @settings(max_examples=20, deadline=None)

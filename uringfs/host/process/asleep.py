@@ -2,51 +2,46 @@
 asleep in, as /proc/TID/syscall says."""
 
 import os
-import platform
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from uringfs.abi.machine import NR
 from uringfs.host import procfs
 
 Snapshot = frozenset[tuple[int, int]]
 """(tid, how often it has slept) of each thread. If two are equal, no thread has run in between."""
 GONE = ("Z", "X")
-IO_URING_ENTER = "426"
 SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 
 ALWAYS = -1
 """In place of an argument's index: the call has a time limit whatever its arguments are."""
-# System calls that may end because time has passed: numbers of x86_64 and of aarch64 (None: it has not this
-# one), and the index of the argument that limits it: a struct timespec's address (NULL: no limit), or milliseconds
-# (below 0: no limit).
-# fmt: off
-LIMITED = (
-    ("nanosleep",         35,  101,  ALWAYS),
-    ("clock_nanosleep",   230, 115,  ALWAYS),
-    ("restart_syscall",   219, 128,  ALWAYS),
-    ("poll",              7,   None, 2),
-    ("epoll_wait",        232, None, 3),
-    ("epoll_pwait",       281, 22,   3),
-    ("select",            23,  None, 4),
-    ("pselect6",          270, 72,   4),
-    ("ppoll",             271, 73,   2),
-    ("epoll_pwait2",      441, 441,  3),
-    ("futex",             202, 98,   3),
-    ("futex_waitv",       449, 449,  3),
-    ("futex_wait",        455, 455,  4),
-    ("rt_sigtimedwait",   128, 137,  2),
-    ("semtimedop",        220, 192,  3),
-    ("mq_timedsend",      242, 182,  4),
-    ("mq_timedreceive",   243, 183,  4),
-    ("recvmmsg",          299, 243,  4),
-    ("io_getevents",      208, 4,    4),
-    ("io_pgetevents",     333, 292,  4),
-)
-# fmt: on
+LIMITED = {
+    "nanosleep": ALWAYS,
+    "clock_nanosleep": ALWAYS,
+    "restart_syscall": ALWAYS,
+    "poll": 2,
+    "epoll_wait": 3,
+    "epoll_pwait": 3,
+    "select": 4,
+    "pselect6": 4,
+    "ppoll": 2,
+    "epoll_pwait2": 3,
+    "futex": 3,
+    "futex_waitv": 3,
+    "futex_wait": 4,
+    "rt_sigtimedwait": 2,
+    "semtimedop": 3,
+    "mq_timedsend": 4,
+    "mq_timedreceive": 4,
+    "recvmmsg": 4,
+    "io_getevents": 4,
+    "io_pgetevents": 4,
+}
+"""The system calls that may end because time has passed, and the index of the argument that limits each: a struct
+timespec's address (NULL: no limit), or milliseconds (below 0: no limit)."""
 MILLISECONDS = ("poll", "epoll_wait", "epoll_pwait")
-_COLUMN = 1 if platform.machine() == "x86_64" else 2
-_BY_NUMBER = {row[_COLUMN]: row for row in LIMITED if row[_COLUMN] is not None}
-_MILLISECONDS = frozenset(row[_COLUMN] for row in LIMITED if row[0] in MILLISECONDS)
+_BY_NUMBER = {NR[name]: argument for name, argument in LIMITED.items() if name in NR}
+_MILLISECONDS = frozenset(NR[name] for name in MILLISECONDS if name in NR)
 
 
 def asleep(processes: Iterable[int]) -> Snapshot | None:
@@ -71,17 +66,17 @@ def waits(state: str, syscall: str) -> bool:
     """True if a thread, by /proc/TID/syscall, sleeps in a system call, and not in one that ends when time has
     passed. A supervised io_uring_enter(2) is killable alone (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV): D."""
     words = syscall.split()
-    if state != "S" and not (state == "D" and words[0] == IO_URING_ENTER):
+    if state != "S" and not (state == "D" and words[0] == str(NR["io_uring_enter"])):
         return False
     if len(words) < 7:  # running, or -1: in no system call
         return False
     number = int(words[0])
-    row = _BY_NUMBER.get(number)
-    if row is None:
+    index = _BY_NUMBER.get(number)
+    if index is None:
         return True
-    if row[3] == ALWAYS:
+    if index == ALWAYS:
         return False
-    argument = int(words[1 + row[3]], 16)
+    argument = int(words[1 + index], 16)
     if number in _MILLISECONDS:
         return bool(argument & 0x80000000)
     return argument == 0

@@ -17,6 +17,7 @@ from struct import Struct
 from weakref import WeakKeyDictionary
 
 from uringfs.abi.control import URINGFS_ENTER_WAITS, URINGFS_ENTER_WAKES
+from uringfs.abi.machine import TASK_SIZE_MAX
 from uringfs.abi.numbers import U32, s32
 from uringfs.clientwork.delivery import Delivery
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
@@ -32,7 +33,6 @@ FUTEX2_VALID_MASK = FUTEX2_SIZE_MASK | FUTEX2_NUMA | FUTEX2_MPOL | FUTEX2_PRIVAT
 FUTEX_WAITV_MAX = 128
 FUTEX_WAITV = Struct("<QQII")  # struct futex_waitv: val, uaddr, flags, __reserved
 WORD = Struct("<I")
-TASK_SIZE_MAX = 0x7FFFFFFFF000
 FIRST_LOOK, LAST_LOOK = 100_000, 20_000_000
 """ns between two looks at a word: at the beginning, and at most."""
 WAKES = URINGFS_ENTER_WAITS | URINGFS_ENTER_WAKES

@@ -59,7 +59,7 @@ class Transfer:
     def issue(self) -> int | Pending:
         if self._offset < 0 and not self._file.streaming:
             return self._at_current_position()
-        done = self._inline()
+        done = None if self._has_to_wait() else self._inline()
         return self._rest if done is None else done
 
     def _at_current_position(self) -> Pending:
@@ -84,6 +84,10 @@ class Transfer:
     def _unsupported(self) -> int:
         """The rw_flags this direction has no use for."""
         raise NotImplementedError
+
+    def _has_to_wait(self) -> bool:
+        """True if there is nothing to be moved now, for sure, and the transfer may wait."""
+        return False
 
     def _try(self) -> int | None:
         """Move what moves without blocking: its size, or None if the transfer ends here. EAGAIN."""
@@ -220,8 +224,6 @@ class Reading(Transfer):
         return RWF_ATOMIC
 
     def _try(self) -> int | None:
-        if self._has_to_wait():
-            raise UringError(errno.EAGAIN)
         if self._unwritable():
             raise UringError(errno.EFAULT if self._file.ready() else errno.EAGAIN)
         where = self._size(), self._position(), self._flags

@@ -3,11 +3,10 @@
 import errno
 
 from uringfs.abi.constants import MAX_RW_COUNT, UIO_MAXIOV
+from uringfs.abi.machine import TASK_SIZE_MAX
 from uringfs.abi.structs import IOVEC
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Iovec
-
-TASK_SIZE_MAX = 0x7FFFFFFFF000  # x86-64 with four levels of page tables; above it access_ok() fails
 
 
 def access_ok(address: int, size: int) -> None:

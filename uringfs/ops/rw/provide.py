@@ -7,9 +7,9 @@ from uringfs.abi.constants import MAX_RW_COUNT
 from uringfs.engine.kbuf import USHRT_MAX, BufferRing, ProvidedBuffer, ProvidedBuffers
 from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
+from uringfs.ops.rw.iovec import access_ok
 
 MAX_BIDS_PER_BGID = 1 << 16
-TASK_SIZE_MAX = 0x7FFFFFFFF000
 
 
 class Provide(NamedTuple):
@@ -34,8 +34,7 @@ def prep_provide(request: Request) -> None:
     size = sqe.len * sqe.fd
     if sqe.addr + size >= 1 << 64:
         raise UringError(errno.EOVERFLOW)
-    if sqe.addr + size > TASK_SIZE_MAX:
-        raise UringError(errno.EFAULT)
+    access_ok(sqe.addr, size)
     if sqe.off > USHRT_MAX:
         raise UringError(errno.E2BIG, f"bid {sqe.off}")
     if sqe.off + sqe.fd > MAX_BIDS_PER_BGID:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from uringfs.host.process.asleep import LIMITED, asleep, waits
+from uringfs.abi.machine import NR
+from uringfs.host.process.asleep import asleep, waits
 
-X86 = os.uname().machine == "x86_64"
 NULL, SOME, REST = "0x0", "0x7ffe10", "0x7ffe00 0x7f00"
 PROGRAM = """
 import os, select, sys, threading, time
@@ -33,8 +33,7 @@ nothing()
 
 
 def syscall(name: str, *arguments: str) -> str:
-    number = next(row[1 if X86 else 2] for row in LIMITED if row[0] == name)
-    return f"{number} {' '.join([*arguments, *[NULL] * (6 - len(arguments))])} {REST}"
+    return f"{NR[name]} {' '.join([*arguments, *[NULL] * (6 - len(arguments))])} {REST}"
 
 
 @pytest.mark.parametrize(
