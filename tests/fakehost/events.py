@@ -10,7 +10,7 @@ import trio
 from uringfs.abi.events import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from uringfs.errors import UringError
 from uringfs.host.events.timers import Heap, HeapTimer
-from uringfs.host.protocols import Caller, File
+from uringfs.host.protocols import Caller, File, WatchInThread
 
 NSEC = 1_000_000_000
 
@@ -114,8 +114,13 @@ class FakePoller:
         return watch
 
     def watch_slowly(
-        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
-    ) -> FakeWatch:
+        self,
+        file: File,
+        events: int,
+        begun: Callable[[], None],
+        fire: Callable[[int], None],
+        refuse: Callable[[int], None],
+    ) -> WatchInThread:
         raise AssertionError("no fake file's poll blocks")
 
     def dispatch(self) -> None:

@@ -31,6 +31,8 @@ _PAIRS: dict[str, tuple[int, int | None]] = {  # x86-64, aarch64; None: it has n
     "io_setup": (206, 0),
     "io_submit": (209, 2),
     "io_getevents": (208, 4),
+    "io_cancel": (210, 3),
+    "io_destroy": (207, 1),
     "process_madvise": (440, 440),
     "seccomp": (317, 277),
     "io_uring_setup": (425, 425),

@@ -22,6 +22,7 @@ from uringfs.abi.constants import (
     IORING_SETUP_SINGLE_ISSUER,
 )
 from uringfs.clientwork.deliveries import Deliveries
+from uringfs.engine.arming import Arming
 from uringfs.engine.complete import Completion
 from uringfs.engine.index import Index
 from uringfs.engine.life import Life
@@ -98,6 +99,7 @@ class Context:
         # What ops and others see of these. Bound once: some are called for every request.
         self.local_work = life.local_work
         self.beginning: set[Request] = set()
+        self.arming = Arming()
         self.woken: set[Request] = set()
         self.pending, self.pending_requests = index.pending, index.pending_requests
         self.polls = index.polls
@@ -107,7 +109,7 @@ class Context:
         self.post, self.complete, self.task_work = life.post, life.complete, life.task_work
         self.let_go, self.cancel, self.cancel_all = life.let_go, life.cancel, life.cancel_all
         self.resume, self.retain = life.resume, life.retain
-        self.file = submission.file
+        self.file, self.ring_at = submission.file, tctx.find_ring
         self.link_head, self.link_last = submission.link_head, submission.link_last
         self.attachments = submission.attachments
 
@@ -160,6 +162,9 @@ class Context:
         argsz: int,
         submitted: int,
     ) -> Entered | Entering:
+        if self.arming:
+            again = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz, submitted)
+            return partial(_behind, self.arming.wait, again)
         if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
             return partial(self._begun, submitted) if self.beginning else Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
@@ -214,7 +219,7 @@ class Context:
         self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
     ) -> Entered | Entering:
         """io_run_local_work(), and then the wait."""
-        begin_wait = partial(self._begin_wait, submitted, caller, min_complete, flags, arg, argsz)
+        begin_wait = partial(self._begin_wait, caller, min_complete, flags, arg, argsz, submitted)
         local = self.local_work
         if local is None:
             return begin_wait()
@@ -225,7 +230,7 @@ class Context:
         return partial(local.until_gone_on, begin_wait) if local.going_on() else begin_wait()
 
     def _begin_wait(
-        self, submitted: int, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int
+        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
     ) -> Entered:
         """io_cqring_wait() as far as there is something to wait for."""
         if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
@@ -372,7 +377,7 @@ class Context:
 
     def ring_of(self, file: File) -> RingContext | None:
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""
-        return self._tctx.find_ring(file.inode) if file.inode else None
+        return self.ring_at(file.inode) if file.inode else None
 
     # -- the end
 
@@ -397,4 +402,10 @@ class Context:
 
 async def _then(submitting: Submitting, get_events: Callable[[int], Entered | Entering]) -> Entered:
     entered = get_events(await submitting())
+    return entered if isinstance(entered, Entered) else await entered()
+
+
+async def _behind(first: Callable[[], Awaitable[None]], rest: Callable[[], Entered | Entering]) -> Entered:
+    await first()
+    entered = rest()
     return entered if isinstance(entered, Entered) else await entered()

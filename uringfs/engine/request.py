@@ -68,6 +68,14 @@ class LocalTurns(Protocol):
         """The task of this request waits again."""
 
 
+class RingArming(Protocol):
+    """Requests that threads are about to arm (engine/arming.py)."""
+
+    def begin(self, request: "Request") -> None: ...
+
+    def done(self, request: "Request") -> None: ...
+
+
 class RingTimeouts(Protocol):
     """The timeouts of a ring (engine/timeouts.py)."""
 
@@ -109,6 +117,10 @@ class RingContext(Protocol):
     @property
     def beginning(self) -> "set[Request]":
         """That will wait for their files, but whose tasks have not come to it."""
+
+    @property
+    def arming(self) -> RingArming:
+        """Requests that threads are about to arm."""
 
     @property
     def woken(self) -> "set[Request]":
@@ -171,6 +183,9 @@ class RingContext(Protocol):
     @property
     def submitting(self) -> bool:
         """An enter submits now, behind which its client fetches; not a poller."""
+
+    def ring_at(self, inode: int) -> "RingContext | None":
+        """The ring behind an inode of our own mount."""
 
     def ring_of(self, file: File) -> "RingContext | None":
         """The ring a file of our own mount is; None for every other file, and one that is not set up."""

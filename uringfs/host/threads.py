@@ -66,6 +66,10 @@ class Threads:
 
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(MAX_BLOCKING)
+        self.polls = trio.CapacityLimiter(MAX_BLOCKING)
+        """Threads that wait in polls which may block, for one event."""
+        self.watches = trio.CapacityLimiter(MAX_BLOCKING)
+        """Threads that watch by such polls."""
         self.serial = Serial(self.limiter)
 
 

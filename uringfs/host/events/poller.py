@@ -27,14 +27,12 @@ from uringfs.errors import UringError
 from uringfs.host.events.slowpoll import SlowPoll, SlowWatch, mask_now
 from uringfs.host.files.file import LocalFile
 from uringfs.host.protocols import File
-from uringfs.host.threads import in_thread
+from uringfs.host.threads import Threads, in_thread
 
 log = logging.getLogger(__name__)
 
 EXCLUSIVE_EVENTS = EPOLLIN | EPOLLOUT
 """What EPOLLEXCLUSIVE can be combined with (EPOLLEXCLUSIVE_OK_BITS)."""
-MAX_SLOW = 64
-"""Threads that wait in polls which may block, and as many that watch by such."""
 
 
 class EpollItem:
@@ -240,8 +238,6 @@ class LocalPoller:
 
     def __init__(self) -> None:
         self._poller = EpollPoller()
-        self._limiter = trio.CapacityLimiter(MAX_SLOW)
-        self._watching = trio.CapacityLimiter(MAX_SLOW)
         self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
 
     def same(self, file: File) -> File:
@@ -264,10 +260,17 @@ class LocalPoller:
         return watch
 
     def watch_slowly(
-        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
+        self,
+        file: File,
+        events: int,
+        begun: Callable[[], None],
+        fire: Callable[[int], None],
+        refuse: Callable[[int], None],
     ) -> SlowWatch:
-        watch = SlowWatch(_fd(file), events, fire, refuse)
-        trio.lowlevel.spawn_system_task(watch.run, self._watching, name="slow poll")
+        assert isinstance(file, LocalFile)
+        watch = SlowWatch(_fd(file), events, begun, fire, refuse, file.own_device)
+        limiter = file.pool.polls if events & EPOLLONESHOT else file.pool.watches
+        trio.lowlevel.spawn_system_task(watch.run, limiter, name="slow poll")
         return watch
 
     def dispatch(self) -> None:
@@ -279,7 +282,7 @@ class LocalPoller:
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)
         try:
-            await in_thread(call, limiter=self._limiter)  # not cancelled once begun
+            await in_thread(call, limiter=_pool(epoll).limiter)  # not cancelled once begun
         except OSError as error:
             raise UringError.of(error) from error
 
@@ -297,15 +300,20 @@ class LocalPoller:
                 os.close(fd)
 
         # what is taken out must arrive: no cancellation
-        return await in_thread(take, limiter=self._limiter)
+        return await in_thread(take, limiter=_pool(epoll).limiter)
 
     async def ask(self, file: File, events: int) -> int:
-        return await SlowPoll(_fd(file), events).run(self._limiter, 0)
+        return await SlowPoll(_fd(file), events).run(_pool(file).polls, 0)
 
     async def wait(self, file: File, events: int) -> int:
-        return await SlowPoll(_fd(file), events).run(self._limiter, None)
+        return await SlowPoll(_fd(file), events).run(_pool(file).polls, None)
 
 
 def _fd(file: File) -> int:
     assert isinstance(file, LocalFile)
     return file.fileno()
+
+
+def _pool(file: File) -> Threads:
+    assert isinstance(file, LocalFile)
+    return file.pool

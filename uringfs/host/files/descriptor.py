@@ -21,8 +21,9 @@ class Descriptor:
         """own_device: of a mount that a close may have to wait for."""
         self.fd = fd
         """-1 once it is closed."""
-        self._own_device = own_device
-        self._pool = threads
+        self.own_device = own_device
+        self.pool = threads
+        """The threads of the user whose requests use it."""
         self._lock = threading.Lock()
         self._threads = 0
         self._users = 1
@@ -46,7 +47,7 @@ class Descriptor:
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
-        close_fd(fd, self._own_device)
+        close_fd(fd, self.own_device)
 
     async def in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None) -> T:
         """A call on the descriptor. abandon: a cancelled caller goes at once, the thread when it can; else the
@@ -68,8 +69,8 @@ class Descriptor:
 
         try:
             if serial is not None:
-                return await self._pool.serial.run(serial, run)
-            limiter = self._pool.limiter
+                return await self.pool.serial.run(serial, run)
+            limiter = self.pool.limiter
             return await in_thread(run, abandon_on_cancel=abandon, limiter=limiter)
         except trio.Cancelled:
             with self._lock:

@@ -23,6 +23,7 @@ from uringfs.host.protocols.host import (
     Timer,
     Timers,
     Watch,
+    WatchInThread,
 )
 from uringfs.host.protocols.memory import (
     Data,
@@ -57,4 +58,5 @@ __all__ = [
     "Timer",
     "Timers",
     "Watch",
+    "WatchInThread",
 ]

@@ -36,6 +36,12 @@ class Watch(Protocol):
         closed."""
 
 
+class WatchInThread(Watch, Protocol):
+    def own_files(self) -> list[int]:
+        """Inodes of our own mount's files that an epoll instance had in it when it was armed, or at its last
+        event."""
+
+
 class Poller(Protocol):
     """poll(2) without its waiting. Masks are those of poll(2), and what epoll_ctl(2) adds to them."""
 
@@ -52,9 +58,15 @@ class Poller(Protocol):
         has happened. past: so it does, as well as can be, of those that last. EPERM: not such a file."""
 
     def watch_slowly(
-        self, file: File, events: int, fire: Callable[[int], None], refuse: Callable[[int], None]
-    ) -> Watch:
-        """watch() of a file whose poll may block. refuse(what holds): it has no events to wait for."""
+        self,
+        file: File,
+        events: int,
+        begun: Callable[[], None],
+        fire: Callable[[int], None],
+        refuse: Callable[[int], None],
+    ) -> WatchInThread:
+        """watch() of a file whose poll may block. begun(): from now on events count, or never will. refuse(what
+        holds): it has no events to wait for."""
 
     def dispatch(self) -> None:
         """Call fire at once for what has happened until now."""

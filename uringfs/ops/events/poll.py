@@ -25,7 +25,7 @@ from uringfs.abi.events import (
 )
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request
 from uringfs.errors import UringError
-from uringfs.host.protocols import File, Watch
+from uringfs.host.protocols import File, Watch, WatchInThread
 from uringfs.ring.ring import Ring
 
 IO_POLL_UNMASK = EPOLLERR | EPOLLHUP | EPOLLNVAL | EPOLLRDHUP
@@ -35,12 +35,16 @@ EDGE = EPOLLET | EPOLLONESHOT
 class Poll:
     """struct io_poll: the events, with EPOLLONESHOT and EPOLLET among them, and what watches for them."""
 
-    __slots__ = ("events", "file", "refs", "signals", "watch")
+    __slots__ = ("events", "file", "refs", "signals", "slow", "tails", "watch")
 
     def __init__(self, events: int) -> None:
         self.events = events
         self.file: File | None = None
         self.watch: Watch | None = None
+        self.slow: WatchInThread | None = None
+        """The watch, of a file whose poll may block."""
+        self.tails: dict[int, int] = {}
+        """cq.tail, by inode, of the rings that an epoll instance has in it, as of its last event."""
         self.refs = 0
         """Events of a multishot that task work has not come to."""
         self.signals = 0
@@ -89,13 +93,8 @@ def _arm(request: Request) -> Outcome:
     if file.signalfd():
         return _arm_signals(request, file)
     mask = poller.mask(file, poll.events)
-    if mask is None and poll.events & EPOLLONESHOT:
-        return partial(_slowly, request, file)
     if mask is None:
-        watch = poller.watch_slowly(file, poll.events, partial(_ready, request), partial(_refused, request))
-        poll.watch = watch
-        request.arms_poll(poll.events)
-        return IOU_ISSUE_SKIP_COMPLETE
+        return _arm_slowly(request, file)
     mask &= poll.events
     if mask and poll.events & EDGE == EDGE:
         return mask
@@ -115,6 +114,31 @@ def _arm(request: Request) -> Outcome:
     if mask:
         poller.dispatch()
     return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _arm_slowly(request: Request, file: File) -> Issue:
+    """A file whose poll may block."""
+    poll: Poll = request.data
+    context = request.context
+    context.arming.begin(request)
+    tell = partial(_begun, request), partial(_ready, request), partial(_refused, request)
+    poll.watch = poll.slow = context.host.poller.watch_slowly(file, poll.events, *tell)
+    request.arms_poll(poll.events)
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _begun(request: Request) -> None:
+    request.context.arming.done(request)
+    poll: Poll | None = request.data
+    if poll is not None and poll.watch is not None:
+        poll.tails = _tails(request, poll)
+
+
+def _tails(request: Request, poll: Poll) -> dict[int, int]:
+    """inode -> cq.tail of the rings that an epoll instance has in it."""
+    assert poll.slow is not None
+    rings = ((inode, request.context.ring_at(inode)) for inode in poll.slow.own_files())
+    return {inode: context.ring.cq.words()[1] for inode, context in rings if context is not None}
 
 
 def _arm_signals(request: Request, file: File) -> int | Issue:
@@ -169,7 +193,7 @@ def _ready(request: Request, mask: int) -> None:
     if request.orphaned:  # io_poll_check_events(): tw.cancel
         _end_watch(poll)
         request.context.complete(request, -errno.ECANCELED)
-    elif poll.events & EPOLLONESHOT or _by_completion(request, poll):
+    elif poll.events & EPOLLONESHOT or _by_completion(request, poll) or _by_member(request, poll):
         _end_watch(poll)
         request.context.complete(request, mask, False)
     else:
@@ -182,6 +206,14 @@ def _by_completion(request: Request, poll: Poll) -> bool:
     """io_poll_wake() of EPOLL_URING_WAKE: a multishot that completions trigger ends."""
     assert poll.file is not None
     return _own_signals(request, poll.file) > poll.signals
+
+
+def _by_member(request: Request, poll: Poll) -> bool:
+    """Like _by_completion(), of an epoll instance that has rings in it (ep_poll_callback())."""
+    if poll.slow is None:
+        return False
+    before, poll.tails = poll.tails, _tails(request, poll)
+    return any(before.get(inode, tail) != tail for inode, tail in poll.tails.items())
 
 
 def _more(request: Request, mask: int) -> None:
@@ -206,18 +238,6 @@ def _refused(request: Request, mask: int) -> None:
     if poll is not None and poll.watch is not None:
         _end_watch(poll)
         request.context.complete(request, mask & poll.events or -errno.EINVAL)
-
-
-async def _slowly(request: Request, file: File) -> int:
-    """One event of a file whose poll may block."""
-    poll: Poll = request.data
-    poller = request.context.host.poller
-    mask = await poller.ask(file, poll.events) & poll.events
-    if not mask:
-        if file.regular:
-            raise UringError(errno.EINVAL, "such a file has no events to wait for")
-        mask = await poller.wait(file, poll.events) & poll.events
-    return mask
 
 
 class RingWatch:

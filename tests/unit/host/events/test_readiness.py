@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ from uringfs import native
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from uringfs.abi.libc import libc
 from uringfs.errors import UringError
-from uringfs.host.events.poller import MAX_SLOW, EpollPoller
+from uringfs.host.events.poller import EpollPoller
+from uringfs.host.events.slowpoll import members
 from uringfs.host.events.timers import Heap
 from uringfs.host.files.file import LocalFile
 from uringfs.host.local import LocalHost
 from uringfs.host.process import sharedmem
+from uringfs.host.threads import MAX_BLOCKING
 
 MONOTONIC = time.CLOCK_MONOTONIC
 
@@ -336,11 +339,11 @@ async def test_an_epoll_instance_is_polled_in_a_thread(host: LocalHost, pipe: Pi
 
 
 async def test_an_epoll_instance_is_watched_in_a_thread(host: LocalHost, pipe: Pipe) -> None:
-    heard, refused = Heard(), Heard()
+    begun, heard, refused = trio.Event(), Heard(), Heard()
     with select.epoll() as epoll:
         epoll.register(pipe.reader, EPOLLIN)
         file = pipe.file(epoll.fileno())
-        watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, heard, refused)
+        watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, begun.set, heard, refused)
         for _ in range(3):
             os.write(pipe.writer, b"x")
             assert await heard.next() == EPOLLIN
@@ -352,22 +355,55 @@ async def test_an_epoll_instance_is_watched_in_a_thread(host: LocalHost, pipe: P
 
 async def test_watches_in_threads_hold_up_no_polls_in_threads(host: LocalHost, pipe: Pipe) -> None:
     file, before = pipe.file(pipe.reader), len(os.listdir("/proc/self/fd"))
-    watches = [host.poller.watch_slowly(file, EPOLLIN | EPOLLET, Heard(), Heard()) for _ in range(MAX_SLOW + 10)]
+    begun = [trio.Event() for _ in range(MAX_BLOCKING + 10)]
+    watches = [host.poller.watch_slowly(file, EPOLLIN | EPOLLET, one.set, Heard(), Heard()) for one in begun]
     os.write(pipe.writer, b"x")
     with trio.fail_after(10):
         assert await host.poller.ask(file, EPOLLIN) == EPOLLIN
-        for watch in watches:
+        for watch, one in zip(watches, begun, strict=True):
             watch.cancel()
+            await one.wait()
         while len(os.listdir("/proc/self/fd")) > before:
             await trio.lowlevel.checkpoint()
 
 
 async def test_what_has_no_events_is_not_watched(host: LocalHost) -> None:
     file, refused = host.adopt(os.open("/dev/null", os.O_RDWR)), Heard()
-    watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, Heard(), refused)
+    begun = trio.Event()
+    watch = host.poller.watch_slowly(file, EPOLLIN | EPOLLET, begun.set, Heard(), refused)
     assert await refused.next() == EPOLLIN
     assert not watch.cancel()
+    with trio.fail_after(30):
+        await begun.wait()
     file.close()
+
+
+@pytest.mark.parametrize("events", [EPOLLIN | EPOLLET, EPOLLIN | EPOLLET | EPOLLONESHOT])
+async def test_an_event_of_an_epoll_instance_counts_though_it_is_over(
+    host: LocalHost, pipe: Pipe, events: int
+) -> None:
+    begun, heard = trio.Event(), Heard()
+    with select.epoll() as epoll:
+        epoll.register(pipe.reader, EPOLLIN)
+        watch = host.poller.watch_slowly(pipe.file(epoll.fileno()), events, begun.set, heard, Heard())
+        with trio.fail_after(30):
+            await begun.wait()
+        os.write(pipe.writer, b"x")
+        os.read(pipe.reader, 1)
+        assert epoll.poll(0) == []
+        assert await heard.next() == EPOLLIN
+        watch.cancel()
+
+
+def test_what_is_in_an_epoll_instance() -> None:
+    with select.epoll() as epoll, tempfile.TemporaryFile() as file:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        epoll.register(reader, EPOLLIN)
+        of_pipes = os.fstat(reader)
+        assert members(epoll.fileno(), of_pipes.st_dev) == [of_pipes.st_ino]
+        assert members(epoll.fileno(), os.fstat(file.fileno()).st_dev) == []
+        os.close(reader)
+        os.close(writer)
 
 
 async def test_a_poll_in_a_thread_is_cancelled(host: LocalHost, pipe: Pipe) -> None:
