@@ -26,6 +26,7 @@ programs:mariadb-server-core:command mariadbd:the MariaDB server (mariadb-server
 programs:mariadb-client-core:command mariadb:the MariaDB client (mariadb)
 programs:qemu-utils:command qemu-img:qemu-img
 programs:rsync:command rsync:rsync
+programs:tmux:command tmux:tmux
 programs:liburing-dev:pkgconfig liburing:liburing with headers (liburing-devel)
 programs:musl-tools:command musl-gcc:musl-gcc (musl-tools, musl-dev)
 lint:liburing-dev:pkgconfig liburing:liburing with headers (liburing-devel)

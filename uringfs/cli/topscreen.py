@@ -113,6 +113,12 @@ class OneRing(Screen[None]):
         self.query_one("#about", Static).update(text)
 
 
+class RingTable(DataTable[str]):
+    """The rings. The footer says what Enter does, as long as it does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "show")]
+
+
 class Top(App[None]):
     """All rings. Enter shows one."""
 
@@ -122,7 +128,6 @@ class Top(App[None]):
         Binding("q", "quit", "quit"),
         Binding("s", "sort", "sort"),
         Binding("slash", "filter", "filter"),
-        Binding("enter", "select", "show", show=True),
     ]
     CSS = "#filter { display: none; } #filter.shown { display: block; }"
 
@@ -136,7 +141,7 @@ class Top(App[None]):
 
     def compose(self) -> ComposeResult:
         yield Header()
-        yield DataTable[str](cursor_type="row")
+        yield RingTable(cursor_type="row")
         yield Input(placeholder="user, command, file ...", id="filter")
         yield Footer()
 
@@ -164,6 +169,10 @@ class Top(App[None]):
         for ring, row in shown:
             table.add_row(*(Text(plain(cell)) for cell in row), key=f"{ring['ring']} {ring['mount']}")
         table.move_cursor(row=min(place, max(len(shown) - 1, 0)))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """False of what is about the list, while a ring is shown."""
+        return action not in ("sort", "filter") or self.screen is self.screen_stack[0]
 
     def action_sort(self) -> None:
         self._sort = (self._sort + 1) % len(SORTS)

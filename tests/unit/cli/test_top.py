@@ -115,8 +115,11 @@ def test_one_ring_and_back(mount: Mount) -> None:
         shown = str(top.screen.query_one("#about", Static).content)
         assert "since somebody asked" in shown
         assert "READ" in shown
+        await pilot.press("s", "slash", "x")  # about the list: nothing happens
+        assert "by ops/s" in top.sub_title
         await pilot.press("escape")
         await pilot.pause()
+        assert isinstance(top.focused, DataTable)
         assert top.query_one(DataTable).row_count == 2
 
     play(mount, what)
