@@ -11,6 +11,8 @@ from tests.support.mounting import ROOT
 
 BUILDING = 600.0  # seconds: packages are fetched, pyfuse3 is compiled
 IN_BASE = "ca-certificates,fuse3,python3"
+TO_BUILD = "gcc,libc6-dev,libfuse3-dev,pkg-config,python3-dev,python3-venv"
+MIRROR = "http://deb.debian.org/debian"
 RUN = ("podman", "--runtime", "runc", "run", "--rm", "--network", "none", "--log-driver", "none", *LIMITS)
 
 
@@ -38,3 +40,16 @@ def built(suite: str, home: Path) -> Iterator[str]:
         yield image
     finally:
         subprocess.run(["podman", "rmi", "--force", image, base], capture_output=True, check=False)
+
+
+def unpacked(suite: str, packages: str, home: Path, variant: str = "essential") -> Path:
+    """home/root: the files of that release of Debian with the packages. variant: of mmdebstrap."""
+    archive, root = home / "root.tar", home / "root"
+    # a mirror may be some weeks behind: what it has of a release that is not out yet has expired by then
+    late = '--aptopt=Acquire::Check-Valid-Until "false"'
+    source = f"deb {MIRROR} {suite} main"
+    _must("mmdebstrap", f"--variant={variant}", late, f"--include={packages}", suite, archive, source)
+    root.mkdir()
+    _must("tar", "-xf", archive, "-C", root)
+    archive.unlink()
+    return root

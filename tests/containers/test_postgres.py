@@ -1,0 +1,64 @@
+"""PostgreSQL 18 as Debian has it, io_method=io_uring, in a container whose profile has our listener and is else
+the default one, which refuses io_uring."""
+
+import subprocess
+from pathlib import Path
+
+import image as images
+import pytest
+from container import LIMITS, OPTIONS
+from test_listen import Listening
+
+from tests.support.mounting import open_directory
+
+pytestmark = pytest.mark.timeout(900)  # packages are fetched
+SERVER = r"""
+export PATH=/usr/lib/postgresql/18/bin:$PATH LC_ALL=C
+initdb -D /tmp/data -U postgres --auth=trust --no-sync >/dev/null
+run() {
+    options="-c io_method=$1 -c listen_addresses= -c unix_socket_directories=/tmp -c shared_buffers=16MB"
+    pg_ctl -D /tmp/data -w -t 60 -l /tmp/log -o "$options" start >/dev/null || { cat /tmp/log >&2; exit 1; }
+    shift
+    for query; do psql -h /tmp -U postgres -Atqc "$query"; done
+    pg_ctl -D /tmp/data -w stop >/dev/null
+}
+"""
+FILL = "create table t as select i, repeat(md5(i::text), 20) v from generate_series(1, 60000) i"
+READ = "select count(*), md5(string_agg(v, '' order by i)) from t"
+"""Of 40 MB, with 16 MB of buffers that are empty at first: they are read in."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("postgres")
+    return images.unpacked("forky", "postgresql-18", home)
+
+
+def said(root: Path, profile: list[str], script: str) -> "subprocess.CompletedProcess[str]":
+    where = ["--tmpfs", "/tmp:mode=1777", "--user", "postgres", *profile, "--rootfs", str(root)]
+    command = ["podman", *OPTIONS, *LIMITS, *where, "sh", "-ec", SERVER + script]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+
+
+def test_postgres_with_io_uring(root: Path) -> None:
+    """It reads what it has read by itself before."""
+    with open_directory() as directory:
+        listening = Listening(directory, "--trace")
+        try:
+            profile = ["--security-opt", f"seccomp={listening.profile}"]
+            script = f'run sync "{FILL}" checkpoint "{READ}"; run io_uring "show io_method" "{READ}"'
+            done = said(root, profile, script)
+            assert done.returncode == 0, done.stderr
+            before, method, after = done.stdout.splitlines()
+            assert method == "io_uring"
+            assert before == after
+            assert before.startswith("60000|")
+            assert listening.log().count("io_uring_enter(") > 100
+        finally:
+            listening.stop()
+
+
+def test_the_default_profile_refuses_it(root: Path) -> None:
+    done = said(root, [], 'run io_uring "show io_method"')
+    assert done.returncode != 0
+    assert "could not setup io_uring queue" in done.stderr
