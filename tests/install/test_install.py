@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import DEADLINE, ROOT, is_mounted, open_directory
+from tests.support.package import sdist
 from uringfs import __version__
 
 pytestmark = pytest.mark.timeout(600)  # pyfuse3 may have to be built
@@ -30,10 +31,7 @@ def run(*command: object, **options: object) -> str:
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An sdist, and a wheel of what that sdist holds."""
     home = tmp_path_factory.mktemp("dist")
-    built = shutil.ignore_patterns(".*", "build", "out", "out-*", "__pycache__", "*.so", "*.egg-info")
-    shutil.copytree(ROOT, home / "tree", ignore=built)
-    run(sys.executable, "-W", "ignore", "setup.py", "-q", "sdist", "--dist-dir", home, cwd=home / "tree")
-    run("tar", "-xzf", home / f"uringfs-{__version__}.tar.gz", "-C", home)
+    run("tar", "-xzf", sdist(home), "-C", home)
     pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
     run(*pip, "--wheel-dir", home, home / f"uringfs-{__version__}")
     return home
