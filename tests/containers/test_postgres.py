@@ -25,7 +25,7 @@ run() {
 """
 FILL = "create table t as select i, repeat(md5(i::text), 20) v from generate_series(1, 60000) i"
 READ = "select count(*), md5(string_agg(v, '' order by i)) from t"
-"""Of 40 MB, with 16 MB of buffers that are empty at first: they are read in."""
+"""Reads 40 MB with 16 MB of buffers, which are empty at first."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def said(root: Path, profile: list[str], script: str) -> "subprocess.CompletedPr
 
 
 def test_postgres_with_io_uring(root: Path) -> None:
-    """It reads what it has read by itself before."""
+    """What it reads by io_uring is what it has read by itself before."""
     with open_directory() as directory:
         listening = Listening(directory, "--trace")
         try:
