@@ -1,7 +1,7 @@
 """pip install in userlands that have nothing but Debian, as root and as an ordinary user: from a wheel and from an
 sdist, on each one's Python, with each one's compiler, libc and kernel headers.
 
-Their Pythons are 3.11, 3.13 and 3.14 (and 3.12 where a `python3.12` is in PATH, by tests/install)."""
+Their Pythons are 3.11, 3.13 and 3.14."""
 
 import os
 import subprocess
