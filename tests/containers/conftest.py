@@ -11,6 +11,7 @@ from pathlib import Path
 import container
 import image as images
 import pytest
+from release import NEXT, RELEASED
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -74,9 +75,17 @@ def rootfs(scratch: Path, probe: Path) -> Callable[[str], Path]:
     return lambda only_here: container.make_rootfs(scratch / f"root{next(numbers)}", probe, only_here)
 
 
-@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+@pytest.fixture(scope="session", params=RELEASED[:2], ids=lambda release: release.suite)
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of the image of contrib/oci/Containerfile. Building one takes a minute: nothing else shows that it
     can be, and that the package installs where nothing but Debian is."""
     with images.built(request.param, tmp_path_factory.mktemp("image")) as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def next_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of NEXT, with what two tests need of it: unpacking packages takes as long as they do."""
+    packages = f"{images.IN_BASE},{images.TO_BUILD},postgresql"
+    with NEXT.unpacked(tmp_path_factory.mktemp("next"), packages, "apt") as root:
+        yield root

@@ -1,23 +1,27 @@
-"""pip install in userlands that have nothing but Debian, as root and as an ordinary user: from a wheel and from an
-sdist, on each one's Python, with each one's compiler, libc and kernel headers.
+"""pip install in userlands that have nothing but their distribution, as root and as an ordinary user: from a wheel
+and from an sdist, on each one's Python, with each one's compiler, libc and kernel headers.
 
-Their Pythons are 3.11, 3.13 and 3.14."""
+Their Pythons are 3.11, 3.13 (Debian 12, 13), 3.12 (Ubuntu 24.04), and that of Debian's next (3.14 in 2026)."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import image as images
 import pytest
 from container import LIMITS
+from image import IN_BASE, TO_BUILD
+from release import BUILDING, NEXT, RELEASED, Release
 
 from tests.support.package import sdist
 from uringfs import __version__
 
 pytestmark = pytest.mark.timeout(900)  # packages are fetched, pyfuse3 is compiled
 USER = "1000:1000"
-RELEASED = ("bookworm", "trixie")
+UNIT = "abi client clientwork engine faults fs memory native ops register watch"
+"""Directories of tests/unit that take seconds together, and the parts where Pythons could differ."""
+TESTING = "pytest pytest-trio pytest-timeout hypothesis setuptools"
 SETUP = "import ctypes; print(ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)))"
 """Prints the descriptor of a ring, or -1."""
 CLIENT = "from uringfs.client import Ring, nop; r = Ring({!r}, 8); r.queue(nop(5)); print(r.submit(wait=1))"
@@ -26,8 +30,8 @@ CLIENT = "from uringfs.client import Ring, nop; r = Ring({!r}, 8); r.queue(nop(5
 class Userland:
     """A running container with what mounting takes and no profile: ordinary users have there what a host gives."""
 
-    def __init__(self, root: Path, package: Path, suite: str) -> None:
-        self.suite = suite
+    def __init__(self, root: Path, package: Path, release: Release) -> None:
+        self.release = release
         self.name = f"uringfs-test-userland-{os.getpid()}"
         rights = ("--device", "/dev/fuse", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
         where = ("--network", "host", "--log-driver", "none", "--security-opt", "unmask=ALL", *LIMITS)
@@ -43,7 +47,7 @@ class Userland:
         """The standard output of a shell script that must succeed."""
         trusted = [f"--env={name}" for name in os.environ if name.startswith("PIP_") or name == "SSL_CERT_FILE"]
         command = ["podman", "exec", "--user", user, "--env=HOME=/tmp", *trusted, self.name, "sh", "-ec", script]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=images.BUILDING)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILDING)
         assert done.returncode == 0, f"{script}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
         return done.stdout
 
@@ -51,20 +55,30 @@ class Userland:
     def has_no_custom_io(self) -> bool:
         """Its libfuse is one that no daemon of ours can use; not on a release that is out."""
         found = "grep -q 'custom io is not enabled' /usr/lib/*/libfuse3.so.* && echo yes || true"
-        return self.run(found) == "yes\n" and self.suite not in RELEASED
+        return self.run(found) == "yes\n" and not self.release.is_out
 
     def stop(self) -> None:
         subprocess.run(["podman", "rm", "--force", "--time", "0", self.name], capture_output=True, check=False)
 
 
-@pytest.fixture(scope="module", params=[*RELEASED, "forky"])
-def userland(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Userland]:
-    home = tmp_path_factory.mktemp("userland")
-    package = sdist(home)
-    root = images.unpacked(request.param, f"{images.IN_BASE},{images.TO_BUILD}", home, "apt")
-    made = Userland(root, package, request.param)
+@pytest.fixture(scope="module", params=[*RELEASED, NEXT], ids=lambda release: release.suite)
+def root(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Release, Path]]:
+    if request.param is NEXT:
+        yield NEXT, request.getfixturevalue("next_root")
+        return
+    with request.param.unpacked(tmp_path_factory.mktemp("root"), f"{IN_BASE},{TO_BUILD}", "apt") as files:
+        yield request.param, files
+
+
+@pytest.fixture(scope="module")
+def userland(root: tuple[Release, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Userland]:
+    release, files = root
+    package = sdist(tmp_path_factory.mktemp("package"))
+    made = Userland(files, package, release)
     try:
-        made.run(f"cp /package/{package.name} /srv; chmod 644 {made.package}")
+        made.run("cp -r /package/. /srv; chmod -R a+rX /srv")
         # of everything a wheel, pyfuse3's too, which PyPI has as an sdist alone
         made.run(f"python3 -m venv /opt/w; /opt/w/bin/pip wheel -q --wheel-dir /wheels {made.package}")
         yield made
@@ -103,3 +117,14 @@ def test_an_sdist_as_a_user(userland: Userland) -> None:
     if not userland.has_no_custom_io:
         assert int(userland.run(f"{home}/bin/uringfs run -- python3 -c '{SETUP}'", USER)) > 2
     assert "pyfuse3" in userland.run(f"{home}/bin/uringfs doctor || test $? = 1", USER)
+
+
+def test_units(userland: Userland) -> None:
+    """On its Python, from a checkout."""
+    if userland.release is RELEASED[0]:
+        return  # the whole suite runs on that Python
+    install = "python3 -m venv /opt/t; /opt/t/bin/pip install -q --find-links /wheels pyfuse3 trio " + TESTING
+    userland.run(f"{install}; cd /srv/tree; /opt/t/bin/python -W ignore setup.py -q build_ext --inplace")
+    paths = " ".join(f"tests/unit/{name}" for name in UNIT.split())
+    said = userland.run(f"cd /srv/tree; /opt/t/bin/python -m pytest -q -p no:cacheprovider {paths}")
+    assert re.search(r"^[1-9]\d{3} passed", said, re.MULTILINE), said
