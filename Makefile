@@ -36,10 +36,8 @@ lint: base ## ruff, mypy; clang-format, gcc's warnings and analyzer; shellcheck
 	.venv/bin/mypy
 	contrib/lint-c.sh
 
-wheel: base ## a wheel and an sdist, in out/dist
-	rm -rf build
-	.venv/bin/python -W ignore setup.py -q sdist --dist-dir out/dist
-	.venv/bin/python -m pip wheel -q --no-deps --no-build-isolation --wheel-dir out/dist .
+wheel: base ## a manylinux wheel and an sdist, in out/dist
+	contrib/provision/wheel.sh out/dist
 	@ls out/dist
 
 install: ## the command, the header and the mount helper, below PREFIX (/usr/local)

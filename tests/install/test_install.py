@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +30,12 @@ def run(*command: object, **options: object) -> str:
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An sdist, and a wheel of what that sdist holds."""
+    """What `make wheel` makes where an sdist was unpacked: an sdist, and a wheel."""
     home = tmp_path_factory.mktemp("dist")
     run("tar", "-xzf", sdist(home), "-C", home)
-    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
-    run(*pip, "--wheel-dir", home, home / f"uringfs-{__version__}")
-    return home
+    make = home / f"uringfs-{__version__}/contrib/provision/wheel.sh"
+    run(make, home / "made", env={**ENV, "PYTHON": sys.executable})
+    return home / "made"
 
 
 @pytest.fixture(scope="session", params=["*.whl", "*.tar.gz"])
@@ -56,6 +57,15 @@ def mounted(venv: Path) -> Iterator[Path]:
         yield path
         run("umount", path)
         assert not is_mounted(path)
+
+
+def test_the_wheels_tag(dist: Path) -> None:
+    """Installers take it wherever the C library is as new as its tag says, and libfuse3 is the system's."""
+    (wheel,) = dist.glob("*.whl")
+    assert re.search(r"-manylinux_2_\d+_(x86_64|aarch64)\.", wheel.name), wheel
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "libfuse" in name]
+    external = run(sys.executable, "-m", "auditwheel", "show", wheel)
+    assert "libfuse3.so." in external
 
 
 def config(venv: Path, name: str) -> Path:
