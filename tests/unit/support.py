@@ -19,7 +19,8 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.control import URINGFS_ENTER_FETCHES, URINGFS_ENTER_WAITS
 from uringfs.abi.structs import CQ_HEAD, CQ_TAIL, CQE, CQES, IOVEC, SQ_HEAD, SQ_TAIL, SQE, Cqe, Params, Sqe
-from uringfs.engine.context import Context, Entered
+from uringfs.engine.context import Context
+from uringfs.engine.entering import Entered
 from uringfs.engine.tctx import TaskContexts
 from uringfs.host.local import LocalHost
 from uringfs.host.protocols import Caller

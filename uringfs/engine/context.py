@@ -5,9 +5,8 @@ something has to wait they return an async function that goes on, for a task of 
 """
 
 import errno
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -24,6 +23,7 @@ from uringfs.abi.constants import (
 from uringfs.clientwork.deliveries import Deliveries
 from uringfs.engine.arming import Arming
 from uringfs.engine.complete import Completion
+from uringfs.engine.entering import Entered, Entering, Submitting, behind, then
 from uringfs.engine.index import Index
 from uringfs.engine.life import Life
 from uringfs.engine.request import Op, RegisteredRing, Request, RingContext
@@ -43,19 +43,6 @@ from uringfs.ring.shared import Lane
 STEPS = 8
 """Steps of trio's scheduler in which a task that has been woken goes on and completes."""
 SUPPORTED_ENTER_FLAGS = support.mask(support.ENTER_FLAGS)
-
-
-class Entered(NamedTuple):
-    """What an enter came to: the return value, and the wait still to be done, if any."""
-
-    result: int
-    wait: CqWait | None = None
-
-
-Submitting = Callable[[], Awaitable[int]]
-"""Goes on with a submission, to its end: SQEs consumed."""
-Entering = Callable[[], Awaitable[Entered]]
-"""Goes on with an enter, as far as its wait. Cancelled before it has submitted: nothing is done."""
 
 
 class Context:
@@ -150,7 +137,7 @@ class Context:
         get_events = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz)
         if isinstance(submitted, int):
             return get_events(submitted)
-        return partial(_then, submitted, get_events)
+        return partial(then, submitted, get_events)
 
     def _get_events(
         self,
@@ -164,7 +151,7 @@ class Context:
     ) -> Entered | Entering:
         if self.arming:
             again = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz, submitted)
-            return partial(_behind, self.arming.wait, again)
+            return partial(behind, self.arming.wait, again)
         if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
             return partial(self._begun, submitted) if self.beginning else Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
@@ -398,14 +385,3 @@ class Context:
             self.ring.eventfd = None
         for waiter in self.ring.waiters:
             waiter.closed()
-
-
-async def _then(submitting: Submitting, get_events: Callable[[int], Entered | Entering]) -> Entered:
-    entered = get_events(await submitting())
-    return entered if isinstance(entered, Entered) else await entered()
-
-
-async def _behind(first: Callable[[], Awaitable[None]], rest: Callable[[], Entered | Entering]) -> Entered:
-    await first()
-    entered = rest()
-    return entered if isinstance(entered, Entered) else await entered()

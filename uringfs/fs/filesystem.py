@@ -18,7 +18,8 @@ from uringfs import __version__
 from uringfs.abi import control as abi
 from uringfs.abi.control import RESULT
 from uringfs.abi.kernels import CURRENT, Kernel
-from uringfs.engine.context import Context, Entered, Entering
+from uringfs.engine.context import Context
+from uringfs.engine.entering import Entered, Entering
 from uringfs.engine.tctx import TaskContexts
 from uringfs.errors import UringError
 from uringfs.faults.engine import FaultEngine

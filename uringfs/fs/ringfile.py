@@ -31,7 +31,8 @@ from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, L
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
-from uringfs.engine.context import Context, Entered, Entering
+from uringfs.engine.context import Context
+from uringfs.engine.entering import Entered, Entering
 from uringfs.engine.request import Attachment, RegisteredRing
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.wait import CqWait

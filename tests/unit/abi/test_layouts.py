@@ -217,6 +217,10 @@ def test_flag_names() -> None:
     assert flag_names(SQE_FLAGS, 0x184) == "IO_LINK|0x180"
 
 
+NEW = {"futex_wait"}
+"""System calls that the headers of Linux 6.1 do not have (Debian 12)."""
+
+
 def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) -> None:
     """<linux/seccomp.h>, <linux/filter.h>, <linux/audit.h>: sizes stand in the ioctl numbers."""
     names = [
@@ -228,7 +232,7 @@ def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) 
     expressions = [
         *names,
         *("sizeof(struct sock_filter)", f"AUDIT_ARCH_{machine.upper()}"),
-        *(f"__NR_{name}" for name in NR),
+        *(f"__NR_{name}" for name in NR if name not in NEW),
         *("BPF_LD | BPF_W | BPF_ABS", "BPF_RET | BPF_K"),
         *(f"BPF_JMP | BPF_{jump} | BPF_K" for jump in ("JEQ", "JGT", "JGE")),
         *("offsetof(struct seccomp_data, nr)", "offsetof(struct seccomp_data, arch)"),
@@ -244,7 +248,7 @@ def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) 
     ours = [
         *(getattr(seccomp, name) for name in names),
         *(seccomp.SOCK_FILTER.size, seccomp.AUDIT_ARCH[machine]),
-        *NR.values(),
+        *(number for name, number in NR.items() if name not in NEW),
         *(seccomp.BPF_LD_W_ABS, seccomp.BPF_RET_K),
         *(seccomp.BPF_JMP_JEQ_K, seccomp.BPF_JMP_JGT_K, seccomp.BPF_JMP_JGE_K),
         *(seccomp.DATA_NR, seccomp.DATA_ARCH),

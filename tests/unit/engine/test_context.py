@@ -16,7 +16,8 @@ from uringfs.abi.constants import (
     OPCODES,
 )
 from uringfs.abi.structs import Params, Sqe
-from uringfs.engine.context import Context, Entered
+from uringfs.engine.context import Context
+from uringfs.engine.entering import Entered
 from uringfs.engine.request import Request
 from uringfs.engine.submit import BATCH
 from uringfs.memory.mapped import MappedMemory

@@ -71,7 +71,7 @@ class Daemon:
             file = bench.thread.fds[fd] = RegularFile(b"")
             file.inode = 10 + fd if fd < RINGS - 1 else 0
         self.tctx: TaskContexts = bench.tctx
-        self.tctx.find_ring = lambda inode: bench.context
+        self.bench.context.ring_at = lambda inode: bench.context
 
     def caller(self) -> Caller:
         return self.bench.host.caller(100, 1000, 1000)

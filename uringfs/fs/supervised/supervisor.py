@@ -32,7 +32,8 @@ from uringfs.abi.seccomp import (
     PROBE_ANSWER,
     PROBE_ARG,
 )
-from uringfs.engine.context import SUPPORTED_ENTER_FLAGS, Context, Entered
+from uringfs.engine.context import SUPPORTED_ENTER_FLAGS, Context
+from uringfs.engine.entering import Entered
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.wait import CqWait
 from uringfs.errors import UringError
