@@ -72,16 +72,6 @@ static long map(size_t size)
 static uint64_t kept[KEPT / 64];
 static int kept_from = KEPT_FROM;
 
-static void mark(int fd, bool is)
-{
-	uint64_t bit = 1ULL << (fd - kept_from) % 64, *word = &kept[(fd - kept_from) / 64];
-
-	if (is)
-		__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
-}
-
 /* Those of this process, at most `room`: how many. */
 unsigned trap_files_kept(int *fds, unsigned room)
 {
@@ -113,16 +103,18 @@ long trap_keep_file(struct lane_job *job, int fd)
 		return -EMFILE;
 	}
 	if (copy >= 0)
-		mark((int)copy, true);
+		__atomic_fetch_or(&kept[(copy - kept_from) / 64], 1ULL << (copy - kept_from) % 64, __ATOMIC_RELAXED);
 	return copy;
 }
 
+/* Not the program's own: of a job that has come to nothing before its file was kept. */
 static void drop_file(int fd)
 {
-	if (fd < kept_from)
-		return;
-	mark(fd, false);
-	RAW(SYS_close, fd);
+	unsigned at = (unsigned)(fd - kept_from);
+	uint64_t bit = 1ULL << at % 64;
+
+	if (fd >= kept_from && __atomic_fetch_and(&kept[at / 64], ~bit, __ATOMIC_RELAXED) & bit)
+		RAW(SYS_close, fd);
 }
 
 /* ---- threads ---- */

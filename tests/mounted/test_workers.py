@@ -27,6 +27,7 @@ MODES = (
     "execs",
     "stuck",
     "spawns",
+    "high",
 )
 PRIVILEGED = ("libc", "raw", "direct-meanwhile", "capabilities", "landlock", "namespaces")
 SETUP_FLAGS = (0, IORING_SETUP_CQE32, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)

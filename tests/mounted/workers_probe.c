@@ -453,6 +453,25 @@ static void stuck(char *self)
 	CHECK(execl(self, self, "nothing", "/dev/null", NULL) == 0);
 }
 
+/* More iovecs than are kept for a worker: the descriptor stays the program's, though it is high up. */
+static void high(void)
+{
+	struct iovec iovecs[16];
+	struct io_uring_sqe *sqe;
+
+	CHECK(dup2(file, 1000) == 1000);
+	for (unsigned i = 0; i < 16; i++)
+		iovecs[i] = (struct iovec){data + i * 4096, 4096};
+	for (unsigned i = 0; i < 4; i++) {
+		sqe = queue(IORING_OP_READV, 1000);
+		sqe->addr = (unsigned long)iovecs;
+		sqe->len = 16;
+		CHECK(enter(1, 1) == 1 && reap(1) == 16 * 4096);
+		CHECK(fcntl(1000, F_GETFD) == 0);
+	}
+	puts("done");
+}
+
 static void submit_for_ever(void)
 {
 	for (unsigned n = 0;; n++) {
@@ -589,6 +608,8 @@ int main(int argc, char **argv)
 		ordered();
 	else if (!strcmp(mode, "signals"))
 		signals();
+	else if (!strcmp(mode, "high"))
+		high();
 	else if (!strcmp(mode, "killed"))
 		killed();
 	else if (!strcmp(mode, "stuck"))
