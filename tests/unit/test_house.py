@@ -23,7 +23,18 @@ NEIGHBOURS = (
     ),
     *("Also", "And", "But", "Then", "Else", "Behind", "Another", "The other", "Ditto", "Likewise"),
 )
-PRONOUNS = ("It", "Its", "They", "Their")
+PRONOUNS = (
+    "It",
+    "Its",
+    "They",
+    "Their",
+    "One that",
+    "One of this",
+    "One more",
+    "One fewer",
+    "Not for",
+    "For those",
+)
 """What a docstring of a test may begin with: the test's name, in full, is above."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

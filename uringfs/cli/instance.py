@@ -72,7 +72,7 @@ def reachable(mount: str, library: str) -> str:
 
 
 def _detach_and(action: Callable[[], None]) -> NoReturn:
-    """In a grandchild with a session of its own: nobody's child, and out of the terminal's reach."""
+    """Call action in a grandchild with a session of its own: nobody's child, and out of the terminal's reach."""
     try:
         os.setsid()
         if os.fork() == 0:

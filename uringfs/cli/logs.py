@@ -20,7 +20,7 @@ class LogFile(logging.FileHandler):
     """A file that SIGHUP opens anew. Lines that cannot be written (a full disk) are lost; that is said once."""
 
     def __init__(self, path: Path) -> None:
-        """OSError"""
+        """OSError if the file cannot be opened."""
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self._complained = False
 

@@ -12,7 +12,7 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
 
 def may_mount() -> bool:
-    """In the namespaces we are in."""
+    """True if this process may mount in the namespaces that it is in."""
     return has_capability(CAP_SYS_ADMIN)
 
 

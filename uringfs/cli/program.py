@@ -29,11 +29,11 @@ class Reason(NamedTuple):
 
     line: str
     certain: bool = True
-    """True: the program cannot be helped at all. False: it goes wrong now and then."""
+    """True if the program cannot be helped at all; False if it goes wrong now and then."""
 
 
 def find(name: str) -> str:
-    """By PATH, as execvp(3)."""
+    """The path of a program, which is looked for along PATH as execvp(3) does. RunError."""
     path = shutil.which(name)
     if path is not None:
         return path

@@ -62,7 +62,7 @@ def _daemon(mountpoint: str) -> int | None:
 
 
 def _unmount(mountpoint: str, lazy: bool) -> str:
-    """What went wrong, or nothing."""
+    """Unmount: what went wrong, or an empty string."""
     if libc.umount2(os.fsencode(mountpoint), points.MNT_DETACH if lazy else 0) == 0:
         return ""
     code = ctypes.get_errno()

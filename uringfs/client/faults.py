@@ -92,7 +92,7 @@ def _read(fd: int) -> str:
 
 @dataclass
 class GivenRule:
-    """One that was given. Its counts are those of now, or of when it was removed."""
+    """A rule that was given. Its counts are those of now, or of when it was removed."""
 
     faults: Faults
     id: int

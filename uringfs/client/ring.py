@@ -126,7 +126,7 @@ class Ring:
         self._unreaped[user_data] += 1
 
     def queue_linked(self, requests: Iterable[Request]) -> None:
-        """Each but the last with SqeFlag.IO_LINK."""
+        """Queue requests as a chain: each but the last gets SqeFlag.IO_LINK."""
         *first, last = requests
         for request in first:
             self.queue(request.with_flags(SqeFlag.IO_LINK))

@@ -26,7 +26,7 @@ class Ticket:
         self._done = done
 
     def complete(self, cqe: Cqe) -> bool:
-        """True: it was the last."""
+        """Note a completion; True if it was the last."""
         self.cqes.append(cqe)
         if more(cqe):
             return False

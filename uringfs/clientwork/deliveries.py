@@ -286,7 +286,8 @@ class Deliveries:
 
 
 def _in_one_go(ready: Iterable[Delivery]) -> Iterator[Delivery]:
-    """New descriptors come before the first is closed, as they are received with the entries: none behind that."""
+    """The deliveries of one fetch: up to the first new descriptor after a close, as new ones are received before
+    any is closed."""
     closes = False
     for delivery in ready:
         what = delivery.wanted.what if delivery.wanted else 0

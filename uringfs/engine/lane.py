@@ -189,7 +189,7 @@ class RingLane:
             self._cq.post_outstanding()
 
     def _bury(self, number: int, state: State | None) -> None:
-        """Requests that a dead process had taken, and not completed, are. state: of the page, if it had the
+        """Complete the requests that a dead process had taken, with -ECANCELED. state: of the page, if it had the
         lock."""
         if state is not None:
             self._end(interrupted(state, -errno.ECANCELED))
@@ -295,7 +295,7 @@ class RingLane:
             self._ring.memory.fence()
 
     def _renewed(self) -> bool:
-        """What the processes were told when they attached holds no more."""
+        """True if what the processes were told when they attached holds no more."""
         context = self._context
         before = self._geometry, self._disabled
         self._geometry, self._disabled = context.ring.geometry, context.disabled

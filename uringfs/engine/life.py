@@ -223,7 +223,7 @@ class Life:
             self.unsettled.add(request)
 
     def _issue_later(self, request: Request) -> None:
-        """Not for a program that is over (io_uring_task_cancel())."""
+        """Issue a request that was held back, unless its program is over (io_uring_task_cancel())."""
         if request.orphaned or request.caller.program.same():
             self._issue(request)
         else:

@@ -341,28 +341,28 @@ class Request:
         return bool(self.sqe.file_index) and self.op.fills_slot
 
     def taken_effect(self) -> None:
-        """What is behind it may go on, though it is not complete."""
+        """Let go on what waits for this request's effect, though it is not complete."""
         self.context.let_go(self)
 
     def waits_again(self) -> None:
-        """settle() comes before its task does anything further."""
+        """Note that the task waits: it calls settle() before it does anything further."""
         self._is_going()
         if self.context.local_work is not None:
             self.context.local_work.waits(self)
 
     def _is_going(self) -> None:
-        """No enter need wait for its task to go on."""
+        """Note that no enter need wait for the request's task to go on."""
         self.context.beginning.discard(self)
         self.context.woken.discard(self)
 
     def shows(self, data: Data) -> None:
-        """For those who watch: this is stored in its caller's memory. Faults may alter it on its way there."""
+        """Tell who watches that data is stored in the caller's memory. Faults may alter it on its way there."""
         hooks = self.context.hooks
         if hooks and hooks.breaker is None and self.moved is None:
             self.moved = data
 
     def arms_poll(self, events: int) -> None:
-        """For those who watch: it waits for these EPOLL* events now."""
+        """Tell who watches that the request waits for these EPOLL* events now."""
         if self.context.hooks:
             self.context.hooks.call("io_uring_poll_arm", self, events)
 
@@ -438,7 +438,7 @@ class Op(NamedTuple):
     inline: bool = False
     """The kernel's issue of it is one call that never waits, though ours is a task."""
     lane: bool = False
-    """A client may perform it itself (docs/lane.md)."""
+    """True if a client may perform such a request itself (docs/lane.md)."""
     fills_slot: bool = False
     """With sqe->file_index it makes a direct descriptor, and that is all that comes of it."""
 

@@ -96,7 +96,7 @@ class Submission:
         return left
 
     def _take_inline(self, caller: Caller, last: int) -> bool:
-        """False: it is not worth to ask again in this batch."""
+        """Let native code take what it can; False if it is not worth to ask again in this batch."""
         # What a chain has let go comes behind the submission, and before a later chain's second request.
         whole = last == self._end and not self._life.work.queue
         if not self._inline.take(caller, last, whole=whole):

@@ -50,13 +50,13 @@ class CqWait:
         """The signals to block during the wait, or b"". The client's poll(2) is told of them, or the
         supervisor."""
         self.interrupted_to_fetch = False
-        """True: the wait was ended for the client to fetch descriptors, and has to be armed again."""
+        """The wait was ended for the client to fetch descriptors, and has to be armed again."""
 
     @classmethod
     def start(
         cls, ring: Ring, caller: Caller, timers: Timers, min_events: int, flags: int, arg: int, argsz: int
     ) -> "CqWait | None":
-        """None if there is nothing to wait for. EINVAL and EFAULT of the extended arguments."""
+        """The wait of an enter; None if there is nothing to wait for. EINVAL, EFAULT of the extended arguments."""
         timeout, min_wait = None, 0
         if flags & IORING_ENTER_EXT_ARG:
             if flags & IORING_ENTER_EXT_ARG_REG:

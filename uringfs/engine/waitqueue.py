@@ -22,11 +22,11 @@ class LastFirst:
         return Armed(self, key, next(self._numbers))
 
     def waits(self, key: Hashable) -> None:
-        """One more does."""
+        """Count one more request that waits for this file."""
         self._armed[key] = self._armed.get(key, 0) + 1
 
     def waits_no_more(self, key: Hashable) -> None:
-        """One fewer does."""
+        """Count one request fewer that waits for this file."""
         self._armed[key] -= 1
         if not self._armed[key]:
             del self._armed[key]
@@ -49,7 +49,7 @@ class LastFirst:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def _all_go_on(self) -> None:
-        """Files in the order of their events."""
+        """Let all go on that are ready: files in the order of their events, of one file the last armed first."""
         by_file: dict[Hashable, list[tuple[int, trio.lowlevel.Task]]] = {}
         for key, number, task in self._ready:
             by_file.setdefault(key, []).append((number, task))

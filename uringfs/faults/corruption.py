@@ -12,7 +12,7 @@ from uringfs.ops.rw.iovec import truncated
 
 
 class Corruption:
-    """Which bytes of a transfer, and what they become. The same for a piece that is tried again."""
+    """Which bytes of a transfer, and what they become. A piece that is tried again becomes the same."""
 
     def __init__(self, which: int | Range, chance: random.Random, iovecs: Sequence[Iovec]) -> None:
         """which: how many of the first piece, or these bytes. iovecs: of the whole transfer, none if not known."""

@@ -33,8 +33,8 @@ class Kernels:
         """By process, and user who has said so."""
 
     def set(self, pid: int, kernel: Kernel, who: RuleGiver) -> None:
-        """For rings that a process, or one that comes from it, sets up from now on, for as long as it lives. A
-        user says so for processes of his own. EAGAIN."""
+        """Set the kernel of the rings that a process, or one that comes from it, sets up from now on, for as long
+        as it lives. A user says so for processes of his own. EAGAIN."""
         key = pid, who.uid
         if key not in self._of:
             if sum(uid == who.uid for _, uid in self._of) >= MOST_OF_A_USER:

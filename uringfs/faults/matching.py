@@ -71,7 +71,7 @@ def called(given: Given, caller: Caller, number: int, owner: int, names: Naming,
 
 
 def _position(request: Request) -> int:
-    """In the chain that is being assembled, from 1; 0 for a request that is in none."""
+    """A request's position in the chain that is being assembled, from 1; 0 if it is in none."""
     before, count = request.context.link_head(), 0
     if before is None:
         return 1 if request.flags & LINKS else 0

@@ -65,7 +65,8 @@ class Kept:
         return self.end - self.start + OVERHEAD
 
     def keep(self, fd: int) -> int:
-        """In a thread, as the caller. OSError: EBADF if its file is not open for reading."""
+        """Keep what the file holds now. Called in a thread, as the caller. OSError: EBADF if its file is not open
+        for reading."""
         self.size = os.fstat(fd).st_size
         while len(self.before) < min(self.end, self.size) - self.start:
             at = self.start + len(self.before)
@@ -77,7 +78,8 @@ class Kept:
         return 0
 
     def put_back(self, fd: int) -> int:
-        """In a thread, as the caller. OSError: EINVAL if the file has been told to append since."""
+        """Write what was kept. Called in a thread, as the caller. OSError: EINVAL if the file has been told to
+        append since."""
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:
             raise OSError(errno.EINVAL, "O_APPEND has been set")
         done = 0
@@ -146,7 +148,7 @@ class Unsynced:
             self.nursery.start_soon(self._lose_at_end_of, kept.pid)
 
     def _same(self, file: File) -> File:
-        """One that is held already, of the same open file: so many writes cost one descriptor."""
+        """A file that is held already, of the same open file: so many writes cost one descriptor."""
         for kept in self._files.get(file.identity, ()):
             if kept.file is file or kept.file.same(file):
                 kept.file.hold()

@@ -26,7 +26,7 @@ class Stall:
         self.waiting: list[Postponed] = []
 
     def go(self) -> None:
-        """In the order they came."""
+        """Let go what was held, in the order it came."""
         self._ended()
         waiting, self.waiting = self.waiting, []
         for one in waiting:
@@ -37,7 +37,7 @@ FindStall = Callable[[RingContext], Stall | None]
 
 
 class Begin:
-    """One that is issued, as the engine sees it, and whose op has not begun. Cancellable."""
+    """A request that is issued, as the engine sees it, and whose op has not begun. Cancellable."""
 
     def __init__(self, request: Request, perform: Perform, stall_of: FindStall) -> None:
         self.request = request
@@ -67,7 +67,7 @@ class Begin:
 
 
 class HeldEnd:
-    """One that is all but complete. passing: told before complete() is called again."""
+    """A request that is all but complete, and held. passing: told before complete() is called again."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ EVERYTHING = ("", *sets.CALLS)
 
 
 class Word(NamedTuple):
-    """One row."""
+    """A row of the table of words that rules are made of."""
 
     name: str
     kind: str

@@ -43,7 +43,7 @@ class Quota:
         self._memory[uid] += size
 
     def close(self, uid: int, size: int) -> None:
-        """A ring is gone, and that much memory with it. Users that have nothing are forgotten."""
+        """Give back what a ring of this user took: bytes. Users that have nothing are forgotten."""
         self._memory[uid] -= size
         self._rings[uid] -= 1
         if not self._rings[uid]:

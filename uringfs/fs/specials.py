@@ -60,7 +60,7 @@ class Special:
 
 
 class Specials:
-    """By name, by inode number, by fh. Their fh have no backing id: the low half is 0."""
+    """The special files by name, by inode number, by fh. Their fh have no backing id: the low half is 0."""
 
     def __init__(self, host: Host, files: Mapping[bytes, Special]) -> None:
         self._host = host

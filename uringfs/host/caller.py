@@ -42,7 +42,7 @@ class Keeper(Protocol):
         """A thread's now: fsuid and fsgid are known."""
 
     def threads(self, uid: int) -> Threads:
-        """For calls made for that user."""
+        """The threads for calls made for that user."""
 
     def adopt(self, fd: int, uid: int = 0, tid: int = 0) -> LocalFile:
         """Take over a descriptor of the daemon's. tid: a thread that has it."""
@@ -306,6 +306,6 @@ class LocalOpener:
 
 
 def local(caller: Caller) -> LocalCaller:
-    """One of this host's."""
+    """Narrow a caller to what this host makes."""
     assert isinstance(caller, LocalCaller)
     return caller

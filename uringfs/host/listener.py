@@ -122,7 +122,7 @@ def _blank_file() -> tuple[int, tuple[int, int]]:
 
 
 def _ended(listener: int, stop: int) -> bool:
-    """Wait for a notification; True if none will come, or need be waited for, any more."""
+    """Wait for a notification; True if none will come any more, or if this is to stop."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(stop, select.POLLIN)
@@ -131,7 +131,7 @@ def _ended(listener: int, stop: int) -> bool:
 
 
 def _receive(listener: int) -> Notification | None:
-    """None if its thread has left meanwhile."""
+    """The next notification, or None if its thread has left meanwhile."""
     buffer = bytearray(abi.NOTIF.size)
     try:
         fcntl.ioctl(listener, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer)

@@ -83,7 +83,7 @@ class LocalHost:
         return self.adopt(fd)
 
     def threads(self, uid: int) -> Threads:
-        """For calls made for that user."""
+        """The threads for calls made for that user."""
         if uid not in self._threads:
             self._threads[uid] = Threads()
         return self._threads[uid]

@@ -74,7 +74,7 @@ class Threads:
 
 
 class _Work:
-    """One piece of it, and the task that waits."""
+    """One call for a thread, and the task that waits for it."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -84,13 +84,13 @@ class _Work:
         self._begun = self._given_up = False
 
     def give_up(self) -> bool:
-        """False: too late."""
+        """Give the call up; False if it has begun."""
         with self._lock:
             self._given_up = not self._begun
             return self._given_up
 
     def run(self) -> None:
-        """In the thread."""
+        """Make the call. Runs in the thread."""
         with self._lock:
             if self._given_up:
                 return

@@ -43,7 +43,7 @@ BEHIND = (RING_FILE_SIZE, sum(PBUF_RINGS) - RING_FILE_SIZE)
 
 
 class PageCacheRegion:
-    """Asks for its window at each access: the memory behind it may be another meanwhile."""
+    """A region of a ring's memory. It asks for its window at each access: the memory may be another meanwhile."""
 
     def __init__(self, memory: "PageCacheMemory", offset: int, size: int, release: Callable[[], None]) -> None:
         self._memory = memory

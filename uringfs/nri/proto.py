@@ -10,7 +10,7 @@ _MOST = 10  # bytes of a varint
 
 
 class ProtoError(ValueError):
-    """Bytes that are no message."""
+    """Raised for bytes that are no message."""
 
 
 class Field(NamedTuple):
@@ -35,7 +35,7 @@ class Message:
         return b"".join(map(_encoded, self.fields))
 
     def add(self, number: int, value: "int | str | bytes | Message") -> Self:
-        """One more field. An int is a VARINT >= 0."""
+        """Append a field. An int is a VARINT >= 0."""
         if isinstance(value, int):
             self.fields.append(Field(number, VARINT, value))
         else:

@@ -25,7 +25,7 @@ KEPT_FLAGS = ~RESIZE_FLAGS & U32
 
 
 def check_resizable(ring: Ring) -> None:
-    """EINVAL for rings that complete where they like."""
+    """EINVAL unless the ring has IORING_SETUP_DEFER_TASKRUN."""
     if not ring.geometry.flags & IORING_SETUP_DEFER_TASKRUN:
         raise UringError(errno.EINVAL, "only rings with IORING_SETUP_DEFER_TASKRUN are resized")
 

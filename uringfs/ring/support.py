@@ -61,7 +61,7 @@ SUPPORTED = ("full", "partial")
 
 
 class Flag(NamedTuple):
-    """One row."""
+    """A flag of io_uring_setup(2) or io_uring_enter(2), and how far it is supported."""
 
     value: int
     support: str

@@ -68,7 +68,7 @@ def words(line: str) -> list[str]:
 
 
 def opcode(word: str) -> int | None:
-    """By name, with IORING_OP_ or without, in any case."""
+    """The opcode of a name, with IORING_OP_ or without, in any case."""
     name = word.upper().removeprefix("IORING_OP_")
     return OPCODES.index(name) if name in OPCODES else None
 

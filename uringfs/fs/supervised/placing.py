@@ -69,7 +69,7 @@ class Placing:
             return False
 
     def _lowest_blank(self, caller: Caller) -> int | None:
-        """One that the process has not closed, or put another file over, itself."""
+        """The lowest blank that the process has not closed, or put another file over, itself."""
         numbers = self._blanks.get(caller.group, set())
         while numbers:
             number = min(numbers)

@@ -64,7 +64,7 @@ class Heap:
         return self._heap[0][0] if self._heap else None
 
     def last(self) -> int | None:
-        """When the last one is due."""
+        """When the last timer is due: ns, or None."""
         return max((when for when, _, timer in self._heap if timer.armed), default=None)
 
     def fire(self, now: int, most: int) -> bool:
@@ -141,7 +141,7 @@ class _Clock:
 
 
 class LocalTimers:
-    """The clocks come with their first timers."""
+    """The timers of the daemon. Each clock is made with its first timer."""
 
     def __init__(self) -> None:
         self._clocks: dict[int, _Clock] = {}

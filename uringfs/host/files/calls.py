@@ -161,7 +161,7 @@ def _peek(pipe: int, most: int) -> bytes:
 
 
 def _drop(pipe: int, count: int) -> None:
-    """Not by read(2): a pipe that was spliced knows no RWF_NOWAIT any more (pipe_clear_nowait())."""
+    """Drop bytes of a pipe, not by read(2): after a splice(2) it knows no RWF_NOWAIT (pipe_clear_nowait())."""
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         while count > 0:

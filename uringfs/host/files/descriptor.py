@@ -32,7 +32,7 @@ class Descriptor:
         return self.fd
 
     def hold(self) -> None:
-        """One more user: as many close() calls are needed."""
+        """Count one more user: as many close() calls are needed."""
         with self._lock:
             self._users += 1
 

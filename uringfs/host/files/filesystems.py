@@ -15,13 +15,14 @@ IN_MEMORY = frozenset("tmpfs ramfs devtmpfs hugetlbfs".split())
 
 @lru_cache(maxsize=256)
 def writes_back(device: int) -> bool:
-    """By st_dev: pages of its files are written to somewhere (mapping_can_writeback())."""
+    """True if pages of files on this st_dev are written to somewhere (mapping_can_writeback())."""
     return bool(os.major(device)) or (device != memory_device() and _type(device) not in (*IN_MEMORY, ""))
 
 
 @lru_cache(maxsize=256)
 def closes_promptly(device: int) -> bool:
-    """By st_dev. A file system that is not mounted here is not known, and not trusted."""
+    """True if closing a file on this st_dev takes no long time. A file system that is not mounted here is not
+    known, and not trusted."""
     if os.major(device):
         return True  # on a disk
     if device == memory_device():

@@ -33,7 +33,7 @@ Result = tuple[int, bytes]
 
 
 def _plain(name: str) -> Callable[..., Result]:
-    """One about a descriptor."""
+    """A system call about a descriptor, whose arguments are the caller's as they are."""
 
     def call(_: HelperCaller, *args: Any) -> Result:
         result = syscall(name, *args)

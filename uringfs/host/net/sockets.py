@@ -72,7 +72,7 @@ def attempt(call: Callable[..., T], *args: object) -> T:
 
 
 async def attempt_in_thread(call: Callable[..., T], *args: object) -> T:
-    """Not cancelled once begun: what it has done counts."""
+    """Call in a thread, as attempt() does. Not cancelled once begun: what the call has done counts."""
     return await in_thread(attempt, call, *args, limiter=_limiter)
 
 
@@ -86,7 +86,7 @@ class SocketCredentials:
         self._keeping = NAMING if naming else 0
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
-        """In a thread, with these credentials. Not cancelled once begun: what it has done counts."""
+        """Call in a thread, with these credentials. Not cancelled once begun: what it has done counts."""
         return await in_thread(self._acting, call, args, limiter=_limiter)
 
     def _acting(self, call: Callable[..., T], args: tuple[object, ...]) -> T:

@@ -162,7 +162,7 @@ class File(Protocol):
         """Both are handles on the same open file description."""
 
     def hold(self) -> None:
-        """One more user: as many close() calls are needed. A file starts with one."""
+        """Count one more user: as many close() calls are needed. A file starts with one."""
 
     def close(self) -> None: ...
 

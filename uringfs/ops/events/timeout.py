@@ -74,7 +74,7 @@ def issue(request: Request) -> Outcome:
 
 
 def issue_link(request: Request) -> Outcome:
-    """io_no_issue(): one never runs by itself."""
+    """io_no_issue(): a LINK_TIMEOUT never runs by itself."""
     raise UringError(errno.ECANCELED)
 
 

@@ -41,7 +41,7 @@ class SendRecv(Generic[M]):
         """Bytes of this request, or of this CQE of a multishot, that have been transferred."""
 
     def _blocked(self) -> Outcome:
-        """Wait, but not with MSG_DONTWAIT."""
+        """Wait for the socket, or fail with EAGAIN where MSG_DONTWAIT is set."""
         if self._message.msg_flags & MSG_DONTWAIT:
             return self._failed(UringError(errno.EAGAIN))
         return self._run

@@ -329,7 +329,7 @@ class Writing(Transfer):
                     raise
 
     async def _write(self) -> int:
-        """In a thread, the gathering too: the caller's memory may be as slow as the file."""
+        """Write in a thread, and gather there, too: the caller's memory may be as slow as the file."""
         return await self._file.write(
             self._gather_or_fault, self._position(), self._flags, self._caller, self._alignment()
         )

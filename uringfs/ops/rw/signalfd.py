@@ -52,7 +52,7 @@ class SignalRead:
         return IOU_ISSUE_SKIP_COMPLETE
 
     def close(self) -> None:
-        """Ask no more, watch no more."""
+        """End the watch, and take back what was asked of the client."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
