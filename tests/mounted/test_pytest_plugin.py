@@ -148,6 +148,47 @@ def test_it(uringfs_run):
     assert re.search(r"WRITE:error=EIO:pid=\d+:seed=11\tinjected 1 of 1 that match", done.said), done.said
 
 
+def test_the_trace_of_a_test(tmp_path: Path, program: Path) -> None:
+    source = """
+from uringfs.client import nop
+def test_it(uringfs_trace, uringfs_run, uringfs_ring):
+    uringfs_run(PROGRAM, "file", "write:8:0", rules=["WRITE:short=3"])
+    [write] = uringfs_trace.requests("WRITE")
+    assert (write["res"], write["data"], write["injected"]) == (3, "B" * 8, True)
+    assert write["file"] == os.path.realpath("file")
+    assert any(line.startswith("io_uring_setup(") for line in uringfs_trace.lines())
+    uringfs_trace.clear()
+    uringfs_ring.queue(nop(7))
+    uringfs_ring.submit(wait=1)
+    assert [event["user_data"] for event in uringfs_trace.requests()] == [7]
+def test_another(uringfs_trace):
+    assert uringfs_trace.lines() == []
+"""
+    done = pytest_of(tmp_path, program, source)
+    assert (done.status, done.count("passed")) == (0, 2), done.said
+
+
+FAILS = """
+def test_it(uringfs_run):
+    uringfs_run(PROGRAM, "file", "write:8:0", *["nops:8"] * 10, rules=["WRITE:error=EIO"])
+    assert False
+"""
+
+
+def test_a_failure_shows_the_trace_around_it(tmp_path: Path, program: Path) -> None:
+    said = pytest_of(tmp_path, program, FAILS).said
+    trace = said.partition("uringfs trace")[2]
+    assert re.search(r'WRITE\(\d+, "BBBBBBBB", 8, 0\) = -EIO .*\(INJECTED\)', trace), said
+    assert re.search(r"^\.\.\. \d+ more$", trace, re.MULTILINE), said
+    assert 30 <= trace.count("NOP() = 0") < 60, said
+
+
+def test_without_a_trace(tmp_path: Path, program: Path) -> None:
+    said = pytest_of(tmp_path, program, FAILS, "--uringfs-no-trace").said
+    assert "1 failed" in said
+    assert "uringfs trace" not in said
+
+
 def test_a_wrong_matrix(tmp_path: Path, program: Path) -> None:
     source = """
 @pytest.mark.uringfs_matrix("WRITE:eror=EIO")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from uringfs.client import Ring
     from uringfs.client.faults import Faults
     from uringfs.testing.programs import Ran
+    from uringfs.testing.tracing import Trace
 
 MARKER = "uringfs_matrix"
 NO_RULE = "no-fault"
@@ -25,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         metavar="N",
         help="of what chance decides about faults; by default another each time, which the header shows",
+    )
+    group.addoption(
+        "--uringfs-no-trace",
+        action="store_true",
+        help="failures show no trace: tests without faults are quicker, for their rings have a lane",
     )
 
 
@@ -130,6 +136,20 @@ def uringfs_mount() -> Iterator[Path]:
 
 
 @pytest.fixture
+def uringfs_trace(request: pytest.FixtureRequest, uringfs_mount: Path) -> Iterator["Trace"]:
+    """What the rings of this process and its programs do (uringfs.testing.tracing.Trace): lines(), requests()."""
+    from uringfs.testing.tracing import Trace
+
+    trace = request.node.stash[TRACE] = Trace(uringfs_mount)
+    yield trace
+    request.node.stash[TRACE] = None
+    trace.close()
+
+
+TRACE = pytest.StashKey[Any]()
+
+
+@pytest.fixture
 def uringfs_faults(
     request: pytest.FixtureRequest, uringfs_mount: Path, uringfs_case: Case, uringfs_seed: int
 ) -> Iterator["Faults"]:
@@ -137,6 +157,8 @@ def uringfs_faults(
     the test."""
     from uringfs.client.faults import Faults
 
+    if not request.config.getoption("--uringfs-no-trace"):
+        request.getfixturevalue("uringfs_trace")  # for a failure
     faults = Faults(uringfs_mount)
     for number, rule in enumerate(uringfs_case.rules):
         faults.inject(f"{rule}:pid={os.getpid()}:seed={uringfs_seed + number}" if ":seed=" not in rule else rule)
@@ -192,9 +214,13 @@ def uringfs_run(
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
-    """A failure shows the rules that were in force, and what they have injected."""
+    """A failure shows the rules that were in force, what they have injected, and the trace around that."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    faults = item.stash.get(FAULTS, None)
-    if report.failed and faults is not None and call.when == "call":
+    faults, trace = item.stash.get(FAULTS, None), item.stash.get(TRACE, None)
+    if not report.failed or call.when != "call":
+        return
+    if faults is not None:
         report.sections.append(("uringfs", f"--uringfs-seed {item.config.stash[SEED]}\n{faults.listing()}"))
+    if trace is not None:
+        report.sections.append(("uringfs trace", trace.excerpt()))
