@@ -40,6 +40,11 @@ static int enter(int fd, unsigned submit, unsigned min, unsigned flags)
 
 	return res < 0 ? -errno : res;
 }
+
+static int no_eventfd(int fd)
+{
+	return uringfs_register(fd, IORING_UNREGISTER_EVENTFD, NULL, 0) < 0 ? -errno : 0;
+}
 #else
 static int setup(unsigned entries, struct io_uring_params *p)
 {
@@ -53,6 +58,11 @@ static int enter(int fd, unsigned submit, unsigned min, unsigned flags)
 	int res = (int)syscall(__NR_io_uring_enter, fd, submit, min, flags, NULL, 8);
 
 	return res < 0 ? -errno : res;
+}
+
+static int no_eventfd(int fd)
+{
+	return syscall(__NR_io_uring_register, fd, IORING_UNREGISTER_EVENTFD, NULL, 0) < 0 ? -errno : 0;
 }
 #endif
 
@@ -269,6 +279,8 @@ static void step(const char *word)
 		send_one();
 	else if (!strcmp(word, "buffers"))
 		buffers();
+	else if (!strcmp(word, "register"))
+		printf("register %d\n", no_eventfd(ring));
 	else if (sscanf(word, "slow:%u", &a)) { /* NOPs that take so many ms at least */
 		nops(1, 1);
 		printf("%s\n", now() - start >= a ? "slow" : "quick");

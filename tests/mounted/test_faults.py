@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,6 +134,11 @@ KINDS = {
         ("enter:error=EBUSY:when=1",), ("quiet:1",), "enter -16, ready 0, overflowed 0, lost 0\n\n"
     ),
     "short enter": Kind(("enter:short=1:times=1",), ("nops:2",), "enter 1\n1:0 \n"),
+    "enter again": Kind(
+        ("enter:error=EAGAIN:when=1",), ("quiet:1",), "enter -11, ready 0, overflowed 0, lost 0\n\n"
+    ),
+    "no register": Kind((), ("register",), f"register {-errno.ENXIO}\n"),
+    "register": Kind(("register:error=ENOMEM",), ("register",), f"register {-errno.ENOMEM}\n"),
     "setup": Kind(("setup:error=ENOMEM",), (), f"setup {-errno.ENOMEM}\n"),
     "setup refused": Kind(("setup:error=EPERM",), (), f"setup {-errno.EPERM}\n"),
     "kill": Kind(("WRITE:signal=KILL",), ("write:8:0",), "", status=-signal.SIGKILL),
@@ -213,6 +219,53 @@ def test_released_by_hand_and_by_a_rule(mount: Mount, programs: Programs, file: 
         done = broken(mount, programs, door, file, [], "nops:3")
         assert done.said == "1:0 3:0 2:0 \n"
         assert (held.matched, held.injected, held.waiting) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_stall_is_released_by_hand(mount: Mount, programs: Programs, file: Path, door: str) -> None:
+    """Until then nothing of its ring begins, nor completes."""
+    faults = Faults(mount.path)
+    with faults.injected("NOP:user_data=2:stall:times=1") as rule, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(broken, mount, programs, door, file, [], "nops:3", "write:8:0")
+        until(lambda: rule.injected, "the ring to stall")
+        assert not running.done()
+        assert rule.waiting >= 1
+        assert file.read_bytes() == ORIGINAL
+        rule.release()
+        assert running.result() == Done(0, "1:0 2:0 3:0 \n1:8 \n", B8 + ORIGINAL[8:])
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_requests_of_a_process(mount: Mount, programs: Programs, file: Path, door: str) -> None:
+    """A program is of its parents, too."""
+    faults = Faults(mount.path)
+    with subprocess.Popen(["sleep", "inf"]) as other:
+        with (
+            faults.injected(f"NOP:pid={other.pid}:retval=7") as none,
+            faults.injected(f"NOP:pid={os.getpid()}:retval=8") as all_,
+        ):
+            assert broken(mount, programs, door, file, [], "nops:2").said == "1:8 2:8 \n"
+            assert (none.matched, all_.injected) == (0, 2)
+        other.kill()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_requests_of_a_ring(mount: Mount, programs: Programs, file: Path, door: str) -> None:
+    """By its name, if it has one, or its number."""
+    faults = Faults(mount.path)
+    with Ring(mount / "named", 8) as ring:
+        number = os.fstat(ring.fileno()).st_ino
+        with (
+            faults.injected(f"NOP:ring=#{number}:user_data=1:retval=7"),
+            faults.injected("NOP:ring=name*:user_data=2:retval=8"),
+            faults.injected("NOP:ring=*:user_data=3:retval=9"),
+        ):
+            assert broken(mount, programs, door, file, [], "nops:3").said == "1:0 2:0 3:9 \n"
+            for user_data in (1, 2, 3):
+                ring.queue(nop(user_data))
+            ring.submit(wait=3)
+            assert [cqe.res for cqe in ring.reap()] == [7, 8, 9]
+    os.unlink(mount / "named")
 
 
 def test_what_a_private_instance_is_given(programs: Programs, file: Path) -> None:
