@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uringfs.client import Ring
     from uringfs.client.faults import Faults
     from uringfs.testing.programs import Ran
-    from uringfs.testing.tracing import Trace
+    from uringfs.testing.tracing import TraceOfTest
 
 MARKER = "uringfs_matrix"
 NO_RULE = "no-fault"
@@ -136,11 +136,11 @@ def uringfs_mount() -> Iterator[Path]:
 
 
 @pytest.fixture
-def uringfs_trace(request: pytest.FixtureRequest, uringfs_mount: Path) -> Iterator["Trace"]:
-    """What the rings of this process and its programs do (uringfs.testing.tracing.Trace): lines(), requests()."""
-    from uringfs.testing.tracing import Trace
+def uringfs_trace(request: pytest.FixtureRequest, uringfs_mount: Path) -> Iterator["TraceOfTest"]:
+    """What rings of this process and its programs do (uringfs.testing.tracing.TraceOfTest): lines(), requests()."""
+    from uringfs.testing.tracing import TraceOfTest
 
-    trace = request.node.stash[TRACE] = Trace(uringfs_mount)
+    trace = request.node.stash[TRACE] = TraceOfTest(uringfs_mount)
     yield trace
     request.node.stash[TRACE] = None
     trace.close()

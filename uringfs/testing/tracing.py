@@ -22,10 +22,10 @@ LAST = 40
 AROUND, INJECTIONS = 3, 8
 """A failure shows so many events on either side of so many injections, too, of the last ones."""
 QUIET = (RecordKind.REAPED,)
-"""Of these there are no lines."""
+"""Kinds of events that have no line."""
 
 
-class Trace:
+class TraceOfTest:
     """Events of this process and its children, from now on."""
 
     def __init__(self, mount: Path) -> None:
@@ -57,7 +57,7 @@ class Trace:
         return _lines(self.records())
 
     def events(self) -> list[dict[str, Any]]:
-        """The same, and all other events, as objects: docs/watch.md has their fields."""
+        """All events as objects: docs/watch.md has their fields."""
         objects = Objects()
         return [objects.object(record) for record in self.records()]
 
