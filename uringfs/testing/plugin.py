@@ -137,7 +137,7 @@ def uringfs_mount() -> Iterator[Path]:
 
 @pytest.fixture
 def uringfs_trace(request: pytest.FixtureRequest, uringfs_mount: Path) -> Iterator["TraceOfTest"]:
-    """What rings of this process and its programs do (uringfs.testing.tracing.TraceOfTest): lines(), requests()."""
+    """What rings of this process, and its programs, do: lines(), requests() (uringfs.testing.tracing)."""
     from uringfs.testing.tracing import TraceOfTest
 
     trace = request.node.stash[TRACE] = TraceOfTest(uringfs_mount)
