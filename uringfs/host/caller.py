@@ -20,11 +20,11 @@ from uringfs.host.files.file import LocalFile
 from uringfs.host.identity.actor import ActorPool, LocalActor
 from uringfs.host.identity.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Credentials
 from uringfs.host.listener import LocalListener
-from uringfs.host.net.channel import LocalChannel, own_end, send_message
+from uringfs.host.net.channel import LocalChannel, close_socket, own_end, send_message
 from uringfs.host.process import advise, sharedmem
 from uringfs.host.process.memory import VmMemory
 from uringfs.host.process.program import LocalProgram, ProgramMemory, Programs
-from uringfs.host.protocols import INFINITY, Caller, Memory, Name
+from uringfs.host.protocols import INFINITY, Caller, InCall, Memory, Name
 from uringfs.host.status import thread_status
 from uringfs.host.threads import Threads, in_thread
 
@@ -218,14 +218,17 @@ class LocalCaller:
         self.still()
         return found
 
-    def in_call(self) -> Callable[[], int | None] | None:
-        return None if self._late or self._valid is not None else self._pidfd_of
+    def in_call(self) -> InCall | None:
+        return None if self._late or self._valid is not None else self
 
-    def _pidfd_of(self) -> int | None:
+    def process_fd(self) -> int | None:
         try:
             return self.program.fileno()
         except UringError:
             return None
+
+    def let_go(self, fd: int, /) -> None:
+        close_fd(fd, self._host.own_device)
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         ours = self._getfd(fd)
@@ -241,8 +244,11 @@ class LocalCaller:
 
     def send_descriptors(self, sock: int, fds: Sequence[int]) -> None:
         try:
-            with self._socket(sock) as ours:
+            ours = self._socket(sock)
+            try:
                 send_message(ours, b"\0", fds)
+            finally:
+                close_socket(ours)
         except OSError as error:
             raise UringError.of(error) from error
 

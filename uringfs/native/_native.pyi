@@ -53,8 +53,15 @@ def preadv2(fd: int, buffer: Buffer, offset: int, flags: int, /) -> int:
     """preadv2(2) into one writable buffer. offset is a loff_t, signed or not: -1 (2^64-1) is the file's own
     position. Not retried on EINTR. EAGAIN: RWF_NOWAIT would have had to wait."""
 
+def sock_preadv2(fd: int, buffer: Buffer, offset: int, flags: int, /) -> int:
+    """As preadv2, of a socket: of what is thrown away with a message nothing is waited for (close_soon())."""
+
 def pwritev2(fd: int, data: Buffer, offset: int, flags: int, /) -> int:
     """pwritev2(2) from one buffer; as preadv2."""
+
+def close_soon(fd: int, /) -> None:
+    """close(2), without an error. The main thread waits for no more than 1 ms or 2, whatever SO_LINGER of that
+    socket says, or of those that are in flight in its queue."""
 
 def fd_identity(fd: int, /) -> tuple[int, int, int, int, int]:
     """(st_dev, st_ino, st_mode, st_rdev) as os.fstat has them, but never asking a FUSE daemon: the file may be of
@@ -332,7 +339,7 @@ class Taker:
     def take(
         self,
         tid: int,
-        pidfd_of: Callable[[], int | None] | None,
+        caller: object | None,
         entries: int,
         whole: bool,
         sq_head: int,
@@ -347,8 +354,8 @@ class Taker:
     ) -> tuple[int, int, int, int, int, int, bool] | None:
         """Take as many as can be of the next `entries` SQEs, up to the first that is not sure to be done as the
         kernel would. whole: the submission ends with them. tid: the submitter, blocked in its control write.
-        pidfd_of: gives its pidfd, called once that is needed; None: the thread may be gone, so NOPs alone. room:
-        CQEs that fit before the client's head has to be looked at again. recorder, batch: makes an event of each.
+        caller: as host.protocols.InCall; None if the thread may be gone, so NOPs alone. room: CQEs that fit
+        before the client's head has to be looked at again. recorder, batch: makes an event of each.
 
         None: none was taken. Else the new sq_head, cq_tail (nothing is published) and room, the client's CQ head
         and the words of its two copies, and whether a request had IOSQE_CQE_SKIP_SUCCESS."""

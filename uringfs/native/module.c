@@ -12,8 +12,8 @@ static struct PyModuleDef module_def = {
 PyMODINIT_FUNC PyInit__native(void)
 {
 	PyMethodDef *const methods[] = {
-		wire_methods,	vm_methods,    maps_methods,	 files_methods,
-		socket_methods, epoll_methods, identity_methods, lane_methods,
+		wire_methods,  vm_methods,	 maps_methods, files_methods,	 socket_methods,
+		epoll_methods, identity_methods, lane_methods, patience_methods,
 	};
 	PyObject *module = PyModule_Create(&module_def);
 	bool failed = !module;

@@ -26,11 +26,17 @@ extern PyMethodDef socket_methods[];
 extern PyMethodDef epoll_methods[];
 extern PyMethodDef identity_methods[];
 extern PyMethodDef lane_methods[];
+extern PyMethodDef patience_methods[];
 int identity_add_types(PyObject *module);
 int watcher_add_types(PyObject *module);
 int watch_add_types(PyObject *module);
 int points_add_types(PyObject *module);
 int lane_add_types(PyObject *module);
+
+/* patience.c: around a call that a client's socket must not have the main thread wait in; close(2) like that. */
+bool patience_begin(void);
+void patience_end(bool begun);
+void close_soon(int fd);
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

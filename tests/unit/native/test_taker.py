@@ -34,6 +34,18 @@ from uringfs.ring.ring import Ring
 NOWHERE = 4096
 
 
+class InCall:
+    """host.protocols.InCall. pidfd_of: in place of what gives this process's."""
+
+    def __init__(self, pidfd_of: Callable[[], int | None]) -> None:
+        self.process_fd = pidfd_of
+        self.let_go_of: list[int] = []
+
+    def let_go(self, fd: int, /) -> None:
+        self.let_go_of.append(fd)
+        os.close(fd)
+
+
 class Rig:
     """A ring, and this thread as the client in its control write."""
 
@@ -47,6 +59,7 @@ class Rig:
         self.taker = taker
         self.pidfd = os.pidfd_open(os.getpid())
         self.asked = 0
+        self.caller = InCall(self.pidfd_of)
 
     def pidfd_of(self) -> int:
         self.asked += 1
@@ -60,7 +73,7 @@ class Rig:
         head, copies = cq.looked_at()
         tid, tail = threading.get_native_id(), cq.tail
         args = sq.pending(), True, sq.head, tail, cq.room, head, *copies
-        taken = self.taker.take(tid, pidfd_of or self.pidfd_of, *args)
+        taken = self.taker.take(tid, InCall(pidfd_of) if pidfd_of else self.caller, *args)
         if taken is None:
             return []
         sq.head, tail, room, head, of_sq, of_cq, _ = taken
@@ -133,6 +146,7 @@ def test_a_mount_that_is_not_known_is_pythons(file: int, rig: Rig) -> None:
     memory = ctypes.create_string_buffer(16)
     with open("/proc/self/status", "rb") as status:
         assert rig.take(Sqe(IORING_OP_READ, fd=status.fileno(), addr=address(memory), len=4)) == []
+    assert len(rig.caller.let_go_of) == 1  # whose server may not answer a close
     native.know_mount(0)
     rig.ring.sq.head = rig.ring.sq.words()[1]
     assert rig.take(Sqe(IORING_OP_READ, fd=file, addr=address(memory), len=4)) == []

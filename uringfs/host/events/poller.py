@@ -147,7 +147,7 @@ class EpollPoller:
             key = self._instance().add(fd, asked, False, past and not exclusive)
         except OSError as error:
             if fd != of:
-                os.close(fd)
+                native.close_soon(fd)
             raise UringError.of(error) from error
         registration = self._registered[key] = EpollItem(wanted, fd, key)
         self._descriptors.add(fd)
@@ -165,7 +165,7 @@ class EpollPoller:
         if self._watcher is not None:
             self._watcher.remove(registration.key)
         if fd != of:
-            os.close(fd)
+            native.close_soon(fd)
 
     def settle(self) -> None:
         """Wait until the files of watches that were cancelled are held no more; some ms at most."""

@@ -1,5 +1,5 @@
 """close(2) of descriptors that a client's file may be behind. It flushes, and where another process answers for
-the file system (FUSE, NFS) that may take for ever, so the loop must not wait for it."""
+the file system (FUSE, NFS) that may take for ever; a socket may linger. The loop must not wait for these."""
 
 import os
 import stat
@@ -16,7 +16,9 @@ def close_fd(fd: int, own_device: int = -1) -> None:
     own mount, which has no flush. Late is bad, too: a program just written cannot be executed while we have it
     open."""
     device, _, mode, *_ = native.fd_identity(fd)
-    if not stat.S_ISREG(mode) or device == own_device or closes_promptly(device):
+    if not stat.S_ISREG(mode):
+        native.close_soon(fd)
+    elif device == own_device or closes_promptly(device):
         os.close(fd)
     else:
         trio.lowlevel.start_thread_soon(partial(os.close, fd), lambda outcome: None)

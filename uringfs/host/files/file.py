@@ -324,7 +324,7 @@ class LocalFile(Descriptor):
                 try:
                     await ready(own)
                 finally:
-                    os.close(own)
+                    native.close_soon(own)
 
     async def unread(self, count: int) -> None:
         await self.in_thread(lambda: os.lseek(self.fd, -count, os.SEEK_CUR))
@@ -341,7 +341,8 @@ class LocalFile(Descriptor):
             count = os.preadv(self.fd, views, offset, flags)
             return (views[0] if len(views) == 1 else memoryview(b"".join(views)))[:count]
         data = bytearray(size)
-        return memoryview(data)[: native.preadv2(self.fd, data, offset, flags)]
+        read = native.sock_preadv2 if self._socket else native.preadv2
+        return memoryview(data)[: read(self.fd, data, offset, flags)]
 
     def _pwritev2(self, data: Data, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec]) -> int:
         if self._socket and offset > 0:  # sock_write_iter()

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import trio
 
+from uringfs import native
 from uringfs.abi.net import UCRED
 from uringfs.errors import UringError
 
@@ -24,7 +25,7 @@ def own_end(fd: int, group: int) -> socket.socket:
         if pid != group:
             raise OSError(errno.EPERM, "the socket's other end is not the caller's")
     except OSError:
-        ours.close()
+        close_socket(ours)
         raise
     return ours
 
@@ -55,7 +56,8 @@ class LocalChannel:
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             try:
-                return self._sock.recv(size, socket.MSG_DONTWAIT)
+                data = bytearray(size)
+                return bytes(data[: native.sock_recvmsg(self._sock.fileno(), data, False, 0, 0)[0]])
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -64,4 +66,10 @@ class LocalChannel:
     def close(self) -> None:
         with suppress(OSError):  # it has come to its end already
             self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        close_socket(self._sock)
+
+
+def close_socket(sock: socket.socket) -> None:
+    """There may be anything in its queue."""
+    if sock.fileno() >= 0:
+        native.close_soon(sock.detach())

@@ -202,6 +202,16 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
+class InCall(Protocol):
+    """A caller that is blocked in its control write, for native code."""
+
+    def process_fd(self) -> int | None:
+        """Its process's pidfd, ours; None: there is none for us."""
+
+    def let_go(self, fd: int, /) -> None:
+        """Close a descriptor of ours that was the caller's, whoever answers for its file system."""
+
+
 class Caller(Protocol):
     """A thread in a control write, or in a system call that is answered for it. Its ids are trustworthy while
     that lasts."""
@@ -224,9 +234,9 @@ class Caller(Protocol):
     def unpinnable(self) -> Sequence[tuple[int, int]]:
         """(start, end) of memory that cannot be pinned for long."""
 
-    def in_call(self) -> Callable[[], int | None] | None:
-        """What gives its process's pidfd, while the thread is blocked in its control write, so that its ids and
-        memory are its own. None: it may be gone."""
+    def in_call(self) -> InCall | None:
+        """The thread while it is blocked in its control write, so that its ids and memory are its own. None: it
+        may be gone."""
 
     def pidfd(self, fd: int) -> tuple[int, bool]:
         """The child whose pidfd that is, by its number in the caller's pid namespace (0: no child of the

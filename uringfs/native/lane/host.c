@@ -40,13 +40,13 @@ static int get_pidfd(Taker *t)
 {
 	PyObject *answer;
 
-	if (t->pidfd >= 0 || t->pidfd_of == Py_None)
+	if (t->pidfd >= 0 || t->caller == Py_None)
 		return t->pidfd;
-	answer = PyObject_CallNoArgs(t->pidfd_of);
+	answer = PyObject_CallMethod(t->caller, "process_fd", NULL);
 	if (!answer || (answer != Py_None && !get_int(answer, EBADF, &t->pidfd)))
 		PyErr_Clear(); /* Python finds out, when it does the request */
 	if (!answer || answer == Py_None)
-		t->pidfd_of = Py_None;
+		t->caller = Py_None;
 	Py_XDECREF(answer);
 	return t->pidfd;
 }
@@ -61,6 +61,23 @@ static long look_at(struct fetched *f)
 	f->mode = st.stx_mode;
 	f->mount = st.stx_mask & STATX_MNT_ID_UNIQUE ? st.stx_mnt_id : 0;
 	return 0;
+}
+
+/* Of a mount that is not known a close(2) may wait for whoever answers for it (FUSE_FLUSH): Python has a thread do it. */
+void taker_let_go(Taker *t, const struct fetched *f)
+{
+	PyObject *done;
+
+	if (S_ISREG(f->mode) && mount_is_known(f->mount)) {
+		close(f->own);
+	} else if (!S_ISREG(f->mode)) {
+		close_soon(f->own);
+	} else {
+		done = PyObject_CallMethod(t->caller, "let_go", "i", f->own);
+		if (!done)
+			PyErr_WriteUnraisable(t->caller);
+		Py_XDECREF(done);
+	}
 }
 
 /* 0; -EBADF; -EAGAIN: it is Python's */
@@ -83,7 +100,9 @@ static long fetch(Taker *t, int fd, struct fetched **found)
 	if (f->own < 0)
 		return errno == EBADF ? -EBADF : -EAGAIN;
 	if (look_at(f) < 0) {
-		close(f->own);
+		f->mode = S_IFREG;
+		f->mount = 0;
+		taker_let_go(t, f);
 		return -EAGAIN;
 	}
 	t->nr_files++;

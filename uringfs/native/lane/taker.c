@@ -18,10 +18,10 @@
 
 /* ---- one call ---- */
 
-static void begin_call(Taker *t, int tid, PyObject *pidfd_of)
+static void begin_call(Taker *t, int tid, PyObject *caller)
 {
 	t->tid = tid;
-	t->pidfd_of = pidfd_of;
+	t->caller = caller;
 	t->pidfd = -1;
 	t->nr_files = 0;
 	t->page.seen = 0;
@@ -30,7 +30,7 @@ static void begin_call(Taker *t, int tid, PyObject *pidfd_of)
 static void end_call(Taker *t)
 {
 	for (unsigned i = 0; i < t->nr_files; i++) {
-		close(t->files[i].own);
+		taker_let_go(t, &t->files[i]);
 		Py_XDECREF(t->files[i].what);
 	}
 	t->recorder = NULL;
@@ -64,10 +64,10 @@ static PyObject *taker_take(PyObject *self, PyObject *args)
 	unsigned int entries, sq_head, cq_tail, room, cq_head, head_sq, head_cq;
 	Taker *t = (Taker *)self;
 	struct lane_pass p;
-	PyObject *pidfd_of, *recorder = Py_None, *batch = Py_None;
+	PyObject *caller, *recorder = Py_None, *batch = Py_None;
 	int tid, whole;
 
-	if (!PyArg_ParseTuple(args, "iOIpIIIIII|OO:take", &tid, &pidfd_of, &entries, &whole, &sq_head, &cq_tail, &room,
+	if (!PyArg_ParseTuple(args, "iOIpIIIIII|OO:take", &tid, &caller, &entries, &whole, &sq_head, &cq_tail, &room,
 			      &cq_head, &head_sq, &head_cq, &recorder, &batch))
 		return NULL;
 	if (!t->lane.rings) {
@@ -86,8 +86,8 @@ static PyObject *taker_take(PyObject *self, PyObject *args)
 	t->page.cq_head = cq_head;
 	t->page.cq_heads[0] = head_sq;
 	t->page.cq_heads[1] = head_cq;
-	begin_call(t, tid, pidfd_of);
-	say_what_is_taken(t, pidfd_of == Py_None ? NOPS : OPS, whole);
+	begin_call(t, tid, caller);
+	say_what_is_taken(t, caller == Py_None ? NOPS : OPS, whole);
 	lane_take(&p);
 	end_call(t);
 	if (!p.taken)
@@ -174,7 +174,7 @@ static PyObject *taker_know(PyObject *Py_UNUSED(m), PyObject *arg)
 
 static PyMethodDef taker_methods[] = {
 	{"take", taker_take, METH_VARARGS,
-	 "take(tid, pidfd_of, entries, whole, sq_head, cq_tail, room, cq_head, head_sq, head_cq, recorder, batch)"},
+	 "take(tid, caller, entries, whole, sq_head, cq_tail, room, cq_head, head_sq, head_cq, recorder, batch)"},
 	{"release", taker_release, METH_NOARGS, "release(): give the buffer back"},
 	{NULL, NULL, 0, NULL},
 };

@@ -42,8 +42,8 @@ typedef struct {
 	struct uringfs_lane page;
 	/* of one call */
 	int tid;
-	PyObject *pidfd_of; /* called for the client's pidfd once it is needed; borrowed */
-	int pidfd;	    /* -1: not asked for yet */
+	PyObject *caller; /* host.protocols.InCall; borrowed. None: there is none, or it has no pidfd for us */
+	int pidfd;	  /* -1: not asked for yet */
 	unsigned nr_files;
 	struct fetched files[MOST_FILES];
 	unsigned nr_iovecs;
@@ -98,6 +98,9 @@ static inline void taker_ends(struct lane_pass *p, const struct io_uring_sqe *sq
 }
 
 extern const struct lane_host taker_host;
+
+/* Close what was fetched, whoever answers for its file system. */
+void taker_let_go(Taker *t, const struct fetched *f);
 
 /* Reads of files on this mount ask nobody for credentials; 0: forget all. */
 void taker_know_mount(uint64_t mount);

@@ -47,25 +47,31 @@ static PyObject *pidfd_getfd_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 	return fd < 0 ? raise_errno(errno) : PyLong_FromLong(fd);
 }
 
-static PyObject *transfer(const char *name, PyObject *const *args, Py_ssize_t nargs, bool write)
+enum way { READS, READS_SOCKET, WRITES };
+
+static PyObject *transfer(const char *name, PyObject *const *args, Py_ssize_t nargs, enum way way)
 {
 	Py_buffer data;
 	struct iovec iov;
 	uint64_t offset;
 	ssize_t n;
 	int fd, flags, err;
+	bool begun = false;
 
 	if (!nargs_is(name, nargs, 4) || !get_int(args[0], EBADF, &fd) || !get_int(args[3], EOPNOTSUPP, &flags))
 		return NULL;
 	offset = PyLong_AsUnsignedLongLongMask(args[2]); /* loff_t: 2^64-1 is -1, as in sqe->off */
 	if (offset == UINT64_MAX && PyErr_Occurred())
 		return NULL;
-	if (PyObject_GetBuffer(args[1], &data, write ? PyBUF_SIMPLE : PyBUF_WRITABLE) < 0)
+	if (PyObject_GetBuffer(args[1], &data, way == WRITES ? PyBUF_SIMPLE : PyBUF_WRITABLE) < 0)
 		return NULL;
 	iov = (struct iovec){data.buf, (size_t)data.len};
 	Py_BEGIN_ALLOW_THREADS
-	n = write ? pwritev2(fd, &iov, 1, (off_t)offset, flags) : preadv2(fd, &iov, 1, (off_t)offset, flags);
+	if (way == READS_SOCKET)
+		begun = patience_begin();
+	n = way == WRITES ? pwritev2(fd, &iov, 1, (off_t)offset, flags) : preadv2(fd, &iov, 1, (off_t)offset, flags);
 	err = errno;
+	patience_end(begun);
 	Py_END_ALLOW_THREADS
 	PyBuffer_Release(&data);
 	return n < 0 ? raise_errno(err) : PyLong_FromSsize_t(n);
@@ -73,12 +79,17 @@ static PyObject *transfer(const char *name, PyObject *const *args, Py_ssize_t na
 
 static PyObject *preadv2_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
 {
-	return transfer("preadv2", args, nargs, false);
+	return transfer("preadv2", args, nargs, READS);
+}
+
+static PyObject *sock_preadv2(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
+{
+	return transfer("sock_preadv2", args, nargs, READS_SOCKET);
 }
 
 static PyObject *pwritev2_(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
 {
-	return transfer("pwritev2", args, nargs, true);
+	return transfer("pwritev2", args, nargs, WRITES);
 }
 
 static PyObject *fd_identity(PyObject *Py_UNUSED(m), PyObject *arg)
@@ -109,6 +120,7 @@ PyMethodDef files_methods[] = {
 	FASTCALL(pidfd_open, pidfd_open_, "pidfd_open(tid, flags) -> int"),
 	FASTCALL(pidfd_getfd, pidfd_getfd_, "pidfd_getfd(pidfd, fd) -> int"),
 	FASTCALL(preadv2, preadv2_, "preadv2(fd, buffer, offset, flags) -> int"),
+	FASTCALL(sock_preadv2, sock_preadv2, "sock_preadv2(fd, buffer, offset, flags) -> int"),
 	FASTCALL(pwritev2, pwritev2_, "pwritev2(fd, data, offset, flags) -> int"),
 	{"fd_identity", fd_identity, METH_O, "fd_identity(fd) -> (st_dev, st_ino, st_mode, st_rdev, mount)"},
 	{NULL, NULL, 0, NULL},

@@ -151,6 +151,7 @@ static PyObject *sock_recvmsg(PyObject *Py_UNUSED(m), PyObject *args)
 	ssize_t n;
 	char *control;
 	int fd, wants_name, err;
+	bool begun;
 
 	if (!PyArg_ParseTuple(args, "iw*pnI:sock_recvmsg", &fd, &data, &wants_name, &room, &flags))
 		return NULL;
@@ -168,8 +169,10 @@ static PyObject *sock_recvmsg(PyObject *Py_UNUSED(m), PyObject *args)
 	msg.msg_control = room ? control : NULL;
 	msg.msg_controllen = (size_t)room;
 	Py_BEGIN_ALLOW_THREADS
+	begun = patience_begin();
 	n = recvmsg(fd, &msg, (int)(flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 	err = errno;
+	patience_end(begun);
 	Py_END_ALLOW_THREADS
 	if (n < 0) {
 		raise_errno(err);

@@ -28,6 +28,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
 
     monkeypatch.setattr(closing, "closes_promptly", lambda device: False)
     monkeypatch.setattr(closing.os, "close", note)
+    monkeypatch.setattr(closing.native, "close_soon", note)
     return threads
 
 
