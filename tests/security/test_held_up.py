@@ -136,7 +136,7 @@ def the_socket_it_is_in_is_closed(ring: Ring, lingering: socket.socket) -> None:
 
 
 def it_is_received(op: str, ring: Ring, lingering: socket.socket) -> None:
-    """And there is no room for it."""
+    """Without room for it."""
     one, _other = in_flight(lingering)
     ring.queue(Sqe(OPCODES.index(op), fd=one.fileno(), addr=ctypes.addressof(BUFFER), len=LEN))
     ring.submit(wait=1)

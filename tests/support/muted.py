@@ -7,9 +7,10 @@ import stat
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.mounting import DEADLINE
 from tests.support.paths import must
 
 CONTENT = b"of a server\n"
@@ -55,19 +56,30 @@ class Muted:
             while self._held:
                 self._answer(self._held.pop(), b"")
 
+    def end(self) -> None:
+        """Nobody has a file of it any more."""
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "somebody has"
+
     def _answer(self, unique: int, data: bytes, error: int = 0) -> None:
-        os.write(self._device, OUT_HEADER.pack(OUT_HEADER.size + len(data), -error, unique) + data)
+        with suppress(OSError):  # who asked is gone, or the mount
+            os.write(self._device, OUT_HEADER.pack(OUT_HEADER.size + len(data), -error, unique) + data)
 
     def _serve(self) -> None:
+        with open(self._device, "rb", 0):
+            while (message := self._received()) is not None:
+                _, opcode, unique, node, *_ = IN_HEADER.unpack_from(message)
+                self._serve_one(opcode, unique, node)
+
+    def _received(self) -> bytes | None:
         while True:
             try:
-                message = os.read(self._device, 1 << 18)
+                return os.read(self._device, 1 << 18)
             except OSError as failure:
                 if failure.errno == errno.ENODEV:
-                    return
-                continue  # ENOENT: who asked is gone
-            _, opcode, unique, node, *_ = IN_HEADER.unpack_from(message)
-            self._serve_one(opcode, unique, node)
+                    return None
+                if failure.errno != errno.ENOENT:  # who asked is gone
+                    raise
 
     def _serve_one(self, opcode: int, unique: int, node: int) -> None:
         answers = {
@@ -98,5 +110,5 @@ def muted(path: Path) -> Iterator[Muted]:
         yield server
     finally:
         server.speak()
-        _libc.umount2(os.fsencode(path), MNT_DETACH)
-        os.close(device)
+        must(_libc.umount2(os.fsencode(path), MNT_DETACH))
+        server.end()

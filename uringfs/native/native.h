@@ -15,6 +15,7 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +38,17 @@ int lane_add_types(PyObject *module);
 bool patience_begin(void);
 void patience_end(bool begun);
 void close_soon(int fd);
+
+/* poll(2) of one descriptor, now. Even then it looks for signals (do_poll()), which are no answer. */
+static inline int poll_now(struct pollfd *wait)
+{
+	int n;
+
+	do
+		n = poll(wait, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
 
 /* raise OSError(err) */
 static inline PyObject *raise_errno(int err)

@@ -206,7 +206,7 @@ class InCall(Protocol):
     """A caller that is blocked in its control write, for native code."""
 
     def process_fd(self) -> int | None:
-        """Its process's pidfd, ours; None: there is none for us."""
+        """Give our pidfd of the process; None: there is none for us."""
 
     def let_go(self, fd: int, /) -> None:
         """Close a descriptor of ours that was the caller's, whoever answers for its file system."""

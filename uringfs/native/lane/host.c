@@ -239,7 +239,7 @@ static long host_poll(struct lane *l, int fd, uint32_t events)
 	if (fetch(taker_of(l), fd, &f) < 0 || !(S_ISFIFO(f->mode) || S_ISSOCK(f->mode)))
 		return 0;
 	pfd.fd = f->own;
-	return poll(&pfd, 1, 0) > 0 ? (unsigned short)pfd.revents : 0;
+	return poll_now(&pfd) > 0 ? (unsigned short)pfd.revents : 0;
 }
 
 /* No other opcode is taken, and no registered file or buffer. */

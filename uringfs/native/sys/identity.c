@@ -84,7 +84,7 @@ static PyObject *watch_ended(ExecWatch *watch, PyObject *Py_UNUSED(none))
 {
 	struct pollfd poll_fd = {.fd = watch->fd};
 
-	if (poll(&poll_fd, 1, 0) < 0)
+	if (poll_now(&poll_fd) < 0)
 		return raise_errno(errno);
 	return PyBool_FromLong(poll_fd.revents);
 }

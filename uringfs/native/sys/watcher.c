@@ -75,7 +75,7 @@ static bool ready(const struct item *item)
 {
 	struct pollfd poll_fd = {.fd = item->fd, .events = (short)item->events};
 
-	return poll(&poll_fd, 1, 0) != 0;
+	return poll_now(&poll_fd) != 0;
 }
 
 /* AIO beside epoll: while the file is ready it would tell of that alone. */

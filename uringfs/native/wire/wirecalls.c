@@ -143,7 +143,7 @@ static PyObject *unread(PyObject *Py_UNUSED(m), PyObject *arg)
 	if (since != wire.emptied)
 		Py_RETURN_FALSE;
 	/* In this order: what the pager takes away meanwhile it has in its hands, or put aside, then. */
-	return PyBool_FromLong((poll(&wait, 1, 0) > 0 && (wait.revents & POLLIN)) || (wire.paged && pager_holds()));
+	return PyBool_FromLong((poll_now(&wait) > 0 && (wait.revents & POLLIN)) || (wire.paged && pager_holds()));
 }
 
 static PyObject *emptied(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(arg))
