@@ -78,9 +78,11 @@ setup(
                 ),
                 *(
                     f"uringfs/native/sys/{name}.c"
-                    for name in (
-                        "vm maps files socket patience epoll identity watcher watcheritems watchertype".split()
-                    )
+                    for name in "vm maps files socket patience epoll identity".split()
+                ),
+                *(
+                    f"uringfs/native/sys/{name}.c"
+                    for name in "watcher watcheritems watcherthread watchertype".split()
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
                 *(f"uringfs/native/lane/{name}.c" for name in "taker host watched".split()),

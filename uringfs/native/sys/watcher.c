@@ -15,7 +15,6 @@
 
 #include <linux/time_types.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,11 +24,9 @@
 #include <unistd.h>
 
 #define MOST 256      /* events of one epoll_wait(2) */
-#define LIMIT 65536   /* events that nobody has fetched: the thread waits */
 #define REQUESTS 1024 /* of an AIO context; all of the machine's have to fit in fs.aio-max-nr */
 #define IDLE 8	      /* watches looked at for whether they are ready no more, at a time */
 #define SETTLE_MS 5
-#define NO_ITEM UINT64_MAX
 
 /* struct aio_ring (fs/aio.c), which is mapped at the context's address */
 struct aio_ring {
@@ -267,26 +264,6 @@ void watcher_gather(Watcher *w)
 	gather(w, NULL);
 }
 
-static void *run(void *arg)
-{
-	Watcher *w = arg;
-	struct pollfd fds[2] = {{.fd = w->epoll, .events = POLLIN}, {.fd = w->stop, .events = POLLIN}};
-
-	while (poll(fds, 2, -1) >= 0 || errno == EINTR) {
-		pthread_mutex_lock(&w->lock);
-		while (w->nevents >= LIMIT && w->runs)
-			pthread_cond_wait(&w->fetched, &w->lock);
-		if (w->runs)
-			watcher_gather(w);
-		if (w->nevents)
-			eventfd_write(w->notify, 1);
-		pthread_mutex_unlock(&w->lock);
-		if (!w->runs)
-			break;
-	}
-	return NULL;
-}
-
 /* ---- the type ---- */
 
 /* 0, or an errno. */
@@ -299,6 +276,8 @@ int watcher_begin(Watcher *w, struct item *item)
 	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, item->fd, &event) < 0)
 		return errno;
 	watch_beside(w, item);
+	if (item->is_idle)
+		eventfd_write(w->completed, 1); /* the thread looks after it from now on */
 	return 0;
 }
 
@@ -339,28 +318,4 @@ void watcher_let_go(Watcher *w)
 			gather(w, &event);
 	if (w->nevents)
 		eventfd_write(w->notify, 1);
-}
-
-bool watcher_open(Watcher *w)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = NO_ITEM};
-	sigset_t all, old;
-	int error;
-
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	w->barrier = epoll_create1(EPOLL_CLOEXEC);
-	w->completed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->stop = eventfd(0, EFD_CLOEXEC);
-	w->notify = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->epoll < 0 || w->barrier < 0 || w->completed < 0 || w->stop < 0 || w->notify < 0 ||
-	    epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->completed, &event) < 0)
-		return false;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	w->runs = true;
-	error = pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	w->runs = !error;
-	errno = error;
-	return w->runs;
 }

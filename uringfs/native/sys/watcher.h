@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watcher's own parts: watcher.c has the thread and its events, watchertype.c is what Python sees. Whoever calls
- * a function of these has the lock, but for watcher_open().
+ * The watcher's own parts: watcher.c has the events, watcherthread.c the thread, watchertype.c is what Python sees.
+ * Whoever calls a function of these has the lock, but for watcher_open().
  */
 #ifndef URINGFS_WATCHER_H
 #define URINGFS_WATCHER_H
@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #define CONTEXTS 32
+#define NO_ITEM UINT64_MAX
 
 struct item {
 	uint64_t key;	/* its place, and above that how often that was taken */
