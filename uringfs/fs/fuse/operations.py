@@ -4,8 +4,9 @@ import errno
 import logging
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import trio
@@ -74,6 +75,22 @@ class PollWatcher:
     def drop(self) -> None:
         if self in self._ring.waiters:
             self._ring.waiters.remove(self)
+
+
+class RingPollWatcher(PollWatcher):
+    """The watcher of a ring. A publication without completions wakes nobody in the kernel (io_cqring_wake())."""
+
+    def __init__(self, ring: Ring, handle: Any, fetchable: Callable[[], bool]) -> None:
+        """fetchable: the client is to fetch something."""
+        super().__init__(ring, handle)
+        self._cq_of = ring
+        self._fetchable = fetchable
+        self._tail = ring.cq.words()[1]
+
+    def completions(self) -> None:
+        ring = self._cq_of
+        if self._tail != ring.cq.words()[1] or ring.readable() or self._fetchable():
+            super().completions()
 
 
 class Operations(pyfuse3.Operations):
@@ -311,7 +328,7 @@ class Operations(pyfuse3.Operations):
             return POLLERR
         if poll_handle is not None:
             self._drop_watcher(fh)
-            self._watchers[fh] = PollWatcher(ring, poll_handle)
+            self._watchers[fh] = RingPollWatcher(ring, poll_handle, partial(self._fs.fetchable, fh))
         # io_uring_poll()
         room = POLLOUT | POLLWRNORM if ring.sq.pending() < ring.sq.entries else 0
         room |= URINGFS_POLL_FETCH if self._fs.fetchable(fh) else 0

@@ -21,7 +21,7 @@ from uringfs.host.events.aiopoll import AioPoll
 from uringfs.host.threads import in_thread
 
 MOMENTS = (0.00005, 0.0001, 0.0002)  # seconds, between looks whether an event is over
-PAUSE, LONGEST_PAUSE = 0.001, 0.064  # and between those that follow
+PAUSE, LONGEST_PAUSE = 0.001, 0.1  # and between those that follow
 
 
 def mask_now(fd: int, events: int) -> int:
