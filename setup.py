@@ -78,11 +78,10 @@ setup(
                 ),
                 *(
                     f"uringfs/native/sys/{name}.c"
-                    for name in "vm maps files socket patience epoll identity".split()
-                ),
-                *(
-                    f"uringfs/native/sys/{name}.c"
-                    for name in "watcher watcheritems watcherthread watchertype".split()
+                    for name in (
+                        *"vm maps files socket patience epoll identity".split(),
+                        *"watcher watcheritems watcherthread watchertype".split(),
+                    )
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),
                 *(f"uringfs/native/lane/{name}.c" for name in "taker host watched".split()),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watcher's own parts: watcher.c has the events, watcherthread.c the thread, watchertype.c is what Python sees.
- * Whoever calls a function of these has the lock, but for watcher_open().
+ * The watcher's own parts: watcher.c has the events, watcheritems.c whose they are, watcherthread.c the thread, and
+ * watchertype.c is what Python sees. Whoever calls a function of these has the lock, but for watcher_open().
  */
 #ifndef URINGFS_WATCHER_H
 #define URINGFS_WATCHER_H
