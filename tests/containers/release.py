@@ -38,6 +38,8 @@ class Release:
     mirror: str = DEBIAN
     components: str = "main"
     keys: Path = DEBIAN_KEYS
+    updates: str = ""
+    """Another suite, which it is with."""
 
     def require(self) -> None:
         """Fails with one line where the mirror does not have it or cannot be reached: a test that is left out then
@@ -57,8 +59,9 @@ class Release:
         # a mirror may be some weeks behind: what it has of a release that is not out yet has expired by then
         options = ('Acquire::Check-Valid-Until "false"', f'Acquire::Retries "{TRIES}"')
         apt = [f"--aptopt={option}" for option in options]
-        source = f"deb [signed-by={self.keys}] {self.mirror} {self.suite} {self.components}"
-        must("mmdebstrap", f"--variant={variant}", *apt, f"--include={packages}", self.suite, file, source)
+        where = f"deb [signed-by={self.keys}] {self.mirror}"
+        sources = [f"{where} {suite} {self.components}" for suite in (self.suite, self.updates) if suite]
+        must("mmdebstrap", f"--variant={variant}", *apt, f"--include={packages}", self.suite, file, *sources)
 
     @contextmanager
     def unpacked(self, home: Path, packages: str, variant: str) -> Iterator[Path]:
@@ -74,10 +77,7 @@ class Release:
             shutil.rmtree(root)
 
 
-RELEASED = (
-    Release("bookworm"),
-    Release("trixie"),
-    Release("noble", mirror=UBUNTU, components="main universe", keys=UBUNTU_KEYS),
-)
+UBUNTU_24_04 = Release("noble", True, UBUNTU, "main universe", UBUNTU_KEYS, "noble-updates")
+RELEASED = (Release("bookworm"), Release("trixie"), UBUNTU_24_04)
 NEXT = Release("testing", is_out=False)
 """Debian's next one, whatever its name is by now."""
