@@ -158,6 +158,29 @@ def test_a_class_name_stands_for_one_thing() -> None:
     assert twice.keys() == TWICE.keys(), twice
 
 
+# -- numbers
+
+
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        (r"0xFFFFFFFF\b", "uringfs/abi/numbers.py: U32"),
+        (r"^PAGE(_SIZE)? = ", "uringfs/abi/numbers.py: PAGE"),
+        (r"\bCDLL\(None, use_errno", "uringfs/abi/libc.py: libc"),
+        (r"\bplatform\.machine\(|\buname\(\)\.machine", "uringfs/abi/machine.py: MACHINE"),
+    ],
+)
+def test_a_number_of_the_kernel_stands_once(what: str, where: str) -> None:
+    """Helpers are processes of their own, which import as little as they can."""
+    again = [
+        name
+        for name in tracked("uringfs/*.py")
+        if not name.startswith(("uringfs/abi/", "uringfs/host/helper/"))
+        and re.search(what, (ROOT / name).read_text(), re.MULTILINE)
+    ]
+    assert again == [], f"take it from {where}"
+
+
 # -- files
 
 LINES = 400

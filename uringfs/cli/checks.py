@@ -15,6 +15,7 @@ from typing import NamedTuple
 from uringfs.abi import seccomp
 from uringfs.abi.libc import libc
 from uringfs.abi.machine import MACHINE, NR
+from uringfs.abi.numbers import U32
 from uringfs.cli import instance, logs, run
 from uringfs.cli.backends import KERNEL, has_capability, kernel_version
 from uringfs.cli.mount import DEV_FUSE, MANY_RINGS
@@ -22,7 +23,7 @@ from uringfs.cli.program import RunError
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 CAP_SYS_ADMIN, CAP_SYS_PTRACE = 21, 19
-ALL_IDS = 0xFFFFFFFF
+ALL_IDS = U32
 PARAMS_SIZE = 120  # struct io_uring_params
 KCMP_FILE = 0
 HELPER = Path("/sbin/mount.fuse.uringfs")

@@ -11,6 +11,7 @@ only for uringfs.client.trio_ring.
 """
 
 from uringfs.abi.constants import IORING_OP_NOP
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import Cqe, Params, Sqe
 from uringfs.client import prep
 from uringfs.client.calls import check, enter, hand_over, open_ring, register, setup
@@ -41,8 +42,6 @@ from uringfs.client.request import (
     sockaddr,
 )
 from uringfs.client.ring import Ring
-
-U32 = 0xFFFFFFFF
 
 __all__ = [
     "CAN",

@@ -23,13 +23,13 @@ from uringfs.abi.control import (
     URINGFS_RESULT_FETCH,
     URINGFS_XATTR,
 )
+from uringfs.abi.libc import libc
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import KERNEL_SIGSET_SIZE
 from uringfs.client.fetching import CAN, control, error_of, fetch
 
-U32 = 0xFFFFFFFF
 _UNSET = -(1 << 63)
 _SIGSET_BYTES = 128  # glibc's sigset_t
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _PollFd(ctypes.Structure):
@@ -161,7 +161,7 @@ def _wait(fd: int, result: ctypes.c_int64, mask: bytes, events: int) -> int:
     sigset = ctypes.create_string_buffer(mask, _SIGSET_BYTES)
     while True:
         poll.revents = 0
-        ready = _libc.ppoll(ctypes.byref(poll), 1, None, sigset)
+        ready = libc.ppoll(ctypes.byref(poll), 1, None, sigset)
         code = ctypes.get_errno()
         if result.value != _UNSET:
             break

@@ -33,6 +33,7 @@ from uringfs.abi.control import (
     URINGFS_OFF_CTL,
     URINGFS_RESULT_FETCH,
 )
+from uringfs.abi.libc import libc
 from uringfs.abi.machine import NR
 from uringfs.abi.numbers import U32
 from uringfs.abi.structs import IOVEC
@@ -45,7 +46,6 @@ CAN = (
 """What this client does for its requests."""
 FUTEX_WAKE_BITSET, FUTEX_PRIVATE_FLAG = 10, 128
 _SIGINFO_BYTES = 128
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Siginfo(ctypes.Structure):
@@ -128,7 +128,7 @@ def _take(fd: int) -> list[_Entry]:
 
 
 def _listed(buffer: "ctypes.Array[ctypes.c_char]", count: int) -> list[_Entry]:
-    whole = buffer.raw[: (count & 0xFFFFFFFF) * ENTRY.size]
+    whole = buffer.raw[: (count & U32) * ENTRY.size]
     return [_Entry(*fields) for fields in ENTRY.iter_unpack(whole)]
 
 
@@ -159,12 +159,12 @@ def _lowest(fd: int, cloexec: bool) -> int:
 
 def _perform(entry: _Entry) -> None:
     if entry.what & URINGFS_DESCRIPTOR_CLOSE:
-        entry.res = _result(_libc.close(entry.res))
+        entry.res = _result(libc.close(entry.res))
     if entry.what & URINGFS_DESCRIPTOR_WAIT:
         _waitid(entry)
     if entry.what & URINGFS_DESCRIPTOR_ADVISE:
         _, advice, _, address, length, _ = ADVICE.unpack(ENTRY.pack(*astuple(entry)))
-        entry.res = _result(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice))
+        entry.res = _result(libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice))
     if entry.what & URINGFS_DESCRIPTOR_READ:
         _read(entry)
     if entry.what & URINGFS_DESCRIPTOR_WAKE:
@@ -177,28 +177,28 @@ def _wake(entry: _Entry) -> None:
     op = FUTEX_WAKE_BITSET | (FUTEX_PRIVATE_FLAG if length >> 32 else 0)
     mask = ctypes.c_uint32(length & U32)
     at = ctypes.c_void_p(address)
-    entry.res = _result(_libc.syscall(ctypes.c_long(NR["futex"]), at, op, most, None, None, mask))
+    entry.res = _result(libc.syscall(ctypes.c_long(NR["futex"]), at, op, most, None, None, mask))
 
 
 def _read(entry: _Entry) -> None:
     """read(2), which does not wait. A signalfd knows RWF_NOWAIT since Linux 6.11; before that it is asked."""
     _, fd, _, address, length, _ = ADVICE.unpack(ENTRY.pack(*astuple(entry)))
     iovec = ctypes.create_string_buffer(IOVEC.pack(address, length), IOVEC.size)
-    count = _libc.preadv2(fd, iovec, 1, ctypes.c_long(-1), os.RWF_NOWAIT)
+    count = libc.preadv2(fd, iovec, 1, ctypes.c_long(-1), os.RWF_NOWAIT)
     if count < 0 and ctypes.get_errno() == errno.EOPNOTSUPP:
         readable = select.poll()
         readable.register(fd, select.POLLIN)
         if not readable.poll(0):
             entry.res = -errno.EAGAIN
             return
-        count = _libc.read(fd, ctypes.c_void_p(address), ctypes.c_size_t(length))
+        count = libc.read(fd, ctypes.c_void_p(address), ctypes.c_size_t(length))
     entry.res = -ctypes.get_errno() if count < 0 else count
 
 
 def _waitid(entry: _Entry) -> None:
     """waitid(2), which does not wait: the daemon says when to try again."""
     info = _Siginfo()
-    entry.res = _result(_libc.waitid(entry.which, entry.res, ctypes.byref(info), entry.options))
+    entry.res = _result(libc.waitid(entry.which, entry.res, ctypes.byref(info), entry.options))
     entry.code, entry.pid, entry.uid, entry.status = info.si_code, info.si_pid, info.si_uid, info.si_status
 
 

@@ -26,10 +26,10 @@ from uringfs.abi.constants import (
     IOSQE_CQE_SKIP_SUCCESS,
     OPCODES,
 )
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import CQ_OFF, CQE, OFFSETS, PARAMS, SQ_OFF, SQE, Cqe, Params, Sqe
 from uringfs.client.request import BigCqe
 
-U32 = 0xFFFFFFFF
 COMMAND = 48
 """Where sqe->cmd begins in an SQE, bytes."""
 EXTRA = SQE.size * 2 - COMMAND

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from uringfs.abi.numbers import U32, U64
 from uringfs.abi.structs import IOVEC, TIMESPEC, Cqe, Sqe
 from uringfs.client.enums import CqeFlag, Op, SqeFlag
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 else:
     Buffer = object  # collections.abc has it from Python 3.12 on
 
-U16, U32, U64 = 0xFFFF, 0xFFFFFFFF, (1 << 64) - 1
+U16 = 0xFFFF
 AT_FDCWD = -100
 CURRENT_POSITION = U64
 FILE_INDEX_ALLOC = U32

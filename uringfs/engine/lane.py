@@ -22,6 +22,7 @@ from uringfs.abi.constants import (
     IOSQE_CQE_SKIP_SUCCESS,
 )
 from uringfs.abi.lane import LaneCounters, State, Taken
+from uringfs.abi.numbers import U32
 from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Memory, Program
@@ -98,7 +99,7 @@ class RingLane:
             raise
         page = LanePage(ring.memory)
         page.begin(State())
-        page.set(abi.LANE_OPS, self.ops & 0xFFFFFFFF)
+        page.set(abi.LANE_OPS, self.ops & U32)
         page.set(abi.LANE_OPS_ABOVE, self.ops >> 32)
         page.set(abi.LANE_FLAGS, abi.LANE_SQE_FLAGS)
         return page

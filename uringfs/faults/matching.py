@@ -8,6 +8,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from uringfs.abi import constants as abi
+from uringfs.abi.numbers import PAGE
 from uringfs.engine.request import Request
 from uringfs.errors import UringError
 from uringfs.faults import sets
@@ -16,7 +17,6 @@ from uringfs.host.protocols import Caller, File
 from uringfs.ops.rw.iovec import total
 
 PATH_MAX = 4096
-PAGE = 4096
 LINKS = abi.IOSQE_IO_LINK | abi.IOSQE_IO_HARDLINK
 CURRENT_POSITION = (1 << 64) - 1
 WITHOUT_FILE = frozenset(

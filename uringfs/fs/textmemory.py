@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from uringfs.abi.constants import IOSQE_FIXED_FILE
 from uringfs.abi.net import USER_MSGHDR
+from uringfs.abi.numbers import PAGE
 from uringfs.abi.structs import IOVEC, Sqe
 from uringfs.engine.request import Attachment, Issue, Outcome, Pending, Request
 from uringfs.errors import UringError
@@ -18,7 +19,6 @@ from uringfs.fs.codec.sqetext import SqeCommand, SqeMemory
 from uringfs.host.process.pieces import PiecewiseMemory
 from uringfs.host.protocols import Caller, Data, File, Memory
 
-PAGE = 4096
 BASE = 1 << 36
 MAX_BYTES = 4 << 20
 MAX_REQUESTS = 64

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from uringfs import native
 from uringfs.abi.libc import libc
+from uringfs.abi.numbers import U32
 from uringfs.errors import UringError
 from uringfs.native import Words
 
@@ -79,7 +80,7 @@ class FilePages(Pages):
             raise UringError(errno.EIO, f"a ring's memory is gone: {error.strerror}") from error
 
     def store(self, offset: int, value: int) -> None:
-        self.write(offset, (value & 0xFFFFFFFF).to_bytes(4, "little"))
+        self.write(offset, (value & U32).to_bytes(4, "little"))
 
     def fetch_or(self, offset: int, bits: int) -> int:
         before = self.load(offset)

@@ -1,7 +1,6 @@
 """A container's seccomp policy (LinuxSeccomp of NRI's api.proto), with io_uring answered by a listener."""
 
-import platform
-
+from uringfs.abi.machine import MACHINE
 from uringfs.nri.proto import Message
 
 CALLS = ("io_uring_setup", "io_uring_enter", "io_uring_register")
@@ -35,7 +34,7 @@ def listening(policy: Message | None, path: str) -> Message:
 def _unconfined() -> Message:
     """A filter kills what calls by an architecture that it does not name."""
     made = Message().add(DEFAULT_ACTION, "SCMP_ACT_ALLOW")
-    for name in _NATIVE.get(platform.machine(), ()):
+    for name in _NATIVE.get(MACHINE, ()):
         made.add(ARCHITECTURES, name)
     return made
 

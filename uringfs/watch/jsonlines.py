@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 from uringfs.abi.constants import REGISTER_OPCODES, SETUP_FLAGS, SQE_FLAGS
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import PARAMS, Params, Sqe
 from uringfs.watch import arguments
 from uringfs.watch.record import INJECTED, LATE, NO_CQE, TRUNCATED, How, Record, RecordKind
@@ -216,7 +217,7 @@ class Objects:
 
     def _reaped(self, ring: int, head: int) -> list[int]:
         posted, ids = self._posted.get(ring, deque()), []
-        while posted and 0 < (head - posted[0][0]) & 0xFFFFFFFF < 1 << 31:
+        while posted and 0 < (head - posted[0][0]) & U32 < 1 << 31:
             ids.append(posted.popleft()[1])
         return ids
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from uringfs.abi import constants as abi
+from uringfs.abi.numbers import PAGE
 from uringfs.abi.structs import IOVEC, TIMESPEC, Sqe
 from uringfs.errors import UringError
 from uringfs.host.protocols import Memory
@@ -13,7 +14,6 @@ from uringfs.host.protocols import Memory
 NAME = 256
 """Bytes of a path or name that are kept."""
 SOCKADDR = 128  # struct sockaddr_storage
-PAGE = 4096
 VECTORS = 8
 """Buffers that are looked at for the first that is not empty."""
 MSG_IOV = Struct("<16xQQ")  # struct msghdr: msg_iov, msg_iovlen

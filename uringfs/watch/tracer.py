@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from uringfs.abi.constants import IORING_CQE_F_MORE, IORING_OP_READ_MULTISHOT
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import PARAMS_SIZE, Sqe
 from uringfs.engine.hooks import Recorder, Subscriber
 from uringfs.engine.request import Request, RingContext
@@ -103,7 +104,7 @@ class Batch(EventBatch):
 
 def _position(ring: Ring) -> int:
     """Where the CQ's next CQE will stand, in entries since setup."""
-    return (ring.cq.tail + len(ring.cq.backlog)) & 0xFFFFFFFF
+    return (ring.cq.tail + len(ring.cq.backlog)) & U32
 
 
 class Tracer(Recorder, Subscriber):
@@ -346,12 +347,12 @@ class Tracer(Recorder, Subscriber):
 
     def io_uring_create(self, number: int, caller: Caller, entries: int, params: int, res: int) -> None:
         data = peek.some(caller.memory, params, PARAMS_SIZE)
-        sqe = NO_SQE._replace(len=entries & 0xFFFFFFFF, addr=params)
+        sqe = NO_SQE._replace(len=entries & U32, addr=params)
         self._call(RecordKind.SETUP, number, caller.uid, caller, sqe, res, data)
 
     def io_uring_register(self, ring: Ring, caller: Caller, opcode: int, arg: int, nr_args: int, res: int) -> None:
         data = peek.some(caller.memory, arg, registering.size(opcode, nr_args)) if arg else b""
-        sqe = NO_SQE._replace(rw_flags=opcode & 0xFFFFFFFF, addr=arg, len=nr_args & 0xFFFFFFFF)
+        sqe = NO_SQE._replace(rw_flags=opcode & U32, addr=arg, len=nr_args & U32)
         self._call(RecordKind.REGISTER, ring.number, ring.owner[1], caller, sqe, res, data)
 
     def _call(self, kind: int, number: int, owner: int, caller: Caller, sqe: Sqe, res: int, data: bytes) -> None:

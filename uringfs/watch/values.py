@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from uringfs.abi import constants as abi
 from uringfs.abi import events, net
 from uringfs.abi.constants import SQE_FLAGS
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import TIMESPEC
 from uringfs.watch.record import FIXED, INJECTED, NO_CQE, TRUNCATED, Record
 
@@ -89,7 +90,7 @@ def descriptor(record: Record, value: int) -> str:
 
 
 def _directory(record: Record, value: int) -> str:
-    return "AT_FDCWD" if value in (AT_FDCWD, AT_FDCWD & 0xFFFFFFFF) else str(value)
+    return "AT_FDCWD" if value in (AT_FDCWD, AT_FDCWD & U32) else str(value)
 
 
 def _pointer(record: Record, value: int) -> str:
@@ -156,7 +157,7 @@ def sockaddr(data: bytes) -> str:
 def _slot(record: Record, value: int) -> str:
     if not value:
         return ""
-    return "slot=IORING_FILE_INDEX_ALLOC" if value == 0xFFFFFFFF else f"slot={value - 1}"
+    return "slot=IORING_FILE_INDEX_ALLOC" if value == U32 else f"slot={value - 1}"
 
 
 KINDS: dict[str, Show] = {

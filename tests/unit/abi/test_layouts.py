@@ -241,6 +241,8 @@ def test_seccomp_and_system_calls_are_as_in_the_kernels_headers(tmp_path: Path) 
         f"#include <{name}.h>\n"
         for name in ("stdio", "stddef", "linux/seccomp", "linux/filter", "linux/audit", "asm/unistd", "sys/ioctl")
     )
+    newer = ["futex_wait"]  # Linux 6.7: older headers have it not
+    headers += "".join(f"#ifndef __NR_{name}\n#define __NR_{name} {NR[name]}\n#endif\n" for name in newer)
     lines = "".join(f'printf("%lld\\n", (long long)({expression}));\n' for expression in expressions)
     (tmp_path / "probe.c").write_text(f"{headers}int main(void) {{\n{lines}return 0; }}\n")
     subprocess.run(["cc", "-o", tmp_path / "probe", tmp_path / "probe.c"], check=True)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from uringfs.abi.machine import EPOLL_EVENT_SIZE
+from uringfs.abi.numbers import U32
 from uringfs.client.enums import CancelFlag, Op, PollFlag, TimeoutFlag
 from uringfs.client.prep.common import Common
 from uringfs.client.request import Buffer, Memory, Request, Struct, View, make, timespec
 
-FUTEX_ANY = 0xFFFFFFFF
+FUTEX_ANY = U32
 FUTEX2_SIZE_U32 = 2
 FUTEX2_PRIVATE = 128
 

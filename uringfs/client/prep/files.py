@@ -4,9 +4,10 @@ from array import array
 from collections.abc import Sequence
 from typing import Unpack
 
+from uringfs.abi.numbers import U32
 from uringfs.client.enums import Op
 from uringfs.client.prep.common import Common
-from uringfs.client.request import CURRENT_POSITION, U32, Buffer, Iovecs, Memory, Request, View, make
+from uringfs.client.request import CURRENT_POSITION, Buffer, Iovecs, Memory, Request, View, make
 
 
 def _single(op: Op, fd: int, view: View, off: int, rw_flags: int, buf_index: int, common: Common) -> Request:

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from uringfs.abi.constants import OPCODES
+from uringfs.abi.numbers import U32
 from uringfs.abi.structs import TIMESPEC, Sqe
 from uringfs.errors import UringError
 
@@ -107,11 +108,11 @@ def parse(verb: str, number: int, flags: int, named: dict[str, str]) -> SqeComma
     if len(set(taken)) < len(taken) or set(taken) & set(fields):
         raise UringError(errno.EINVAL, f"{verb}: two words for one of addr, addr2 and addr3")
     if "newpath" in named and OPCODES[number] in ("RENAMEAT", "LINKAT"):
-        fields.setdefault("len", AT_FDCWD & 0xFFFFFFFF)  # newdfd
+        fields.setdefault("len", AT_FDCWD & U32)  # newdfd
     elif pieces:
         fields.setdefault("len", _length(named, pieces))
     fields.setdefault("fd", AT_FDCWD if "path" in named else -1)
-    fd = fields.pop("fd") & 0xFFFFFFFF
+    fd = fields.pop("fd") & U32
     return SqeCommand(Sqe(number, flags, fd=fd - (fd >> 31 << 32), **fields), tuple(pieces))
 
 

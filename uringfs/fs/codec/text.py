@@ -8,7 +8,7 @@ from typing import NamedTuple, overload
 
 from uringfs.abi.constants import IORING_SETUP_SQPOLL, SETUP_FLAGS, SQE_FLAGS
 from uringfs.abi.kernels import Kernel, kernel
-from uringfs.abi.numbers import U64
+from uringfs.abi.numbers import U32, U64
 from uringfs.errors import UringError
 from uringfs.fs.codec import faulttext, sqetext
 from uringfs.fs.codec.faulttext import FaultCommand
@@ -146,7 +146,7 @@ def _command(verb: str, words: list[str]) -> Command:
                 fields.bits("flags", SQE_FLAGS, "IOSQE_"),
             )
         case "enter":
-            command = EnterCommand(fields.bare("count"), fields.number("wait", 0, 0xFFFFFFFF))
+            command = EnterCommand(fields.bare("count"), fields.number("wait", 0, U32))
         case "reap":
             command = ReapCommand(fields.bare("count"))
         case "lane":
@@ -206,7 +206,7 @@ class _Fields:
                 self._named[name] = value
 
     def bare(self, name: str) -> int | None:
-        return self._integer(name, self._bare.pop(0), 0xFFFFFFFF) if self._bare else None
+        return self._integer(name, self._bare.pop(0), U32) if self._bare else None
 
     def has(self, name: str) -> bool:
         return name in self._named
@@ -250,7 +250,7 @@ class _Fields:
             if word in names:
                 bits |= 1 << names.index(word)
             elif word[:1].isdigit():
-                bits |= self._integer(name, word, 0xFFFFFFFF)
+                bits |= self._integer(name, word, U32)
             else:
                 raise UringError(errno.EINVAL, f"{self._verb}: unknown flag {word!r}: one of {' '.join(names)}")
         return bits

@@ -8,6 +8,7 @@ is posted once it has. Without that the request ends with EOPNOTSUPP, before it 
 import errno
 import itertools
 
+from uringfs.abi.numbers import U32
 from uringfs.clientwork.delivery import PATIENCE, Delivery
 from uringfs.engine.locks import TicketLock
 from uringfs.engine.request import Holds, Request, RingContext
@@ -16,7 +17,7 @@ from uringfs.errors import UringError
 from uringfs.host.files.closing import close_fd
 from uringfs.host.protocols import File
 
-IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
+IORING_FILE_INDEX_ALLOC = U32
 
 
 def file_lock(request: Request) -> TicketLock:
