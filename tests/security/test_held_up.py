@@ -153,14 +153,14 @@ def by_read(ring: Ring, lingering: socket.socket) -> None:
 
 def an_agents_socket_gets_it(ring: Ring, lingering: socket.socket) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lingering.fileno()]))]
+    ours.sendmsg([b"x"], rights)
+    lingering.close()  # before the daemon looks: the last close is its own
     result = ctypes.c_int64(-1)
     body = control.AGENT.pack(ctypes.addressof(result), theirs.fileno(), 0)
     words = control.HEADER.pack(control.URINGFS_CMD_AGENT, control.HEADER.size + len(body)) + body
     os.pwrite(ring.fd, words, control.URINGFS_OFF_CTL)
     assert result.value == 0
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lingering.fileno()]))]
-    ours.sendmsg([b"x"], rights)
-    lingering.close()
     theirs.close()
     assert ours.recv(1) == b""  # that was no answer: the daemon has closed its own
 
@@ -190,11 +190,13 @@ def test_a_socket_that_lingers(arena: Arena, way: Way) -> None:
         theirs.close()
         become()
         ring = Ring(arena.mount / "new", 8)
+        child.expect()  # nobody else has it
         way(ring, ours)
         child.tell()
 
     with unread() as (ours, theirs), in_child(client) as child:
         ours.close()
+        child.tell()
         try:
             child.expect()
             serves(arena)
