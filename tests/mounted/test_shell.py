@@ -321,7 +321,9 @@ def test_text_requests_are_bounded(sh: Shell) -> None:
 
 def test_help_for_an_opcode(sh: Shell) -> None:
     said = lines(sh("echo help READ > $r; cat $r"))["LastMessage"]
-    assert said.startswith("READ: opcode 22, full; sqe op=OPCODE")
+    assert said.startswith("READ: opcode 22, full; fields fd addr len off rw_flags; sqe op=OPCODE")
+    said = lines(sh("echo help futex_wait > $r; cat $r"))["LastMessage"]
+    assert "; fields addr off addr3 fd; " in said
 
 
 # -- errors

@@ -199,7 +199,11 @@ def uringfs_ring(
 
 @pytest.fixture
 def uringfs_run(
-    uringfs_mount: Path, uringfs_faults: "Faults", uringfs_case: Case, uringfs_seed: int
+    request: pytest.FixtureRequest,
+    uringfs_mount: Path,
+    uringfs_faults: "Faults",
+    uringfs_case: Case,
+    uringfs_seed: int,
 ) -> Callable[..., "Ran"]:
     """A function: run(*command, rules=(), kernel="", mode="auto", timeout=60, **options of subprocess.run) runs an
     unmodified program, with these rules and those of the matrix, and returns what came of it (Ran)."""
@@ -207,9 +211,15 @@ def uringfs_run(
 
     def run(*command: object, rules: Sequence[str] = (), kernel: str = "", **options: Any) -> "Ran":
         kernel = kernel or uringfs_case.kernel
-        return programs.run(uringfs_mount, command, rules, kernel, options.pop("seed", uringfs_seed), **options)
+        ran = programs.run(uringfs_mount, command, rules, kernel, options.pop("seed", uringfs_seed), **options)
+        programs_run.append(ran)
+        return ran
 
+    programs_run = request.node.stash[RUN] = list["Ran"]()
     return run
+
+
+RUN = pytest.StashKey[list[Any]]()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -221,6 +231,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
     if not report.failed or call.when != "call":
         return
     if faults is not None:
-        report.sections.append(("uringfs", f"--uringfs-seed {item.config.stash[SEED]}\n{faults.listing()}"))
+        programs: list[Any] = item.stash.get(RUN, [])
+        told = [f"--uringfs-seed {item.config.stash[SEED]}", faults.listing(), *map(str, programs)]
+        report.sections.append(("uringfs", "\n".join(told)))
     if trace is not None:
         report.sections.append(("uringfs trace", trace.excerpt()))

@@ -1,5 +1,6 @@
 """Programs under `uringfs run` on a mount, for tests: what they said, and what their rules have injected."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -30,6 +31,11 @@ class Ran:
     def injected(self) -> int:
         """How many faults, of all its rules."""
         return sum(rule["injected"] for rule in self.rules)
+
+    def __str__(self) -> str:
+        """A line for the command, and one for each rule."""
+        rules = (f"  {r['rule']}: injected {r['injected']} of {r['matched']} that match" for r in self.rules)
+        return "\n".join([f"{shlex.join(self.command)} ended with {self.returncode}", *rules])
 
     def check(self) -> "Ran":
         """AssertionError, with all it said, unless it has succeeded."""

@@ -14,6 +14,7 @@ from uringfs.fs.codec import faulttext, sqetext
 from uringfs.fs.codec.faulttext import FaultCommand
 from uringfs.fs.codec.sqetext import SqeCommand
 from uringfs.ops.table import OPS
+from uringfs.watch import arguments
 
 MAX_LINE = 4096
 MAX_READ = 1 << 20
@@ -185,7 +186,8 @@ def _help(of: str | None) -> str:
     if number is not None and of not in HELP:
         op = OPS[number]
         note = f" ({op.note})" if op.note else ""
-        return f"{op.name}: opcode {number}, {op.support}{note}; {HELP['sqe']}"
+        fields = " ".join(field for field, _ in arguments.of(number))
+        return f"{op.name}: opcode {number}, {op.support}{note}; fields {fields}; {HELP['sqe']}"
     if of not in HELP:
         raise UringError(errno.EINVAL, f"help: no command {of!r}: {', '.join(HELP)}")
     return HELP[of]
