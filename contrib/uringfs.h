@@ -830,7 +830,7 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 				 const void *arg, size_t argsz)
 {
 #ifdef URINGFS_LANE
-	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false, false, 0, 0, 0};
+	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false, false, 0, 0, 0, NULL};
 	int ret;
 
 	if (lane_enter_asleep(&c)) {

@@ -48,6 +48,17 @@ struct uringfs_lane_answer {
 	uint32_t flags;	     /* URINGFS_LANE_OPENS */
 };
 
+/* {cmd, size} as struct uringfs_hdr. From now on this eventfd of the calling process, which has attached, is signalled
+ * where the daemon wakes clients of it that sleep in poll(2). One a process. Result: 0. ENOTTY: a daemon that knows no such.
+ * ENOTCONN: not attached. EBADFD, EBADF, EINVAL. */
+struct uringfs_lane_wake {
+	uint32_t cmd;
+	uint32_t size;
+	uint64_t result; /* int64_t * */
+	int32_t eventfd;
+	uint32_t pad; /* 0 */
+};
+
 /* A mapping of the ring file keeps it open (page-cache mounts): whoever maps it behind the program's back would keep the
  * ring alive when the program has closed it. */
 #define URINGFS_LANE_OPENS 1u
@@ -55,6 +66,10 @@ struct uringfs_lane_answer {
 /* _IOW('u', 7, struct uringfs_lane_attach) */
 #define URINGFS_CMD_LANE                                                                          \
 	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
+
+/* _IOW('u', 8, struct uringfs_lane_wake) */
+#define URINGFS_CMD_LANE_WAKE                                                                     \
+	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_wake) << 16) | ((uint32_t)'u' << 8) | 8u)
 
 /* uringfs_enter.can of an enter with to_submit, min_complete and flags 0, a kick: it counts as no enter, and says
  * no more than "look at the lane". */
@@ -108,6 +123,13 @@ struct uringfs_lane_request {
 
 #define URINGFS_LANE_REQUESTS 96u
 
+/* uringfs_lane.sleepers: one polls its process's eventfd; bits 16 to 31 are its holder */
+#define URINGFS_LANE_POLLS 2u
+
+/* uringfs_lane.claimed: whoever has claimed it submits it now, sets the word to 0 and calls FUTEX_WAKE; bits 16 to 31: the
+ * holder, bits 0 to 14: count */
+#define URINGFS_LANE_RECALLED 0x8000u
+
 struct uringfs_lane {
 	/* 0x000: the daemon's to write, at any time */
 	uint32_t version; /* 0: no lane */
@@ -135,10 +157,11 @@ struct uringfs_lane {
 	uint32_t cq_heads[2]; /* the words at CQ_HEAD of IORING_OFF_SQ_RING and IORING_OFF_CQ_RING then */
 	uint32_t doing;	    /* opcode, and IOSQE_* << 8, of what is taken and not done */
 	uint64_t doing_user_data;
-	uint32_t sleepers; /* not 0: clients sleep on `wakes` until cq_tail is at wake_at, or past it */
+	uint32_t sleepers; /* not 0: clients sleep until cq_tail is at wake_at, or past it: bit 0: on `wakes`; POLLS */
 	uint32_t wake_at;
 	uint32_t wakes; /* counts: whoever clears sleepers adds 1 and, behind the lane, calls FUTEX_WAKE */
-	uint32_t pad3[3];
+	uint32_t claimed; /* not 0: the request at sq_head is a waiting call's to submit: docs/lane.md, "Claims" */
+	uint32_t pad3[2];
 
 	/* 0x100: whoever has the lane, if a client: since setup */
 	uint64_t enters;    /* io_uring_enter(2) in which requests were taken */
@@ -155,6 +178,7 @@ struct uringfs_lane {
 };
 
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_attach) == 32, "uringfs_lane_attach");
+URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_wake) == 24, "uringfs_lane_wake");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_answer) == 32, "uringfs_lane_answer");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_request) == 32, "uringfs_lane_request");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane) == URINGFS_LANE_SIZE, "uringfs_lane");

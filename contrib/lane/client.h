@@ -8,7 +8,7 @@
  *   LANE_INTERRUPTED(old) a signal waits that *old does not block
  *   LANE_THREAD(anew)   gettid(2), which may be remembered; true: not
  *   LANE_IS_RING(fd)    0: that is a ring file of the mount
- *   LANE_WORKS          the last five of struct lane_host: who starts threads for requests that block
+ *   LANE_WORKS          the last six of struct lane_host: who starts threads for requests that block
  */
 #ifndef URINGFS_LANE_CLIENT_H
 #define URINGFS_LANE_CLIENT_H
@@ -38,7 +38,7 @@
 #define LANE_IS_RING(fd) uringfs_check(fd)
 #endif
 #ifndef LANE_WORKS
-#define LANE_WORKS NULL, NULL, NULL, NULL, NULL
+#define LANE_WORKS NULL, NULL, NULL, NULL, NULL, NULL
 #endif
 
 #define LANE_TAG 0x6c61000000000000LL
@@ -62,6 +62,7 @@ struct lane_call {
 	int64_t until; /* CLOCK_MONOTONIC; 0: not known yet; LANE_EVER */
 	int error;     /* -EINTR, -ETIME: what the wait has come to */
 	uint32_t wanted; /* CQEs that are missing */
+	struct lane_claim *claim; /* NULL: there are to be none */
 };
 
 /* ---- attach ---- */
@@ -312,6 +313,20 @@ static inline bool lane_wait_is_over(uint32_t ready, struct lane_call *c)
 	return true;
 }
 
+/* The call sleeps until there are so many CQEs more. how: a bit for struct uringfs_lane.sleepers */
+static inline void lane_will_wake(struct lane_pass *p, struct lane_call *c, uint32_t more, uint32_t how)
+{
+	struct uringfs_lane *page = p->lane->page;
+	uint32_t wanted = p->tail + more;
+
+	if (!page->sleepers || (int32_t)(wanted - page->wake_at) < 0)
+		page->wake_at = wanted;
+	lane_store(&page->sleepers, how | (page->sleepers & (how == 1 ? ~0u : 1u)));
+	c->sleep_on = &page->wakes;
+	c->awake = page->wakes;
+	c->wanted = page->wake_at - p->tail;
+}
+
 /* io_cqring_wait_schedule(): until as many CQEs are there as workers will bring, or until a time. True: that is over. */
 static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 {
@@ -325,25 +340,24 @@ static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 		return false;
 	if (lane_wait_is_over(ready, c))
 		return true;
-	wanted += p->tail - ready;
-	if (!page->sleepers || (int32_t)(wanted - page->wake_at) < 0)
-		page->wake_at = wanted;
-	lane_store(&page->sleepers, 1);
-	c->sleep_on = &page->wakes;
-	c->awake = page->wakes;
-	c->help = wanted - p->tail == under_way && c->until == LANE_EVER;
-	c->wanted = page->wake_at - p->tail;
+	lane_will_wake(p, c, wanted - ready, 1);
+	c->help = wanted - ready == under_way && c->until == LANE_EVER;
 	return false;
 }
+
+#include "claim.h"
 
 /* io_uring_enter(2), with the lane: true if that was all of it. */
 static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 {
 	uint32_t queued = lane_queued(p);
 
+	lane_find_claim(p, c);
 	p->left = c->to_submit < queued ? c->to_submit : queued;
 	if (p->left)
 		lane_take(p);
+	if (p->left && !p->outside)
+		lane_claim_last(p, c);
 	if (p->left || p->outside)
 		return false;
 	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS) {
@@ -352,18 +366,47 @@ static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
 }
 
-static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
+/* With the lane: nobody of this process polls now. */
+static inline void lane_got_up(struct lane_pass *p)
+{
+	struct uringfs_lane *page = p->lane->page;
+
+	if (p->alias && page->sleepers >> 16 == p->lane->holder)
+		page->sleepers &= 1;
+}
+
+/* lane_lock(), with no claim that is older than what this call submits, but its own. */
+static inline bool lane_lock_behind_claims(struct lane_pass *p, struct lane_call *c)
+{
+	for (unsigned turn = 0; turn < LANE_SLEEPS; turn++) {
+		int more = lane_settle_claims(p, c->claim, c->to_submit);
+
+		c->to_submit += (uint32_t)more;
+		c->taken -= (uint32_t)more;
+		if ((c->claim && c->claim->recalled) || !lane_lock(p->lane))
+			return false;
+		if (p->alias || !c->to_submit || !lane_load(&p->lane->page->claimed))
+			return true;
+		lane_unlock_word(p->lane); /* it is there since a moment ago */
+	}
+	return false;
+}
+
+static inline bool lane_enter_once(struct lane *l, struct lane_call *c)
 {
 	struct lane_pass p;
 	bool whole;
 
 	LANE_CLEAR(&p, offsetof(struct lane_pass, files));
 	p.lane = l;
-	if (!lane_lock(l))
+	if (!lane_lock_behind_claims(&p, c))
 		return false;
+	lane_got_up(&p);
 	whole = lane_look(&p) && lane_pass(&p, c);
-	c->taken = p.taken;
+	c->taken += p.taken;
 	c->to_submit -= p.taken;
+	if (p.alias && !c->to_submit && c->claim->serial)
+		lane_end_claim(l, c->claim);
 	if (p.outside)
 		return false;
 	l->page->enters += whole;
@@ -371,6 +414,18 @@ static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
 	if (whole && lane_is_wanted(&p))
 		l->host->kick(l);
 	return whole;
+}
+
+static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
+{
+	bool whole;
+
+	c->taken = 0;
+	whole = lane_enter_once(l, c);
+	if (whole || !c->claim || !c->claim->unarmed)
+		return whole;
+	c->claim->unarmed = false;
+	return lane_makes_wake_fd(l) && lane_enter_once(l, c);
 }
 
 /* A daemon that is gone is noticed by whoever needs it. A program that does not is told all the same, in time. */
@@ -455,13 +510,14 @@ static inline void lane_failed(int fd, int error)
 	LANE_UNBLOCK(&old);
 }
 
-/* io_uring_enter(2)'s result, of both halves. ret: the daemon's number, or -errno, which does not count if requests
- * were taken; but that there is no daemon any more is said in any case. */
+/* io_uring_enter(2)'s result, of both halves. taken: -1, where the daemon has also submitted another call's. ret: its
+ * number, or -errno, which does not count if requests were taken; but that there is no daemon any more is said in any case. */
 static inline long lane_sum_of(uint32_t taken, long ret)
 {
 	if (ret < 0)
-		return taken && !lane_is_the_end((int)-ret) ? (long)taken : ret;
-	return ret + (long)taken;
+		return (int32_t)taken > 0 && !lane_is_the_end((int)-ret) ? (long)taken : ret;
+	ret += (int32_t)taken;
+	return ret > 0 ? ret : 0;
 }
 
 #endif

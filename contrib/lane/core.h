@@ -67,6 +67,9 @@ struct lane {
 	uint32_t beliefs;     /* ... of this many times; 0: it is asked always */
 	uint32_t under_way;	/* requests that workers of this process have */
 	struct lane_job *finished; /* by workers, and not posted yet */
+	int wake; /* an eventfd + 1, which whoever polls it is woken by; 0: not made yet; -1: there is none */
+	uint32_t claims; /* counts */
+	int claimer;	 /* the thread of the last */
 };
 
 /* What is asked of a descriptor once a batch: nothing in it changes the table, and what another thread does to
@@ -95,7 +98,11 @@ struct lane_pass {
 	bool chained; /* a link: it does not leave the lane */
 	bool outside; /* the lane was lost while a request was performed without it */
 	bool posted;
-	bool rouses; /* clients that sleep are to be woken */
+	uint32_t rouses; /* clients that sleep are to be woken: struct uringfs_lane.sleepers */
+	bool foreign; /* one of them by the daemon */
+	int waits_for; /* the descriptor + 1 that the request which is left waits for */
+	int alias;     /* a descriptor + 1 of the same file as that of the request ... */
+	uint32_t alias_at; /* ... at this position */
 	bool worker; /* not in a call on the ring */
 	unsigned nr_files;
 	struct lane_file files[LANE_FILES];
@@ -160,6 +167,7 @@ struct lane_host {
 	long (*copy_in)(void *to, uint64_t from, size_t size); /* 0; -EFAULT */
 	void (*queue)(struct lane_job *job);
 	void (*end_job)(struct lane_job *job);
+	void (*drop_file)(int fd); /* what keep_file() has given */
 };
 
 /* An opcode: everything that its preparation could refuse is `sure` not to be; then it is issued. */
@@ -179,18 +187,27 @@ static inline enum lane_outcome lane_issue_async(struct lane_pass *p, const stru
 
 /* ---- the submission queue ---- */
 
-/* io_get_sqe(), without moving on: a copy of the SQE at a position. False: its index is out of range. */
-static inline bool lane_sqe(const struct lane_pass *p, uint32_t position, struct io_uring_sqe *sqe)
+/* The SQE at a position, where it is shared. NULL: its index is out of range. */
+static inline struct io_uring_sqe *lane_sqe_at(const struct lane *l, uint32_t position)
 {
-	const struct lane *l = p->lane;
 	uint32_t index = position & (l->sq_entries - 1);
 
 	if (l->sq_array) {
 		index = lane_load((const uint32_t *)(const void *)(l->rings + l->sq_array) + index);
 		if (index >= l->sq_entries)
-			return false;
+			return NULL;
 	}
-	LANE_COPY(sqe, l->sqes + (size_t)index * l->sqe_size, sizeof(*sqe));
+	return (struct io_uring_sqe *)(void *)(l->sqes + (size_t)index * l->sqe_size);
+}
+
+/* io_get_sqe(), without moving on: a copy of it. */
+static inline bool lane_sqe(const struct lane_pass *p, uint32_t position, struct io_uring_sqe *sqe)
+{
+	const struct io_uring_sqe *shared = lane_sqe_at(p->lane, position);
+
+	if (!shared)
+		return false;
+	LANE_COPY(sqe, shared, sizeof(*sqe));
 	__asm__ volatile("" : : : "memory"); /* once: it is looked at only from now on */
 	return true;
 }

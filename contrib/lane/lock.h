@@ -12,6 +12,10 @@
 #define LANE_SPINS 200
 #define LANE_SLEEPS 8
 #define LANE_SLEEP_NS 1000000L
+/* F_SETSIG, F_GETSIG of fcntl(2): a number by which an eventfd of ours is known; without O_ASYNC it does nothing. */
+#define LANE_SETSIG 10
+#define LANE_GETSIG 11
+#define LANE_WAKE_MARK 61
 
 #if defined(__x86_64__)
 #define lane_pause() __asm__ volatile("pause")
@@ -90,11 +94,26 @@ static inline void lane_rouse(struct lane_pass *p)
 {
 	struct uringfs_lane *page = p->lane->page;
 
-	p->rouses = page->sleepers && (int32_t)(p->tail - page->wake_at) >= 0;
+	p->rouses = (int32_t)(p->tail - page->wake_at) >= 0 ? page->sleepers : 0;
 	if (!p->rouses)
 		return;
-	page->sleepers = 0;
+	p->foreign = p->rouses & URINGFS_LANE_POLLS && p->rouses >> 16 != p->lane->holder;
+	page->sleepers = p->foreign ? p->rouses & ~1u : 0; /* the daemon finds it there */
 	lane_store(&page->wakes, page->wakes + 1);
+}
+
+/* A program that closes every number there is has closed it, too, and may have a file of its own there. */
+static inline bool lane_wake_is_ours(const struct lane *l)
+{
+	return l->wake > 0 && RAW(SYS_fcntl, l->wake - 1, LANE_GETSIG) == LANE_WAKE_MARK;
+}
+
+static inline void lane_signal(const struct lane *l)
+{
+	const uint64_t one = 1;
+
+	if (lane_wake_is_ours(l))
+		RAW(SYS_write, l->wake - 1, &one, sizeof(one));
 }
 
 static inline void lane_leave(struct lane_pass *p)
@@ -104,9 +123,11 @@ static inline void lane_leave(struct lane_pass *p)
 	lane_publish(p);
 	lane_rouse(p);
 	lane_unlock_word(p->lane);
-	if (p->rouses)
+	if (p->rouses & 1)
 		RAW(SYS_futex, &p->lane->page->wakes, FUTEX_WAKE, INT_MAX);
-	p->rouses = false;
+	if (p->rouses & URINGFS_LANE_POLLS && !p->foreign)
+		lane_signal(p->lane);
+	p->rouses = 0;
 }
 
 /* What of attention asks for a kick by who has posted, or has come when the daemon wanted the lane. */
@@ -114,7 +135,7 @@ static inline bool lane_is_wanted(const struct lane_pass *p)
 {
 	const struct uringfs_lane *page = p->lane->page;
 
-	if (lane_load(&page->daemon))
+	if (lane_load(&page->daemon) || p->foreign)
 		return true;
 	return p->posted && lane_load(&page->attention);
 }

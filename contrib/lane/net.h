@@ -76,6 +76,8 @@ static inline enum lane_outcome lane_issue_recv(struct lane_pass *p, const struc
 	if (ret < 0)
 		return lane_net_no_file(sqe, ret, done);
 	ret = l->host->receive(l, file->fd, sqe, (int)sqe->msg_flags | MSG_DONTWAIT);
+	if (ret == -EAGAIN && !(sqe->msg_flags & MSG_DONTWAIT))
+		return lane_waits_for(p, file);
 	if (lane_leaves(ret) || ret == -EMSGSIZE)
 		return LANE_WAITS;
 	if (ret >= 0 && l->host->more(l, file->fd) > 0)

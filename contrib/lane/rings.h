@@ -92,6 +92,8 @@ static inline void lane_unmap(void *at, size_t size)
 
 static inline void lane_unmap_all(struct lane_ring *r)
 {
+	if (lane_wake_is_ours(&r->lane))
+		r->lane.host->drop_file(r->lane.wake - 1);
 	lane_unmap(r->lane.page, URINGFS_LANE_SIZE);
 	lane_unmap(r->lane.rings, r->rings_size);
 	lane_unmap(r->lane.mirror, r->rings_size);

@@ -31,15 +31,17 @@ static inline struct lane_file *lane_seen_file(struct lane_pass *p, int fd, uint
 	return NULL;
 }
 
-static inline long lane_look_at_file(struct lane *l, const struct io_uring_sqe *sqe, struct lane_file *file)
+static inline long lane_look_at_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file *file)
 {
+	struct lane *l = p->lane;
+
 	if (sqe->flags & IOSQE_FIXED_FILE) {
 		file->fixed = (uint32_t)sqe->fd + 1;
 		return l->host->fixed_file(l, (uint32_t)sqe->fd, file);
 	}
 	file->fixed = 0;
-	file->fd = sqe->fd;
-	file->flags = sqe->fd < 0 ? -EBADF : (int)l->host->file_flags(l, sqe->fd);
+	file->fd = p->alias && p->alias_at == p->head - 1 ? p->alias - 1 : sqe->fd;
+	file->flags = file->fd < 0 ? -EBADF : (int)l->host->file_flags(l, file->fd);
 	file->mode = 0;
 	return file->flags == -EAGAIN ? -EAGAIN : 0;
 }
@@ -57,7 +59,7 @@ static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe 
 		struct lane_file fresh;
 
 		fresh.id = 0;
-		if (lane_look_at_file(p->lane, sqe, &fresh) < 0)
+		if (lane_look_at_file(p, sqe, &fresh) < 0)
 			return -EAGAIN;
 		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];
 		*file = fresh;
@@ -75,6 +77,14 @@ static inline uint32_t lane_file_type(struct lane_pass *p, struct lane_file *fil
 		file->mode = mode < 0 ? LANE_MODE_RING : (uint32_t)mode;
 	}
 	return file->mode == LANE_MODE_RING ? LANE_MODE_RING : file->mode & S_IFMT;
+}
+
+/* io_arm_poll_handler(): it has done nothing yet, and would if there were something to be read. */
+static inline enum lane_outcome lane_waits_for(struct lane_pass *p, const struct lane_file *file)
+{
+	if (!p->chained && !(file->flags & O_NONBLOCK))
+		p->waits_for = file->fd + 1;
+	return LANE_WAITS;
 }
 
 static inline enum lane_outcome lane_result(struct lane_done *done, long res, bool failed)
@@ -221,6 +231,14 @@ static inline enum lane_outcome lane_read_cold(struct lane_pass *p, const struct
 	return LANE_QUEUES;
 }
 
+/* Nothing to read in it yet */
+static inline enum lane_outcome lane_read_empty(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file)
+{
+	uint32_t type = lane_file_type(p, file);
+
+	return !rw->vector && (type == S_IFIFO || type == S_IFSOCK) ? lane_waits_for(p, file) : LANE_WAITS;
+}
+
 /* io_read(). Of a stream io_uring ignores the position 0, what others mean there is each file's own. */
 static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane_rw *rw, struct lane_file *file,
 					  struct lane_done *done)
@@ -232,6 +250,8 @@ static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane
 	if (file->flags & LANE_O_DIRECT)
 		return lane_read_cold(p, rw, file, done);
 	res = l->host->read(l, rw);
+	if (res == -EAGAIN && rw->off == -1)
+		return lane_read_empty(p, rw, file);
 	if (res == -EAGAIN || res == -EOPNOTSUPP)
 		return lane_read_cold(p, rw, file, done);
 	if (res == -ESPIPE) {
@@ -239,7 +259,7 @@ static inline enum lane_outcome lane_read(struct lane_pass *p, const struct lane
 			return LANE_WAITS;
 		stream.off = -1;
 		res = l->host->read(l, &stream);
-		return lane_rw_done(l, &stream, res, done);
+		return res == -EAGAIN ? lane_read_empty(p, rw, file) : lane_rw_done(l, &stream, res, done);
 	}
 	if (res <= 0)
 		return lane_rw_done(l, rw, res, done);

@@ -63,22 +63,41 @@ static inline bool lane_is_interrupted(const uint64_t *mask)
 	return pending && pending & ~uringfs_ignored();
 }
 
+/* A sleep until then, or for a while: the timer slack is off where it shows. */
+struct lane_nap {
+	int64_t now, end;
+	long slack;
+};
+
+static inline struct lane_nap lane_nap_begin(int64_t until)
+{
+	struct lane_nap nap;
+
+	nap.now = lane_now();
+	nap.end = until - nap.now > LANE_LOOK_NS ? nap.now + LANE_LOOK_NS : until;
+	nap.slack = nap.end - nap.now < LANE_SLACK_MATTERS ? RAW(SYS_prctl, PR_GET_TIMERSLACK) : 0;
+	if (nap.slack > 1)
+		RAW(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	return nap;
+}
+
+static inline void lane_nap_end(const struct lane_nap *nap)
+{
+	if (nap->slack > 1)
+		RAW(SYS_prctl, PR_SET_TIMERSLACK, nap->slack);
+}
+
 /* Until the word changes, or `until`, or for a while: 0, -EINTR, -ETIMEDOUT ... A signal's handler runs before. */
 static inline long lane_doze(uint32_t *word, uint32_t value, int64_t until)
 {
-	int64_t now = lane_now(), end = until - now > LANE_LOOK_NS ? now + LANE_LOOK_NS : until;
+	struct lane_nap nap = lane_nap_begin(until);
 	struct timespec ts;
-	long slack = 0, ret;
+	long ret;
 
-	ts.tv_sec = end / LANE_NSEC;
-	ts.tv_nsec = end % LANE_NSEC;
-	if (end - now < LANE_SLACK_MATTERS)
-		slack = RAW(SYS_prctl, PR_GET_TIMERSLACK);
-	if (slack > 1)
-		RAW(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	ts.tv_sec = nap.end / LANE_NSEC;
+	ts.tv_nsec = nap.end % LANE_NSEC;
 	ret = RAW(SYS_futex, word, FUTEX_WAIT_BITSET, value, &ts, 0, FUTEX_BITSET_MATCH_ANY);
-	if (slack > 1)
-		RAW(SYS_prctl, PR_SET_TIMERSLACK, slack);
+	lane_nap_end(&nap);
 	return ret;
 }
 

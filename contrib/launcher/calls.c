@@ -214,7 +214,7 @@ bool trap_enter_lane(struct trap_enter *e, const uint64_t *mask)
 /* What the call returns, if the lane was all of it */
 long trap_taken(const struct trap_enter *e)
 {
-	return e->error && !e->taken ? e->error : (long)e->taken;
+	return e->error && (int32_t)e->taken <= 0 ? e->error : (long)(int32_t)e->taken;
 }
 
 long trap_enter(struct trap_enter *e, const uint64_t *mask)
@@ -310,6 +310,7 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 		clone.flags &= ~CLONE_SRC_REGISTERED;
 		arg = (uintptr_t)&clone;
 	}
+	trap_lane_settle((int)fd);
 	if (opcode == REGISTER_IOWQ_MAX_WORKERS)
 		return register_max_workers((int)fd, arg, nr_args);
 	before = trap_lane_registers((int)fd, opcode);

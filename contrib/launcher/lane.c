@@ -22,7 +22,7 @@ static int thread(bool anew)
 
 #define URINGFS_LANE
 #define LANE_THREAD(anew) thread(anew)
-#define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job
+#define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job, trap_drop_file
 #define LANE_BLOCK(old) ((void)(old))
 #define LANE_UNBLOCK(old) ((void)(old))
 #define LANE_INTERRUPTED(old) false
@@ -32,6 +32,11 @@ static int thread(bool anew)
 static long copy_in(void *to, uint64_t from, size_t size)
 {
 	return trap_copy_in(to, (uintptr_t)from, size);
+}
+
+static long result_of(int ret)
+{
+	return ret < 0 ? -errno : ret;
 }
 
 static struct lane_ring *ring_of(struct lane *l)
@@ -58,11 +63,11 @@ static void end_job(struct lane_job *job)
 }
 
 /* One pass: true, that was all of the call. */
-static bool pass(struct trap_enter *e)
+static bool pass(struct trap_enter *e, struct lane_claim *claim)
 {
 	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz,
 			      0,	  NULL,		0,		 false,	   e->looks,	     e->until,
-			      e->error,	  0};
+			      e->error,	  0,		claim};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;
@@ -76,42 +81,121 @@ static bool pass(struct trap_enter *e)
 	return whole;
 }
 
-/* Until somebody has posted, or it is time, with the caller's mask: false, a signal came. */
-static bool sleep_once(struct trap_pool *p, struct trap_enter *e, const uint64_t *mask)
+/* Until somebody has posted, or it is time, with the caller's mask: 0, -EINTR, -ETIMEDOUT ... */
+static long sleep_by(struct trap_pool *p, const struct trap_enter *e, struct lane_claim *claim, const uint64_t *mask)
 {
 	int64_t left = e->until == LANE_EVER ? e->until : e->until - lane_now();
-	long ret = trap_wait_direct(p, e->wanted, left, mask);
+	long ret;
 
+	if (claim && claim->serial)
+		return lane_poll_claim(claim, e->until, mask);
+	ret = trap_wait_direct(p, e->wanted, left, mask);
 	if (ret != -EAGAIN)
-		return ret != -EINTR;
+		return ret == -EINTR ? ret : 0;
 	if (lane_is_interrupted(mask))
-		return false;
+		return -EINTR;
 	trap_set_mask(mask);
 	ret = lane_doze(e->sleep_on, e->awake, e->until);
 	trap_block();
+	return ret;
+}
+
+/* False: a signal came. */
+static bool sleep_once(struct trap_pool *p, struct trap_enter *e, struct lane_claim *claim, const uint64_t *mask)
+{
+	long ret = sleep_by(p, e, claim, mask);
+
 	e->looks = ret == -ETIMEDOUT && e->until - lane_now() > 0;
 	return ret != -EINTR;
 }
 
+static long submit(const struct trap_enter *e)
+{
+	return e->to_submit ? result_of(uringfs_enter_daemon((int)e->fd, e->to_submit, 0, 0, NULL, 0)) : 0;
+}
+
+/* What a call has claimed, by the daemon, which is to find its file though the program may have closed that. Behind it the
+ * claim has ended. */
+static void hand_in(struct trap_enter *e, struct lane_claim *claim)
+{
+	struct lane_ring *r = lane_get((int)e->fd);
+	struct lane_loan loan = {NULL, 0, 0};
+	long ret;
+
+	if (r) {
+		lane_hand_in(&r->lane, claim);
+		loan = lane_lend(&r->lane, claim);
+	}
+	ret = submit(e);
+	if (r) {
+		lane_return(&loan);
+		lane_end_claim(&r->lane, claim);
+		lane_let_go(r);
+	}
+	claim->serial = 0;
+	e->taken += ret > 0 ? (uint32_t)ret : 0;
+	e->error = ret < 0 ? (int)ret : e->error;
+	e->to_submit = 0;
+}
+
+static bool enter(struct trap_pool **p, struct trap_enter *e, struct lane_claim *claim, const uint64_t *mask)
+{
+	while (!pass(e, claim)) {
+		if (claim && claim->serial && !e->sleep_on) {
+			hand_in(e, claim);
+			if (e->error)
+				return true;
+			continue;
+		}
+		if (!e->sleep_on)
+			return false;
+		*p = *p ? *p : trap_busy_pool();
+		if (!trap_work(*p, e->help) && !sleep_once(*p, e, claim, mask)) {
+			e->error = -EINTR;
+			pass(e, claim); /* not if there are CQEs */
+			if (claim && claim->serial)
+				hand_in(e, claim);
+			return true;
+		}
+	}
+	return true;
+}
+
 bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 {
+	bool waits = e->to_submit && e->flags & IORING_ENTER_GETEVENTS && e->min_complete;
+	struct lane_claim claim = {0, 0, -1, -1, 0, false, false, false};
 	struct trap_pool *p = trap_busy_pool();
 	bool whole;
 
 	trap_reap_direct(p);
-	while (!(whole = pass(e)) && e->sleep_on) {
-		p = p ? p : trap_busy_pool();
-		if (trap_work(p, e->help) || sleep_once(p, e, mask))
-			continue;
-		e->error = -EINTR;
-		pass(e); /* not if there are CQEs */
-		whole = true;
-		break;
-	}
+	whole = enter(&p, e, waits && trap_may_keep_files() ? &claim : NULL, mask);
+	if (claim.fd >= 0)
+		trap_drop_file(claim.fd);
 	p = p ? p : trap_busy_pool();
 	trap_work(p, false);
 	trap_leave_direct(p, !whole);
 	return whole;
+}
+
+/* In front of io_uring_register(2), which may be about what a waiting call of another thread has not submitted yet. */
+void trap_lane_settle(int fd)
+{
+	uint64_t old;
+	struct lane_ring *r;
+	bool claimed = false;
+
+	if (trap_state.no_lane)
+		return;
+	old = trap_block();
+	r = lane_get(fd);
+	if (r) {
+		claimed = lane_load(&r->lane.page->claimed) && lane_takes_over(&r->lane);
+		lane_let_go(r);
+	}
+	if (claimed)
+		uringfs_enter_daemon(fd, 1, 0, 0, NULL, 0);
+	trap_set_mask(&old);
 }
 
 void trap_lane_begin(int fd)

@@ -109,6 +109,7 @@ void trap_mount_device(const char *mount);
 bool trap_lane(struct trap_enter *e, const uint64_t *mask);
 void trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon, which may be gone */
 long trap_lane_sum(long taken, long ret); /* io_uring_enter(2)'s result: of the lane's half and the daemon's */
+void trap_lane_settle(int fd); /* what waiting calls have claimed is submitted */
 void trap_lane_begin(int fd); /* a ring that has been set up */
 /* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
 uint64_t trap_lane_registers(int fd, uint32_t opcode);

@@ -71,13 +71,14 @@ static long map(size_t size)
 /* Bit n: number KEPT_FROM + n is one of ours. A child by fork closes what it got of them. */
 static uint64_t kept[KEPT / 64];
 static int kept_from = KEPT_FROM;
+static int kept_by; /* this process; 0: nothing has been kept */
 
 /* Those of this process, at most `room`: how many. */
 unsigned trap_files_kept(int *fds, unsigned room)
 {
 	unsigned n = 0;
 
-	if (!table || table->pid != RAW(SYS_getpid))
+	if (!kept_by || kept_by != RAW(SYS_getpid))
 		return 0;
 	for (int i = 0; i < KEPT && n < room; i++)
 		if (__atomic_load_n(&kept[i / 64], __ATOMIC_RELAXED) & 1ULL << i % 64)
@@ -91,6 +92,7 @@ static void close_kept_in_child(void)
 		if (kept[i / 64] & 1ULL << i % 64)
 			RAW(SYS_close, kept_from + i);
 	memset(kept, 0, sizeof(kept));
+	kept_by = (int)RAW(SYS_getpid);
 }
 
 long trap_keep_file(struct lane_job *job, int fd)
@@ -107,8 +109,8 @@ long trap_keep_file(struct lane_job *job, int fd)
 	return copy;
 }
 
-/* Not the program's own: of a job that has come to nothing before its file was kept. */
-static void drop_file(int fd)
+/* Not the program's own: of a job that has come to nothing before its file was kept, or in a child by fork. */
+void trap_drop_file(int fd)
 {
 	unsigned at = (unsigned)(fd - kept_from);
 	uint64_t bit = 1ULL << at % 64;
@@ -355,24 +357,41 @@ static bool take_place(struct table *t, int place)
 	return true;
 }
 
-/* Not where a filter of the program's sends a SIGSYS, which a worker has no handler for; and of another libc it is not
- * known where its set*id() have SIGSYS blocked. */
-static bool may_have_any(void)
+/* Descriptors can be kept: a child by fork closes what it has got of them. */
+bool trap_may_keep_files(void)
 {
 	static int (*at_fork)(void (*)(void), void (*)(void), void (*)(void), void *);
+	static int state; /* 0: not asked yet; 1; -1: no */
 	struct rlimit limit = {0, 0};
 
-	if (refused || trap_state.no_workers || trap_wants_sigsys())
-		return false;
-	if (at_fork)
-		return true;
-	refused = 1;
+	if (state)
+		return state > 0;
+	state = -1;
 	at_fork = (__typeof__(at_fork))dlsym(RTLD_DEFAULT, "__register_atfork");
-	if (!at_fork || !trap_guard_rights() || at_fork(NULL, NULL, close_kept_in_child, NULL) != 0)
+	if (!at_fork || at_fork(NULL, NULL, close_kept_in_child, NULL) != 0)
 		return false;
 	RAW(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
 	if (limit.rlim_cur < KEPT_FROM + 64)
 		kept_from = limit.rlim_cur > 64 ? (int)limit.rlim_cur - 64 : 0;
+	kept_by = (int)RAW(SYS_getpid);
+	state = 1;
+	return true;
+}
+
+/* Not where a filter of the program's sends a SIGSYS, which a worker has no handler for; and of another libc it is not
+ * known where its set*id() have SIGSYS blocked. */
+static bool may_have_any(void)
+{
+	static bool guarded;
+
+	if (refused || trap_state.no_workers || trap_wants_sigsys())
+		return false;
+	if (guarded)
+		return true;
+	refused = 1;
+	if (!trap_may_keep_files() || !trap_guard_rights())
+		return false;
+	guarded = true;
 	refused = 0;
 	return true;
 }
@@ -439,7 +458,7 @@ void trap_queue(struct lane_job *job)
 
 void trap_end_job(struct lane_job *job)
 {
-	drop_file(job->done.fd);
+	trap_drop_file(job->done.fd);
 	lane_pool_free(job);
 }
 

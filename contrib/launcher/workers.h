@@ -14,7 +14,9 @@
 #include "../lane/aio.h"
 
 int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
+bool trap_may_keep_files(void);
 long trap_keep_file(struct lane_job *job, int fd);
+void trap_drop_file(int fd);
 void trap_queue(struct lane_job *job);
 void trap_end_job(struct lane_job *job);
 /* This thread's pool, or NULL; the next four then do nothing. Without a system call where it has no jobs. */

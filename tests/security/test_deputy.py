@@ -197,6 +197,7 @@ MESSAGES = {
     "fetch": message(abi.URINGFS_CMD_FETCH, abi.FETCH.pack(PAYLOAD_AT + 256, PAYLOAD_AT, 0, 1, 0, 1)),
     "supervise": message(abi.URINGFS_CMD_SUPERVISE, abi.SUPERVISE.pack(PAYLOAD_AT + 256, 0, -1)),
     "agent": message(abi.URINGFS_CMD_AGENT, abi.AGENT.pack(PAYLOAD_AT + 256, 0, 0)),
+    "lane_wake": message(abi.URINGFS_CMD_LANE_WAKE, abi.LANE_WAKE.pack(PAYLOAD_AT + 256, 0, 0)),
     "none": b"\1\0\0\0",
 }
 

@@ -75,6 +75,14 @@ class Agent(NamedTuple):
     pad: int
 
 
+class LaneWake(NamedTuple):
+    """struct uringfs_lane_wake after its header."""
+
+    result: int
+    eventfd: int
+    pad: int
+
+
 class LaneAttach(NamedTuple):
     """struct uringfs_lane_attach after its header."""
 
@@ -91,6 +99,7 @@ FETCH = Struct("<QQIIiI")
 SUPERVISE = Struct("<Qii")
 AGENT = Struct("<QiI")
 LANE = Struct("<QQII")
+LANE_WAKE = Struct("<QiI")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
 ADVICE = Struct("<QiIQQQ")  # the same of ADVISE and READ: id, res, what, address, length, 0
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
@@ -107,6 +116,7 @@ URINGFS_CMD_FETCH = _iow(4, FETCH)
 URINGFS_CMD_SUPERVISE = _iow(5, SUPERVISE)
 URINGFS_CMD_AGENT = _iow(6, AGENT)
 URINGFS_CMD_LANE = _iow(7, LANE)
+URINGFS_CMD_LANE_WAKE = _iow(8, LANE_WAKE)
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result

@@ -78,9 +78,13 @@ LANE_SQ_HEAD = 0x0C8
 LANE_SLEEPERS = 0x0E8
 LANE_WAKE_AT = 0x0EC
 LANE_WAKES = 0x0F0
+LANE_CLAIMED = 0x0F4
 LANE_COUNTERS = 0x100
 LANE_TAKEN = 0x200
 LANE_REQUESTS = 0x400
+
+URINGFS_LANE_RECALLED = 1 << 15  # claimed: whoever has claimed it is to submit it now
+URINGFS_LANE_POLLS = 1 << 1  # sleepers: one of them polls an eventfd, too
 
 STATE = Struct("<IIIIIIIIQ")
 COUNTERS = Struct("<QQQQ")

@@ -23,7 +23,7 @@ from uringfs.abi.constants import (
 from uringfs.clientwork.deliveries import Deliveries
 from uringfs.engine.arming import Arming
 from uringfs.engine.complete import Completion
-from uringfs.engine.entering import Entered, Entering, Submitting, behind, then
+from uringfs.engine.entering import Entered, Entering, Submitting, behind, submit_behind, then
 from uringfs.engine.index import Index
 from uringfs.engine.life import Life
 from uringfs.engine.request import Op, RegisteredRing, Request, RingContext
@@ -131,7 +131,7 @@ class Context:
             self.check_submitter(caller)
             self.host.poller.dispatch()  # what has happened comes before what is submitted now
             if self.woken and self.local_work is None:
-                submitted = partial(self._submit_behind, caller, to_submit)
+                submitted = partial(submit_behind, self._let_go_on, partial(self.submit, caller, to_submit))
             else:
                 submitted = self.submit(caller, to_submit)
         get_events = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz)
@@ -177,11 +177,6 @@ class Context:
         await self._let_go_on()
         entered = self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
         return entered if isinstance(entered, Entered) else await entered()
-
-    async def _submit_behind(self, caller: Caller, to_submit: int) -> int:
-        await self._let_go_on()
-        submitted = self.submit(caller, to_submit)
-        return submitted if isinstance(submitted, int) else await submitted()
 
     async def _let_go_on(self) -> None:
         """Give tasks that were woken a moment in which they go on: in the kernel it is this call that does. Once:
@@ -249,17 +244,12 @@ class Context:
     # -- submission
 
     def submit(self, caller: Caller, to_submit: int) -> int | Submitting:
-        """Take SQEs in a caller's name: how many were there. It has to wait if others submit, and if there are so
-        many that other rings get a turn meanwhile."""
+        """Take SQEs in a caller's name: how many were there. It has to wait for its turn if others submit, and if
+        there are so many that other rings get a turn meanwhile."""
         if self._life.submitting:
-            return partial(self._submit_in_turn, caller, to_submit)
+            return partial(submit_behind, self._turns.park, partial(self._submit, caller, to_submit))
         self._life.submitting = True
         return self._submit(caller, to_submit)
-
-    async def _submit_in_turn(self, caller: Caller, to_submit: int) -> int:
-        await self._turns.park()  # whose turn it is next is not for those who come in between
-        submitted = self._submit(caller, to_submit)
-        return submitted if isinstance(submitted, int) else await submitted()
 
     def _submit(self, caller: Caller, to_submit: int) -> int | Submitting:
         lane = self.ring.lane
@@ -277,7 +267,11 @@ class Context:
         return submitted if isinstance(submitted, int) else await submitted()
 
     def _submit_now(self, caller: Caller, to_submit: int) -> int | Submitting:
-        left = False
+        left, lane = False, self.ring.lane
+        if lane is not None and lane.recalls():
+            lane.end()
+            self._next_turn()
+            return partial(submit_behind, lane.handed_in, partial(self.submit, caller, to_submit))
         try:
             self._life.unsettled.start()
             self._submission.begin(caller, to_submit)
@@ -285,7 +279,7 @@ class Context:
         finally:
             if not left:
                 self._end_submission()
-        return partial(self._submit_rest, caller) if left else self._submission.done
+        return partial(self._submit_rest, caller) if left else self._submission.count()
 
     async def _submit_rest(self, caller: Caller) -> int:
         try:
@@ -296,7 +290,7 @@ class Context:
                     break
         finally:
             self._end_submission()
-        return self._submission.done
+        return self._submission.count()
 
     def _end_submission(self) -> None:
         try:

@@ -31,3 +31,10 @@ async def behind(first: Callable[[], Awaitable[None]], rest: Callable[[], Entere
     await first()
     entered = rest()
     return entered if isinstance(entered, Entered) else await entered()
+
+
+async def submit_behind(first: Callable[[], Awaitable[None]], rest: Callable[[], int | Submitting]) -> int:
+    """Submit after something that takes its time."""
+    await first()
+    submitted = rest()
+    return submitted if isinstance(submitted, int) else await submitted()

@@ -23,9 +23,10 @@ from uringfs.abi.constants import (
 )
 from uringfs.abi.lane import LaneCounters, State, Taken
 from uringfs.abi.numbers import U32
+from uringfs.abi.structs import SQE, Sqe
 from uringfs.engine.request import RingContext
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, Memory, Program
+from uringfs.host.protocols import Caller, EventFd, Memory, Program
 from uringfs.ring.lane import Ending, LanePage, abandoned, finished, interrupted
 from uringfs.ring.ring import Ring
 from uringfs.ring.shared import SharedCompletionQueue, SharedSubmissionQueue
@@ -33,6 +34,7 @@ from uringfs.ring.shared import SharedCompletionQueue, SharedSubmissionQueue
 MOST = 256
 """Processes that take part in one lane: each costs the daemon descriptors."""
 PAUSE, LONGEST_PAUSE = 0.001, 0.1  # seconds between looks whether a client has let go
+PATIENCE = 0.5  # with a client that is to submit what it has claimed
 LOOK = 1.0  # and, at most, whether a process is gone whose thread is
 NO_LANE = IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
 
@@ -53,7 +55,7 @@ class Served(Protocol):
 class Holder:
     """A process that takes part: its number, and its address space, which the number stands for."""
 
-    __slots__ = ("number", "process", "program", "space")
+    __slots__ = ("eventfd", "number", "process", "program", "space")
 
     def __init__(self, number: int, caller: Caller) -> None:
         self.number = number
@@ -61,6 +63,13 @@ class Holder:
         self.program: Program = caller.program
         """The program of the thread that has attached."""
         self.space: Memory = caller.space
+        self.eventfd: EventFd | None = None
+        """What clients of this process poll while they sleep."""
+
+    def wake_by(self, eventfd: EventFd | None) -> None:
+        if self.eventfd is not None:
+            self.eventfd.close()
+        self.eventfd = eventfd
 
 
 class RingLane:
@@ -84,6 +93,7 @@ class RingLane:
         self._seen = 0  # IOSQE_* of requests that clients have taken
         self._closed = False
         self._depth = 0
+        self._overdue = 0
         self._wanted = False  # the daemon waits for it
         self._turns = ParkingLot()  # those who do
         self._comes_back = False
@@ -129,6 +139,14 @@ class RingLane:
         self._nursery.start_soon(self._task, self._until_gone, holder)
         return number
 
+    def wake_by(self, caller: Caller, fd: int) -> None:
+        """The eventfd to signal where sleepers of the caller's process are woken. ENOTCONN, EBADF, EINVAL."""
+        for holder in self.holders.values():
+            if holder.process == caller.process and not holder.space.gone():
+                holder.wake_by(caller.eventfd(fd))
+                return
+        raise UringError(errno.ENOTCONN, "this process has not attached to the lane")
+
     async def _task(self, call: Callable[..., Awaitable[None]], *args: Holder) -> None:
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
@@ -148,6 +166,8 @@ class RingLane:
         await self.wait()
         try:
             self._bury(holder.number, None)
+            self._bury_claim(holder.number)
+            holder.wake_by(None)
             del self.holders[holder.number]
         finally:
             self.end()
@@ -199,6 +219,15 @@ class RingLane:
                 self._end(abandoned(request, state, -errno.ECANCELED))
                 self.page.free(place)
 
+    def _bury_claim(self, number: int) -> None:
+        """What a call of a dead process waited for is taken, as that had asked, and cancelled
+        (io_uring_cancel_generic())."""
+        data = self._sq.get() if self.page.unclaim(number) and self._sq.pending() else None
+        self._sq.commit()
+        if data is not None:
+            sqe = Sqe._make(SQE.unpack(data[: SQE.size]))
+            self._end(Ending(sqe.user_data, -errno.ECANCELED))
+
     def _end(self, ending: Ending | None) -> None:
         if ending is not None:
             self._context.post_cqe(*ending)
@@ -218,7 +247,45 @@ class RingLane:
         else:
             self.page.admit()
         if roused:
-            self.page.wake()
+            self._wake(roused)
+
+    def _wake(self, sleepers: int) -> None:
+        self.page.wake()
+        if not sleepers & abi.URINGFS_LANE_POLLS:
+            return
+        for holder in self.holders.values():
+            if holder.eventfd is not None:
+                holder.eventfd.signal()
+
+    def recalls(self) -> bool:
+        """With the lane, in front of a submission: a client's call has claimed the first request, and is told to
+        submit it now. Not if it is about to."""
+        claimed = 0 if self._closed else self.page.claimed()
+        if not self._lives(claimed >> 16) or claimed & abi.URINGFS_LANE_RECALLED:
+            return False
+        self.page.recall()
+        return True
+
+    async def handed_in(self) -> None:
+        """Wait until the client that recalls() has told has submitted its request, at most PATIENCE seconds: then
+        that is overdue()."""
+        claimed, pause = self.page.claimed(), PAUSE
+        with trio.move_on_after(PATIENCE):
+            while not self._closed and self.page.claimed() == claimed:
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        await self.wait()
+        try:
+            if not self._closed and self.page.claimed() == claimed:
+                self.page.end_claim()
+                self._overdue = 1
+        finally:
+            self.end()
+
+    def overdue(self) -> int:
+        """Requests that a submission takes for a client that has not in time: 0 or 1, once."""
+        overdue, self._overdue = self._overdue, 0
+        return overdue
 
     def begin(self) -> bool:
         """Have it until end(), whatever is published meanwhile. False: wait()."""
@@ -251,7 +318,7 @@ class RingLane:
     def look(self) -> None:
         """A client has kicked, or called: it may have let go, posted, or left something to be posted."""
         left = any(self._left(request) for _, request in self.page.requests())
-        if (left or self._wanted) and self.take() and left:
+        if (left or self._wanted or self.page.polled()) and self.take() and left:
             self._collect()
         if not self._depth:
             self._served.go_on()
@@ -308,6 +375,8 @@ class RingLane:
         self._closed = self.had = True
         for scope in self._scopes:
             scope.cancel()
+        for holder in self.holders.values():
+            holder.wake_by(None)
         self.holders.clear()
         with suppress(UringError):  # its memory is gone, too
             self.page.set(abi.LANE_ATTENTION, abi.URINGFS_LANE_OFF)

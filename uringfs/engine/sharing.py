@@ -1,6 +1,7 @@
 """Whether clients of a ring take requests themselves, and what they have to know of it (docs/lane.md). Until one
 asks for that there is no lane, and nothing here costs anything."""
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping, Set
 from functools import partial
 from typing import Protocol, TypeVar
@@ -12,6 +13,7 @@ from uringfs.engine.lane import RingLane
 from uringfs.engine.life import Life
 from uringfs.engine.request import Request, RingContext
 from uringfs.engine.submit import Submission
+from uringfs.errors import UringError
 from uringfs.host.protocols import Caller
 from uringfs.ring.shared import Lane
 
@@ -50,6 +52,13 @@ class Sharing:
         assert self.lane is not None
         self.lane.attach(caller)
         return self.lane
+
+    def wake_by(self, caller: Caller, fd: int) -> None:
+        """An eventfd of the caller's, to be signalled where sleeping clients of its process are woken. ENOTCONN,
+        EBADF, EINVAL."""
+        if self.lane is None:
+            raise UringError(errno.ENOTCONN, "this ring has no lane yet")
+        self.lane.wake_by(caller, fd)
 
     def _begin(self, ops: int) -> None:
         if self.lane is None:

@@ -58,20 +58,26 @@ class Submission:
         self._start = self._end = 0  # SQ positions: of the first entry, and the one behind the last
         self.done = 0
         """Entries consumed by the submission that goes on, or was the last."""
+        self._claimed = 0  # of these, requests of another call (docs/lane.md, "Claims")
         self._head: Request | None = None  # of the chain being assembled
         self._last: Request | None = None
 
     def begin(self, caller: Caller, to_submit: int) -> None:
-        """A submission of the SQEs that are there, at most to_submit. Links and whatever else is task work come
-        behind it."""
-        sq = self._ring.sq
-        entries = min(to_submit, sq.available())
+        """A submission of the SQEs that are there, at most to_submit, behind what a client has claimed.
+        Links and whatever else is task work come behind it."""
+        sq, lane = self._ring.sq, self._ring.lane
+        self._claimed = lane.overdue() if lane is not None else 0
+        entries = min(to_submit + self._claimed, sq.available())
         if self._context.hooks:
             self._context.hooks.call("io_submit_sqes", self._context, caller)
         self._start, self.done = sq.head, 0
         self._end = (sq.head + entries) & U32
         self._files_of = caller.tid if entries > 1 else 0
         self._life.work.running = True
+
+    def count(self) -> int:
+        """What io_uring_enter(2) says of it."""
+        return max(self.done - self._claimed, 0)
 
     def batch(self, caller: Caller) -> bool:
         """Submit some of it; False if that was the rest. What has been done stands, and can be seen."""

@@ -337,9 +337,9 @@ class RingFs:
             case abi.Supervise():
                 caller.memory.write(message.result, bytes(8))
                 self._supervision.begin(caller, message.listener, message.trace)
-            case abi.Agent():
+            case abi.Agent() | abi.LaneWake():
                 caller.memory.write(message.result, bytes(8))
-                ring_file.agent(caller, message)
+                ring_file.take(caller, message)
             case abi.LaneAttach():
                 if caller.uid != file.inode.uid:
                     raise UringError(errno.EOPNOTSUPP, "the lane is for the ring's owner alone")

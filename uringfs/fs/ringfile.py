@@ -181,8 +181,7 @@ class RingFile:
             raise
         ring.number = self._number
         self._tctx.begin(caller.program)
-        single = geometry.flags & IORING_SETUP_SINGLE_ISSUER
-        issuer = caller.program if single else None
+        issuer = caller.program if geometry.flags & IORING_SETUP_SINGLE_ISSUER else None
         self.context = Context(ring, self._nursery, self._tctx, ops_of(geometry.kernel), issuer)
         if geometry.flags & IORING_SETUP_SQPOLL:
             self.context.offload(caller, asked.sq_thread_idle)
@@ -248,9 +247,11 @@ class RingFile:
             caller.memory.write(message.entries, entries)
         return len(entries) // size | self.fetch_bits(caller)
 
-    def agent(self, caller: Caller, message: abi.Agent) -> None:
-        """URINGFS_CMD_AGENT. EBADF, EINVAL, EPERM for a sock that is none of its own."""
-        self._ready().serve_agent(caller.process, caller.channel(message.sock))
+    def take(self, caller: Caller, message: abi.Agent | abi.LaneWake) -> None:
+        """URINGFS_CMD_AGENT, _LANE_WAKE: a descriptor for the ring. EBADF, EINVAL, EPERM, ENOTCONN."""
+        if isinstance(message, abi.LaneWake):
+            return self._ready().sharing.wake_by(caller, message.eventfd)
+        return self._ready().serve_agent(caller.process, caller.channel(message.sock))
 
     def fetch_bits(self, caller: Caller) -> int:
         """URINGFS_RESULT_* bits for the result of an enter, or of a fetch, of the caller."""

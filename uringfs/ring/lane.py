@@ -71,20 +71,47 @@ class LanePage:
         self._memory.store(BASE + abi.LANE_DAEMON, 0)
         self._memory.fence()
 
-    def rouse(self, tail: int) -> bool:
-        """With the lane: clients sleep until cq_tail is that far, or have to wait in the daemon from now on. True:
-        wake() them."""
-        if not self._memory.load(BASE + abi.LANE_SLEEPERS):
-            return False
+    def polled(self) -> bool:
+        """A client sleeps in poll(2): another process that posts cannot wake it."""
+        return bool(self._memory.load(BASE + abi.LANE_SLEEPERS) & abi.URINGFS_LANE_POLLS)
+
+    def rouse(self, tail: int) -> int:
+        """With the lane: clients sleep until cq_tail is that far, or have to wait in the daemon from now on. Not
+        0, what stood at `sleepers`: wake() them."""
+        sleepers = self._memory.load(BASE + abi.LANE_SLEEPERS)
+        if not sleepers:
+            return 0
         far = (tail - self._memory.load(BASE + abi.LANE_WAKE_AT)) & U32 < 1 << 31
-        if not far and not self._stored.get(abi.LANE_ATTENTION, 0) & ENDS_SLEEP:
-            return False
+        recalled = self.claimed() & abi.URINGFS_LANE_RECALLED
+        if not far and not recalled and not self._stored.get(abi.LANE_ATTENTION, 0) & ENDS_SLEEP:
+            return 0
         self._memory.store(BASE + abi.LANE_SLEEPERS, 0)
         self._memory.store(BASE + abi.LANE_WAKES, (self._memory.load(BASE + abi.LANE_WAKES) + 1) & U32)
-        return True
+        return sleepers
 
     def wake(self) -> None:
         self._memory.wake(BASE + abi.LANE_WAKES)
+
+    def claimed(self) -> int:
+        """0; or by whom (bits 16 to 31), and whether that one submits it now (URINGFS_LANE_RECALLED)."""
+        return self._memory.load(BASE + abi.LANE_CLAIMED)
+
+    def recall(self) -> None:
+        """With the lane: whoever has claimed a request is to submit it now."""
+        self._memory.store(BASE + abi.LANE_CLAIMED, self.claimed() | abi.URINGFS_LANE_RECALLED)
+
+    def end_claim(self) -> None:
+        self._memory.store(BASE + abi.LANE_CLAIMED, 0)
+
+    def unclaim(self, number: int) -> bool:
+        """With the lane: a process is gone. True: the request at sq_head was one that a call of its waited for."""
+        sleepers = self._memory.load(BASE + abi.LANE_SLEEPERS)
+        if sleepers >> 16 == number:
+            self._memory.store(BASE + abi.LANE_SLEEPERS, sleepers & 1)
+        if self.claimed() >> 16 != number:
+            return False
+        self.end_claim()
+        return True
 
     # -- what is handed over with it
 

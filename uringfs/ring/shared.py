@@ -37,6 +37,15 @@ class Lane(Protocol):
 
     def end(self) -> None: ...
 
+    def recalls(self) -> bool:
+        """With the lane: a client's call waits for the first request, and is told to submit it: handed_in()."""
+
+    async def handed_in(self) -> None:
+        """Wait until the client that recalls() has told has submitted its request, or does not in time."""
+
+    def overdue(self) -> int:
+        """Requests that are to be submitted for those who have not done so: 0 or 1."""
+
     def under_way(self) -> list[Taken]:
         """Requests that clients have taken, and perform."""
 

@@ -278,6 +278,7 @@ def test_the_lane(tmp_path: Path) -> None:
         "sleepers": lane.LANE_SLEEPERS,
         "wake_at": lane.LANE_WAKE_AT,
         "wakes": lane.LANE_WAKES,
+        "claimed": lane.LANE_CLAIMED,
         "enters": lane.LANE_COUNTERS,
         "taken": lane.LANE_TAKEN,
         "requests": lane.LANE_REQUESTS,
@@ -295,6 +296,7 @@ def test_the_lane(tmp_path: Path) -> None:
     expected["sizeof(struct uringfs_lane_request)"] = lane.REQUEST.size
     expected["sizeof(struct uringfs_lane_answer)"] = lane.ANSWER.size
     expected["URINGFS_CMD_LANE"] = control.URINGFS_CMD_LANE
+    expected["URINGFS_CMD_LANE_WAKE"] = control.URINGFS_CMD_LANE_WAKE
     expected["URINGFS_ENTER_KICK"] = control.URINGFS_ENTER_KICK
     source, program = tmp_path / "lane.c", tmp_path / "lane"
     lines = "".join(f'\tprintf("%lld\\n", (long long)({expression}));\n' for expression in expected)

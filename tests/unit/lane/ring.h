@@ -134,7 +134,8 @@ static bool ring_enter_wait(struct ring *r, uint32_t to_submit, uint32_t min_com
 			      false,
 			      0,
 			      0,
-			      0};
+			      0,
+			      NULL};
 	bool whole = lane_enter_ring(&r->lane, &c);
 
 	*taken = c.taken;

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PROGRAMS = ("queues", "transfers", "fixed", "sharing", "workers", "waits", "aio")
+PROGRAMS = ("queues", "transfers", "fixed", "sharing", "workers", "waits", "claims", "aio")
 SANITIZERS = {
     "plain": ["-O2"],
     "address": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],

@@ -11,13 +11,10 @@ static struct io_uring_getevents_arg arg;
 /* An enter for that many CQEs, with arg. */
 static struct lane_call waits(uint32_t count, const struct __kernel_timespec *ts)
 {
-	struct lane_call c = {-1,    0,
-			      count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
-			      &arg,  sizeof(arg),
-			      0,     NULL,
-			      0,     false,
-			      false, 0,
-			      0,     0};
+	struct lane_call c = {-1,   0,		 count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
+			      &arg, sizeof(arg), 0,	NULL,
+			      0,    false,	 false, 0,
+			      0,    0,		 NULL};
 
 	memset(&arg, 0, sizeof(arg));
 	arg.ts = (uint64_t)(uintptr_t)ts;

@@ -7,7 +7,9 @@ from struct import Struct
 from uringfs.abi import control as abi
 from uringfs.errors import UringError
 
-Message = abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.LaneAttach
+Message = (
+    abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.LaneAttach | abi.LaneWake
+)
 
 _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SETUP: (abi.SETUP, abi.Setup),
@@ -17,11 +19,12 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_SUPERVISE: (abi.SUPERVISE, abi.Supervise),
     abi.URINGFS_CMD_AGENT: (abi.AGENT, abi.Agent),
     abi.URINGFS_CMD_LANE: (abi.LANE, abi.LaneAttach),
+    abi.URINGFS_CMD_LANE_WAKE: (abi.LANE_WAKE, abi.LaneWake),
 }
 
 
 def is_text(data: bytes) -> bool:
-    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 7."""
+    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 8."""
     return data[:1].isspace() or data[:1] >= b" "
 
 
