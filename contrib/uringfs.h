@@ -75,7 +75,7 @@ struct uringfs_setup {
 	struct uringfs_hdr hdr;
 	uint64_t result;  /* int64_t *: 0 */
 	uint32_t entries; /* SQ entries asked for */
-	uint32_t can;     /* URINGFS_ENTER_FETCHES ..., for what an SQPOLL ring submits; or 0 */
+	uint32_t can;	  /* URINGFS_ENTER_FETCHES ..., for what an SQPOLL ring submits; or 0 */
 	uint64_t params;  /* struct io_uring_params *: read, then written */
 };
 
@@ -84,10 +84,10 @@ struct uringfs_enter {
 	uint64_t result;       /* int64_t *: SQEs submitted, or -errno of the wait */
 	uint32_t to_submit;    /* SQEs */
 	uint32_t min_complete; /* CQEs to wait for, with IORING_ENTER_GETEVENTS */
-	uint32_t flags;        /* IORING_ENTER_* */
-	uint32_t can;          /* URINGFS_ENTER_*; or 0 */
-	uint64_t arg;          /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
-	uint64_t argsz;        /* bytes at arg */
+	uint32_t flags;	       /* IORING_ENTER_* */
+	uint32_t can;	       /* URINGFS_ENTER_*; or 0 */
+	uint64_t arg;	       /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
+	uint64_t argsz;	       /* bytes at arg */
 };
 
 struct uringfs_register {
@@ -114,8 +114,8 @@ struct uringfs_descriptor {
 	/* ADVISE, READ, CONNECT: instead of these, uint64_t address, length, 0. WAKE: address, and the mask, with bit 32 for
 	 * FUTEX_PRIVATE_FLAG. LISTEN: the backlog, 0, 0.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
-	uint32_t which, options;   /* idtype, and options with WNOHANG */
-	int32_t code, pid;         /* what its siginfo_t says; all 0: there was nothing */
+	uint32_t which, options; /* idtype, and options with WNOHANG */
+	int32_t code, pid;	 /* what its siginfo_t says; all 0: there was nothing */
 	uint32_t uid;
 	int32_t status;
 };
@@ -170,8 +170,9 @@ struct uringfs_agent {
 #define URINGFS_ENTER_READS 32u
 #define URINGFS_ENTER_WAKES 256u
 #define URINGFS_ENTER_CONNECTS 512u
-#define URINGFS_CAN (URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
-		     URINGFS_ENTER_WAKES | URINGFS_ENTER_CONNECTS)
+#define URINGFS_CAN                                                                                  \
+	(URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
+	 URINGFS_ENTER_WAKES | URINGFS_ENTER_CONNECTS)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -420,7 +421,8 @@ static inline void uringfs_fewer_numbers(struct uringfs_numbers *n)
 
 	if (!n->raised[0])
 		return;
-	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, now) == 0 && now[0] == n->raised[0] && now[1] == n->raised[1])
+	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, now) == 0 && now[0] == n->raised[0] &&
+	    now[1] == n->raised[1])
 		syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, n->before, NULL);
 	n->raised[0] = 0;
 	__atomic_store_n(uringfs_numbers_taken(), 0, __ATOMIC_RELEASE);
@@ -826,8 +828,8 @@ static inline int uringfs_enter_daemon(int fd, unsigned to_submit, unsigned min_
 
 /* io_uring_enter2(2): arg is a kernel sigset, or a struct io_uring_getevents_arg with EXT_ARG. Returns
  * the number of SQEs submitted, or -1: EBADFD (not set up), EINVAL, EFAULT, EINTR ... */
-static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
-				 const void *arg, size_t argsz)
+static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_complete, unsigned flags, const void *arg,
+				 size_t argsz)
 {
 #ifdef URINGFS_LANE
 	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false, false, 0, 0, 0, NULL};

@@ -64,11 +64,10 @@ struct uringfs_lane_wake {
 #define URINGFS_LANE_OPENS 1u
 
 /* _IOW('u', 7, struct uringfs_lane_attach) */
-#define URINGFS_CMD_LANE                                                                          \
-	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
+#define URINGFS_CMD_LANE ((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
 
 /* _IOW('u', 8, struct uringfs_lane_wake) */
-#define URINGFS_CMD_LANE_WAKE                                                                     \
+#define URINGFS_CMD_LANE_WAKE \
 	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_wake) << 16) | ((uint32_t)'u' << 8) | 8u)
 
 /* uringfs_enter.can of an enter with to_submit, min_complete and flags 0, a kick: it counts as no enter, and says
@@ -77,7 +76,7 @@ struct uringfs_lane_wake {
 
 /* ---- the lock word ---- */
 
-#define URINGFS_LANE_HOLDERS 0xffffu	     /* bits 0-15: who has it; 0: nobody */
+#define URINGFS_LANE_HOLDERS 0xffffu	  /* bits 0-15: who has it; 0: nobody */
 #define URINGFS_LANE_SLEEPERS 0x80000000u /* clients sleep on it: FUTEX_WAKE when it is let go */
 
 /* ---- attention ---- */
@@ -132,7 +131,7 @@ struct uringfs_lane_request {
 
 struct uringfs_lane {
 	/* 0x000: the daemon's to write, at any time */
-	uint32_t version; /* 0: no lane */
+	uint32_t version;    /* 0: no lane */
 	uint32_t generation; /* of the rings' sizes. Another than at attach: attach again */
 	uint32_t ops[2];     /* bit N of both: opcode N may be taken; 0: all to the daemon */
 	uint32_t sqe_flags;  /* IOSQE_* with which it may be */
@@ -150,16 +149,16 @@ struct uringfs_lane {
 	uint32_t pad2[15];
 
 	/* 0x0c0: whoever has the lane: what the kernel keeps in struct io_ring_ctx */
-	uint64_t posted;    /* cq_tail in bits 0-31, in bits 32-63 the SQ position up to which all is done */
-	uint32_t sq_head;   /* cached_sq_head: the SQ position up to which all is taken */
-	uint32_t seen;	    /* IOSQE_* that requests taken here have had; bits are only set */
-	uint32_t cq_head;   /* the client's head, as last found, of the two words below */
+	uint64_t posted;      /* cq_tail in bits 0-31, in bits 32-63 the SQ position up to which all is done */
+	uint32_t sq_head;     /* cached_sq_head: the SQ position up to which all is taken */
+	uint32_t seen;	      /* IOSQE_* that requests taken here have had; bits are only set */
+	uint32_t cq_head;     /* the client's head, as last found, of the two words below */
 	uint32_t cq_heads[2]; /* the words at CQ_HEAD of IORING_OFF_SQ_RING and IORING_OFF_CQ_RING then */
-	uint32_t doing;	    /* opcode, and IOSQE_* << 8, of what is taken and not done */
+	uint32_t doing;	      /* opcode, and IOSQE_* << 8, of what is taken and not done */
 	uint64_t doing_user_data;
 	uint32_t sleepers; /* not 0: clients sleep until cq_tail is at wake_at, or past it: bit 0: on `wakes`; POLLS */
 	uint32_t wake_at;
-	uint32_t wakes; /* counts: whoever clears sleepers adds 1 and, behind the lane, calls FUTEX_WAKE */
+	uint32_t wakes;	  /* counts: whoever clears sleepers adds 1 and, behind the lane, calls FUTEX_WAKE */
 	uint32_t claimed; /* not 0: the request at sq_head is a waiting call's to submit: docs/lane.md, "Claims" */
 	uint32_t pad3[2];
 

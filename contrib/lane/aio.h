@@ -34,16 +34,16 @@ struct lane_aio {
 	struct lane_pool *pool;
 	bool (*start)(struct lane_aio *aio); /* a thread that calls lane_aio_watch() */
 	aio_context_t context;
-	bool refused;	      /* there is none to be had */
-	uint64_t without;     /* the file (struct lane_turn) that could not do it last */
-	uint32_t in_flight;   /* and batched; above 0 there is a watcher */
-	uint32_t batched;     /* of the submitter's */
-	uint32_t calls;	      /* the same: that have come by */
+	bool refused;	    /* there is none to be had */
+	uint64_t without;   /* the file (struct lane_turn) that could not do it last */
+	uint32_t in_flight; /* and batched; above 0 there is a watcher */
+	uint32_t batched;   /* of the submitter's */
+	uint32_t calls;	    /* the same: that have come by */
 	uint32_t eager;
-	uint32_t asleep;      /* the watcher, until it is woken */
-	uint32_t waiting;     /* the submitter is in io_getevents(2) */
-	uint32_t inside;      /* the watcher is */
-	bool watched;	      /* with the pool's lock: there is a watcher */
+	uint32_t asleep;  /* the watcher, until it is woken */
+	uint32_t waiting; /* the submitter is in io_getevents(2) */
+	uint32_t inside;  /* the watcher is */
+	bool watched;	  /* with the pool's lock: there is a watcher */
 	struct iocb *batch[LANE_JOBS];
 	struct iocb iocbs[LANE_JOBS]; /* of the jobs */
 };
@@ -128,8 +128,7 @@ static inline long lane_aio_take(struct lane_aio *aio, struct io_event *events, 
 {
 	const struct timespec patience = {0, patience_ns};
 	const uint64_t during[2] = {(uintptr_t)mask, sizeof(*mask)}; /* struct __aio_sigset */
-	long n = RAW(SYS_io_pgetevents, aio->context, least, LANE_AIO_EVENTS, events, &patience,
-		     mask ? during : NULL);
+	long n = RAW(SYS_io_pgetevents, aio->context, least, LANE_AIO_EVENTS, events, &patience, mask ? during : NULL);
 
 	if (n > 0)
 		__atomic_fetch_sub(&aio->in_flight, (uint32_t)n, __ATOMIC_SEQ_CST);
@@ -384,8 +383,7 @@ static inline void lane_aio_watch(struct lane_aio *aio)
 
 		if (lane_load(&aio->pool->ending) && !lane_aio_stays(aio, false))
 			return;
-		if (lane_look_at(&aio->in_flight) &&
-		    (lane_look_at(&aio->eager) || lane_load(&aio->pool->ending)))
+		if (lane_look_at(&aio->in_flight) && (lane_look_at(&aio->eager) || lane_load(&aio->pool->ending)))
 			lane_aio_serve(aio, word);
 		else if (idle < LANE_AIO_IDLE_TICKS)
 			idle = lane_aio_tick(aio, word) ? 0 : idle + 1;

@@ -34,12 +34,9 @@ static inline enum lane_outcome lane_issue_async(struct lane_pass *p, const stru
 	case IORING_OP_READ:
 	case IORING_OP_READV:
 	case IORING_OP_WRITE:
-	case IORING_OP_WRITEV:
-		return lane_async_rw(p, op, sqe, done);
-	case IORING_OP_OPENAT:
-		return lane_open_later(p, sqe, done);
-	case IORING_OP_STATX:
-		return lane_issue_path(p, sqe, done);
+	case IORING_OP_WRITEV: return lane_async_rw(p, op, sqe, done);
+	case IORING_OP_OPENAT: return lane_open_later(p, sqe, done);
+	case IORING_OP_STATX: return lane_issue_path(p, sqe, done);
 	}
 	return op->issue == lane_issue_path || op->issue == lane_issue_sync ? op->issue(p, sqe, done) : LANE_WAITS;
 }

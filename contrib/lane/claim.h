@@ -9,7 +9,7 @@
 
 #define LANE_RECALL_NS 1000000L
 #define LANE_RECALLS 500u /* then who has claimed it is stopped, or gone */
-#define LANE_TRIES 8u /* that came to nothing, though poll(2) said it was ready */
+#define LANE_TRIES 8u	  /* that came to nothing, though poll(2) said it was ready */
 
 /* The last request of a call is still queued, and this call's to submit. */
 struct lane_claim {
@@ -18,9 +18,9 @@ struct lane_claim {
 	int fd;		 /* its file, by a descriptor of ours; -1 */
 	int wake_fd;	 /* who posts signals this */
 	unsigned tries;
-	bool recalled; /* another call comes behind it: it is to be submitted now */
+	bool recalled;	/* another call comes behind it: it is to be submitted now */
 	bool signalled; /* wake_fd is */
-	bool unarmed; /* wake_fd has to be made before, which is not for who has the lane */
+	bool unarmed;	/* wake_fd has to be made before, which is not for who has the lane */
 };
 
 /* ---- claims of others ---- */
@@ -202,7 +202,8 @@ static inline struct lane_loan lane_lend(struct lane *l, const struct lane_claim
 static inline void lane_return(struct lane_loan *loan)
 {
 	if (loan->fd)
-		__atomic_compare_exchange_n(loan->fd, &loan->ours, loan->was, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		__atomic_compare_exchange_n(loan->fd, &loan->ours, loan->was, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED);
 }
 
 /* ---- to sleep ---- */

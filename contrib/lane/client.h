@@ -23,10 +23,10 @@
 
 #ifndef LANE_BLOCK
 #define LANE_ALL_SIGNALS (~(uint64_t)0)
-#define LANE_BLOCK(old)                                                                           \
-	do {                                                                                      \
-		const uint64_t all_ = LANE_ALL_SIGNALS;                                           \
-		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all_, old, sizeof(all_));                   \
+#define LANE_BLOCK(old)                                                         \
+	do {                                                                    \
+		const uint64_t all_ = LANE_ALL_SIGNALS;                         \
+		RAW(SYS_rt_sigprocmask, SIG_SETMASK, &all_, old, sizeof(all_)); \
 	} while (0)
 #define LANE_UNBLOCK(old) RAW(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*(old)))
 #define LANE_INTERRUPTED(old) lane_is_interrupted(old)
@@ -57,11 +57,11 @@ struct lane_call {
 	/* All that is left is to wait here: lane_doze(), as long as the word is this */
 	uint32_t *sleep_on;
 	uint32_t awake;
-	bool help;     /* for requests of workers alone: one may as well be performed by who waits */
-	bool looks;    /* it has slept long: is the daemon still there? */
-	int64_t until; /* CLOCK_MONOTONIC; 0: not known yet; LANE_EVER */
-	int error;     /* -EINTR, -ETIME: what the wait has come to */
-	uint32_t wanted; /* CQEs that are missing */
+	bool help;		  /* for requests of workers alone: one may as well be performed by who waits */
+	bool looks;		  /* it has slept long: is the daemon still there? */
+	int64_t until;		  /* CLOCK_MONOTONIC; 0: not known yet; LANE_EVER */
+	int error;		  /* -EINTR, -ETIME: what the wait has come to */
+	uint32_t wanted;	  /* CQEs that are missing */
 	struct lane_claim *claim; /* NULL: there are to be none */
 };
 
@@ -143,31 +143,11 @@ static inline void lane_kick_later(struct lane *l)
 }
 
 static const struct lane_host lane_client_host = {
-	lane_host_file_flags,
-	lane_host_file_mode,
-	lane_host_file_id,
-	lane_host_fixed_file,
-	lane_host_fixed_buffer,
-	lane_host_read,
-	lane_host_write,
-	lane_host_iovecs,
-	lane_host_check_iovecs,
-	lane_host_poll,
-	lane_host_send,
-	lane_host_recv,
-	lane_host_more,
-	lane_host_open,
-	lane_host_socket,
-	lane_host_close,
-	lane_host_sync,
-	lane_host_space,
-	lane_host_path,
-	lane_host_stat_cached,
-	lane_host_cached_type,
-	lane_host_copy_path,
-	lane_kick,
-	lane_kick_later,
-	LANE_WORKS,
+	lane_host_file_flags,  lane_host_file_mode, lane_host_file_id, lane_host_fixed_file,   lane_host_fixed_buffer,
+	lane_host_read,	       lane_host_write,	    lane_host_iovecs,  lane_host_check_iovecs, lane_host_poll,
+	lane_host_send,	       lane_host_recv,	    lane_host_more,    lane_host_open,	       lane_host_socket,
+	lane_host_close,       lane_host_sync,	    lane_host_space,   lane_host_path,	       lane_host_stat_cached,
+	lane_host_cached_type, lane_host_copy_path, lane_kick,	       lane_kick_later,	       LANE_WORKS,
 };
 
 /* The tag is the ring's inode and device. */

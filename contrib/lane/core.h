@@ -59,15 +59,15 @@ struct lane {
 	uint32_t generation;
 	uint32_t sqe_size, cqe_size;
 	int fd;
-	uint64_t device; /* st_dev of the mount */
-	struct lane_fixed *fixed; /* what this process has registered; NULL: nothing */
-	uint32_t room, room_at; /* what was left of struct lane_pass.room, at that tail */
-	int read_fd;	      /* was none with O_DIRECT when last asked ... */
-	uint32_t believed;    /* ... and so often that may be believed yet, ... */
-	uint32_t beliefs;     /* ... of this many times; 0: it is asked always */
-	uint32_t under_way;	/* requests that workers of this process have */
+	uint64_t device;	   /* st_dev of the mount */
+	struct lane_fixed *fixed;  /* what this process has registered; NULL: nothing */
+	uint32_t room, room_at;	   /* what was left of struct lane_pass.room, at that tail */
+	int read_fd;		   /* was none with O_DIRECT when last asked ... */
+	uint32_t believed;	   /* ... and so often that may be believed yet, ... */
+	uint32_t beliefs;	   /* ... of this many times; 0: it is asked always */
+	uint32_t under_way;	   /* requests that workers of this process have */
 	struct lane_job *finished; /* by workers, and not posted yet */
-	int wake; /* an eventfd + 1, which whoever polls it is woken by; 0: not made yet; -1: there is none */
+	int wake;	 /* an eventfd + 1, which whoever polls it is woken by; 0: not made yet; -1: there is none */
 	uint32_t claims; /* counts */
 	int claimer;	 /* the thread of the last */
 };
@@ -77,9 +77,9 @@ struct lane {
 struct lane_file {
 	int fd;
 	uint32_t fixed; /* 0, or the index it is registered at + 1 */
-	int flags;     /* O_*; -EBADF: it is none */
-	uint32_t mode; /* st_mode; 0: not asked yet. Of a ring: LANE_MODE_RING */
-	long id;       /* lane_host.file_id(); 0: not asked yet */
+	int flags;	/* O_*; -EBADF: it is none */
+	uint32_t mode;	/* st_mode; 0: not asked yet. Of a ring: LANE_MODE_RING */
+	long id;	/* lane_host.file_id(); 0: not asked yet */
 };
 
 #define LANE_MODE_RING 1u
@@ -98,12 +98,12 @@ struct lane_pass {
 	bool chained; /* a link: it does not leave the lane */
 	bool outside; /* the lane was lost while a request was performed without it */
 	bool posted;
-	uint32_t rouses; /* clients that sleep are to be woken: struct uringfs_lane.sleepers */
-	bool foreign; /* one of them by the daemon */
-	int waits_for; /* the descriptor + 1 that the request which is left waits for */
-	int alias;     /* a descriptor + 1 of the same file as that of the request ... */
+	uint32_t rouses;   /* clients that sleep are to be woken: struct uringfs_lane.sleepers */
+	bool foreign;	   /* one of them by the daemon */
+	int waits_for;	   /* the descriptor + 1 that the request which is left waits for */
+	int alias;	   /* a descriptor + 1 of the same file as that of the request ... */
 	uint32_t alias_at; /* ... at this position */
-	bool worker; /* not in a call on the ring */
+	bool worker;	   /* not in a call on the ring */
 	unsigned nr_files;
 	struct lane_file files[LANE_FILES];
 };
@@ -135,36 +135,36 @@ struct lane_rw {
 
 /* The system calls behind the requests; all return what the call returns, or -errno. */
 struct lane_host {
-	long (*file_flags)(struct lane *lane, int fd);		     /* F_GETFL; -EAGAIN: not known here */
-	long (*file_mode)(struct lane *lane, int fd);		     /* st_mode, or LANE_MODE_RING */
-	long (*file_id)(struct lane *lane, int fd);		     /* above 0: which inode, as good as certainly */
+	long (*file_flags)(struct lane *lane, int fd); /* F_GETFL; -EAGAIN: not known here */
+	long (*file_mode)(struct lane *lane, int fd);  /* st_mode, or LANE_MODE_RING */
+	long (*file_id)(struct lane *lane, int fd);    /* above 0: which inode, as good as certainly */
 	/* fd, flags and mode of what is registered: 0; -EAGAIN: not known here */
 	long (*fixed_file)(struct lane *lane, uint32_t index, struct lane_file *file);
 	/* 0; -EFAULT: not in it; -EAGAIN: not known here */
 	long (*fixed_buffer)(struct lane *lane, uint32_t index, uint64_t addr, uint32_t len);
 	long (*read)(struct lane *lane, const struct lane_rw *rw);
 	long (*write)(struct lane *lane, const struct lane_rw *rw);
-	long (*iovecs)(struct lane *lane, uint64_t addr, uint32_t nr); /* the sum of those a call has just read */
+	long (*iovecs)(struct lane *lane, uint64_t addr, uint32_t nr);	     /* the sum of those a call has just read */
 	long (*check_iovecs)(struct lane *lane, uint64_t addr, uint32_t nr); /* import_iovec(): 0; -EFAULT, -EINVAL */
-	long (*poll)(struct lane *lane, int fd, uint32_t events);	/* revents */
+	long (*poll)(struct lane *lane, int fd, uint32_t events);	     /* revents */
 	long (*send_to)(struct lane *lane, int fd, const struct io_uring_sqe *sqe, int flags);
 	long (*receive)(struct lane *lane, int fd, const struct io_uring_sqe *sqe, int flags);
 	long (*more)(struct lane *lane, int fd); /* msg_inq: bytes left to read; 0 where the socket does not say */
 	long (*open_file)(struct lane *lane, const struct io_uring_sqe *sqe);
 	long (*make_socket)(struct lane *lane, const struct io_uring_sqe *sqe);
 	long (*close_file)(struct lane *lane, int fd);
-	long (*sync)(struct lane *lane, int fd, const struct io_uring_sqe *sqe); /* FSYNC, SYNC_FILE_RANGE */
+	long (*sync)(struct lane *lane, int fd, const struct io_uring_sqe *sqe);  /* FSYNC, SYNC_FILE_RANGE */
 	long (*space)(struct lane *lane, int fd, const struct io_uring_sqe *sqe); /* FALLOCATE, FTRUNCATE */
 	long (*path_call)(struct lane *lane, const struct io_uring_sqe *sqe);
 	long (*stat_cached)(struct lane *lane, const struct io_uring_sqe *sqe); /* 0; -errno: it may be otherwise */
 	long (*cached_type)(struct lane *lane, const struct io_uring_sqe *sqe); /* S_IFMT of what OPENAT names */
-	long (*copy_path)(char *to, uint64_t from); /* its length; -EFAULT, -ENAMETOOLONG */
+	long (*copy_path)(char *to, uint64_t from);				/* its length; -EFAULT, -ENAMETOOLONG */
 	void (*kick)(struct lane *lane);
 	/* Of workers; NULL: there are none */
-	void (*kick_later)(struct lane *lane);		   /* not in a call: the descriptor may be another file's by now */
+	void (*kick_later)(struct lane *lane); /* not in a call: the descriptor may be another file's by now */
 	int (*new_job)(struct lane *lane, struct lane_job **job); /* 0; -EAGAIN: too many; -ENOSYS: there are none */
-	long (*keep_file)(struct lane_job *job, int fd);   /* a descriptor of its own; -errno */
-	long (*copy_in)(void *to, uint64_t from, size_t size); /* 0; -EFAULT */
+	long (*keep_file)(struct lane_job *job, int fd);	  /* a descriptor of its own; -errno */
+	long (*copy_in)(void *to, uint64_t from, size_t size);	  /* 0; -EFAULT */
 	void (*queue)(struct lane_job *job);
 	void (*end_job)(struct lane_job *job);
 	void (*drop_file)(int fd); /* what keep_file() has given */
@@ -408,10 +408,8 @@ static inline bool lane_prep_reads(const struct io_uring_sqe *sqe)
 	case IORING_OP_UNLINKAT:
 	case IORING_OP_MKDIRAT:
 	case IORING_OP_SYMLINKAT:
-	case IORING_OP_LINKAT:
-		return true;
-	case IORING_OP_SEND:
-		return sqe->addr2;
+	case IORING_OP_LINKAT: return true;
+	case IORING_OP_SEND: return sqe->addr2;
 	}
 	return false;
 }

@@ -54,7 +54,7 @@ static inline void lane_put_slot(struct lane_list *list, uint32_t index, const s
 
 struct lane_change {
 	bool files;
-	bool whole;  /* all that there is now */
+	bool whole; /* all that there is now */
 	uint32_t first, nr;
 	uint64_t data; /* descriptors, or iovecs; 0: empty slots */
 };
@@ -178,8 +178,8 @@ static inline void lane_relist(struct lane_list *list, const uint32_t *count, ui
 	uint32_t turn = __atomic_load_n(&list->turn, __ATOMIC_ACQUIRE);
 	uint64_t behind = LANE_LISTED | (uint32_t)(before + 1), old;
 
-	if (turn & 1 || !__atomic_compare_exchange_n(&list->turn, &turn, turn + 1, false, __ATOMIC_ACQ_REL,
-						    __ATOMIC_RELAXED))
+	if (turn & 1 ||
+	    !__atomic_compare_exchange_n(&list->turn, &turn, turn + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
 	old = __atomic_exchange_n(&list->stamp, 0, __ATOMIC_ACQ_REL);
 	if (lane_stamp(count) == behind && (c->whole || old == before)) {

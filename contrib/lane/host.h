@@ -22,9 +22,9 @@
 #define LANE_IPPROTO_MPTCP 262
 /* include/linux/fcntl.h */
 #define LANE_O_PATH_FLAGS (O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC)
-#define LANE_VALID_OPEN_FLAGS                                                                     \
-	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC |   \
-	 O_DIRECT | O_NOATIME | O_TMPFILE | LANE_O_PATH_FLAGS)
+#define LANE_VALID_OPEN_FLAGS                                                                                      \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | \
+	 O_NOATIME | O_TMPFILE | LANE_O_PATH_FLAGS)
 #define LANE_RESOLVE_CACHED 0x20
 
 static inline long lane_host_file_flags(struct lane *l, int fd)

@@ -69,27 +69,21 @@ static inline bool lane_keep(struct lane_pass *p, struct lane_job *job)
 {
 	switch (job->sqe.opcode) {
 	case IORING_OP_READV:
-	case IORING_OP_WRITEV:
-		return lane_keep_iovecs(job) && lane_keep_order(p, job) && lane_keep_file(job);
+	case IORING_OP_WRITEV: return lane_keep_iovecs(job) && lane_keep_order(p, job) && lane_keep_file(job);
 	case IORING_OP_READ:
 	case IORING_OP_WRITE:
 	case IORING_OP_READ_FIXED:
-	case IORING_OP_WRITE_FIXED:
-		return lane_keep_order(p, job) && lane_keep_file(job);
+	case IORING_OP_WRITE_FIXED: return lane_keep_order(p, job) && lane_keep_file(job);
 	case IORING_OP_FSYNC:
-	case IORING_OP_SYNC_FILE_RANGE:
-		return lane_keep_file(job);
-	case IORING_OP_STATX:
-		return lane_keep_path(job, 0, job->sqe.statx_flags & AT_EMPTY_PATH);
+	case IORING_OP_SYNC_FILE_RANGE: return lane_keep_file(job);
+	case IORING_OP_STATX: return lane_keep_path(job, 0, job->sqe.statx_flags & AT_EMPTY_PATH);
 	case IORING_OP_LINKAT:
 		return lane_keep_path(job, 0, job->sqe.hardlink_flags & AT_EMPTY_PATH) && lane_keep_path(job, 1, false);
 	case IORING_OP_RENAMEAT:
-	case IORING_OP_SYMLINKAT:
-		return lane_keep_path(job, 0, false) && lane_keep_path(job, 1, false);
+	case IORING_OP_SYMLINKAT: return lane_keep_path(job, 0, false) && lane_keep_path(job, 1, false);
 	case IORING_OP_OPENAT:
 	case IORING_OP_UNLINKAT:
-	case IORING_OP_MKDIRAT:
-		return lane_keep_path(job, 0, false);
+	case IORING_OP_MKDIRAT: return lane_keep_path(job, 0, false);
 	}
 	return false;
 }

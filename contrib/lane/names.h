@@ -33,18 +33,13 @@ static inline long lane_host_path(struct lane *l, const struct io_uring_sqe *sqe
 {
 	(void)l;
 	switch (sqe->opcode) {
-	case IORING_OP_OPENAT:
-		return RAW(SYS_openat, sqe->fd, sqe->addr, sqe->open_flags, sqe->len);
-	case IORING_OP_STATX:
-		return RAW(SYS_statx, sqe->fd, sqe->addr, sqe->statx_flags, sqe->len, sqe->addr2);
-	case IORING_OP_UNLINKAT:
-		return RAW(SYS_unlinkat, sqe->fd, sqe->addr, sqe->unlink_flags);
+	case IORING_OP_OPENAT: return RAW(SYS_openat, sqe->fd, sqe->addr, sqe->open_flags, sqe->len);
+	case IORING_OP_STATX: return RAW(SYS_statx, sqe->fd, sqe->addr, sqe->statx_flags, sqe->len, sqe->addr2);
+	case IORING_OP_UNLINKAT: return RAW(SYS_unlinkat, sqe->fd, sqe->addr, sqe->unlink_flags);
 	case IORING_OP_RENAMEAT:
 		return RAW(SYS_renameat2, sqe->fd, sqe->addr, (int)sqe->len, sqe->addr2, sqe->rename_flags);
-	case IORING_OP_MKDIRAT:
-		return RAW(SYS_mkdirat, sqe->fd, sqe->addr, sqe->len);
-	case IORING_OP_SYMLINKAT:
-		return RAW(SYS_symlinkat, sqe->addr, sqe->fd, sqe->addr2);
+	case IORING_OP_MKDIRAT: return RAW(SYS_mkdirat, sqe->fd, sqe->addr, sqe->len);
+	case IORING_OP_SYMLINKAT: return RAW(SYS_symlinkat, sqe->addr, sqe->fd, sqe->addr2);
 	case IORING_OP_LINKAT:
 		return RAW(SYS_linkat, sqe->fd, sqe->addr, (int)sqe->len, sqe->addr2, sqe->hardlink_flags);
 	}

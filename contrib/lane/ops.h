@@ -41,55 +41,31 @@ static inline const struct lane_op *lane_op(unsigned opcode)
 	static const struct lane_op socket = {lane_sure_socket, lane_issue_socket, NULL};
 
 	switch (opcode) {
-	case IORING_OP_NOP:
-		return &nop;
-	case IORING_OP_READV:
-		return &readv;
-	case IORING_OP_WRITEV:
-		return &writev;
-	case IORING_OP_FSYNC:
-		return &fsync;
-	case IORING_OP_READ_FIXED:
-		return &read_fixed;
-	case IORING_OP_WRITE_FIXED:
-		return &write_fixed;
-	case IORING_OP_POLL_ADD:
-		return &poll;
-	case IORING_OP_SYNC_FILE_RANGE:
-		return &sync_range;
-	case IORING_OP_SENDMSG:
-		return &sendmsg;
-	case IORING_OP_RECVMSG:
-		return &recvmsg;
-	case IORING_OP_FALLOCATE:
-		return &fallocate;
-	case IORING_OP_STATX:
-		return &statx;
+	case IORING_OP_NOP: return &nop;
+	case IORING_OP_READV: return &readv;
+	case IORING_OP_WRITEV: return &writev;
+	case IORING_OP_FSYNC: return &fsync;
+	case IORING_OP_READ_FIXED: return &read_fixed;
+	case IORING_OP_WRITE_FIXED: return &write_fixed;
+	case IORING_OP_POLL_ADD: return &poll;
+	case IORING_OP_SYNC_FILE_RANGE: return &sync_range;
+	case IORING_OP_SENDMSG: return &sendmsg;
+	case IORING_OP_RECVMSG: return &recvmsg;
+	case IORING_OP_FALLOCATE: return &fallocate;
+	case IORING_OP_STATX: return &statx;
 	case IORING_OP_RENAMEAT:
-	case IORING_OP_LINKAT:
-		return &names;
-	case IORING_OP_UNLINKAT:
-		return &unlinkat;
-	case IORING_OP_MKDIRAT:
-		return &mkdirat;
-	case IORING_OP_SYMLINKAT:
-		return &symlinkat;
-	case LANE_OP_FTRUNCATE:
-		return &ftruncate;
-	case IORING_OP_OPENAT:
-		return &openat;
-	case IORING_OP_CLOSE:
-		return &close;
-	case IORING_OP_READ:
-		return &read;
-	case IORING_OP_WRITE:
-		return &write;
-	case IORING_OP_SEND:
-		return &send;
-	case IORING_OP_RECV:
-		return &recv;
-	case LANE_OP_SOCKET:
-		return &socket;
+	case IORING_OP_LINKAT: return &names;
+	case IORING_OP_UNLINKAT: return &unlinkat;
+	case IORING_OP_MKDIRAT: return &mkdirat;
+	case IORING_OP_SYMLINKAT: return &symlinkat;
+	case LANE_OP_FTRUNCATE: return &ftruncate;
+	case IORING_OP_OPENAT: return &openat;
+	case IORING_OP_CLOSE: return &close;
+	case IORING_OP_READ: return &read;
+	case IORING_OP_WRITE: return &write;
+	case IORING_OP_SEND: return &send;
+	case IORING_OP_RECV: return &recv;
+	case LANE_OP_SOCKET: return &socket;
 	}
 	return NULL;
 }

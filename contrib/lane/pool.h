@@ -24,7 +24,7 @@ struct lane_job {
 	struct io_uring_sqe sqe;
 	struct lane_done done; /* .fd: a descriptor of its own, or -1 */
 	struct iovec iovecs[LANE_KEPT_IOVECS];
-	bool direct;	      /* past the page cache: the device may have it at once (aio.h) */
+	bool direct; /* past the page cache: the device may have it at once (aio.h) */
 	char paths[2][PATH_MAX];
 };
 
@@ -38,21 +38,21 @@ struct lane_turn {
 
 /* All words but wakes are for whoever has the lock. */
 struct lane_pool {
-	uint32_t lock;	/* a futex: 0, 1, or 2: somebody sleeps on it */
-	uint32_t wakes; /* a futex: workers sleep on it */
-	uint32_t alive; /* a futex, too: whoever ends them waits for 0 */
-	uint32_t watch; /* a futex: who takes events sleeps on it (aio.h) ... */
+	uint32_t lock;	   /* a futex: 0, 1, or 2: somebody sleeps on it */
+	uint32_t wakes;	   /* a futex: workers sleep on it */
+	uint32_t alive;	   /* a futex, too: whoever ends them waits for 0 */
+	uint32_t watch;	   /* a futex: who takes events sleeps on it (aio.h) ... */
 	uint32_t watchers; /* ... and is 1 of those alive, or not there */
-	uint32_t taken; /* jobs */
+	uint32_t taken;	   /* jobs */
 	uint32_t idle, max;
 	uint32_t first, queued;
 	uint32_t ending; /* how many wait for their end */
 	int64_t idle_ns;
-	bool (*start)(struct lane_pool *pool); /* a thread that calls lane_pool_work() */
+	bool (*start)(struct lane_pool *pool);	   /* a thread that calls lane_pool_work() */
 	void (*interrupt)(struct lane_pool *pool); /* who waits for something that may never come; or NULL */
 	uint8_t queue[LANE_JOBS];
 	uint32_t serial;
-	bool used[LANE_JOBS];		  /* of the jobs */
+	bool used[LANE_JOBS];		   /* of the jobs */
 	struct lane_turn turns[LANE_JOBS]; /* the same */
 	struct lane_job jobs[LANE_JOBS];
 };

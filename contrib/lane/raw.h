@@ -37,7 +37,7 @@ static inline long raw_syscall(long nr, long a, long b, long c, long d, long e, 
 #define RAW_IS_ERROR(ret) ((ret) < 0 && (ret) > -4096)
 
 #define RAW_SEVENTH(a, b, c, d, e, f, g, ...) a, b, c, d, e, f, g
-#define RAW_CAST(a, b, c, d, e, f, g)                                                             \
+#define RAW_CAST(a, b, c, d, e, f, g) \
 	raw_syscall((long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f), (long)(g))
 #define RAW_CALL(...) RAW_CAST(__VA_ARGS__)
 #define RAW(...) RAW_CALL(RAW_SEVENTH(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0))

@@ -21,7 +21,7 @@ struct lane_ring {
 	uint32_t users;
 	uint32_t calls; /* that needed no daemon, about */
 	bool gone;	/* the daemon */
-	int thread; /* 0, or who alone may use it: IORING_SETUP_SINGLE_ISSUER */
+	int thread;	/* 0, or who alone may use it: IORING_SETUP_SINGLE_ISSUER */
 	size_t rings_size, sqes_size;
 	struct lane_fixed fixed;
 };

@@ -15,10 +15,10 @@
 
 #pragma weak dlsym
 
-#define REAL(name)                                                                                \
-	static __typeof__(name) *real;                                                            \
-	if (!real)                                                                                \
-		real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+#define REAL(name)                     \
+	static __typeof__(name) *real; \
+	if (!real)                     \
+	real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 static bool starts(const char *entry, const char *name)
 {
@@ -42,7 +42,7 @@ static bool preloads(const char *list)
 }
 
 struct plan {
-	size_t count;        /* entries of the new environment, at most */
+	size_t count;	     /* entries of the new environment, at most */
 	size_t preload_size; /* bytes of an LD_PRELOAD of ours before the program's, 0: not needed */
 	const char *preload; /* the program's */
 };
@@ -109,22 +109,22 @@ static char **fill(const struct plan *p, char *const *envp, char **to, char *pre
 }
 
 /* A macro: alloca() lasts as long as its caller. Not among the arguments of a call. */
-#define ENVIRONMENT(envp)                                                                         \
-	__extension__({                                                                           \
-		struct plan p_;                                                                   \
-		plan(envp, &p_) ? fill(&p_, envp, alloca(p_.count * sizeof(char *)),              \
-				       p_.preload_size ? alloca(p_.preload_size) : NULL)          \
-				: (char **)(uintptr_t)(envp);                                     \
+#define ENVIRONMENT(envp)                                                                \
+	__extension__({                                                                  \
+		struct plan p_;                                                          \
+		plan(envp, &p_) ? fill(&p_, envp, alloca(p_.count * sizeof(char *)),     \
+				       p_.preload_size ? alloca(p_.preload_size) : NULL) \
+				: (char **)(uintptr_t)(envp);                            \
 	})
 
 /* io_uring_task_cancel(): what workers have under way is done before the program is another. */
-#define FINISHED(call)                                                                            \
-	__extension__({                                                                           \
-		int ret_;                                                                         \
-		trap_no_workers();                                                                \
-		ret_ = (int)(call);                                                               \
-		trap_workers_may();                                                               \
-		ret_;                                                                             \
+#define FINISHED(call)              \
+	__extension__({             \
+		int ret_;           \
+		trap_no_workers();  \
+		ret_ = (int)(call); \
+		trap_workers_may(); \
+		ret_;               \
 	})
 
 TRAP_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
@@ -169,18 +169,18 @@ TRAP_EXPORT int execvp(const char *file, char *const argv[])
 }
 
 /* execl(path, "a", "b", NULL): the words behind the first, as argv */
-#define WORDS(argv, first, ap)                                                                    \
-	do {                                                                                      \
-		size_t n_ = 1;                                                                    \
-		va_list count_;                                                                   \
-		va_copy(count_, ap);                                                              \
-		while (va_arg(count_, char *))                                                    \
-			n_++;                                                                     \
-		va_end(count_);                                                                   \
-		argv = alloca((n_ + 1) * sizeof(char *));                                         \
-		argv[0] = (char *)(uintptr_t)(first);                                             \
-		for (size_t i_ = 1; i_ <= n_; i_++)                                               \
-			argv[i_] = va_arg(ap, char *);                                            \
+#define WORDS(argv, first, ap)                            \
+	do {                                              \
+		size_t n_ = 1;                            \
+		va_list count_;                           \
+		va_copy(count_, ap);                      \
+		while (va_arg(count_, char *))            \
+			n_++;                             \
+		va_end(count_);                           \
+		argv = alloca((n_ + 1) * sizeof(char *)); \
+		argv[0] = (char *)(uintptr_t)(first);     \
+		for (size_t i_ = 1; i_ <= n_; i_++)       \
+			argv[i_] = va_arg(ap, char *);    \
 	} while (0)
 
 TRAP_EXPORT int execl(const char *path, const char *first, ...)
@@ -252,14 +252,14 @@ TRAP_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_fil
 }
 
 /* What these execute gets the program's environment, from within libc: ours is put in its place meanwhile. */
-#define LENT(call)                                                                                \
-	__extension__({                                                                           \
-		char **own_ = environ, **with_us_ = ENVIRONMENT(own_);                            \
-		environ = with_us_;                                                               \
-		__typeof__(call) ret_ = call;                                                     \
-		if (environ == with_us_)                                                          \
-			environ = own_;                                                           \
-		ret_;                                                                             \
+#define LENT(call)                                                     \
+	__extension__({                                                \
+		char **own_ = environ, **with_us_ = ENVIRONMENT(own_); \
+		environ = with_us_;                                    \
+		__typeof__(call) ret_ = call;                          \
+		if (environ == with_us_)                               \
+			environ = own_;                                \
+		ret_;                                                  \
 	})
 
 TRAP_EXPORT int system(const char *command)

@@ -65,9 +65,8 @@ static void end_job(struct lane_job *job)
 /* One pass: true, that was all of the call. */
 static bool pass(struct trap_enter *e, struct lane_claim *claim)
 {
-	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz,
-			      0,	  NULL,		0,		 false,	   e->looks,	     e->until,
-			      e->error,	  0,		claim};
+	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz, 0,	   NULL,
+			      0,	  false,	e->looks,	 e->until, e->error,	   0,	     claim};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;

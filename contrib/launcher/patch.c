@@ -25,7 +25,7 @@
 
 #define PAGE ((uintptr_t)4096)
 #define SITES 64
-#define JUMP 5	/* bytes of the mov, and of the jmp */
+#define JUMP 5 /* bytes of the mov, and of the jmp */
 #define TRIES 1024
 #define TRY_EVERY (PAGE * 256)
 
@@ -33,7 +33,7 @@
 
 /* What trap_stub has on its stack. */
 struct patched {
-	int64_t taken; /* also the result */
+	int64_t taken;	    /* also the result */
 	uint64_t to_submit; /* what is left of it */
 	uint64_t rbp, r10, r9, r8, rdx, rsi, rdi, ret;
 };
@@ -41,8 +41,20 @@ struct patched {
 /* True: that was all of the call. False: a system call is to go on with p->to_submit. */
 __attribute__((used)) bool trap_patched(struct patched *p)
 {
-	struct trap_enter e = {(uint32_t)p->rdi, (uint32_t)p->rsi, (uint32_t)p->rdx, (uint32_t)p->r10, p->r8, p->r9,
-			       0, NULL, 0, false, false, 0, 0, 0};
+	struct trap_enter e = {(uint32_t)p->rdi,
+			       (uint32_t)p->rsi,
+			       (uint32_t)p->rdx,
+			       (uint32_t)p->r10,
+			       p->r8,
+			       p->r9,
+			       0,
+			       NULL,
+			       0,
+			       false,
+			       false,
+			       0,
+			       0,
+			       0};
 	uint64_t mask;
 	bool whole;
 
@@ -251,9 +263,9 @@ static void put_relative(uint8_t *at, uintptr_t target)
 static uint8_t *make_stub(uintptr_t site)
 {
 	static const uint8_t code[] = {
-		0x48, 0x8d, 0x64, 0x24, 0x80,		  /* lea -0x80(%rsp),%rsp */
-		0x48, 0x8d, 0x0d, 0,	0,    0, 0,	  /* lea site+7(%rip),%rcx */
-		0xff, 0x25, 0,	  0,	0,    0,	  /* jmp *page(%rip) */
+		0x48, 0x8d, 0x64, 0x24, 0x80,	    /* lea -0x80(%rsp),%rsp */
+		0x48, 0x8d, 0x0d, 0,	0,    0, 0, /* lea site+7(%rip),%rcx */
+		0xff, 0x25, 0,	  0,	0,    0,    /* jmp *page(%rip) */
 	};
 	uint8_t *page = page_near(site), *at;
 	uintptr_t target = (uintptr_t)trap_stub;

@@ -38,17 +38,35 @@
 #endif
 
 static const unsigned short always[] = {
-	SYS_setuid,    SYS_setgid,    SYS_setreuid, SYS_setregid, SYS_setgroups,	      SYS_setresuid,
-	SYS_setresgid, SYS_setfsuid,  SYS_setfsgid, SYS_capset,	  SYS_landlock_restrict_self, SYS_lsm_set_self_attr,
-	SYS_unshare,   SYS_setns,     SYS_seccomp,  SYS_chroot,	  SYS_pivot_root,
+	SYS_setuid,
+	SYS_setgid,
+	SYS_setreuid,
+	SYS_setregid,
+	SYS_setgroups,
+	SYS_setresuid,
+	SYS_setresgid,
+	SYS_setfsuid,
+	SYS_setfsgid,
+	SYS_capset,
+	SYS_landlock_restrict_self,
+	SYS_lsm_set_self_attr,
+	SYS_unshare,
+	SYS_setns,
+	SYS_seccomp,
+	SYS_chroot,
+	SYS_pivot_root,
 };
 
 /* Of some calls only those with this first argument */
 static const struct {
 	unsigned short nr, first;
 } some[] = {
-	{SYS_prctl, PR_SET_KEEPCAPS},	{SYS_prctl, PR_SET_SECCOMP},	  {SYS_prctl, PR_CAPBSET_DROP},
-	{SYS_prctl, PR_SET_SECUREBITS}, {SYS_prctl, PR_SET_NO_NEW_PRIVS}, {SYS_prctl, PR_CAP_AMBIENT},
+	{SYS_prctl, PR_SET_KEEPCAPS},
+	{SYS_prctl, PR_SET_SECCOMP},
+	{SYS_prctl, PR_CAPBSET_DROP},
+	{SYS_prctl, PR_SET_SECUREBITS},
+	{SYS_prctl, PR_SET_NO_NEW_PRIVS},
+	{SYS_prctl, PR_CAP_AMBIENT},
 	{SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING},
 };
 
@@ -59,9 +77,32 @@ static const struct {
 #if defined(__x86_64__)
 #define OTHER_ARCH AUDIT_ARCH_I386
 static const unsigned short others[] = {
-	23,  46,  70,  71,  81,  138, 139, 164, 170,	  /* of 16 bits: setuid, setgid, setreuid ... */
-	203, 204, 206, 208, 210, 213, 214, 215, 216,	  /* of 32 bits: the same */
-	185, 310, 346, 354, 61,	 217, SYS_landlock_restrict_self, SYS_lsm_set_self_attr,
+	23,
+	46,
+	70,
+	71,
+	81,
+	138,
+	139,
+	164,
+	170, /* of 16 bits: setuid, setgid, setreuid ... */
+	203,
+	204,
+	206,
+	208,
+	210,
+	213,
+	214,
+	215,
+	216, /* of 32 bits: the same */
+	185,
+	310,
+	346,
+	354,
+	61,
+	217,
+	SYS_landlock_restrict_self,
+	SYS_lsm_set_self_attr,
 };
 #define OTHERS (sizeof(others) / sizeof(others[0]))
 #define X32 0x40000000u /* __X32_SYSCALL_BIT */

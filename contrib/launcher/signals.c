@@ -12,10 +12,10 @@
 
 #pragma weak dlsym
 
-#define REAL(name)                                                                                \
-	static __typeof__(name) *real;                                                            \
-	if (!real)                                                                                \
-		real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+#define REAL(name)                     \
+	static __typeof__(name) *real; \
+	if (!real)                     \
+	real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 /* What the program asked for; zeros are SIG_DFL. */
 static struct sigaction wanted;
@@ -72,9 +72,8 @@ TRAP_EXPORT sighandler_t signal(int sig, sighandler_t handler)
 TRAP_EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
 	REAL(sysv_signal);
-	return sig == TRAP_SIGNAL && trap_state.active
-		       ? set_handler(sig, handler, (int)SA_RESETHAND | SA_NODEFER)
-		       : real(sig, handler);
+	return sig == TRAP_SIGNAL && trap_state.active ? set_handler(sig, handler, (int)SA_RESETHAND | SA_NODEFER)
+						       : real(sig, handler);
 }
 
 TRAP_EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler)

@@ -16,21 +16,19 @@
 
 #if defined(__x86_64__)
 #define RETURN_REGISTER(uc) ((uc)->uc_mcontext.gregs[REG_RAX])
-#define ARGUMENTS(uc)                                                                             \
-	{(uc)->uc_mcontext.gregs[REG_RDI], (uc)->uc_mcontext.gregs[REG_RSI],                      \
-	 (uc)->uc_mcontext.gregs[REG_RDX], (uc)->uc_mcontext.gregs[REG_R10],                      \
-	 (uc)->uc_mcontext.gregs[REG_R8],  (uc)->uc_mcontext.gregs[REG_R9]}
+#define ARGUMENTS(uc)                                                                                          \
+	{(uc)->uc_mcontext.gregs[REG_RDI], (uc)->uc_mcontext.gregs[REG_RSI], (uc)->uc_mcontext.gregs[REG_RDX], \
+	 (uc)->uc_mcontext.gregs[REG_R10], (uc)->uc_mcontext.gregs[REG_R8],  (uc)->uc_mcontext.gregs[REG_R9]}
 #else
 #define RETURN_REGISTER(uc) ((uc)->uc_mcontext.regs[0])
-#define ARGUMENTS(uc)                                                                             \
-	{(long)(uc)->uc_mcontext.regs[0], (long)(uc)->uc_mcontext.regs[1],                        \
-	 (long)(uc)->uc_mcontext.regs[2], (long)(uc)->uc_mcontext.regs[3],                        \
-	 (long)(uc)->uc_mcontext.regs[4], (long)(uc)->uc_mcontext.regs[5]}
+#define ARGUMENTS(uc)                                                                                       \
+	{(long)(uc)->uc_mcontext.regs[0], (long)(uc)->uc_mcontext.regs[1], (long)(uc)->uc_mcontext.regs[2], \
+	 (long)(uc)->uc_mcontext.regs[3], (long)(uc)->uc_mcontext.regs[4], (long)(uc)->uc_mcontext.regs[5]}
 #endif
 
 struct trap_state trap_state;
 const char *const trap_options[TRAP_OPTIONS] = {TRAP_ENV_TRACE, TRAP_ENV_NO_LANE, TRAP_ENV_NO_PATCH,
-						      TRAP_ENV_NO_WORKERS};
+						TRAP_ENV_NO_WORKERS};
 
 /* One write(2) a line, so that threads do not mix. */
 static void trace(long nr, const long *a, long ret)
@@ -44,8 +42,20 @@ static void trace(long nr, const long *a, long ret)
 
 static long enter(const long *a, const uint64_t *mask)
 {
-	struct trap_enter e = {(uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2], (uint32_t)a[3], (uintptr_t)a[4],
-			       (size_t)a[5], 0, NULL, 0, false, false, 0, 0, 0};
+	struct trap_enter e = {(uint32_t)a[0],
+			       (uint32_t)a[1],
+			       (uint32_t)a[2],
+			       (uint32_t)a[3],
+			       (uintptr_t)a[4],
+			       (size_t)a[5],
+			       0,
+			       NULL,
+			       0,
+			       false,
+			       false,
+			       0,
+			       0,
+			       0};
 
 	return trap_enter(&e, mask);
 }

@@ -67,18 +67,18 @@ static inline uint64_t trap_block(void)
 }
 
 struct trap_state {
-	bool active;   /* the filter is there: URINGFS_TRAP_MOUNT was set when the program began */
+	bool active; /* the filter is there: URINGFS_TRAP_MOUNT was set when the program began */
 	bool trace;
-	bool no_lane; /* each request is the daemon's */
-	bool no_patch; /* code of the program's stays as it is: patch.c */
-	bool no_workers; /* what may block is the daemon's */
-	uint32_t dev_major, dev_minor; /* of the mount */
-	char new_path[4096];           /* MOUNT/new */
-	size_t mount_length;           /* of MOUNT in it */
-	int directory;                 /* behind a chroot: a descriptor of a mount like MOUNT, + 1 */
-	const char *mount_entry;       /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
+	bool no_lane;			   /* each request is the daemon's */
+	bool no_patch;			   /* code of the program's stays as it is: patch.c */
+	bool no_workers;		   /* what may block is the daemon's */
+	uint32_t dev_major, dev_minor;	   /* of the mount */
+	char new_path[4096];		   /* MOUNT/new */
+	size_t mount_length;		   /* of MOUNT in it */
+	int directory;			   /* behind a chroot: a descriptor of a mount like MOUNT, + 1 */
+	const char *mount_entry;	   /* "URINGFS_TRAP_MOUNT=...", as exec'd programs must find it */
 	const char *options[TRAP_OPTIONS]; /* their entries, or NULL */
-	const char *library;           /* our own path, the first of LD_PRELOAD */
+	const char *library;		   /* our own path, the first of LD_PRELOAD */
 	size_t library_length;
 };
 extern struct trap_state trap_state;
@@ -89,7 +89,7 @@ struct trap_enter { /* io_uring_enter(2) */
 	uint32_t fd, to_submit, min_complete, flags;
 	uintptr_t arg;
 	size_t argsz;
-	uint32_t taken; /* SQEs, by the lane */
+	uint32_t taken;	    /* SQEs, by the lane */
 	uint32_t *sleep_on; /* what is left is to wait: this, and the rest, as in struct lane_call */
 	uint32_t awake;
 	bool help, looks;
@@ -108,9 +108,9 @@ void trap_mount_device(const char *mount);
 /* lane.c: true: that was all of it, and e->taken is the result. False: what *e says now goes to the daemon. */
 bool trap_lane(struct trap_enter *e, const uint64_t *mask);
 void trap_lane_failed(int fd, long error); /* -errno of a call by way of the daemon, which may be gone */
-long trap_lane_sum(long taken, long ret); /* io_uring_enter(2)'s result: of the lane's half and the daemon's */
-void trap_lane_settle(int fd); /* what waiting calls have claimed is submitted */
-void trap_lane_begin(int fd); /* a ring that has been set up */
+long trap_lane_sum(long taken, long ret);  /* io_uring_enter(2)'s result: of the lane's half and the daemon's */
+void trap_lane_settle(int fd);		   /* what waiting calls have claimed is submitted */
+void trap_lane_begin(int fd);		   /* a ring that has been set up */
 /* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
 uint64_t trap_lane_registers(int fd, uint32_t opcode);
 void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before);

@@ -25,7 +25,7 @@
 #define GUARD 4096UL
 #define POOLS 64
 #define THREADS (LANE_WORKERS + 1) /* one takes events: lane/aio.h */
-#define GONE_LOOKS 10000 /* its id may be another thread's by then */
+#define GONE_LOOKS 10000	   /* its id may be another thread's by then */
 #define ALL_SIGNALS (~(uint64_t)0)
 
 struct worker {
@@ -37,7 +37,7 @@ struct worker {
 
 struct trap_pool {
 	struct lane_pool pool;
-	int owner; /* the thread whose rights they have; if that has ended, another may take the pool */
+	int owner;	/* the thread whose rights they have; if that has ended, another may take the pool */
 	uint32_t fresh; /* jobs that no worker was told of yet */
 	struct lane_aio aio;
 	struct worker workers[THREADS];
