@@ -86,7 +86,7 @@ class Containerd:
         assert done.returncode == 0, done.stderr
 
     def call(self, method: str, request: Message) -> Message:
-        """Of the RuntimeService. RuntimeRefusal"""
+        """A method of the service RuntimeService. RuntimeRefusal"""
         ask = self._channel.unary_unary(f"/runtime.v1.RuntimeService/{method}")
         try:
             return Message.parse(ask(bytes(request), timeout=SECONDS, wait_for_ready=True))

@@ -39,7 +39,7 @@ class Release:
     components: str = "main"
     keys: Path = DEBIAN_KEYS
     updates: str = ""
-    """Another suite, which it is with."""
+    """A second suite of the same mirror, whose packages replace those of suite; empty without one."""
 
     def require(self) -> None:
         """Fails with one line where the mirror does not have it or cannot be reached: a test that is left out then
