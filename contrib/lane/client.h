@@ -341,7 +341,7 @@ static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 	if (p->left || p->outside)
 		return false;
 	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS) {
-		return lane_need_not_wait(p, c) || lane_will_sleep(p, c);
+		return lane_has_come(p, c->claim) || lane_need_not_wait(p, c) || lane_will_sleep(p, c);
 	}
 	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
 }

@@ -56,7 +56,7 @@ static struct io_uring_sqe *receive(void)
 
 static struct lane_claim none(void)
 {
-	struct lane_claim k = {0, 0, -1, -1, 0, false, false, false};
+	struct lane_claim k = {0, 0, -1, -1, 0, false, 0, false, false, false};
 
 	return k;
 }
@@ -378,6 +378,32 @@ static void test_another_posts(void)
 	end();
 }
 
+/* ... also if a third thread has reaped that by then: io_cqring_wait() is for the tail, not for what is left. */
+static void test_another_posts_and_reaps(void)
+{
+	struct lane_claim k = none();
+	struct lane_call c = call(1, 1, &k);
+	struct lane_pass p;
+
+	make();
+	receive();
+	CHECK(!lane_enter_ring(&r.lane, &c) && k.serial);
+	memset(&p, 0, sizeof(p));
+	p.lane = &r.lane;
+	CHECK(lane_lock(&r.lane) && lane_look(&p));
+	lane_complete(&p, 7, &(struct lane_done){0, 0, false, -1}, true);
+	lane_leave(&p);
+	ring_expect(&r, 7, 0);
+	c.sleep_on = NULL;
+	CHECK(!lane_enter_ring(&r.lane, &c) && !c.sleep_on && k.serial);
+	r.lane.page->sq_head++; /* as the daemon does */
+	lane_end_claim(&r.lane, &k);
+	c.to_submit = 0;
+	CHECK(lane_enter_ring(&r.lane, &c));
+	drop_file(k.fd);
+	end();
+}
+
 /* Of another process it is the daemon who does. */
 static void test_another_process(void)
 {
@@ -415,6 +441,7 @@ int main(void)
 	test_nobody_answers(2);
 	test_recalled();
 	test_another_posts();
+	test_another_posts_and_reaps();
 	test_another_process();
 	return 0;
 }
