@@ -2,6 +2,7 @@
 modules, and makes the manual pages and completions; all else is in pyproject.toml."""
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,17 @@ def pkg_config(*args: str) -> list[str]:
         sys.exit("uringfs: libfuse3's headers are missing: apt-get install libfuse3-dev pkg-config gcc")
 
 
+def description() -> str:
+    """The README where no file is beside it: a link to one is its words, and a document's manual page."""
+
+    def words(link: re.Match[str]) -> str:
+        document = Path(link[2].partition("#")[0])
+        has_page = document.parent == Path("docs") and document.stem != "architecture"
+        return f"{link[1]} (`man uringfs-{document.stem}`)" if has_page else link[1]
+
+    return re.sub(r"\[([^]]+)\]\((?!\w+://)([^)]+)\)", words, Path("README.md").read_text())
+
+
 class BuildPy(build_py):
     """An editable package finds them in contrib/."""
 
@@ -65,6 +77,8 @@ class InstallData(install_data):
 
 
 setup(
+    long_description=description(),
+    long_description_content_type="text/markdown",
     cmdclass={"build_py": BuildPy, "install_data": InstallData},
     data_files=[("share/man/man1", [])],  # so that there is an install_data
     ext_modules=[

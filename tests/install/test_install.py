@@ -68,6 +68,18 @@ def test_the_wheels_tag(dist: Path) -> None:
     assert "libfuse3.so." in external
 
 
+def test_the_description_leads_nowhere_but_to_the_manual(venv: Path) -> None:
+    """An index of packages shows it, with no file beside it."""
+    code = "import importlib.metadata as m; print(m.metadata('uringfs').get_payload())"
+    text = run(venv / "python", "-c", code)
+    assert text.startswith("# uringfs\n")
+    assert re.findall(r"\]\((?!\w+://)[^)]*\)", text) == []
+    named = set(re.findall(r"`man ([\w-]+)`", text))
+    assert len(named) > 10
+    manual = config(venv, "man")
+    assert [page for page in named if not (manual / f"man7/{page}.7").exists()] == []
+
+
 def config(venv: Path, name: str) -> Path:
     return Path(run(venv / "uringfs", "config", f"--{name}").strip())
 
