@@ -69,7 +69,7 @@ class Slices:
             kind = RecordKind(record.kind).name.lower()
             name = f"{kind} {record.id or ''} {record.name.decode('utf-8', 'replace')}"
             ring, ns = record.ring, record.completed
-            events = [{"ph": "i", "s": "g", "name": name.strip(), "pid": ring, "tid": 0, "ts": _us(ns)}]
+            events = [{"ph": "i", "s": "p", "name": name.strip(), "pid": ring, "tid": 0, "ts": _us(ns)}]
         return [json.dumps(event, separators=(",", ":")) + ",\n" for event in events]
 
     def _name(self, record: Record, thread: int, name: str) -> list[dict[str, Any]]:
