@@ -271,7 +271,9 @@ class FakeFile:
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count
 
-    def write_fault(self, size: int, offset: int, flags: int, caller: Caller) -> UringError:
+    def write_fault(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> UringError:
         return UringError(errno.EFAULT if self.writable() else errno.EAGAIN)
 
     async def write(

@@ -550,6 +550,16 @@ static void fault(void)
 		reap(1);
 		printf("%u: %ld\n", i, last);
 	}
+	for (unsigned i = 0; i < 2; i++) { /* out of line, and not there; nothing at all, RWF_ATOMIC */
+		struct io_uring_sqe *sqe = queue(IORING_OP_WRITE, file);
+
+		sqe->addr = (unsigned long)data + 17 * 4096 + 1;
+		sqe->len = i ? 0 : 4096;
+		sqe->rw_flags = i ? 0x40 : 0;
+		CHECK(enter(1, 1) == 1);
+		reap(1);
+		printf("%u: %ld\n", 8 + i, last);
+	}
 }
 
 static void open_file(const char *path)

@@ -223,10 +223,12 @@ class LocalFile(Descriptor):
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
         return 0 if self.streaming or self.direct else count
 
-    def write_fault(self, size: int, offset: int, flags: int, caller: Caller) -> UringError:
+    def write_fault(
+        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
+    ) -> UringError:
         try:
             with self._writing(caller):
-                self._write_from_nowhere(size, offset, flags)
+                self._write_from_nowhere(iovecs or [(0, size)], offset, flags)
         except OSError as error:
             refusal = self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
             if flags & RWF_NOWAIT and refusal.errno == errno.EOPNOTSUPP:
@@ -235,14 +237,14 @@ class LocalFile(Descriptor):
             return refusal
         return UringError(errno.EFAULT)
 
-    def _write_from_nowhere(self, size: int, offset: int, flags: int) -> None:
+    def _write_from_nowhere(self, iovecs: Sequence[Iovec], offset: int, flags: int) -> None:
         if self.pipe or self._socket:
-            write_from_nowhere(self.fd, size, CURRENT_POSITION, flags | RWF_NOWAIT)
+            write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags | RWF_NOWAIT)
         elif self.streaming:
             if self.name() == "anon_inode:[eventfd]":
-                write_from_nowhere(self.fd, size, CURRENT_POSITION, flags & ~RWF_NOWAIT)
-        elif not self.direct:
-            write_from_nowhere(self.fd, size, offset, flags)
+                write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT)
+        else:
+            write_from_nowhere(self.fd, iovecs, offset, flags)
 
     async def write(
         self,

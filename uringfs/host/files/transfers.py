@@ -22,9 +22,11 @@ def send_nothing(fd: int) -> int:
         return ours.send(b"", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-def write_from_nowhere(fd: int, size: int, offset: int, flags: int) -> None:
-    iovec = (ctypes.c_size_t * 2)(_NOWHERE, size)
-    if libc.pwritev2(fd, iovec, 1, ctypes.c_long(offset), flags) < 0:
+def write_from_nowhere(fd: int, iovecs: Sequence[Iovec], offset: int, flags: int) -> None:
+    """Write memory that is not there, and lies within its pages as the iovecs do."""
+    words = [word for address, length in iovecs for word in (_NOWHERE + address % PAGE, length)]
+    vector = (ctypes.c_size_t * len(words))(*words)
+    if libc.pwritev2(fd, vector, len(iovecs), ctypes.c_long(offset), flags) < 0:
         raise OSError(ctypes.get_errno(), "a write of memory that is not there")
 
 

@@ -296,7 +296,12 @@ class Writing(Transfer):
         return self._file.writable_mode()
 
     def _unsupported(self) -> int:
-        return 0
+        """RWF_ATOMIC where the file has no such writes. A write says so, but for one of nothing, which pwritev2(2)
+        does not ask the file about, and io_uring does (kiocb_set_rw_flags()); one of a byte never is atomic."""
+        if self._total or not self._flags & RWF_ATOMIC or not self._file.direct:
+            return 0
+        error = self._file.write_fault(1, 0, RWF_ATOMIC, self._caller, [(0, 1)])
+        return RWF_ATOMIC if error.errno == errno.EOPNOTSUPP else 0
 
     def _try(self) -> int | None:
         """A file's pages may have to be read or allocated: io-wq's work, and here a thread's."""
@@ -348,7 +353,8 @@ class Writing(Transfer):
         return data if len(data) == size else data[: self._file.takes(len(data))]
 
     def _fault(self, flags: int) -> UringError:
-        error = self._file.write_fault(self._size(), self._position(), self._flags | flags, self._caller)
+        where = self._size(), self._position(), self._flags | flags
+        error = self._file.write_fault(*where, self._caller, self._alignment())
         if error.errno == errno.EAGAIN and self._nowait and not self._file.nowait:
             return UringError(errno.EOPNOTSUPP, "the file knows no RWF_NOWAIT")
         return error
