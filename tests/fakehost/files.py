@@ -271,9 +271,7 @@ class FakeFile:
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count
 
-    def write_fault(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> UringError:
+    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller) -> UringError:
         return UringError(errno.EFAULT if self.writable() else errno.EAGAIN)
 
     async def write(

@@ -156,7 +156,8 @@ class Context:
             return partial(self._begun, submitted) if self.beginning else Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
         if self.woken or (self.beginning and not min_complete):
-            return partial(self._get_events_behind, caller, min_complete, flags, arg, argsz, submitted)
+            work = partial(self._run_task_work, caller, min_complete, flags, arg, argsz, submitted)
+            return partial(behind, self._let_go_on, work)
         return self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
 
     def in_call(self) -> bool:
@@ -170,13 +171,6 @@ class Context:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.beginning.clear()
         return Entered(submitted)
-
-    async def _get_events_behind(
-        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
-    ) -> Entered:
-        await self._let_go_on()
-        entered = self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
-        return entered if isinstance(entered, Entered) else await entered()
 
     async def _let_go_on(self) -> None:
         """Give tasks that were woken a moment in which they go on: in the kernel it is this call that does. Once:

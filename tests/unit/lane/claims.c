@@ -355,6 +355,16 @@ static void test_recalled(void)
 	end();
 }
 
+/* Another thread completes a request of user_data 7. */
+static void post_seven(struct lane_pass *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->lane = &r.lane;
+	CHECK(lane_lock(&r.lane) && lane_look(p));
+	lane_complete(p, 7, &(struct lane_done){0, 0, false, -1}, true);
+	lane_leave(p);
+}
+
 /* Whoever posts enough wakes it, by the eventfd. */
 static void test_another_posts(void)
 {
@@ -365,11 +375,7 @@ static void test_another_posts(void)
 	make();
 	receive();
 	CHECK(!lane_enter_ring(&r.lane, &c) && k.serial);
-	memset(&p, 0, sizeof(p));
-	p.lane = &r.lane;
-	CHECK(lane_lock(&r.lane) && lane_look(&p));
-	lane_complete(&p, 7, &(struct lane_done){0, 0, false, -1}, true);
-	lane_leave(&p);
+	post_seven(&p);
 	CHECK_EQ(lane_poll_claim(&k, LANE_EVER, &no_signals), 1);
 	CHECK_EQ(k.tries, 0);
 	ring_expect(&r, 7, 0);
@@ -388,11 +394,7 @@ static void test_another_posts_and_reaps(void)
 	make();
 	receive();
 	CHECK(!lane_enter_ring(&r.lane, &c) && k.serial);
-	memset(&p, 0, sizeof(p));
-	p.lane = &r.lane;
-	CHECK(lane_lock(&r.lane) && lane_look(&p));
-	lane_complete(&p, 7, &(struct lane_done){0, 0, false, -1}, true);
-	lane_leave(&p);
+	post_seven(&p);
 	ring_expect(&r, 7, 0);
 	c.sleep_on = NULL;
 	CHECK(!lane_enter_ring(&r.lane, &c) && !c.sleep_on && k.serial);
@@ -412,11 +414,7 @@ static void test_another_process(void)
 	make();
 	r.lane.page->sleepers = URINGFS_LANE_POLLS | 2 << 16 | 1;
 	r.lane.page->wake_at = 1;
-	memset(&p, 0, sizeof(p));
-	p.lane = &r.lane;
-	CHECK(lane_lock(&r.lane) && lane_look(&p));
-	lane_complete(&p, 7, &(struct lane_done){0, 0, false, -1}, true);
-	lane_leave(&p);
+	post_seven(&p);
 	CHECK(lane_is_wanted(&p));
 	CHECK_EQ(r.lane.page->sleepers, (URINGFS_LANE_POLLS | 2 << 16));
 	ring_expect(&r, 7, 0);

@@ -223,12 +223,10 @@ class LocalFile(Descriptor):
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
         return 0 if self.streaming or self.direct else count
 
-    def write_fault(
-        self, size: int, offset: int, flags: int, caller: Caller, iovecs: Sequence[Iovec] = ()
-    ) -> UringError:
+    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller) -> UringError:
         try:
             with self._writing(caller):
-                self._write_from_nowhere(iovecs or [(0, size)], offset, flags)
+                self._write_from_nowhere(iovecs, offset, flags)
         except OSError as error:
             refusal = self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
             if flags & RWF_NOWAIT and refusal.errno == errno.EOPNOTSUPP:

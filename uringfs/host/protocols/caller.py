@@ -102,9 +102,7 @@ class File(Protocol):
     def takes(self, count: int) -> int:
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 
-    def write_fault(
-        self, size: int, offset: int, flags: int, caller: "Caller", iovecs: Sequence[Iovec] = ()
-    ) -> UringError:
+    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: "Caller") -> UringError:
         """The error of a write from memory that cannot be read, of which it takes nothing: EFAULT, or what it
         checks before, EAGAIN too. May leave what a file system leaves. A regular file may block, unless the flags
         have RWF_NOWAIT."""

@@ -300,7 +300,7 @@ class Writing(Transfer):
         does not ask the file about, and io_uring does (kiocb_set_rw_flags()); one of a byte never is atomic."""
         if self._total or not self._flags & RWF_ATOMIC or not self._file.direct:
             return 0
-        error = self._file.write_fault(1, 0, RWF_ATOMIC, self._caller, [(0, 1)])
+        error = self._file.write_fault([(0, 1)], 0, RWF_ATOMIC, self._caller)
         return RWF_ATOMIC if error.errno == errno.EOPNOTSUPP else 0
 
     def _try(self) -> int | None:
@@ -353,8 +353,8 @@ class Writing(Transfer):
         return data if len(data) == size else data[: self._file.takes(len(data))]
 
     def _fault(self, flags: int) -> UringError:
-        where = self._size(), self._position(), self._flags | flags
-        error = self._file.write_fault(*where, self._caller, self._alignment())
+        iovecs = truncated(self._iovecs, self._size())
+        error = self._file.write_fault(iovecs, self._position(), self._flags | flags, self._caller)
         if error.errno == errno.EAGAIN and self._nowait and not self._file.nowait:
             return UringError(errno.EOPNOTSUPP, "the file knows no RWF_NOWAIT")
         return error
