@@ -1,12 +1,56 @@
 """The order in which requests go on that wait for one file: the last armed first, as in the kernel's wait
 queues."""
 
-import itertools
-from collections.abc import Hashable
-from operator import itemgetter
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from itertools import count, islice
 from typing import Self
 
 import trio
+
+Settle = Callable[[], Awaitable[None]]
+"""Request.settle()"""
+AT_ONCE = 16
+"""How many are woken when it is the first one's turn: most go on without a further wait, in one step of trio's."""
+
+
+class WaitQueue:
+    """Requests that wait for one file, and the places of those that have been let go on, in whose order they take
+    data."""
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        """The file's."""
+        self.armed = 0
+        """How many there are."""
+        self._places: OrderedDict[Armed, trio.Event | None] = OrderedDict()
+        """With what wakes one that waits for its turn."""
+
+    def let_go(self, armed: "Armed") -> None:
+        """Give it a place behind all others. It has that until it has gone_on()."""
+        self._places[armed] = None
+
+    def first(self, armed: "Armed") -> None:
+        """Give it the first place: it has gone on, and has to wait a little more."""
+        self._places[armed] = None
+        self._places.move_to_end(armed, last=False)
+
+    async def turn(self, armed: "Armed") -> None:
+        """Wait until all have gone on whose places are before."""
+        while next(iter(self._places)) is not armed:
+            self._places[armed] = turn = trio.Event()
+            await turn.wait()
+            self._places[armed] = None
+
+    def gone_on(self, armed: "Armed") -> None:
+        """Take its place away, if it has one."""
+        if armed not in self._places:
+            return
+        del self._places[armed]
+        if next(iter(self._places.values()), None) is not None:
+            for turn in islice(self._places.values(), AT_ONCE):
+                if turn is not None:
+                    turn.set()
 
 
 class LastFirst:
@@ -14,32 +58,38 @@ class LastFirst:
     them as they are submitted, we do in their tasks, a moment later: an event in between must not show."""
 
     def __init__(self) -> None:
-        self._armed: dict[Hashable, int] = {}
-        self._numbers = itertools.count()
-        self._ready: list[tuple[Hashable, int, trio.lowlevel.Task]] = []
+        self._queues: dict[Hashable, WaitQueue] = {}
+        self._numbers = count()
+        self._ready: list[tuple[Armed, trio.lowlevel.Task]] = []
 
-    def arm(self, key: Hashable) -> "Armed":
-        return Armed(self, key, next(self._numbers))
+    def arm(self, key: Hashable, *, by_itself: bool = False) -> "Armed":
+        """by_itself: it settles when its client says, and nobody waits for that."""
+        return Armed(self, key, next(self._numbers), by_itself)
 
-    def waits(self, key: Hashable) -> None:
-        """Count one more request that waits for this file."""
-        self._armed[key] = self._armed.get(key, 0) + 1
+    def waits(self, key: Hashable) -> WaitQueue:
+        """Count one more request that waits for this file: its queue."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = WaitQueue(key)
+        queue.armed += 1
+        return queue
 
-    def waits_no_more(self, key: Hashable) -> None:
+    def waits_no_more(self, queue: WaitQueue) -> None:
         """Count one request fewer that waits for this file."""
-        self._armed[key] -= 1
-        if not self._armed[key]:
-            del self._armed[key]
+        queue.armed -= 1
+        if not queue.armed:
+            del self._queues[queue.key]
 
-    async def go_on(self, key: Hashable, number: int) -> None:
-        """To be called after the wait: returns when those have gone on that were armed later, and are ready,
-        too."""
-        if self._armed[key] == 1 and not self._ready:  # nobody was ready before it
+    async def go_on(self, armed: "Armed", queue: WaitQueue) -> None:
+        """To be called after the wait: returns when those have been let go on that were armed later, and are
+        ready, too."""
+        if queue.armed == 1 and not self._ready:  # nobody was ready before it
+            queue.let_go(armed)
             return
         if not self._ready:  # all who are ready by now come here within two rounds
             soon = trio.lowlevel.current_trio_token().run_sync_soon
             soon(soon, self._all_go_on)
-        entry = key, number, trio.lowlevel.current_task()
+        entry = armed, trio.lowlevel.current_task()
         self._ready.append(entry)
 
         def abort(raise_cancel: object) -> trio.lowlevel.Abort:
@@ -50,29 +100,59 @@ class LastFirst:
 
     def _all_go_on(self) -> None:
         """Let all go on that are ready: files in the order of their events, of one file the last armed first."""
-        by_file: dict[Hashable, list[tuple[int, trio.lowlevel.Task]]] = {}
-        for key, number, task in self._ready:
-            by_file.setdefault(key, []).append((number, task))
+        by_file: dict[WaitQueue, list[tuple[Armed, trio.lowlevel.Task]]] = {}
+        for entry in self._ready:
+            by_file.setdefault(entry[0].queue, []).append(entry)
         self._ready.clear()
-        for same in by_file.values():
-            for _, task in sorted(same, key=itemgetter(0), reverse=True):
+        for queue, same in by_file.items():
+            for armed, task in sorted(same, key=_number, reverse=True):
+                queue.let_go(armed)
                 trio.lowlevel.reschedule(task)
+
+
+def _number(entry: tuple["Armed", trio.lowlevel.Task]) -> int:
+    return entry[0].number
 
 
 class Armed:
     """One request's wait for a file, as long as it is entered."""
 
-    def __init__(self, order: LastFirst, key: Hashable, number: int) -> None:
+    queue: WaitQueue
+
+    def __init__(self, order: LastFirst, key: Hashable, number: int, by_itself: bool) -> None:
+        """number: how many were armed before."""
         self._order = order
         self._key = key
-        self._number = number
+        self.number = number
+        self._by_itself = by_itself
 
     def __enter__(self) -> Self:
-        self._order.waits(self._key)
+        self.queue = self._order.waits(self._key)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._order.waits_no_more(self._key)
+        self.queue.gone_on(self)
+        self._order.waits_no_more(self.queue)
 
-    async def go_on(self) -> None:
-        await self._order.go_on(self._key, self._number)
+    async def go_on(self, settle: Settle) -> None:
+        """To be called after the wait. Returns when all have settled that come before this one, and it has, too:
+        it is the next to take data."""
+        await self._order.go_on(self, self.queue)
+        await self._settle(settle)
+
+    async def once_more(self, settle: Settle) -> None:
+        """To be called by one that has gone on and found that it has to settle again. It keeps its place: others
+        still come behind it."""
+        self.queue.first(self)
+        await self._settle(settle)
+
+    async def _settle(self, settle: Settle) -> None:
+        if self._by_itself:
+            self.queue.gone_on(self)
+            await settle()
+            return
+        try:
+            await self.queue.turn(self)
+            await settle()
+        finally:
+            self.queue.gone_on(self)

@@ -1,5 +1,6 @@
 """Waiting for what can be polled (io_uring/poll.c: io_arm_poll_handler())."""
 
+from collections.abc import Hashable
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -8,6 +9,7 @@ import trio
 
 from uringfs.abi.events import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN
 from uringfs.engine.request import Request
+from uringfs.engine.waitqueue import Armed
 from uringfs.errors import UringError
 from uringfs.host.protocols import File, Watch
 
@@ -26,7 +28,7 @@ class Readiness:
         self._events = events | EPOLLERR | EPOLLHUP | EPOLLET
         self._event = trio.Event()
         self._watch: Watch | None = None
-        self._armed = request.context.late.arm(file.identity)
+        self._armed = _arm(request, file.identity)
         self._waited = False
         self._retries = APOLL_MAX_RETRY if rearms else 0
 
@@ -60,9 +62,12 @@ class Readiness:
         if self._event.is_set():
             self._request.context.woken.add(self._request)
         await self._event.wait()
-        await self._armed.go_on()
-        await self._request.settle()
+        await self._armed.go_on(self._request.settle)
         self._event = trio.Event()
+
+    async def once_more(self, taken: bool) -> None:
+        """Settle again, before others that have been woken. taken: as of Request.settle()."""
+        await self._armed.once_more(partial(self._request.settle, taken))
 
     def _ready(self) -> bool:
         return bool((self._poller.mask(self._file, self._events) or 0) & self._events)
@@ -74,15 +79,18 @@ def _wake(request: Request, event: trio.Event, _: int) -> None:
         event.set()
 
 
+def _arm(request: Request, key: Hashable) -> Armed:
+    return request.context.late.arm(key, by_itself=request.context.local_work is not None)
+
+
 async def until_readable(request: Request, file: File) -> None:
     """Wait until a read would not block; what settle() raises."""
     request.arms_poll(EPOLLIN)
     request.waits_again()
     key = file.identity if file.bytestream() else request  # eventfds are all of one inode
-    with request.context.late.arm(key) as armed:
+    with _arm(request, key) as armed:
         await _readable(request, file)
-        await armed.go_on()
-    await request.settle()
+        await armed.go_on(request.settle)
 
 
 async def _readable(request: Request, file: File) -> None:

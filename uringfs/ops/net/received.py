@@ -152,6 +152,11 @@ def _store_control(
     memory.write(header.at + MSGHDR_CONTROLLEN, len(data).to_bytes(8, "little"))
 
 
+def _unsettled(request: Request) -> bool:
+    """True if the request has waited, and its ring may have been closed meanwhile."""
+    return request.scope is not None and not request.context.in_call() and request.context.host.unsettled()
+
+
 def receive(
     request: Request,
     file: File,
@@ -173,12 +178,12 @@ def receive(
         out, iovecs = iovecs, [(iovecs[0][0] + head, iovecs[0][1] - head)]
     if before is None:
         buffer = bytearray(_room(file, of, memory, iovecs, flags))
-        if request.scope is not None and request.context.host.unsettled():
+        if _unsettled(request):
             raise Unsettled
         room = header.controllen if header is not None else 0
         wants_name = header is not None and bool(header.namelen if multishot else header.name)
         before = buffer, *attempt(native.sock_recvmsg, file.fileno(), buffer, wants_name, room, flags)
-        if header is None and request.scope is not None and request.context.host.unsettled():
+        if header is None and _unsettled(request):
             raise Unsettled(before)
     buffer, res, namelen, name, control, msg_flags = before
     size = len(buffer)

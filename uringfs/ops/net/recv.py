@@ -128,6 +128,7 @@ class Receive(SendRecv[RecvMsg]):
         self._left = self._message.limit
         self._shots = 0
         self._before: Found | None = None
+        self._unsettled = False
         self._inq = -1  # behind the last receive
         self._capped = False  # a bundle of a multishot had all it asks for at once
         self._retry_flags: int | None = None
@@ -153,10 +154,11 @@ class Receive(SendRecv[RecvMsg]):
         with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
             while True:
                 passed = await self._installed()
-                if passed is None and self._before is None:
-                    await ready.wait()
+                if passed is None and self._unsettled:
+                    await ready.once_more(taken=self._before is not None)
                 elif passed is None:
-                    await self._request.settle(taken=True)
+                    await ready.wait()
+                self._unsettled = False
                 try:
                     answer = self._receive(passed)
                 except Passes as passes:
@@ -166,7 +168,7 @@ class Receive(SendRecv[RecvMsg]):
                     if error.errno != errno.EAGAIN:
                         return self._failed(error)
                     capped, self._capped = self._capped and self._inq != 0, False
-                    if isinstance(error, Unsettled) or capped or self._shots > MULTISHOT_MAX_RETRY:
+                    if capped or self._shots > MULTISHOT_MAX_RETRY:
                         ready.again()
                     self._shots = 0
                     continue
@@ -237,7 +239,7 @@ class Receive(SendRecv[RecvMsg]):
             before, self._before = self._before, None
             got = receive(request, self._file, self._kind, message.header, self._iovecs, message.multishot, before)
         except Unsettled as unsettled:
-            self._before = unsettled.found
+            self._before, self._unsettled = unsettled.found, True
             raise
         except UringError as error:
             if self._retry_flags is None:

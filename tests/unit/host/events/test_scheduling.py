@@ -37,7 +37,7 @@ async def main():
     async def wait(name, key, event):
         with order.arm(key) as armed:
             await event.wait()
-            await armed.go_on()
+            await armed.go_on(trio.lowlevel.checkpoint_if_cancelled)
             seen.append(name)
 
     async with trio.open_nursery() as nursery:

@@ -1,0 +1,54 @@
+"""Who waits until the wire is read goes on in the order they came."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from uringfs import native
+from uringfs.host.events import scheduling
+from uringfs.host.files import closings
+from uringfs.host.protocols.host import never
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks go on as they were scheduled, as in the daemon."""
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
+    monkeypatch.setattr(trio._core._run, "_r", scheduling._AsTheyCome())
+
+
+class Wire:
+    """Messages are there for the first who asks, and for nobody else."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def unread(self, _: int) -> bool:
+        self.asked += 1
+        return self.asked == 1
+
+
+async def went_on(*unless: Callable[[], bool]) -> list[int]:
+    gone: list[int] = []
+
+    async def one(number: int, needless: Callable[[], bool]) -> None:
+        await closings.settled(needless)
+        gone.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number, needless in enumerate(unless):
+            nursery.start_soon(one, number, needless)
+    return gone
+
+
+@pytest.mark.usefixtures("order")
+async def test_nobody_overtakes_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "unread", Wire().unread)
+    assert await went_on(never, never, never) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("order")
+async def test_who_need_not_wait_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "unread", Wire().unread)
+    assert await went_on(never, lambda: True) == [1, 0]
