@@ -35,9 +35,12 @@ class WaitQueue:
         self._places[armed] = None
         self._places.move_to_end(armed, last=False)
 
+    def is_behind(self, armed: "Armed") -> bool:
+        return next(iter(self._places)) is not armed
+
     async def turn(self, armed: "Armed") -> None:
         """Wait until all have gone on whose places are before."""
-        while next(iter(self._places)) is not armed:
+        while self.is_behind(armed):
             self._places[armed] = turn = trio.Event()
             await turn.wait()
             self._places[armed] = None
@@ -152,7 +155,9 @@ class Armed:
             await settle()
             return
         try:
-            await self.queue.turn(self)
             await settle()
+            while self.queue.is_behind(self):
+                await self.queue.turn(self)
+                await settle()  # it may have been long
         finally:
             self.queue.gone_on(self)
