@@ -363,8 +363,7 @@ class FakeHost:
         return False
 
     async def settled(self, unless: Callable[[], bool] = never) -> None:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        for _ in range(self.unread):
+        for _ in range(self.unread + 1):
             if unless():
                 return
             await trio.lowlevel.cancel_shielded_checkpoint()

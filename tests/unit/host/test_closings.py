@@ -49,6 +49,20 @@ async def test_nobody_overtakes_who_waits(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("order")
+async def test_nobody_overtakes_those_who_wait_until_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait becomes needless between two of them."""
+    asked = 0
+
+    def needless() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 1
+
+    monkeypatch.setattr(native, "unread", lambda _: True)
+    assert await went_on(needless, needless, needless) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("order")
 async def test_who_need_not_wait_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "unread", Wire().unread)
     assert await went_on(never, lambda: True) == [1, 0]

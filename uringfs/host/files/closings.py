@@ -10,8 +10,12 @@ from uringfs import native
 MOST_TURNS = 1000
 """Turns of the loop, each of which reads messages: after so many they are of clients that came later."""
 
+Needless = Callable[[], bool]
+
 _waiting: dict[object, None] = {}
 """Who waits in settled(), in the order they came."""
+_waiting_alike: dict[Needless, dict[object, None]] = {}
+"""Who waits in settled(), by when that is not needed."""
 
 
 def unsettled() -> bool:
@@ -19,20 +23,23 @@ def unsettled() -> bool:
     return native.unread(native.emptied())
 
 
-async def settled(unless: Callable[[], bool]) -> None:
+async def settled(unless: Needless) -> None:
     """Let the loop read all messages that are there, unless that is not needed any more. Not cancelled. Who came
-    first goes on first: a message may come, and another may be read, between two of one event, which have their
-    order."""
+    first goes on first, in any case of those with one `unless`: between two that one event has woken, a message
+    may come, another may be read, or the wait may become needless, and they have their order."""
     since, me = native.emptied(), object()
-    _waiting[me] = None
+    alike = _waiting_alike.setdefault(unless, {})
+    _waiting[me] = alike[me] = None
     try:
         for _ in range(MOST_TURNS):
-            if unless() or not (_is_behind(me) or native.unread(since)):
+            if _is_first(me, alike) and (unless() or (_is_first(me, _waiting) and not native.unread(since))):
                 return
             await trio.lowlevel.cancel_shielded_checkpoint()
     finally:
-        del _waiting[me]
+        del _waiting[me], alike[me]
+        if not alike:
+            del _waiting_alike[unless]
 
 
-def _is_behind(me: object) -> bool:
-    return next(iter(_waiting)) is not me
+def _is_first(me: object, waiting: dict[object, None]) -> bool:
+    return next(iter(waiting)) is me
