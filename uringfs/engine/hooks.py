@@ -61,9 +61,9 @@ class Subscriber:
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         """An enter begins to wait for completions. Clients reap them without a call."""
 
-    def uringfs_inject(self, ring: Ring, user_data: int, rule: int, what: str) -> None:
-        """A fault is injected into a request, or into a call on the ring (user_data 0): the rule's number and
-        text. It comes before the request's op begins."""
+    def uringfs_inject(self, ring: Ring, request: Traced | None, rule: int, what: str) -> None:
+        """A fault is injected into a request, or into a call on the ring (None): the rule's number and text. It
+        comes before the request's op begins."""
 
     def io_uring_create(self, number: int, caller: Any, entries: int, params: int, res: int) -> None:
         """io_uring_setup(2) on the ring file with that inode number has returned res, or fails with -errno: params

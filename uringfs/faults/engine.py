@@ -170,7 +170,8 @@ class FaultEngine(Subscriber):
         if request.sqe.opcode == IORING_OP_FSYNC and self._unsynced:
             perform = partial(self._unsynced.sync, perform)
         if injection is not None:
-            self._tell(request.context.ring, request.sqe.user_data, injection)
+            for given in injection.fired:
+                self._note(request.context.ring, request, given)
             self._begin_stall(request.context, injection)
             perform = partial(_perform, injection, self._losing(request, injection, perform))
         stall = self._stalls.get(request.context)
@@ -243,16 +244,13 @@ class FaultEngine(Subscriber):
         await context.host.settled()
         one.go()
 
-    def _tell(self, ring: Ring, user_data: int, injection: Injection) -> None:
-        for given in injection.fired:
-            self._note(ring, user_data, given)
-
-    def _note(self, ring: Ring, user_data: int, given: Given) -> None:
-        """For `cat` of the ring, and for who watches."""
+    def _note(self, ring: Ring, request: Request | None, given: Given) -> None:
+        """For `cat` of the ring, and for who watches. request: None of a call."""
         ring.counters.injected += 1
+        user_data = request.sqe.user_data if request is not None else 0
         ring.injected.append(f"rule:{given.id}, user_data:{user_data}, {given.rule.text}")
         del ring.injected[:-SHOWN]
-        self._hooks.call("uringfs_inject", ring, user_data, given.id, given.rule.text)
+        self._hooks.call("uringfs_inject", ring, request, given.id, given.rule.text)
 
     # -- completion
 
@@ -363,7 +361,7 @@ class FaultEngine(Subscriber):
     def enter(self, ring: Ring, caller: Caller, to_submit: int) -> int:
         """Breaker.enter()"""
         for given in self._called("enter", caller, ring.number, ring.owner[1]):
-            self._note(ring, 0, given)
+            self._note(ring, None, given)
             if given.rule.error is not None:
                 raise UringError(given.rule.error, f"rule {given.id}: {given.rule.text}")
             to_submit = min(to_submit, given.rule.short if given.rule.short is not None else to_submit)

@@ -4,6 +4,7 @@ import errno
 import random
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from uringfs.abi import constants as abi
 from uringfs.engine.cancel import finds
@@ -12,10 +13,13 @@ from uringfs.errors import UringError
 from uringfs.faults import sets
 from uringfs.faults.corruption import Corruption
 from uringfs.faults.given import Given
+from uringfs.faults.matching import WITHOUT_FILE
 from uringfs.ops.events.cancel import criteria
 from uringfs.ops.rw.iovec import total, truncated
 
 Perform = Callable[[Request], Outcome]
+UNASSIGNED = WITHOUT_FILE | {abi.IORING_OP_CLOSE, abi.IORING_OP_EPOLL_CTL}
+"""io_uring/opdef.c: no needs_file."""
 
 
 class Injection:
@@ -57,13 +61,22 @@ class Injection:
             return self._instead(given.rule.result or 0)
         if given is None:
             if self.by("nobufs"):
+                self._assign_file()
                 raise UringError(errno.ENOBUFS)
             if self.by("late"):
                 return self._too_late()
             self._alter()
         return perform(self.request)
 
+    def _assign_file(self) -> None:
+        """io_assign_file(), which the kernel calls before any op: who watches sees what a request that is refused
+        was about. A descriptor that is none is the op's to refuse."""
+        if self.request.sqe.opcode not in UNASSIGNED:
+            with suppress(UringError):
+                self.request.file()
+
     def _instead(self, result: int) -> int:
+        self._assign_file()
         if result < 0 and result >= -4095:
             raise UringError(-result)
         self.request.failed = self._asked is not None and 0 <= result < self._asked
@@ -74,8 +87,11 @@ class Injection:
             number = given.rule.signal
             if number is None or given.rule.after != after:
                 continue
+            ends = number == signal.SIGKILL and not after
+            if ends:
+                self._assign_file()  # while there is somebody who has it
             self.request.caller.signal(number)
-            if number == signal.SIGKILL and not after:
+            if ends:
                 raise UringError(errno.ECANCELED, "its caller has been killed before it began")
 
     def _too_late(self) -> int:

@@ -288,6 +288,8 @@ class EventNote:
     batch: EventBatch
     how: int
     flags: int
+    file: bytes | None
+    """What its descriptor is, where that is not the request's target."""
     name: bytes | None
     name2: bytes | None
     data: bytes | None

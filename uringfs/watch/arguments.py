@@ -8,7 +8,7 @@ from uringfs.abi.constants import OPCODES
 
 RW = "fd:fd addr:data len off:off rw_flags:rwf"
 VECTOR = "fd:fd addr:vector len off:off rw_flags:rwf"
-PAIR = "fd:dfd addr:name len:dfd off:name2"
+PAIR = "fd:dfd addr:name len:dfd2 off:name2"
 
 ARGUMENTS = {
     "NOP": "nop_flags:nop",

@@ -84,6 +84,13 @@ FIRST: dict[int, Callable[[Sqe], tuple[int, int]]] = {
     **dict.fromkeys((abi.IORING_OP_TIMEOUT, abi.IORING_OP_LINK_TIMEOUT), lambda sqe: (sqe.addr, TIMESPEC.size)),
 }
 """What is looked at when it is submitted: sockaddrs, times."""
+DIRECTORIES = frozenset(
+    {
+        *(abi.IORING_OP_OPENAT, abi.IORING_OP_OPENAT2, abi.IORING_OP_STATX, abi.IORING_OP_UNLINKAT),
+        *(abi.IORING_OP_MKDIRAT, abi.IORING_OP_RENAMEAT, abi.IORING_OP_SYMLINKAT, abi.IORING_OP_LINKAT),
+    }
+)
+"""sqe->fd is the directory that a path is in."""
 _PATHS = (
     *(abi.IORING_OP_OPENAT, abi.IORING_OP_OPENAT2, abi.IORING_OP_STATX, abi.IORING_OP_UNLINKAT),
     *(abi.IORING_OP_MKDIRAT, abi.IORING_OP_FSETXATTR, abi.IORING_OP_FGETXATTR),

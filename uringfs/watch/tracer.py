@@ -5,10 +5,16 @@ may and want to see a request is decided when it is taken, while its caller is i
 """
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from uringfs.abi.constants import IORING_CQE_F_MORE, IORING_OP_READ_MULTISHOT
+from uringfs.abi.constants import (
+    IORING_CQE_F_MORE,
+    IORING_OP_CLOSE,
+    IORING_OP_EPOLL_CTL,
+    IORING_OP_READ_MULTISHOT,
+)
 from uringfs.abi.numbers import U32
 from uringfs.abi.structs import PARAMS_SIZE, Sqe
 from uringfs.engine.hooks import Recorder, Subscriber
@@ -37,13 +43,17 @@ from uringfs.watch.subscription import EventCaller, Subscription, mask
 UNISSUED, INLINE, POLL, WORKER, ARMED = (int(how) for how in How)
 REQUEST, CQE = int(RecordKind.REQUEST), int(RecordKind.CQE)
 NO_SQE = Sqe()
+OWN_DESCRIPTOR = peek.DIRECTORIES | {IORING_OP_CLOSE, IORING_OP_EPOLL_CTL}
+"""Opcodes whose sqe->fd is a descriptor, and is not what the request is about for the kernel (req->file)."""
 LOOK = bytes(
     (1 if opcode in peek.NAMES or opcode in peek.FIRST else 0)
     | (2 if opcode in peek.OUTGOING else 0)
     | (4 if opcode in peek.INCOMING or opcode == IORING_OP_READ_MULTISHOT else 0)
+    | (8 if opcode in OWN_DESCRIPTOR else 0)
     for opcode in range(256)
 )
-"""By opcode, what of its memory is shown: looked at when it is taken (1), issued (2), complete (4)."""
+"""By opcode, what of its memory is shown: looked at when it is taken (1), issued (2), complete (4); of its
+descriptor, when it is issued (8)."""
 MOST_KNOWN = 4096
 """Threads whose names are remembered."""
 _now = time.monotonic_ns
@@ -211,12 +221,22 @@ class Tracer(Recorder, Subscriber):
         else:
             self._batches.pop(context, None)
 
-    def _look_at_names(self, note: EventNote, request: Request) -> None:
+    def _look_at_names(self, note: EventNote, request: Request, most: int) -> None:
         """Note the paths that a request names, as it is taken."""
         if request.sqe.opcode in peek.NAMES:
             note.name, note.name2 = peek.names(request.caller.memory, request.sqe)
         else:
             note.data = peek.first(request.caller.memory, request.sqe)
+
+    def _look_at_file(self, note: EventNote, request: Request, most: int) -> None:
+        """Note what a descriptor is that is not the request's target."""
+        sqe = request.sqe
+        if sqe.fd < 0 or (sqe.opcode == IORING_OP_CLOSE and sqe.file_index):
+            return
+        with suppress(UringError):
+            file = request.caller.file(sqe.fd)
+            note.file = describe(file)
+            file.close()
 
     def _look_at_data(self, note: EventNote, request: Request, most: int) -> None:
         """Note what a request is about to write or send, at most so many bytes of it."""
@@ -333,11 +353,11 @@ class Tracer(Recorder, Subscriber):
         for request in [request for request in self._live if request.context is context]:
             del self._live[request]
 
-    def uringfs_inject(self, ring: Ring, user_data: int, rule: int, what: str) -> None:
-        for request, live in reversed(self._live.items()):
-            if request.sqe.user_data == user_data and request.context.ring is ring:
-                live.flags |= INJECTED
-                break
+    def uringfs_inject(self, ring: Ring, request: Request | None, rule: int, what: str) -> None:
+        note = self._live.get(request) if request is not None else None
+        if note is not None:
+            note.flags |= INJECTED
+        user_data = request.sqe.user_data if request is not None else 0
         name, sqe = what.encode("ascii", "backslashreplace")[:4096], NO_SQE._replace(user_data=user_data)
         self._tell(
             blank(RecordKind.INJECTED, ring=ring.number, id=rule, name=name, sqe=sqe, completed=_now()), ring

@@ -90,7 +90,11 @@ def descriptor(record: Record, value: int) -> str:
 
 
 def _directory(record: Record, value: int) -> str:
-    return "AT_FDCWD" if value in (AT_FDCWD, AT_FDCWD & U32) else str(value)
+    return "AT_FDCWD" if value == AT_FDCWD else descriptor(record, value)
+
+
+def _second_directory(record: Record, value: int) -> str:
+    return "AT_FDCWD" if value == AT_FDCWD & U32 else str(value)
 
 
 def _pointer(record: Record, value: int) -> str:
@@ -164,6 +168,7 @@ KINDS: dict[str, Show] = {
     "": lambda record, value: str(value),
     "fd": descriptor,
     "dfd": _directory,
+    "dfd2": _second_directory,
     "data": _data,
     "vector": _vector,
     "msghdr": _message,

@@ -52,8 +52,8 @@ class Witness(Subscriber):
     def io_uring_cqring_wait(self, ring: Ring, min_events: int) -> None:
         self.seen.append(("wait", min_events))
 
-    def uringfs_inject(self, ring: Ring, user_data: int, rule: int, what: str) -> None:
-        self.seen.append(("inject", user_data, rule, what))
+    def uringfs_inject(self, ring: Ring, request: Traced | None, rule: int, what: str) -> None:
+        self.seen.append(("inject", request.sqe.user_data if request is not None else None, rule, what))
 
 
 @pytest.fixture

@@ -189,14 +189,20 @@ async def a_world(host: LocalHost) -> AsyncIterator[World]:
             nursery.cancel_scope.cancel()
 
 
-@pytest.fixture
-async def host() -> AsyncIterator[LocalHost]:
+@asynccontextmanager
+async def a_host() -> AsyncIterator[LocalHost]:
     host = LocalHost()
     yield host
     host.actors.close()
     with trio.fail_after(10):
         while not host.actors.reap():
             await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[LocalHost]:
+    async with a_host() as host:
+        yield host
 
 
 async def test_the_scenarios_are_those_that_are_counted(host: LocalHost) -> None:

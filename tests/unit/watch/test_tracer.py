@@ -342,7 +342,7 @@ def test_words_add_up() -> None:
 async def test_what_was_injected_says_so(bench: Watched) -> None:
     class Rule:
         def issue(self, request: Request, perform: Callable[[Request], int]) -> int:
-            bench.tctx.hooks.call("uringfs_inject", bench.ring, request.sqe.user_data, 3, "NOP:error=EIO")
+            bench.tctx.hooks.call("uringfs_inject", bench.ring, request, 3, "NOP:error=EIO")
             return -errno.EIO
 
         def complete(self, request: Request, res: int, failed: bool | None) -> tuple[int, bool | None]:

@@ -74,8 +74,8 @@ typedef struct {
 	PyObject_HEAD
 	Batch *batch;
 	unsigned long long id, chain, queued, taken, issued;
-	unsigned char how, flags, look; /* look: Recorder.look of its opcode */
-	PyObject *name, *name2, *data;	/* bytes, or NULL */
+	unsigned char how, flags, look;	      /* look: Recorder.look of its opcode */
+	PyObject *file, *name, *name2, *data; /* bytes, or NULL; file: of what is no target */
 } Note;
 
 typedef struct {
@@ -87,7 +87,7 @@ typedef struct {
 	uint8_t look[256];
 } Recorder;
 
-enum { LOOK_NAMES = 1, LOOK_OUTGOING = 2, LOOK_INCOMING = 4 }; /* tracer.py: LOOK */
+enum { LOOK_NAMES = 1, LOOK_OUTGOING = 2, LOOK_INCOMING = 4, LOOK_FILE = 8 }; /* tracer.py: LOOK */
 enum { SQE_FIXED_FILE = 1, SQE_LINKS = 4 | 8 };
 enum { HOW_INLINE = 1 };
 enum { KIND_REQUEST = 1, KIND_REAPED = 5 };

@@ -100,6 +100,7 @@ Note *note_make(Batch *b, uint64_t id, uint64_t chain, uint64_t taken)
 static void note_dealloc(Note *n)
 {
 	Py_XDECREF(n->batch);
+	Py_XDECREF(n->file);
 	Py_XDECREF(n->name);
 	Py_XDECREF(n->name2);
 	Py_XDECREF(n->data);
@@ -110,6 +111,7 @@ static PyMemberDef note_members[] = {
 	{"batch", T_OBJECT_EX, offsetof(Note, batch), READONLY, "of its call"},
 	{"how", T_UBYTE, offsetof(Note, how), 0, "record.How"},
 	{"flags", T_UBYTE, offsetof(Note, flags), 0, "of the event"},
+	{"file", T_OBJECT, offsetof(Note, file), 0, "bytes or None"},
 	{"name", T_OBJECT, offsetof(Note, name), 0, "bytes or None"},
 	{"name2", T_OBJECT, offsetof(Note, name2), 0, "bytes or None"},
 	{"data", T_OBJECT, offsetof(Note, data), 0, "bytes or None"},

@@ -2,17 +2,17 @@
 /*
  * EventRecorder: what watch/tracer.py does for every request, in C: it notes when a request is taken and issued, and
  * makes its event when it is complete. All that is rarer is the tracer's, which derives from it and is called for it:
- * _look_at_names(note, request), _look_at_data(note, request, most), _incoming(request, res, most), _late(request, end),
- * _beside(ring, user_data, res, cflags); and a batch's file(number, target).
+ * _look_at_names(), _look_at_file() and _look_at_data() (note, request, most), _incoming(request, res, most),
+ * _late(request, end), _beside(ring, user_data, res, cflags); and a batch's file(number, target).
  */
 #include "events.h"
 
 #include <string.h>
 
-enum name { BACKLOG, CONTEXT, CQ, FILE_OF, INCOMING, LATE, BESIDE, LOOK_DATA, LOOK_NAME, SQE, TAIL, TARGET, NAMES };
+enum name { BACKLOG, CONTEXT, CQ, FILE_OF, INCOMING, LATE, BESIDE, DATA, FILES, PATHS, SQE, TAIL, TARGET, NAMES };
 static const char *const spelt[NAMES] = {
-	"backlog",	 "context",	   "cq",  "file", "_incoming", "_late", "_beside",
-	"_look_at_data", "_look_at_names", "sqe", "tail", "target",
+	"backlog",	 "context",	   "cq",  "file", "_incoming", "_late", "_beside", "_look_at_data",
+	"_look_at_file", "_look_at_names", "sqe", "tail", "target",
 };
 static PyObject *names[NAMES];
 
@@ -42,21 +42,17 @@ static PyObject *nothing(void)
 	Py_RETURN_NONE;
 }
 
-static PyObject *look_at_data(Recorder *r, Note *n, PyObject *request)
+/* Have the tracer note what it shows of a request: `what` is one of _look_at_...(note, request, bytes of data). */
+static PyObject *look_at(Recorder *r, enum name what, Note *n, PyObject *request)
 {
 	PyObject *most = PyLong_FromUnsignedLong(n->batch->data), *done = NULL;
 
 	Py_INCREF(n);
 	if (most)
-		done = PyObject_CallMethodObjArgs((PyObject *)r, names[LOOK_DATA], n, request, most, NULL);
+		done = PyObject_CallMethodObjArgs((PyObject *)r, names[what], n, request, most, NULL);
 	Py_DECREF(n);
 	Py_XDECREF(most);
 	return done;
-}
-
-static PyObject *look_at_names(Recorder *r, Note *n, PyObject *request)
-{
-	return PyObject_CallMethodObjArgs((PyObject *)r, names[LOOK_NAME], n, request, NULL);
 }
 
 static PyObject *taken(Recorder *r, Batch *b, PyObject *request, PyObject *sqe)
@@ -74,7 +70,7 @@ static PyObject *taken(Recorder *r, Batch *b, PyObject *request, PyObject *sqe)
 	n->look = r->look[opcode];
 	r->issuing = n->look & LOOK_NAMES ? 0 : id;
 	if (PyDict_SetItem(r->live, request, (PyObject *)n) == 0)
-		done = n->look & LOOK_NAMES ? look_at_names(r, n, request) : Py_NewRef(Py_None);
+		done = n->look & LOOK_NAMES ? look_at(r, PATHS, n, request) : Py_NewRef(Py_None);
 	Py_DECREF(n);
 	return done;
 }
@@ -111,7 +107,9 @@ static PyObject *recorder_issue(Recorder *r, PyObject *request)
 	r->issuing = 0;
 	n->how = HOW_INLINE;
 	if (n->look & LOOK_OUTGOING && n->batch->data)
-		return look_at_data(r, n, request);
+		return look_at(r, DATA, n, request);
+	if (n->look & LOOK_FILE)
+		return look_at(r, FILES, n, request);
 	Py_RETURN_NONE;
 }
 
@@ -173,7 +171,7 @@ static PyObject *incoming(Recorder *r, Note *n, PyObject *request, int res)
 static int emit_to(Recorder *r, struct event *e, Note *n, PyObject *request, PyObject *sqe)
 {
 	PyObject *target = PyObject_GetAttr(request, names[TARGET]), *found = NULL;
-	PyObject *file = NULL, *data = n->data;
+	PyObject *file = n->file, *data = n->data;
 	struct texts t = {{NULL}};
 	int done = -1;
 
