@@ -362,7 +362,7 @@ class FakeHost:
     def unsettled(self) -> bool:
         return False
 
-    async def settled(self, unless: Callable[[], bool] = never) -> None:
+    async def settled(self, unless: Callable[[], bool] = never, *, first: bool = False) -> None:
         for _ in range(self.unread + 1):
             if unless():
                 return

@@ -328,7 +328,7 @@ class Request:
         already."""
         if self.context.local_work is not None and not taken:
             await self.context.local_work.turn(self)
-        await self.context.host.settled(unless=self.context.in_call)
+        await self.context.host.settled(unless=self.context.in_call, first=taken)
         if self.context.closed:
             raise UringError(errno.ECANCELED)
         if not taken:

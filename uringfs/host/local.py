@@ -104,5 +104,5 @@ class LocalHost:
     def unsettled(self) -> bool:
         return closings.unsettled()
 
-    async def settled(self, unless: Callable[[], bool] = never) -> None:
-        await closings.settled(unless)
+    async def settled(self, unless: Callable[[], bool] = never, *, first: bool = False) -> None:
+        await closings.settled(unless, first=first)

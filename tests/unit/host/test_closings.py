@@ -33,7 +33,7 @@ async def went_on(*unless: Callable[[], bool]) -> list[int]:
     gone: list[int] = []
 
     async def one(number: int, needless: Callable[[], bool]) -> None:
-        await closings.settled(needless)
+        await closings.settled(needless, first=False)
         gone.append(number)
 
     async with trio.open_nursery() as nursery:
@@ -60,6 +60,26 @@ async def test_nobody_overtakes_those_who_wait_until_the_same(monkeypatch: pytes
 
     monkeypatch.setattr(native, "unread", lambda _: True)
     assert await went_on(needless, needless, needless) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("order")
+async def test_one_that_waits_once_more_comes_before_those_who_wait_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, unread = list[int](), True
+    monkeypatch.setattr(native, "unread", lambda _: unread)
+
+    async def one(number: int, first: bool) -> None:
+        await closings.settled(never, first=first)
+        gone.append(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, 0, False)
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(one, 1, True)
+        await trio.lowlevel.checkpoint()
+        unread = False
+    assert gone == [1, 0]
 
 
 @pytest.mark.usefixtures("order")

@@ -1,6 +1,7 @@
 """What clients have closed. close(2) of a ring does not wait for us: its RELEASE is on the wire when it returns,
 behind whatever else has not been read yet."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import trio
@@ -12,9 +13,9 @@ MOST_TURNS = 1000
 
 Needless = Callable[[], bool]
 
-_waiting: dict[object, None] = {}
+_waiting: OrderedDict[object, None] = OrderedDict()
 """Who waits in settled(), in the order they came."""
-_waiting_alike: dict[Needless, dict[object, None]] = {}
+_waiting_alike: dict[Needless, OrderedDict[object, None]] = {}
 """Who waits in settled(), by when that is not needed."""
 
 
@@ -23,13 +24,16 @@ def unsettled() -> bool:
     return native.unread(native.emptied())
 
 
-async def settled(unless: Needless) -> None:
+async def settled(unless: Needless, *, first: bool) -> None:
     """Let the loop read all messages that are there, unless that is not needed any more. Not cancelled. Who came
     first goes on first, in any case of those with one `unless`: between two that one event has woken, a message
-    may come, another may be read, or the wait may become needless, and they have their order."""
+    may come, another may be read, or the wait may become needless, and they have their order. first: it comes
+    before all others, for it has gone on before them and waits once more."""
     since, me = native.emptied(), object()
-    alike = _waiting_alike.setdefault(unless, {})
-    _waiting[me] = alike[me] = None
+    alike = _waiting_alike.setdefault(unless, OrderedDict())
+    for waiting in (_waiting, alike):
+        waiting[me] = None
+        waiting.move_to_end(me, last=not first)
     try:
         for _ in range(MOST_TURNS):
             if _is_first(me, alike) and (unless() or (_is_first(me, _waiting) and not native.unread(since))):
@@ -41,5 +45,5 @@ async def settled(unless: Needless) -> None:
             del _waiting_alike[unless]
 
 
-def _is_first(me: object, waiting: dict[object, None]) -> bool:
+def _is_first(me: object, waiting: OrderedDict[object, None]) -> bool:
     return next(iter(waiting)) is me

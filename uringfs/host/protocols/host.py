@@ -165,6 +165,7 @@ class Host(Protocol):
     def unsettled(self) -> bool:
         """Rings may have been closed that are still served."""
 
-    async def settled(self, unless: Callable[[], bool] = never) -> None:
+    async def settled(self, unless: Callable[[], bool] = never, *, first: bool = False) -> None:
         """Wait until what had been closed when this was called is closed here, too, or until unless() says that
-        it makes no difference. Not cancelled."""
+        it makes no difference. Who came first goes on first; first: before all who wait already. Not
+        cancelled."""
