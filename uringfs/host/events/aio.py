@@ -24,7 +24,7 @@ def _io_call(name: str, *args: object) -> int:
 
 
 class AioContext:
-    """Not for several threads at once."""
+    """One context, not for several threads at once."""
 
     def __init__(self) -> None:
         """EAGAIN: fs.aio-max-nr is used up. ENOSYS: there is no AIO."""
