@@ -9,6 +9,13 @@ static void arm_six(struct ring *r, int fd)
 	submit(r);
 }
 
+static void two_rings(struct ring *r, struct ring *s)
+{
+	ring_init(r, 16, 0);
+	ring_init(s, 16, 0);
+	arm_six(r, s->fd);
+}
+
 TEST(several_of_the_ring_itself)
 {
 	struct ring r;
@@ -27,9 +34,7 @@ TEST(several_of_another_ring)
 {
 	struct ring r, s;
 
-	ring_init(&r, 16, 0);
-	ring_init(&s, 16, 0);
-	arm_six(&r, s.fd);
+	two_rings(&r, &s);
 	nop(&s, 100, 0);
 	EXPECT_EQ(ring_submit(&s), 1);
 	wait_for(&r, 6);
@@ -40,9 +45,7 @@ TEST(removed_among_several)
 {
 	struct ring r, s;
 
-	ring_init(&r, 16, 0);
-	ring_init(&s, 16, 0);
-	arm_six(&r, s.fd);
+	two_rings(&r, &s);
 	poll_remove(&r, 3, 0, 0, 0, 7);
 	submit_for(&r, 2);
 	nop(&s, 100, 0);

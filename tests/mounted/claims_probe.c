@@ -3,75 +3,22 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <linux/io_uring.h>
+#include "probe_ring.h"
 
 #define ENTRIES 8
 #define DATA 77
-#define CHECK(cond)                                                                     \
-	do {                                                                            \
-		if (!(cond)) {                                                          \
-			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno); \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
-struct ring {
-	struct io_uring_params p;
-	int fd;
-	char *rings;
-	struct io_uring_sqe *sqes;
-};
-
 static struct ring r;
 static int pair[2];
 static char byte;
 static unsigned setup_flags;
 static pid_t waiter; /* the thread that waits */
-
-static unsigned *word(const struct ring *at, unsigned offset)
-{
-	return (unsigned *)(void *)(at->rings + offset);
-}
-
-static void set_up(struct ring *at, unsigned flags)
-{
-	memset(at, 0, sizeof(*at));
-	at->p.flags = flags;
-	at->fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &at->p);
-	CHECK(at->fd >= 0);
-	at->rings = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, at->fd, IORING_OFF_SQ_RING);
-	at->sqes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, at->fd, IORING_OFF_SQES);
-	CHECK(at->rings != MAP_FAILED && at->sqes != (void *)MAP_FAILED);
-}
-
-static struct io_uring_sqe *queue(struct ring *at, unsigned char opcode, int fd, unsigned long user_data)
-{
-	unsigned tail = *word(at, at->p.sq_off.tail);
-	struct io_uring_sqe *sqe = &at->sqes[tail % ENTRIES];
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = opcode;
-	sqe->fd = fd;
-	sqe->user_data = user_data;
-	word(at, at->p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
-	__atomic_store_n(word(at, at->p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	return sqe;
-}
 
 static void receive(void)
 {
@@ -81,22 +28,13 @@ static void receive(void)
 	sqe->len = 1;
 }
 
-static long enter(struct ring *at, unsigned submit, unsigned wait)
-{
-	long ret = syscall(SYS_io_uring_enter, at->fd, submit, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
-
-	return ret < 0 ? -errno : ret;
-}
-
 /* All CQEs that are there: user_data and result */
 static void print_cqes(struct ring *at)
 {
 	unsigned *head = word(at, at->p.cq_off.head);
-	const struct io_uring_cqe *cqes = (void *)(at->rings + at->p.cq_off.cqes);
 
 	while (*head != __atomic_load_n(word(at, at->p.cq_off.tail), __ATOMIC_ACQUIRE)) {
-		printf("%llu: %d\n", (unsigned long long)cqes[*head % at->p.cq_entries].user_data,
-		       cqes[*head % at->p.cq_entries].res);
+		printf("%llu: %d\n", (unsigned long long)cqe_at(at, *head)->user_data, cqe_at(at, *head)->res);
 		__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
 	}
 }
@@ -177,18 +115,17 @@ static void submit_nop_and_send(void)
 /* Until there is something to cancel */
 static void cancel(void)
 {
-	const struct io_uring_cqe *cqes = (void *)(r.rings + r.p.cq_off.cqes);
 	int res;
 
 	do {
 		unsigned tail = __atomic_load_n(word(&r, r.p.cq_off.tail), __ATOMIC_ACQUIRE);
+		struct io_uring_sqe *sqe;
 
-		queue(&r, IORING_OP_ASYNC_CANCEL, -1, 0)->addr = DATA;
-		r.sqes[(*word(&r, r.p.sq_off.tail) - 1) % ENTRIES].flags = IOSQE_CQE_SKIP_SUCCESS;
+		sqe = queue(&r, IORING_OP_ASYNC_CANCEL, -1, 0);
+		sqe->addr = DATA;
+		sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 		CHECK(enter(&r, 1, 0) == 1);
-		res = __atomic_load_n(word(&r, r.p.cq_off.tail), __ATOMIC_ACQUIRE) == tail
-			      ? 0
-			      : cqes[tail % r.p.cq_entries].res;
+		res = __atomic_load_n(word(&r, r.p.cq_off.tail), __ATOMIC_ACQUIRE) == tail ? 0 : cqe_at(&r, tail)->res;
 	} while (res == -ENOENT);
 }
 
@@ -198,7 +135,7 @@ static void sync_cancel(void)
 	long ret;
 
 	do
-		ret = syscall(SYS_io_uring_register, r.fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+		ret = registers(&r, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
 	while (ret < 0 && errno == ENOENT);
 	CHECK(ret == 0);
 }
@@ -208,7 +145,7 @@ static void message(void)
 	struct io_uring_sqe *sqe;
 	struct ring other;
 
-	set_up(&other, 0);
+	set_up(&other, ENTRIES, 0);
 	sqe = queue(&other, IORING_OP_MSG_RING, r.fd, 3);
 	sqe->off = 5;
 	sqe->len = 6;
@@ -405,13 +342,12 @@ static void receive_for_ever(unsigned *done)
 /* Each has its CQE, once and in their order; one may have been cancelled. */
 static void count_them(unsigned count)
 {
-	const struct io_uring_cqe *cqes = (void *)(r.rings + r.p.cq_off.cqes);
 	unsigned cancelled = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		CHECK(cqes[i].user_data == i);
-		CHECK(cqes[i].res == 1 || cqes[i].res == -ECANCELED);
-		cancelled += cqes[i].res != 1;
+		CHECK(cqe_at(&r, i)->user_data == i);
+		CHECK(cqe_at(&r, i)->res == 1 || cqe_at(&r, i)->res == -ECANCELED);
+		cancelled += cqe_at(&r, i)->res != 1;
 	}
 	CHECK(cancelled <= 1);
 }
@@ -442,7 +378,7 @@ static void killed(void)
 		pid_t child;
 
 		*done = 0;
-		set_up(&r, setup_flags);
+		set_up(&r, ENTRIES, setup_flags);
 		CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
 		child = fork();
 		CHECK(child >= 0);
@@ -501,7 +437,7 @@ int main(int argc, char **argv)
 	setup_flags = (unsigned)strtoul(argv[2], NULL, 0);
 	waiter = (pid_t)syscall(SYS_gettid);
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-	set_up(&r, setup_flags);
+	set_up(&r, ENTRIES, setup_flags);
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
 		if (strcmp(argv[1], modes[i].name))
 			continue;

@@ -10,29 +10,24 @@
 
 #include "probe_ring.h"
 
+#define ENTRIES 8
+
+static struct ring r;
 static int file, pair[2];
 static char memory[256];
 
 /* On the file of an index, with the buffer of another */
 static void request(const char *what, unsigned char opcode, int index, int buffer, const char *at, unsigned len)
 {
-	unsigned tail = *word(p.sq_off.tail), *head = word(p.cq_off.head);
-	struct io_uring_sqe *sqe = &sqes[tail % ENTRIES];
-	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe = queue(&r, opcode, index, 0);
+	unsigned *head = word(&r, r.p.cq_off.head);
 
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = opcode;
 	sqe->flags = IOSQE_FIXED_FILE;
-	sqe->fd = index;
 	sqe->addr = (unsigned long)at;
 	sqe->len = len;
 	sqe->buf_index = (unsigned short)buffer;
-	word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
-	__atomic_store_n(word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	if (enter(1) != 1)
-		exit(3);
-	cqe = (struct io_uring_cqe *)(void *)(rings + p.cq_off.cqes) + *head % p.cq_entries;
-	printf("%s: %d %.4s\n", what, cqe->res, memory);
+	CHECK(enter(&r, 1, 1) == 1);
+	printf("%s: %d %.4s\n", what, cqe_at(&r, *head)->res, memory);
 	++*head;
 }
 
@@ -42,7 +37,7 @@ static void files(void)
 	struct io_uring_files_update up;
 
 	request("no files", IORING_OP_READ, 0, 0, memory, 4);
-	printf("%ld\n", registers(IORING_REGISTER_FILES, fds, 3));
+	printf("%ld\n", registers(&r, IORING_REGISTER_FILES, fds, 3));
 	request("file", IORING_OP_READ, 0, 0, memory, 4);
 	request("empty", IORING_OP_READ, 1, 0, memory, 4);
 	request("behind", IORING_OP_READ, 3, 0, memory, 4);
@@ -52,7 +47,7 @@ static void files(void)
 	memset(&up, 0, sizeof(up));
 	up.offset = 0;
 	up.fds = (unsigned long)fds;
-	printf("%ld\n", registers(IORING_REGISTER_FILES_UPDATE, &up, 2));
+	printf("%ld\n", registers(&r, IORING_REGISTER_FILES_UPDATE, &up, 2));
 	request("updated", IORING_OP_READ, 0, 0, memory + 1, 4);
 	dup2(second, closed);
 	request("of a descriptor that is another's", IORING_OP_READ, 0, 0, memory, 4);
@@ -60,7 +55,7 @@ static void files(void)
 	request("of a descriptor that is closed", IORING_OP_READ, 0, 0, memory + 2, 4);
 	request("device", IORING_OP_READ, 1, 0, memory, 4);
 	fds[0] = file;
-	printf("%ld\n", registers(IORING_REGISTER_FILES_UPDATE, &up, 1));
+	printf("%ld\n", registers(&r, IORING_REGISTER_FILES_UPDATE, &up, 1));
 }
 
 static void buffers(void)
@@ -69,7 +64,7 @@ static void buffers(void)
 	struct io_uring_rsrc_update2 up;
 
 	request("no buffers", IORING_OP_READ_FIXED, 0, 0, memory, 4);
-	printf("%ld\n", registers(IORING_REGISTER_BUFFERS, iov, 2));
+	printf("%ld\n", registers(&r, IORING_REGISTER_BUFFERS, iov, 2));
 	request("buffer", IORING_OP_READ_FIXED, 0, 0, memory, 4);
 	request("end of it", IORING_OP_READ_FIXED, 0, 0, memory + 12, 4);
 	request("past its end", IORING_OP_READ_FIXED, 0, 0, memory + 13, 4);
@@ -81,10 +76,10 @@ static void buffers(void)
 	up.offset = 1;
 	up.data = (unsigned long)iov;
 	up.nr = 1;
-	printf("%ld\n", registers(IORING_REGISTER_BUFFERS_UPDATE, &up, sizeof(up)));
+	printf("%ld\n", registers(&r, IORING_REGISTER_BUFFERS_UPDATE, &up, sizeof(up)));
 	request("the old place", IORING_OP_READ_FIXED, 0, 1, memory + 64, 4);
 	request("the new place", IORING_OP_READ_FIXED, 0, 1, memory + 128, 4);
-	printf("%ld\n", registers(IORING_UNREGISTER_BUFFERS, NULL, 0));
+	printf("%ld\n", registers(&r, IORING_UNREGISTER_BUFFERS, NULL, 0));
 	request("unregistered", IORING_OP_READ_FIXED, 0, 1, memory + 128, 4);
 }
 
@@ -106,17 +101,16 @@ int main(int argc, char **argv)
 {
 	char name[] = "/tmp/uringfs-fixed-XXXXXX";
 
-	by_header = argc > 1 && strcmp(argv[1], "count") != 0;
 	setvbuf(stdout, NULL, _IOFBF, 65536);
 	file = mkstemp(name);
 	unlink(name);
 	if (pwrite(file, "0123456789", 10, 0) != 10 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
 		return 2;
-	set_up(by_header ? argv[1] : NULL);
+	set_up_at(&r, ENTRIES, argc > 1 && strcmp(argv[1], "count") != 0 ? argv[1] : NULL);
 	files();
 	buffers();
 	in_a_child();
 	if (argc > 1)
-		say_taken(stderr);
+		say_taken(&r, stderr);
 	return 0;
 }

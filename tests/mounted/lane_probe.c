@@ -5,34 +5,27 @@
 #endif
 #include "probe_ring.h"
 
+#define ENTRIES 8
 #define BATCHES 5
+
+static struct ring r;
 
 static void batch(unsigned count)
 {
-	unsigned tail = *word(p.sq_off.tail), *head = word(p.cq_off.head);
+	unsigned first = *word(&r, r.p.sq_off.tail), *head = word(&r, r.p.cq_off.head);
 
-	for (unsigned i = 0; i < count; i++, tail++) {
-		memset(&sqes[tail % ENTRIES], 0, sizeof(*sqes));
-		sqes[tail % ENTRIES].user_data = tail;
-		word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
-	}
-	__atomic_store_n(word(p.sq_off.tail), tail, __ATOMIC_RELEASE);
-	if (enter(count) != (long)count)
-		exit(1);
-	for (unsigned i = 0; i < count; i++, ++*head) {
-		struct io_uring_cqe *cqe = (void *)(rings + p.cq_off.cqes);
-
-		if (cqe[*head % p.cq_entries].user_data != *head || cqe[*head % p.cq_entries].res)
-			exit(1);
-	}
+	for (unsigned i = 0; i < count; i++)
+		queue(&r, IORING_OP_NOP, 0, first + i);
+	CHECK(enter(&r, count, count) == (long)count);
+	for (unsigned i = 0; i < count; i++, ++*head)
+		CHECK(cqe_at(&r, *head)->user_data == *head && !cqe_at(&r, *head)->res);
 }
 
 int main(int argc, char **argv)
 {
 	int status;
 
-	by_header = argc > 1;
-	set_up(by_header ? argv[1] : NULL);
+	set_up_at(&r, ENTRIES, argc > 1 ? argv[1] : NULL);
 	for (unsigned i = 1; i <= BATCHES; i++)
 		batch(i);
 	fflush(stdout);
@@ -43,6 +36,6 @@ int main(int argc, char **argv)
 	if (wait(&status) < 0 || status)
 		return 1;
 	batch(1);
-	say_taken(stdout);
+	say_taken(&r, stdout);
 	return 0;
 }

@@ -4,7 +4,6 @@
 #define _GNU_SOURCE
 #endif
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
@@ -13,84 +12,35 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <linux/capability.h>
-#include <linux/io_uring.h>
+
+#include "probe_ring.h"
 
 #define ENTRIES 64
 #define NOBODY 65534
-#define CHECK(cond)                                                                     \
-	do {                                                                            \
-		if (!(cond)) {                                                          \
-			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno); \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
-static struct io_uring_params p;
-static int ring, file;
-static char *rings, *data;
-static struct io_uring_sqe *sqes;
-
-static unsigned *word(unsigned offset)
-{
-	return (unsigned *)(void *)(rings + offset);
-}
-
-static void set_up(unsigned flags)
-{
-	memset(&p, 0, sizeof(p));
-	p.flags = flags;
-	ring = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
-	CHECK(ring >= 0);
-	rings = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	CHECK(rings != MAP_FAILED && sqes != (void *)MAP_FAILED);
-}
-
-static struct io_uring_sqe *queue(unsigned char opcode, int fd)
-{
-	unsigned tail = *word(p.sq_off.tail);
-	struct io_uring_sqe *sqe = &sqes[tail % ENTRIES];
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = opcode;
-	sqe->fd = fd;
-	sqe->user_data = tail;
-	word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
-	__atomic_store_n(word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	return sqe;
-}
-
-static long enter(unsigned submit, unsigned wait)
-{
-	return syscall(SYS_io_uring_enter, ring, submit, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
-}
-
+static struct ring r;
+static int file;
+static char *data;
 static long last; /* result that was reaped */
 
 /* All that come: the sum of their results; -1 if one has failed. */
 static long reap(unsigned count)
 {
-	unsigned *head = word(p.cq_off.head);
-	const struct io_uring_cqe *cqe = (void *)(rings + p.cq_off.cqes);
+	unsigned *head = word(&r, r.p.cq_off.head);
 	long sum = 0;
 
-	while (*word(p.cq_off.tail) - *head < count)
-		CHECK(enter(0, count) >= 0 || errno == EINTR);
+	while (*word(&r, r.p.cq_off.tail) - *head < count) {
+		long ret = enter(&r, 0, count);
+
+		CHECK(ret >= 0 || ret == -EINTR);
+	}
 	for (; count; count--, ++*head) {
-		long res = cqe[(*head % p.cq_entries) << !!(p.flags & IORING_SETUP_CQE32)].res;
+		long res = cqe_at(&r, *head)->res;
 
 		sum = sum < 0 || res < 0 ? -1 : sum + res;
 		last = res;
@@ -101,8 +51,8 @@ static long reap(unsigned count)
 static void sync_often(unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		queue(IORING_OP_FSYNC, file);
-	CHECK(enter(count, 0) == (long)count);
+		queue(&r, IORING_OP_FSYNC, file, 0);
+	CHECK(enter(&r, count, 0) == (long)count);
 }
 
 /* Threads that are not the program's own, by the name of their kind; those of them with another user. */
@@ -216,7 +166,7 @@ static void most(void)
 {
 	unsigned counts[2] = {1, 0}, count = 0;
 
-	CHECK(syscall(SYS_io_uring_register, ring, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
+	CHECK(registers(&r, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
 	for (int i = 0; i < 20; i++) {
 		unsigned now;
 
@@ -236,8 +186,8 @@ static void forks(void)
 	fflush(stdout);
 	if (fork() == 0) {
 		printf("child %u\n", count_workers());
-		close(ring);
-		set_up(0);
+		close(r.fd);
+		set_up(&r, ENTRIES, 0);
 		some();
 		fflush(stdout);
 		_exit(0);
@@ -276,7 +226,7 @@ static void direct_reads(void)
 {
 	memset(data, 0x7f, 32 * 4096);
 	for (unsigned i = 0; i < 32; i++) {
-		struct io_uring_sqe *sqe = queue(IORING_OP_READ, file);
+		struct io_uring_sqe *sqe = queue(&r, IORING_OP_READ, file, 0);
 
 		sqe->addr = (unsigned long)data + i * 4096;
 		sqe->len = 4096;
@@ -293,7 +243,7 @@ static void direct_end(const char *what)
 
 static void direct_write(unsigned char byte, unsigned block)
 {
-	struct io_uring_sqe *sqe = queue(IORING_OP_WRITE, file);
+	struct io_uring_sqe *sqe = queue(&r, IORING_OP_WRITE, file, 0);
 
 	memset(data + byte * 4096, byte, 4096);
 	sqe->addr = (unsigned long)data + byte * 4096;
@@ -307,7 +257,7 @@ static void direct_writes(void)
 	for (int turned = 1; turned >= 0; turned--) {
 		for (unsigned char n = 0; n < 32; n++)
 			direct_write(n, turned ? 31u - n : n);
-		CHECK(enter(32, turned ? 32 : 0) == 32);
+		CHECK(enter(&r, 32, turned ? 32 : 0) == 32);
 		printf("written %ld\n", reap(32));
 		for (unsigned n = 0; n < 32; n++)
 			CHECK(pread(file, data, 4096, n * 4096) == 4096 && data[0] == (char)(turned ? 31 - n : n));
@@ -329,7 +279,7 @@ static void write_too_far(void)
 
 	CHECK(signal(SIGXFSZ, count_too_far) != SIG_ERR && setrlimit(RLIMIT_FSIZE, &here) == 0);
 	direct_write(0, 32);
-	CHECK(enter(1, 1) == 1);
+	CHECK(enter(&r, 1, 1) == 1);
 	printf("too far %ld, signals %d\n", reap(1), (int)too_far);
 	CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
 }
@@ -339,40 +289,40 @@ static void direct(void)
 	direct_writes();
 	write_too_far();
 	direct_reads();
-	CHECK(enter(32, 32) == 32);
+	CHECK(enter(&r, 32, 32) == 32);
 	direct_end("at once");
 	direct_reads();
 	for (int i = 0; i < 32; i++)
-		CHECK(enter(1, 0) == 1);
+		CHECK(enter(&r, 1, 0) == 1);
 	for (unsigned i = 1; i <= 32; i++)
-		CHECK(enter(0, i) == 0);
+		CHECK(enter(&r, 0, i) == 0);
 	direct_end("one by one");
 }
 
 static void *wait_for_32(void *unused)
 {
-	while (*word(p.cq_off.tail) - *word(p.cq_off.head) < 32)
-		CHECK(enter(0, 32) >= 0);
+	while (*word(&r, r.p.cq_off.tail) - *word(&r, r.p.cq_off.head) < 32)
+		CHECK(enter(&r, 0, 32) >= 0);
 	return unused;
 }
 
 /* Completions that who submitted does not call for */
 static void left_alone(void)
 {
-	struct pollfd readable = {ring, POLLIN, 0};
+	struct pollfd readable = {r.fd, POLLIN, 0};
 	pthread_t t;
 
 	for (int i = 0; i < 8; i++) {
 		direct_reads();
-		CHECK(enter(32, 0) == 32);
-		if (i % 4 == 1 && !(p.flags & IORING_SETUP_DEFER_TASKRUN))
+		CHECK(enter(&r, 32, 0) == 32);
+		if (i % 4 == 1 && !(r.p.flags & IORING_SETUP_DEFER_TASKRUN))
 			CHECK(poll(&readable, 1, -1) == 1);
-		if (i % 4 == 2 && !(p.flags & IORING_SETUP_SINGLE_ISSUER)) {
+		if (i % 4 == 2 && !(r.p.flags & IORING_SETUP_SINGLE_ISSUER)) {
 			CHECK(pthread_create(&t, NULL, wait_for_32, NULL) == 0);
 			CHECK(pthread_join(t, NULL) == 0);
 		}
-		while (i % 4 != 3 && !(p.flags & IORING_SETUP_DEFER_TASKRUN) &&
-		       *(volatile unsigned *)word(p.cq_off.tail) - *word(p.cq_off.head) < 32)
+		while (i % 4 != 3 && !(r.p.flags & IORING_SETUP_DEFER_TASKRUN) &&
+		       *(volatile unsigned *)word(&r, r.p.cq_off.tail) - *word(&r, r.p.cq_off.head) < 32)
 			sched_yield();
 		direct_end("left alone");
 	}
@@ -384,11 +334,11 @@ static void direct_meanwhile(void)
 	int status;
 
 	direct_reads();
-	CHECK(enter(32, 0) == 32);
+	CHECK(enter(&r, 32, 0) == 32);
 	fflush(stdout);
 	if (fork() == 0) {
-		close(ring);
-		set_up(0);
+		close(r.fd);
+		set_up(&r, ENTRIES, 0);
 		direct();
 		fflush(stdout);
 		_exit(0);
@@ -396,7 +346,7 @@ static void direct_meanwhile(void)
 	direct_end("forked");
 	CHECK(wait(&status) > 0 && status == 0);
 	direct_reads();
-	CHECK(enter(32, 0) == 32);
+	CHECK(enter(&r, 32, 0) == 32);
 	CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
 	direct_end("before");
 	direct();
@@ -408,7 +358,7 @@ static void ordered(void)
 	for (unsigned i = 0; i < 100; i++) {
 		for (unsigned char n = 0; n < 31; n++)
 			direct_write(n, n % 3);
-		CHECK(enter(31, 31) == 31 && reap(31) == 31 * 4096);
+		CHECK(enter(&r, 31, 31) == 31 && reap(31) == 31 * 4096);
 		CHECK(pread(file, data + 31 * 4096, 4096, 0) == 4096 && data[31 * 4096] == 30);
 		CHECK(pread(file, data + 31 * 4096, 4096, 4096) == 4096 && data[31 * 4096] == 28);
 	}
@@ -439,14 +389,14 @@ static void spawns(void)
 /* A FIFO that nobody opens for writing, by a name that is in no cache: an exec does not wait for it. */
 static void stuck(char *self)
 {
-	struct io_uring_sqe *sqe = queue(IORING_OP_OPENAT, AT_FDCWD);
+	struct io_uring_sqe *sqe = queue(&r, IORING_OP_OPENAT, AT_FDCWD, 0);
 	char directory[] = "/tmp/workers-XXXXXX", path[64];
 
 	CHECK(mkdtemp(directory));
 	CHECK(chdir(directory) == 0 && mkfifo("fifo", 0600) == 0);
 	snprintf(path, sizeof(path), "/proc/self/cwd/fifo");
 	sqe->addr = (unsigned long)path;
-	CHECK(enter(1, 0) == 1);
+	CHECK(enter(&r, 1, 0) == 1);
 	for (int i = 0; i < 1000 && !count_workers(); i++)
 		sched_yield();
 	CHECK(unlink("fifo") == 0 && rmdir(directory) == 0);
@@ -463,10 +413,10 @@ static void high(void)
 	for (unsigned i = 0; i < 16; i++)
 		iovecs[i] = (struct iovec){data + i * 4096, 4096};
 	for (unsigned i = 0; i < 4; i++) {
-		sqe = queue(IORING_OP_READV, 1000);
+		sqe = queue(&r, IORING_OP_READV, 1000, 0);
 		sqe->addr = (unsigned long)iovecs;
 		sqe->len = 16;
-		CHECK(enter(1, 1) == 1 && reap(1) == 16 * 4096);
+		CHECK(enter(&r, 1, 1) == 1 && reap(1) == 16 * 4096);
 		CHECK(fcntl(1000, F_GETFD) == 0);
 	}
 	puts("done");
@@ -476,14 +426,14 @@ static void submit_for_ever(void)
 {
 	for (unsigned n = 0;; n++) {
 		for (unsigned i = 0; i < 8; i++) {
-			struct io_uring_sqe *sqe = queue(n % 2 ? IORING_OP_READ : IORING_OP_FSYNC, file);
+			struct io_uring_sqe *sqe = queue(&r, n % 2 ? IORING_OP_READ : IORING_OP_FSYNC, file, 0);
 
 			if (n % 2) {
 				sqe->addr = (unsigned long)data + i * 4096;
 				sqe->len = 4096;
 			}
 		}
-		CHECK(enter(8, 0) == 8 && reap(8) >= 0);
+		CHECK(enter(&r, 8, 0) == 8 && reap(8) >= 0);
 	}
 }
 
@@ -494,17 +444,18 @@ static void killed(void)
 		const struct timespec then = {0, 1000000 + 37000 * i};
 		pid_t child;
 
-		set_up(0);
+		set_up(&r, ENTRIES, 0);
 		child = fork();
 		if (!child)
 			submit_for_ever();
-		while (!*(volatile unsigned *)word(p.cq_off.tail))
+		while (!*(volatile unsigned *)word(&r, r.p.cq_off.tail))
 			sched_yield();
 		nanosleep(&then, NULL);
 		CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
-		while (*(volatile unsigned *)word(p.cq_off.tail) != *(volatile unsigned *)word(p.sq_off.head))
-			CHECK(syscall(SYS_io_uring_enter, ring, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) == 0);
-		close(ring);
+		while (*(volatile unsigned *)word(&r, r.p.cq_off.tail) !=
+		       *(volatile unsigned *)word(&r, r.p.sq_off.head))
+			CHECK(syscall(SYS_io_uring_enter, r.fd, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) == 0);
+		close(r.fd);
 	}
 	puts("none is lost");
 }
@@ -524,10 +475,10 @@ static void signals(void)
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &soon, NULL);
 	for (int i = 0; i < 200; i++) {
-		queue(IORING_OP_FSYNC, file);
+		queue(&r, IORING_OP_FSYNC, file, 0);
 		do
-			ret = enter(1, 1);
-		while (ret < 0 && errno == EINTR);
+			ret = enter(&r, 1, 1);
+		while (ret == -EINTR);
 		CHECK(ret == 1 && reap(1) == 0);
 	}
 	setitimer(ITIMER_REAL, &never, NULL);
@@ -541,22 +492,22 @@ static void fault(void)
 
 	CHECK(munmap(data + 16 * 4096, 16 * 4096) == 0);
 	for (unsigned i = 0; i < 8; i++) {
-		struct io_uring_sqe *sqe = queue(i & 1 ? IORING_OP_WRITE : IORING_OP_READ, file);
+		struct io_uring_sqe *sqe = queue(&r, i & 1 ? IORING_OP_WRITE : IORING_OP_READ, file, 0);
 
 		sqe->addr = (unsigned long)data;
 		sqe->len = sizes[i >> 1 & 1];
 		sqe->flags = i & 4 ? IOSQE_ASYNC : 0;
-		CHECK(enter(1, 1) == 1);
+		CHECK(enter(&r, 1, 1) == 1);
 		reap(1);
 		printf("%u: %ld\n", i, last);
 	}
 	for (unsigned i = 0; i < 2; i++) { /* out of line, and not there; nothing at all, RWF_ATOMIC */
-		struct io_uring_sqe *sqe = queue(IORING_OP_WRITE, file);
+		struct io_uring_sqe *sqe = queue(&r, IORING_OP_WRITE, file, 0);
 
 		sqe->addr = (unsigned long)data + 17 * 4096 + 1;
 		sqe->len = i ? 0 : 4096;
 		sqe->rw_flags = i ? 0x40 : 0;
-		CHECK(enter(1, 1) == 1);
+		CHECK(enter(&r, 1, 1) == 1);
 		reap(1);
 		printf("%u: %ld\n", 8 + i, last);
 	}
@@ -585,7 +536,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	open_file(argv[2]);
-	set_up(argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0);
+	set_up(&r, ENTRIES, argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0);
 	if (!strcmp(mode, "some"))
 		some();
 	else if (!strcmp(mode, "libc"))

@@ -134,10 +134,9 @@ class Context:
                 submitted = partial(submit_behind, self._let_go_on, partial(self.submit, caller, to_submit))
             else:
                 submitted = self.submit(caller, to_submit)
-        get_events = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz)
         if isinstance(submitted, int):
-            return get_events(submitted)
-        return partial(then, submitted, get_events)
+            return self._get_events(caller, asked, min_complete, flags, arg, argsz, submitted)
+        return partial(then, submitted, partial(self._get_events, caller, asked, min_complete, flags, arg, argsz))
 
     def _get_events(
         self,

@@ -25,10 +25,13 @@ from uringfs.native import EventBatch, Taker
 from uringfs.ring.geometry import Geometry
 
 NOT_INLINE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
+IN_VAIN, SELDOM = 16, 8
+"""Batches in a row of which nothing was taken. From then on one of SELDOM is tried: to ask costs as much as a
+request."""
 
 
 class Inline:
-    """Takes requests of one ring in native code. False: there is no such on this ring."""
+    """Takes requests of one ring in native code."""
 
     def __init__(self, context: RingContext, life: Life, skips: Callable[[], None]) -> None:
         """skips: called when a request had IOSQE_CQE_SKIP_SUCCESS."""
@@ -39,9 +42,13 @@ class Inline:
         self._taker: Taker | None = None
         self._possible = not context.setup_flags & NOT_INLINE and context.ring.geometry.kernel == CURRENT
         self._skips = skips
+        self._vain = 0
+        """Batches since the last of which something was taken."""
 
-    def __bool__(self) -> bool:
-        return self._possible
+    def is_worth_it(self) -> bool:
+        """Say whether anything of a batch is likely to be taken. Ask once a batch."""
+        self._vain += 1
+        return self._possible and (self._vain <= IN_VAIN or not self._vain % SELDOM)
 
     def take(self, caller: Caller, end: int, *, whole: bool) -> bool:
         """Take, perform and complete requests from the SQ's head on, up to the position `end`. whole: the
@@ -62,6 +69,7 @@ class Inline:
         )
         if taken is None:
             return False
+        self._vain = 0
         sq.head, tail, room, head, of_sq, of_cq, skips = taken
         posted = (tail - cq.tail) & U32
         cq.took(tail, room, head, (of_sq, of_cq))

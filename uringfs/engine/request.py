@@ -395,7 +395,8 @@ class Request:
             for file in self.held:
                 file.close()
             self.held.clear()
-        self._is_going()
+        if self.context.beginning or self.context.woken:
+            self._is_going()
         self.data = self.disarm = self.moved = None
 
 

@@ -82,7 +82,7 @@ class Submission:
     def batch(self, caller: Caller) -> bool:
         """Submit some of it; False if that was the rest. What has been done stands, and can be seen."""
         sq = self._ring.sq
-        inline = bool(self._inline) and not self.attachments
+        inline = self._inline.is_worth_it() and not self.attachments
         last = (sq.head + min((self._end - sq.head) & U32, BATCH)) & U32
         while sq.head != last:
             if inline and self._head is None:

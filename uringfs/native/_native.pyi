@@ -98,9 +98,9 @@ class Watcher:
         """False: there is no such watch, or it was for one event, which has happened and is or will be told."""
     def settle(self) -> None:
         """Wait until the kernel has let go of the files whose watches were removed; some ms at most."""
-    def collect(self) -> list[tuple[int, int, int]]:
+    def collect(self, woken: bool, /) -> list[tuple[int, int, int]]:
         """What has happened: the key, the mask of the wake-up or what holds, and the number of the look at which
-        it was noticed."""
+        it was noticed. woken: fileno() was readable, and is to be no more, though nothing has happened."""
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to collect()."""
     def close(self) -> None: ...

@@ -24,7 +24,9 @@ from uringfs.abi.constants import (
     IOSQE_IO_LINK,
 )
 from uringfs.abi.structs import CQ_HEAD, Sqe
+from uringfs.engine.inline import IN_VAIN, SELDOM
 from uringfs.engine.submit import BATCH
+from uringfs.host.protocols import Caller
 from uringfs.ring.ring import Counters
 
 FLAGS = IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_DRAIN, IOSQE_ASYNC, 0, 0, 0
@@ -109,6 +111,28 @@ async def test_it_goes_on_behind_what_the_engine_does(
     await taking.submit(nop(1), nop(2, IOSQE_ASYNC), nop(3))
     assert sorted(taking.client.results()) == [(1, 0), (2, 0), (3, 0)]
     assert len(seen) == 1
+
+
+async def test_a_ring_of_which_it_takes_nothing_asks_it_seldom(
+    taking: TakingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    inline = taking.context._submission._inline
+    take = inline.take
+
+    def watched(caller: Caller, end: int, *, whole: bool) -> bool:
+        asked.append(take(caller, end, whole=whole))
+        return asked[-1]
+
+    monkeypatch.setattr(inline, "take", watched)
+    for _ in range(IN_VAIN + 3 * SELDOM):
+        await taking.submit(nop(0, IOSQE_ASYNC))
+        await trio.testing.wait_all_tasks_blocked()
+        taking.client.reap()
+    assert asked == [False] * (IN_VAIN + 3)
+    for _ in range(SELDOM + 1):
+        await taking.submit(nop(0))
+    assert asked[IN_VAIN + 3 :] == [True, True]
 
 
 @pytest.mark.parametrize("setup", [IORING_SETUP_SQE128, IORING_SETUP_CQE32])

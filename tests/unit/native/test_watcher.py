@@ -1,12 +1,13 @@
 """The watcher of files: one wake-up is one event, whoever looks."""
 
 import os
+import select
 from collections.abc import Iterator
 
 import pytest
 
 from uringfs import native
-from uringfs.abi.events import EPOLLET, EPOLLIN
+from uringfs.abi.events import EPOLLET, EPOLLIN, EPOLLONESHOT
 
 ROUNDS = 500
 
@@ -27,9 +28,40 @@ def test_an_event_that_settle_finds_is_told_of_once(pipe: tuple[int, int]) -> No
             key = watcher.add(pipe[0], EPOLLIN | EPOLLET, False, True)
             os.write(pipe[1], b"x")
             watcher.settle()
-            told = watcher.collect() + watcher.collect()
+            told = watcher.collect(False) + watcher.collect(False)
             assert [event[:2] for event in told] == [(key, EPOLLIN)]
             os.read(pipe[0], 1)
             watcher.remove(key)
+    finally:
+        watcher.close()
+
+
+def test_what_is_wanted_once_wakes_who_looks_and_then_nobody(pipe: tuple[int, int]) -> None:
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    try:
+        for woken in (False, True) * 20:
+            key = watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True)
+            assert not awake.poll(0)
+            os.write(pipe[1], b"x")
+            assert awake.poll()
+            assert [event[:2] for event in watcher.collect(woken)] == [(key, EPOLLIN)]
+            assert not awake.poll(0)
+            os.read(pipe[0], 1)
+    finally:
+        watcher.close()
+
+
+def test_who_was_woken_for_nothing_sleeps_again(pipe: tuple[int, int]) -> None:
+    """What is removed may tell of its end, to which nobody listens."""
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    try:
+        assert watcher.remove(watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True))
+        assert awake.poll()
+        assert watcher.collect(True) == []
+        assert not awake.poll(0)
     finally:
         watcher.close()

@@ -4,36 +4,29 @@ write(2) would wait for the client to read it, and the status flags are the clie
 side effect of an asynchronous read of nothing (aio's IOCB_FLAG_RESFD), which calls eventfd_signal().
 """
 
-import ctypes
 import errno
 import os
 
 from uringfs.errors import UringError
-from uringfs.host.events.aiopoll import IOCB, IOCB_CMD_PREAD, IOCB_FLAG_RESFD, io_call
+from uringfs.host.events.aio import IOCB_CMD_PREAD, AioContext
 from uringfs.host.files.closing import close_fd
 from uringfs.host.files.file import same_description
 from uringfs.host.protocols import File
 
 
-class _Aio:
+class _Signals:
     """One context for the daemon, made when it is first needed."""
 
     def __init__(self) -> None:
-        self._context = ctypes.c_ulong(0)
-        io_call("io_setup", 1, ctypes.byref(self._context))
+        self._aio = AioContext()
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self._iocb = ctypes.create_string_buffer(IOCB.size)
-        self._list = ctypes.c_void_p(ctypes.addressof(self._iocb))
-        self._event = ctypes.create_string_buffer(32)
 
     def signal(self, eventfd: int) -> None:
-        data = (0, 0, 0, IOCB_CMD_PREAD, 0, self._null, 0, 0, 0, 0, IOCB_FLAG_RESFD, eventfd)
-        IOCB.pack_into(self._iocb, 0, *data)
-        io_call("io_submit", self._context, 1, ctypes.byref(self._list))
-        io_call("io_getevents", self._context, 1, 1, self._event, None)
+        self._aio.submit(IOCB_CMD_PREAD, self._null, 0, eventfd)
+        self._aio.completion(wait=True)
 
 
-_aio: list[_Aio] = []
+_signals: list[_Signals] = []
 
 
 class LocalEventFd:
@@ -44,14 +37,14 @@ class LocalEventFd:
         try:
             if os.readlink(f"/proc/self/fd/{fd}") != "anon_inode:[eventfd]":
                 raise UringError(errno.EINVAL, "no eventfd")
-            if not _aio:
-                _aio.append(_Aio())
+            if not _signals:
+                _signals.append(_Signals())
         except BaseException:
             self.close()
             raise
 
     def signal(self) -> None:
-        _aio[0].signal(self._fd)
+        _signals[0].signal(self._fd)
 
     def same(self, file: File) -> bool:
         return same_description(self._fd, file.fileno())

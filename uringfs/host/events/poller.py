@@ -175,14 +175,14 @@ class EpollPoller:
     def dispatch(self) -> None:
         """Fire for what has happened until now."""
         if self._watcher is not None and (self._once or self._registered or self._events):
-            self._dispatch(self._watcher)
+            self._dispatch(self._watcher, False)
 
-    def _dispatch(self, watcher: native.Watcher) -> None:
+    def _dispatch(self, watcher: native.Watcher, woken: bool) -> None:
         new, self._new = self._new, []
         for watch, mask in reversed(new):
             if watch.active:
                 _fire(watch, mask)
-        self._events.extend(watcher.collect())
+        self._events.extend(watcher.collect(woken))
         while self._events:  # who is fired for may call this: all of it then comes in its order there
             self._tell(*self._events.popleft())
 
@@ -219,7 +219,8 @@ class EpollPoller:
         try:
             while True:
                 await trio.lowlevel.wait_readable(watcher.fileno())
-                self._dispatch(watcher)  # of a watch that has been cancelled meanwhile, too, or this would spin
+                # of a watch that has been cancelled meanwhile, too, or this would spin
+                self._dispatch(watcher, True)
         finally:
             self._watcher = None
             trio.lowlevel.notify_closing(watcher.fileno())
@@ -238,6 +239,7 @@ class LocalPoller:
 
     def __init__(self) -> None:
         self._poller = EpollPoller()
+        self.dispatch, self.settle = self._poller.dispatch, self._poller.settle
         self._watched: WeakValueDictionary[tuple[int, int], LocalFile] = WeakValueDictionary()
 
     def same(self, file: File) -> File:
@@ -272,12 +274,6 @@ class LocalPoller:
         limiter = file.pool.polls if events & EPOLLONESHOT else file.pool.watches
         trio.lowlevel.spawn_system_task(watch.run, limiter, name="slow poll")
         return watch
-
-    def dispatch(self) -> None:
-        self._poller.dispatch()
-
-    def settle(self) -> None:
-        self._poller.settle()
 
     async def epoll_ctl(self, epoll: File, operation: int, target: File, number: int, event: bytes) -> None:
         call = partial(native.epoll_ctl, _fd(epoll), operation, _fd(target), number, event)

@@ -16,6 +16,11 @@ def close_fd(fd: int, own_device: int = -1) -> None:
     own mount, which has no flush. Late is bad, too: a program just written cannot be executed while we have it
     open."""
     device, _, mode, *_ = native.fd_identity(fd)
+    close_known(fd, device, mode, own_device)
+
+
+def close_known(fd: int, device: int, mode: int, own_device: int) -> None:
+    """close_fd() of a file whose st_dev and st_mode are known."""
     if not stat.S_ISREG(mode):
         native.close_soon(fd)
     elif device == own_device or closes_promptly(device):

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import trio
 
+from uringfs import native
 from uringfs.errors import UringError
-from uringfs.host.files.closing import close_fd
+from uringfs.host.files.closing import close_known
 from uringfs.host.threads import Threads, in_thread
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ class Descriptor:
         self.fd = fd
         """-1 once it is closed."""
         self.own_device = own_device
+        self._stat = native.fd_identity(fd)
         self.pool = threads
         """The threads of the user whose requests use it."""
         self._lock = threading.Lock()
@@ -47,7 +49,8 @@ class Descriptor:
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
-        close_fd(fd, self.own_device)
+        device, _, mode, *_ = self._stat
+        close_known(fd, device, mode, self.own_device)
 
     async def in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None) -> T:
         """A call on the descriptor. abandon: a cancelled caller goes at once, the thread when it can; else the

@@ -61,7 +61,6 @@ class LocalFile(Descriptor):
         """tid: a thread that has it, or may know the mount it is on."""
         super().__init__(fd, own_device, threads)
         self._status = fcntl.fcntl(fd, fcntl.F_GETFL)
-        self._stat = native.fd_identity(fd)
         self._tid = tid
         device, inode, mode, _, _ = self._stat
         self.identity = device, inode
@@ -75,12 +74,18 @@ class LocalFile(Descriptor):
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self._socket_kind: tuple[int, int, int] | None = None
-        self.streaming = not (self.regular or self.refused) and not positioned(fd)
+        self._streaming = False if self.regular or self.refused else None
         self._blind: Blind | None = None
         self._anonymous: str | None = None
         self._polls_at_once: bool | None = None
         self.nonblock = False
         self.nowait = True
+
+    @property
+    def streaming(self) -> bool:
+        if self._streaming is None:
+            self._streaming = not positioned(self.fd)
+        return self._streaming
 
     def _kind(self) -> Blind:
         """Asked of what is read or written, for it costs as much as a small read."""

@@ -35,12 +35,14 @@ class Actor(Protocol):
 class File(Protocol):
     """One open file description of the caller, held until close(). offset -1: the current position."""
 
-    streaming: bool
-    """No position of its own (pipe, socket, tty): data read is gone, an offset is ignored."""
     nonblock: bool
     """O_NONBLOCK is set and the file cannot be tried without blocking: would-block is a result."""
     nowait: bool
     """try_read() works; False once the file has said that it knows no RWF_NOWAIT."""
+
+    @property
+    def streaming(self) -> bool:
+        """No position of its own (pipe, socket, tty): data read is gone, an offset is ignored."""
 
     @property
     def identity(self) -> Hashable:

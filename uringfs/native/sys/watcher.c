@@ -8,8 +8,8 @@
  * where the file is ready. So what is wanted once is AIO's alone; what is wanted again and again is epoll's, and AIO
  * watches beside it as long as the file is not ready. One wake-up that both of them tell of is one event.
  *
- * A thread takes the events as they come, so that the next may be one of its own. It never needs Python's lock, which
- * the loop may hold for milliseconds.
+ * A thread takes the events of the latter as they come, so that the next may be one of its own. It never needs Python's
+ * lock, which the loop may hold for milliseconds. What is wanted once stays in AIO's ring until anybody looks.
  */
 #include "watcher.h"
 
@@ -49,7 +49,8 @@ static int aio_submit(Watcher *w, struct item *item)
 	iocb->aio_fildes = (uint32_t)item->fd;
 	iocb->aio_buf = item->events & 0xFFFF;
 	iocb->aio_flags = IOCB_FLAG_RESFD;
-	iocb->aio_resfd = (uint32_t)w->completed;
+	/* Once is once: nothing is lost if the thread does not look, and the loop is woken by the kernel itself. */
+	iocb->aio_resfd = (uint32_t)(item->once ? w->notify : w->completed);
 	for (i = w->full; i < CONTEXTS; i++) {
 		if (i == w->ncontexts) {
 			if (syscall(SYS_io_setup, REQUESTS, &w->contexts[i]) < 0)
@@ -146,6 +147,7 @@ static bool take_completions(Watcher *w)
 
 		while (head != tail) {
 			fresh |= completion(w, &ring->events[head % ring->nr]);
+			w->heard = true;
 			head = (head + 1) % ring->nr;
 			__atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
 		}
@@ -240,8 +242,10 @@ static void gather(Watcher *w, const struct io_event *taken)
 	bool more = false;
 
 	w->round++;
-	if (taken)
+	if (taken) {
 		completion(w, taken);
+		w->heard = true;
+	}
 	look_at_idle(w);
 	do {
 		take_completions(w);
@@ -264,6 +268,17 @@ void watcher_gather(Watcher *w)
 	gather(w, NULL);
 }
 
+/* For who does not sleep in the epoll instance: while nothing is in it, all there is is AIO's. */
+void watcher_look(Watcher *w)
+{
+	if (w->watched) {
+		gather(w, NULL);
+	} else {
+		w->round++;
+		take_completions(w);
+	}
+}
+
 /* ---- the type ---- */
 
 /* 0, or an errno. */
@@ -275,6 +290,7 @@ int watcher_begin(Watcher *w, struct item *item)
 		return aio_submit(w, item);
 	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, item->fd, &event) < 0)
 		return errno;
+	w->watched++;
 	watch_beside(w, item);
 	if (item->is_idle)
 		eventfd_write(w->completed, 1); /* the thread looks after it from now on */
@@ -286,10 +302,12 @@ bool watcher_end(Watcher *w, struct item *item)
 {
 	struct io_event none;
 
-	if (!item->once)
+	if (!item->once) {
 		epoll_ctl(w->epoll, EPOLL_CTL_DEL, item->fd, NULL);
-	else if (!item->armed)
+		w->watched--;
+	} else if (!item->armed) {
 		return false;
+	}
 	if (item->is_idle)
 		no_longer_idle(w, item);
 	if (!item->armed) {

@@ -37,13 +37,13 @@ typedef struct {
 	pthread_mutex_t lock;
 	pthread_cond_t fetched;
 	pthread_t thread;
-	bool runs;
+	bool runs, heard;	     /* heard: completions have been taken since `notify` was read */
 	int epoll, barrier;	     /* epoll instances */
 	int completed, stop, notify; /* eventfds */
 	aio_context_t contexts[CONTEXTS];
 	unsigned ncontexts, full; /* full: the context to try first */
 	struct item **items;
-	size_t nitems, nfree;
+	size_t nitems, nfree, watched; /* watched: in the epoll instance */
 	uint32_t *free;
 	struct event *events;
 	size_t nevents, room;
@@ -61,6 +61,7 @@ bool watcher_end(Watcher *w, struct item *item);
 void watcher_let_go(Watcher *w);
 /* Add what has happened to w->events. */
 void watcher_gather(Watcher *w);
+void watcher_look(Watcher *w);
 bool watcher_open(Watcher *w);
 
 #endif

@@ -145,17 +145,22 @@ static PyObject *fetch(Watcher *w)
 	return list;
 }
 
-static PyObject *watcher_collect(Watcher *w, PyObject *Py_UNUSED(none))
+/* AIO completes first and signals then, so who was woken may find that all has been told of. */
+static PyObject *watcher_collect(Watcher *w, PyObject *arg)
 {
+	int woken = PyObject_IsTrue(arg);
 	eventfd_t count;
 	PyObject *list;
 
+	if (woken < 0)
+		return NULL;
 	if (!w->runs)
 		return PyList_New(0);
 	pthread_mutex_lock(&w->lock);
-	watcher_gather(w);
-	if (w->nevents)
+	watcher_look(w);
+	if (woken || w->heard || w->nevents)
 		eventfd_read(w->notify, &count);
+	w->heard = false;
 	list = fetch(w);
 	pthread_cond_signal(&w->fetched);
 	pthread_mutex_unlock(&w->lock);
@@ -177,7 +182,7 @@ static PyMethodDef watcher_methods[] = {
 	{"add", (PyCFunction)watcher_add, METH_VARARGS, "add(fd, events, once, aio) -> int"},
 	{"remove", (PyCFunction)watcher_remove, METH_O, "remove(key) -> bool"},
 	{"settle", (PyCFunction)watcher_settle, METH_NOARGS, "settle()"},
-	{"collect", (PyCFunction)watcher_collect, METH_NOARGS, "watcher_gather() -> list of (key, mask, round)"},
+	{"collect", (PyCFunction)watcher_collect, METH_O, "collect(woken) -> list of (key, mask, round)"},
 	{"fileno", (PyCFunction)watcher_fileno, METH_NOARGS, "fileno() -> int: readable when there are events"},
 	{"close", (PyCFunction)watcher_close, METH_NOARGS, "close()"},
 	{NULL, NULL, 0, NULL},

@@ -188,7 +188,7 @@ class Told:
     def remove(self, key: int) -> bool:
         return True
 
-    def collect(self) -> list[tuple[int, int, int]]:
+    def collect(self, woken: bool) -> list[tuple[int, int, int]]:
         return [(os.eventfd_read(self._told), EPOLLIN, 1)]
 
     def close(self) -> None:
