@@ -21,7 +21,7 @@ def said(sock: socket.socket) -> str:
 
 
 def connected(stack: ExitStack, kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
-    """Of IPv4: one, and that which it is connected to, which listens unless it is of datagrams."""
+    """An IPv4 socket and the one that it is connected to, which listens unless they are for datagrams."""
     server = stack.enter_context(socket.socket(type=kind))
     server.bind(("127.0.0.1", 0))
     if kind == socket.SOCK_STREAM:
