@@ -36,6 +36,8 @@ class Description:
         self.result = 0
         self.inode = 0
         """The inode number of a file of our own mount, such as a ring; 0 for others."""
+        self.shown = "fake"
+        """Its path."""
 
     def changed(self) -> None:
         for watcher in tuple(self.watchers):
@@ -228,7 +230,7 @@ class FakeFile:
         description.opens += 1
 
     def name(self) -> str:
-        return "fake"
+        return self._description.shown
 
     def appends(self) -> bool:
         return False

@@ -27,13 +27,15 @@ GRACE = 5_000_000  # ns
 class Timeout:
     """struct io_timeout and io_timeout_data: what a TIMEOUT or LINK_TIMEOUT keeps."""
 
-    __slots__ = ("deadline", "entry", "flags", "off", "repeats", "timer", "ts")
+    __slots__ = ("deadline", "entry", "flags", "off", "repeats", "spec", "timer", "ts")
 
-    def __init__(self, flags: int, off: int, ts: int) -> None:
+    def __init__(self, flags: int, off: int, ts: int, spec: bytes) -> None:
         self.flags = flags
         self.off = off
         self.ts = ts
         """ns"""
+        self.spec = spec
+        """The struct __kernel_timespec that ts is from."""
         self.repeats = off if flags & IORING_TIMEOUT_MULTISHOT else 0
         self.timer: Timer | None = None
         self.deadline = KTIME_MAX

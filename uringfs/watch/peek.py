@@ -116,7 +116,8 @@ def outgoing(memory: Memory, sqe: Sqe, most: int) -> tuple[bytes, bool]:
     """The first bytes of what is written, and whether there are more. Nothing of provided buffers."""
     if sqe.flags & SELECTED:
         return b"", False
-    address, size = OUTGOING[sqe.opcode](memory, sqe)
+    find = OUTGOING[sqe.opcode]
+    address, size = (sqe.addr, sqe.len) if find is _flat else find(memory, sqe)
     found = some(memory, address, min(size, most))
     return found, size > len(found) > 0
 

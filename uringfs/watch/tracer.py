@@ -20,6 +20,7 @@ from uringfs.abi.structs import PARAMS_SIZE, Sqe
 from uringfs.engine.hooks import Recorder, Subscriber
 from uringfs.engine.request import Request, RingContext
 from uringfs.engine.tctx import TaskContexts
+from uringfs.engine.timeouts import Timeout
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, File
 from uringfs.native import EventBatch, EventNote, EventQueue
@@ -223,7 +224,9 @@ class Tracer(Recorder, Subscriber):
 
     def _look_at_names(self, note: EventNote, request: Request, most: int) -> None:
         """Note the paths that a request names, as it is taken."""
-        if request.sqe.opcode in peek.NAMES:
+        if isinstance(request.data, Timeout):
+            note.data = request.data.spec
+        elif request.sqe.opcode in peek.NAMES:
             note.name, note.name2 = peek.names(request.caller.memory, request.sqe)
         else:
             note.data = peek.first(request.caller.memory, request.sqe)

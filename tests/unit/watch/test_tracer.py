@@ -143,6 +143,18 @@ async def test_data_that_is_written_is_that_of_the_beginning(bench: Watched) -> 
     assert record.how == How.WORKER
 
 
+async def test_files_of_one_batch_each_have_their_own_name(bench: Watched) -> None:
+    """More than the batch remembers, in turns."""
+    for fd in range(3, 9):
+        file = bench.thread.fds[fd] = RegularFile(b"0123456789")
+        file.shown = f"file{fd}"
+    order = [*range(3, 9), *range(8, 2, -1), 3, 4]
+    for some in (order[:7], order[7:]):
+        await bench.submit(*(Sqe(abi.IORING_OP_READ, fd=fd, addr=BUFFER, len=1) for fd in some))
+        bench.client.reap()
+    assert [record.file for record in bench.events()] == [f"file{fd}".encode() for fd in order]
+
+
 async def test_names_and_times(bench: Watched) -> None:
     bench.thread.memory.put(MEMORY, TIMESPEC.pack(5, 6))
     bench.thread.memory.put(MEMORY + 4090, b'/a"b\0')

@@ -58,6 +58,8 @@ bool queue_room(Queue *q);
 /* -1 with an exception: no memory, or wake() failed. */
 int queue_put(Queue *q, const struct event *head, const struct texts *texts);
 
+#define DESCRIBED 4u
+
 /* What holds for all requests of one call on a ring. */
 typedef struct {
 	PyObject_HEAD
@@ -65,8 +67,9 @@ typedef struct {
 	unsigned int uid, pid, tid, data;
 	char comm[16];
 	uint8_t opcodes[32];
-	PyObject *queues;	 /* a tuple */
-	PyObject *target, *file; /* that was described last */
+	PyObject *queues;				 /* a tuple */
+	PyObject *targets[DESCRIBED], *files[DESCRIBED]; /* what was described last */
+	unsigned int next;
 } Batch;
 
 /* A request under way. */

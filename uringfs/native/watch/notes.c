@@ -45,11 +45,20 @@ failed:
 	return NULL;
 }
 
+static void batch_forget(Batch *b)
+{
+	unsigned i;
+
+	for (i = 0; i < DESCRIBED; i++) {
+		Py_CLEAR(b->targets[i]);
+		Py_CLEAR(b->files[i]);
+	}
+}
+
 /* Another call begins, for which the same holds. */
 static PyObject *batch_again(Batch *b, PyObject *Py_UNUSED(none))
 {
-	Py_CLEAR(b->target);
-	Py_CLEAR(b->file);
+	batch_forget(b);
 	b->chain = 0;
 	b->queued = now();
 	Py_RETURN_NONE;
@@ -58,8 +67,7 @@ static PyObject *batch_again(Batch *b, PyObject *Py_UNUSED(none))
 static void batch_dealloc(Batch *b)
 {
 	Py_XDECREF(b->queues);
-	Py_XDECREF(b->target);
-	Py_XDECREF(b->file);
+	batch_forget(b);
 	Py_TYPE(b)->tp_free((PyObject *)b);
 }
 

@@ -113,13 +113,15 @@ static PyObject *recorder_issue(Recorder *r, PyObject *request)
 	Py_RETURN_NONE;
 }
 
-/* What a descriptor is, borrowed: bytes. Requests that follow each other mostly have the same. */
+/* What a descriptor is, borrowed: bytes. Requests that follow each other mostly have the same few. */
 static PyObject *batch_file(Batch *b, PyObject *sqe, PyObject *target)
 {
 	PyObject *file;
+	unsigned i;
 
-	if (b->target == target)
-		return b->file;
+	for (i = 0; i < DESCRIBED; i++)
+		if (b->targets[i] == target)
+			return b->files[i];
 	file = PyObject_CallMethodObjArgs((PyObject *)b, names[FILE_OF], PyTuple_GET_ITEM(sqe, 3), target, NULL);
 	if (!file)
 		return NULL;
@@ -128,8 +130,9 @@ static PyObject *batch_file(Batch *b, PyObject *sqe, PyObject *target)
 		PyErr_SetString(PyExc_TypeError, "file(): bytes");
 		return NULL;
 	}
-	Py_XSETREF(b->target, Py_NewRef(target));
-	Py_XSETREF(b->file, file);
+	i = b->next++ % DESCRIBED;
+	Py_XSETREF(b->targets[i], Py_NewRef(target));
+	Py_XSETREF(b->files[i], file);
 	return file;
 }
 

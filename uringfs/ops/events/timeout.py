@@ -19,7 +19,6 @@ from uringfs.abi.structs import TIMESPEC
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request, RingContext
 from uringfs.engine.timeouts import KTIME_MAX, Timeout, start, start_timer, stop
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller
 
 NSEC = 1_000_000_000
 TIMEOUT_FLAGS = (
@@ -52,12 +51,13 @@ def _prep(request: Request, *, linked: bool) -> None:
         raise UringError(errno.EINVAL, f"timeout_flags {flags:#x}")
     if flags & IORING_TIMEOUT_MULTISHOT and flags & IORING_TIMEOUT_ABS:
         raise UringError(errno.EINVAL, "a multishot timeout is relative")
-    request.data = Timeout(flags, off, _timespec(request.caller, sqe.addr))
+    spec = request.caller.memory.read(sqe.addr, TIMESPEC.size)
+    request.data = Timeout(flags, off, _ktime(spec), spec)
 
 
-def _timespec(caller: Caller, address: int) -> int:
-    """get_timespec64() and timespec64_to_ktime(): ns. EFAULT; EINVAL when negative."""
-    seconds, nanoseconds = TIMESPEC.unpack(caller.memory.read(address, TIMESPEC.size))
+def _ktime(spec: bytes) -> int:
+    """timespec64_to_ktime(): ns. EINVAL when negative."""
+    seconds, nanoseconds = TIMESPEC.unpack(spec)
     if seconds < 0 or nanoseconds < 0:
         raise UringError(errno.EINVAL, "a negative timeout")
     return min(int(seconds) * NSEC + int(nanoseconds), KTIME_MAX)
@@ -91,7 +91,7 @@ def prep_remove(request: Request) -> None:
         return
     if flags & IORING_TIMEOUT_CLOCK_MASK or flags & ~(IORING_TIMEOUT_UPDATE_MASK | IORING_TIMEOUT_ABS):
         raise UringError(errno.EINVAL, f"timeout_flags {flags:#x}")
-    request.data = _timespec(request.caller, sqe.addr2)
+    request.data = _ktime(request.caller.memory.read(sqe.addr2, TIMESPEC.size))
 
 
 def issue_remove(request: Request) -> Outcome:
