@@ -5,11 +5,19 @@ import pytest
 import trio
 
 from tests.unit.support import Bench, Here
+from uringfs.host.events import scheduling
 
 
 @pytest.fixture
 async def bench(nursery: trio.Nursery) -> Bench:
     return Bench(nursery)
+
+
+@pytest.fixture
+def as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks run in the order they were scheduled in, as in the daemon: pytest-trio shuffles them."""
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
+    monkeypatch.setattr(trio._core._run, "_r", scheduling._AsTheyCome())
 
 
 @pytest.fixture(autouse=True)

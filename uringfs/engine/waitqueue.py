@@ -64,6 +64,8 @@ class LastFirst:
         self._queues: dict[Hashable, WaitQueue] = {}
         self._numbers = count()
         self._ready: list[tuple[Armed, trio.lowlevel.Task]] = []
+        self._resumed = 0
+        """How many have been let go on, and have not come to it."""
 
     def arm(self, key: Hashable, *, by_itself: bool = False) -> "Armed":
         """by_itself: it settles when its client says, and nobody waits for that."""
@@ -86,7 +88,7 @@ class LastFirst:
     async def go_on(self, armed: "Armed", queue: WaitQueue) -> None:
         """To be called after the wait: returns when those have been let go on that were armed later, and are
         ready, too."""
-        if queue.armed == 1 and not self._ready:  # nobody was ready before it
+        if queue.armed == 1 and not (self._ready or self._resumed):  # nobody was ready before it
             queue.let_go(armed)
             return
         if not self._ready:  # all who are ready by now come here within two rounds
@@ -100,6 +102,7 @@ class LastFirst:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        self._resumed -= 1
 
     def _all_go_on(self) -> None:
         """Let all go on that are ready: files in the order of their events, of one file the last armed first."""
@@ -110,6 +113,7 @@ class LastFirst:
         for queue, same in by_file.items():
             for armed, task in sorted(same, key=_number, reverse=True):
                 queue.let_go(armed)
+                self._resumed += 1
                 trio.lowlevel.reschedule(task)
 
 

@@ -6,16 +6,8 @@ import pytest
 import trio
 
 from uringfs import native
-from uringfs.host.events import scheduling
 from uringfs.host.files import closings
 from uringfs.host.protocols.host import never
-
-
-@pytest.fixture
-def order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks go on as they were scheduled, as in the daemon."""
-    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
-    monkeypatch.setattr(trio._core._run, "_r", scheduling._AsTheyCome())
 
 
 class Wire:
@@ -42,13 +34,13 @@ async def went_on(*unless: Callable[[], bool]) -> list[int]:
     return gone
 
 
-@pytest.mark.usefixtures("order")
+@pytest.mark.usefixtures("as_they_come")
 async def test_nobody_overtakes_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "unread", Wire().unread)
     assert await went_on(never, never, never) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("order")
+@pytest.mark.usefixtures("as_they_come")
 async def test_nobody_overtakes_those_who_wait_until_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait becomes needless between two of them."""
     asked = 0
@@ -62,7 +54,7 @@ async def test_nobody_overtakes_those_who_wait_until_the_same(monkeypatch: pytes
     assert await went_on(needless, needless, needless) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("order")
+@pytest.mark.usefixtures("as_they_come")
 async def test_one_that_waits_once_more_comes_before_those_who_wait_already(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,7 +74,7 @@ async def test_one_that_waits_once_more_comes_before_those_who_wait_already(
     assert gone == [1, 0]
 
 
-@pytest.mark.usefixtures("order")
+@pytest.mark.usefixtures("as_they_come")
 async def test_who_need_not_wait_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "unread", Wire().unread)
     assert await went_on(never, lambda: True) == [1, 0]
