@@ -155,6 +155,16 @@ static void init_reply_edit(struct wire_init_out *out, size_t size)
 		out->max_pages = PAGER_MOST / 4096;
 }
 
+/* ENOENT: of a RELEASE that the pager has answered. */
+static ssize_t reply(const struct iovec *iov, int count)
+{
+	ssize_t n = writev(wire.fd, iov, count);
+
+	if (n < 0 && errno == ENOENT && wire.paged && count == 1)
+		return (ssize_t)iov[0].iov_len;
+	return n;
+}
+
 static ssize_t wire_writev(int Py_UNUSED(fd), struct iovec *iov, int count, void *Py_UNUSED(userdata))
 {
 	const struct fuse_out_header *head = iov[0].iov_base;
@@ -171,7 +181,7 @@ static ssize_t wire_writev(int Py_UNUSED(fd), struct iovec *iov, int count, void
 			return writev(wire.fd, edited, 2);
 		}
 	}
-	return writev(wire.fd, iov, count);
+	return reply(iov, count);
 }
 
 static const struct fuse_custom_io wire_io = {.read = wire_read, .writev = wire_writev};

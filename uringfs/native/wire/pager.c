@@ -118,6 +118,17 @@ static void page_write(int fd, const struct fuse_in_header *in, const struct fus
 }
 
 /*
+ * A RELEASE is answered at once. Nobody waits for it, but it counts as one of max_background messages until then, as
+ * the WRITEs of pages do (fs/fuse/dev.c, flush_bg_queue()): with so many of them unanswered the pages that the daemon
+ * waits for would stay in the kernel. What libfuse answers later is for nobody (wire_writev()).
+ */
+static void release_answered(int fd, const struct fuse_in_header *in)
+{
+	if (in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR)
+		answer(fd, in->unique, 0, NULL, 0);
+}
+
+/*
  * Whether the message was about a page and is answered. It is the kernel that tells: a WRITE of the page cache
  * has FUSE_WRITE_CACHE, which no write(2) to a file opened FOPEN_DIRECT_IO has, and a read(2) names the owner
  * of locks (fs/fuse/file.c, fuse_send_read()), which no page fault does.
@@ -144,6 +155,7 @@ static bool page_answered(int fd, const char *buf, size_t size)
 		page_write(fd, in, write_in);
 		return true;
 	}
+	release_answered(fd, in);
 	return false;
 }
 
