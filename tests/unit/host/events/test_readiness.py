@@ -367,6 +367,18 @@ async def test_watches_in_threads_hold_up_no_polls_in_threads(host: LocalHost, p
             await trio.lowlevel.checkpoint()
 
 
+async def test_polls_in_threads_hold_up_no_epoll_ctl(host: LocalHost, pipe: Pipe) -> None:
+    events, begun = EPOLLIN | EPOLLET | EPOLLONESHOT, [trio.Event() for _ in range(MAX_BLOCKING + 10)]
+    file = pipe.file(pipe.reader)
+    watches = [host.poller.watch_slowly(file, events, one.set, Heard(), Heard()) for one in begun]
+    with select.epoll() as epoll, trio.fail_after(30):
+        event = struct.pack("<IQ", EPOLLIN, 7)
+        await host.poller.epoll_ctl(pipe.file(epoll.fileno()), 1, file, pipe.reader, event)
+        for watch, one in zip(watches, begun, strict=True):
+            watch.cancel()
+            await one.wait()
+
+
 async def test_what_has_no_events_is_not_watched(host: LocalHost) -> None:
     file, refused = host.adopt(os.open("/dev/null", os.O_RDWR)), Heard()
     begun = trio.Event()
