@@ -77,7 +77,7 @@ class Submission:
 
     def count(self) -> int:
         """What io_uring_enter(2) says of it."""
-        return max(self.done - self._claimed, 0)
+        return max(self.done - self._claimed, 0) if self._claimed else self.done
 
     def batch(self, caller: Caller) -> bool:
         """Submit some of it; False if that was the rest. What has been done stands, and can be seen."""
@@ -119,8 +119,10 @@ class Submission:
         self._files_of = 0
         self._ring.sq.rewind()
         self._ring.counters.submitted += self.done
-        self._life.work.running = False
-        self._life.work.run()
+        work, drain = self._life.work, self._life.drain
+        work.running = False
+        if work.queue or drain.deferred or drain.draining:
+            work.run()
 
     def _end_batch(self) -> None:
         self._ring.sq.commit()

@@ -251,10 +251,11 @@ class RingFs:
     def write(self, fh: int, data: bytes, tid: int, uid: int, gid: int) -> int | Writing:
         """One control write: what it comes to, 0 or -EINPROGRESS for an enter that goes on in wait(). What failed
         stands in `cat`. Where it has to wait, an async function that goes on with it."""
-        if fh not in self._open and fh in self.specials:
+        file = self._open.get(fh)
+        if file is None and fh in self.specials:
             self.specials.write(fh, data, tid, uid, gid)
             return 0
-        file = self.opened(fh)
+        file = file or self.opened(fh)
         caller = self._host.caller(tid, uid, gid)
         try:
             if file.inode.payload.memory().attached:
