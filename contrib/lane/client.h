@@ -143,11 +143,19 @@ static inline void lane_kick_later(struct lane *l)
 }
 
 static const struct lane_host lane_client_host = {
-	lane_host_file_flags,  lane_host_file_mode, lane_host_file_id, lane_host_fixed_file,   lane_host_fixed_buffer,
-	lane_host_read,	       lane_host_write,	    lane_host_iovecs,  lane_host_check_iovecs, lane_host_poll,
-	lane_host_send,	       lane_host_recv,	    lane_host_more,    lane_host_open,	       lane_host_socket,
-	lane_host_close,       lane_host_sync,	    lane_host_space,   lane_host_path,	       lane_host_stat_cached,
-	lane_host_cached_type, lane_host_copy_path, lane_kick,	       lane_kick_later,	       LANE_WORKS,
+	lane_host_file_flags,	lane_host_file_mode,
+	lane_host_file_id,	lane_host_fixed_file,
+	lane_host_fixed_buffer, lane_host_fixed_vector,
+	lane_host_read,		lane_host_write,
+	lane_host_iovecs,	lane_host_check_iovecs,
+	lane_host_poll,		lane_host_send,
+	lane_host_recv,		lane_host_more,
+	lane_host_open,		lane_host_socket,
+	lane_host_close,	lane_host_sync,
+	lane_host_space,	lane_host_path,
+	lane_host_stat_cached,	lane_host_cached_type,
+	lane_host_copy_path,	lane_kick,
+	lane_kick_later,	LANE_WORKS,
 };
 
 /* The tag is the ring's inode and device. */

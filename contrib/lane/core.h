@@ -29,6 +29,8 @@
 #define LANE_CQ_TAIL 12
 #define LANE_CQES 64
 
+#define LANE_OP_READV_FIXED 60u
+#define LANE_OP_WRITEV_FIXED 61u
 #define LANE_CQE_MIXED (1u << 18) /* IORING_SETUP_CQE_MIXED */
 #define LANE_LINKS (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)
 /* The flags this core understands; the daemon's word may name fewer. */
@@ -142,6 +144,7 @@ struct lane_host {
 	long (*fixed_file)(struct lane *lane, uint32_t index, struct lane_file *file);
 	/* 0; -EFAULT: not in it; -EAGAIN: not known here */
 	long (*fixed_buffer)(struct lane *lane, uint32_t index, uint64_t addr, uint32_t len);
+	long (*fixed_vector)(struct lane *lane, uint32_t index, uint64_t addr, uint32_t nr); /* of iovecs, the same */
 	long (*read)(struct lane *lane, const struct lane_rw *rw);
 	long (*write)(struct lane *lane, const struct lane_rw *rw);
 	long (*iovecs)(struct lane *lane, uint64_t addr, uint32_t nr);	     /* the sum of those a call has just read */
@@ -400,6 +403,8 @@ static inline bool lane_prep_reads(const struct io_uring_sqe *sqe)
 	switch (sqe->opcode) {
 	case IORING_OP_READV:
 	case IORING_OP_WRITEV:
+	case LANE_OP_READV_FIXED:
+	case LANE_OP_WRITEV_FIXED:
 	case IORING_OP_SENDMSG:
 	case IORING_OP_RECVMSG:
 	case IORING_OP_OPENAT:

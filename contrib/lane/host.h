@@ -26,6 +26,7 @@
 	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | \
 	 O_NOATIME | O_TMPFILE | LANE_O_PATH_FLAGS)
 #define LANE_RESOLVE_CACHED 0x20
+#define LANE_FIXED_IOVECS 32u
 
 static inline long lane_host_file_flags(struct lane *l, int fd)
 {
@@ -73,6 +74,11 @@ static inline long lane_host_fixed_file(struct lane *l, uint32_t index, struct l
 	return 0;
 }
 
+static inline bool lane_in_buffer(const struct lane_slot *slot, uint64_t addr, uint64_t len)
+{
+	return addr >= slot->word[1] && len <= slot->word[0] && addr - slot->word[1] <= slot->word[0] - len;
+}
+
 /* io_find_buf_node(), validate_fixed_range() */
 static inline long lane_host_fixed_buffer(struct lane *l, uint32_t index, uint64_t addr, uint32_t len)
 {
@@ -80,7 +86,22 @@ static inline long lane_host_fixed_buffer(struct lane *l, uint32_t index, uint64
 
 	if (!l->fixed || !lane_find_slot(&l->fixed->buffers, &l->page->buffers, index, &slot))
 		return -EAGAIN;
-	return addr >= slot.word[1] && len <= slot.word[0] && addr - slot.word[1] <= slot.word[0] - len ? 0 : -EFAULT;
+	return lane_in_buffer(&slot, addr, len) ? 0 : -EFAULT;
+}
+
+/* io_import_reg_vec(): an empty iovec is an error there. More of them than fit here are the daemon's. */
+static inline long lane_host_fixed_vector(struct lane *l, uint32_t index, uint64_t addr, uint32_t nr)
+{
+	struct iovec iov[LANE_FIXED_IOVECS];
+	struct lane_slot slot;
+
+	if (!l->fixed || !lane_find_slot(&l->fixed->buffers, &l->page->buffers, index, &slot) ||
+	    nr > LANE_FIXED_IOVECS || lane_fetch(iov, addr, nr * sizeof(*iov)) < 0)
+		return -EAGAIN;
+	for (uint32_t i = 0; i < nr; i++)
+		if (!iov[i].iov_len || !lane_in_buffer(&slot, (uintptr_t)iov[i].iov_base, iov[i].iov_len))
+			return -EFAULT;
+	return 0;
 }
 
 /* ---- transfers ---- */

@@ -69,7 +69,9 @@ static inline bool lane_keep(struct lane_pass *p, struct lane_job *job)
 {
 	switch (job->sqe.opcode) {
 	case IORING_OP_READV:
-	case IORING_OP_WRITEV: return lane_keep_iovecs(job) && lane_keep_order(p, job) && lane_keep_file(job);
+	case IORING_OP_WRITEV:
+	case LANE_OP_READV_FIXED:
+	case LANE_OP_WRITEV_FIXED: return lane_keep_iovecs(job) && lane_keep_order(p, job) && lane_keep_file(job);
 	case IORING_OP_READ:
 	case IORING_OP_WRITE:
 	case IORING_OP_READ_FIXED:

@@ -3,6 +3,8 @@
 #ifndef URINGFS_LANE_OPS_H
 #define URINGFS_LANE_OPS_H
 
+#include "descriptors.h"
+
 #include "rw.h"
 
 #include "net.h"
@@ -21,6 +23,8 @@ static inline const struct lane_op *lane_op(unsigned opcode)
 	static const struct lane_op fsync = {lane_sure_fsync, lane_issue_sync, lane_blocking_sync};
 	static const struct lane_op read_fixed = {lane_sure_rw_fixed, lane_issue_rw_fixed, lane_blocking_read};
 	static const struct lane_op write_fixed = {lane_sure_rw_fixed, lane_issue_rw_fixed, lane_blocking_write};
+	static const struct lane_op readv_fixed = {lane_sure_rwv, lane_issue_rwv_fixed, lane_blocking_read};
+	static const struct lane_op writev_fixed = {lane_sure_rwv, lane_issue_rwv_fixed, lane_blocking_write};
 	static const struct lane_op poll = {lane_sure_poll, lane_issue_poll, NULL};
 	static const struct lane_op sync_range = {lane_sure_sync_range, lane_issue_sync, lane_blocking_sync};
 	static const struct lane_op fallocate = {lane_sure_fallocate, lane_issue_space, lane_blocking_space};
@@ -66,6 +70,8 @@ static inline const struct lane_op *lane_op(unsigned opcode)
 	case IORING_OP_SEND: return &send;
 	case IORING_OP_RECV: return &recv;
 	case LANE_OP_SOCKET: return &socket;
+	case LANE_OP_READV_FIXED: return &readv_fixed;
+	case LANE_OP_WRITEV_FIXED: return &writev_fixed;
 	}
 	return NULL;
 }

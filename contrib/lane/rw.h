@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* READ, WRITE, READV, WRITEV, READ_FIXED, WRITE_FIXED (io_uring/rw.c): what the page cache has, and what a stream has
+/* READ, WRITE, their V and FIXED forms (io_uring/rw.c): what the page cache has, and what a stream has
  * or takes, inline; a write to a regular file, which is io-wq's in the kernel, without the lane. Part of core.h. */
 #ifndef URINGFS_LANE_RW_H
 #define URINGFS_LANE_RW_H
@@ -19,64 +19,6 @@
 static inline bool lane_access_ok(uint64_t addr, uint64_t size)
 {
 	return addr <= LANE_TASK_SIZE_MAX && size <= LANE_TASK_SIZE_MAX - addr;
-}
-
-/* ---- descriptors ---- */
-
-static inline struct lane_file *lane_seen_file(struct lane_pass *p, int fd, uint32_t fixed)
-{
-	for (unsigned i = 0; i < p->nr_files; i++)
-		if (p->files[i].fixed == fixed && (fixed || p->files[i].fd == fd))
-			return &p->files[i];
-	return NULL;
-}
-
-static inline long lane_look_at_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file *file)
-{
-	struct lane *l = p->lane;
-
-	if (sqe->flags & IOSQE_FIXED_FILE) {
-		file->fixed = (uint32_t)sqe->fd + 1;
-		return l->host->fixed_file(l, (uint32_t)sqe->fd, file);
-	}
-	file->fixed = 0;
-	file->fd = p->alias && p->alias_at == p->head - 1 ? p->alias - 1 : sqe->fd;
-	file->flags = file->fd < 0 ? -EBADF : (int)l->host->file_flags(l, file->fd);
-	file->mode = 0;
-	return file->flags == -EAGAIN ? -EAGAIN : 0;
-}
-
-/* io_file_get_normal(), io_file_get_fixed(): 0, or what the request ends with; -EAGAIN: it is the daemon's. */
-static inline long lane_get_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file **found)
-{
-	uint32_t fixed = sqe->flags & IOSQE_FIXED_FILE ? (uint32_t)sqe->fd + 1 : 0;
-	struct lane_file *file;
-
-	if (sqe->flags & IOSQE_FIXED_FILE && !fixed)
-		return -EAGAIN;
-	file = lane_seen_file(p, sqe->fd, fixed);
-	if (!file) {
-		struct lane_file fresh;
-
-		fresh.id = 0;
-		if (lane_look_at_file(p, sqe, &fresh) < 0)
-			return -EAGAIN;
-		file = &p->files[p->nr_files < LANE_FILES ? p->nr_files++ : 0];
-		*file = fresh;
-	}
-	*found = file;
-	return file->flags < 0 || file->flags & O_PATH ? -EBADF : 0;
-}
-
-/* S_IFMT, or LANE_MODE_RING */
-static inline uint32_t lane_file_type(struct lane_pass *p, struct lane_file *file)
-{
-	if (!file->mode) {
-		long mode = p->lane->host->file_mode(p->lane, file->fd);
-
-		file->mode = mode < 0 ? LANE_MODE_RING : (uint32_t)mode;
-	}
-	return file->mode == LANE_MODE_RING ? LANE_MODE_RING : file->mode & S_IFMT;
 }
 
 /* io_arm_poll_handler(): it has done nothing yet, and would if there were something to be read. */
@@ -119,7 +61,7 @@ static inline bool lane_sure_rw(struct lane_pass *p, const struct io_uring_sqe *
 	return lane_prep_rw(sqe) && sqe->len && sqe->len < LANE_MAX_RW_COUNT && lane_access_ok(sqe->addr, sqe->len);
 }
 
-/* io_prep_rwv(); what the iovecs say, the call itself finds out: lane_sum(). */
+/* io_prep_rwv(), io_prep_readv_fixed(); what the iovecs say, the call itself finds out: lane_sum(). */
 static inline bool lane_sure_rwv(struct lane_pass *p, const struct io_uring_sqe *sqe)
 {
 	(void)p;
@@ -134,6 +76,12 @@ static inline bool lane_sure_rw_fixed(struct lane_pass *p, const struct io_uring
 	return lane_prep_rw(sqe) && sqe->len && sqe->len < LANE_MAX_RW_COUNT;
 }
 
+static inline bool lane_is_vector(const struct io_uring_sqe *sqe)
+{
+	return sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV ||
+	       sqe->opcode == LANE_OP_READV_FIXED || sqe->opcode == LANE_OP_WRITEV_FIXED;
+}
+
 static inline struct lane_rw lane_rw_of(const struct io_uring_sqe *sqe, int fd, int flags)
 {
 	struct lane_rw rw;
@@ -142,7 +90,7 @@ static inline struct lane_rw lane_rw_of(const struct io_uring_sqe *sqe, int fd, 
 	rw.flags = flags;
 	rw.addr = sqe->addr;
 	rw.nr = sqe->len;
-	rw.vector = sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV;
+	rw.vector = lane_is_vector(sqe);
 	rw.own = false;
 	rw.off = (int64_t)sqe->off;
 	return rw;
@@ -171,7 +119,7 @@ static inline enum lane_outcome lane_rw_done(struct lane *l, const struct lane_r
 /* What the request ends with if there is no file, but for iovecs, which are looked at first. */
 static inline enum lane_outcome lane_rw_no_file(const struct io_uring_sqe *sqe, long ret, struct lane_done *done)
 {
-	if (ret == -EAGAIN || sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV)
+	if (ret == -EAGAIN || lane_is_vector(sqe))
 		return LANE_WAITS;
 	return lane_result(done, ret, true);
 }
@@ -371,6 +319,17 @@ static inline enum lane_outcome lane_issue_rw_fixed(struct lane_pass *p, const s
 	if (p->lane->host->fixed_buffer(p->lane, sqe->buf_index, sqe->addr, sqe->len) < 0)
 		return LANE_WAITS;
 	return sqe->opcode == IORING_OP_READ_FIXED ? lane_issue_read(p, sqe, done) : lane_issue_write(p, sqe, done);
+}
+
+/* io_rw_import_reg_vec() */
+static inline enum lane_outcome lane_issue_rwv_fixed(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						     struct lane_done *done)
+{
+	const struct lane_host *host = p->lane->host;
+
+	if (!host->fixed_vector || host->fixed_vector(p->lane, sqe->buf_index, sqe->addr, sqe->len) < 0)
+		return LANE_WAITS;
+	return sqe->opcode == LANE_OP_READV_FIXED ? lane_issue_read(p, sqe, done) : lane_issue_write(p, sqe, done);
 }
 
 #endif

@@ -58,6 +58,19 @@ static void files(void)
 	printf("%ld\n", registers(&r, IORING_REGISTER_FILES_UPDATE, &up, 1));
 }
 
+/* READV_FIXED, WRITEV_FIXED */
+static void vectors(void)
+{
+	struct iovec iov[2] = {{memory, 2}, {memory + 12, 4}};
+
+	request("vector", 60, 0, 0, (char *)iov, 2);
+	request("written vector", 61, 0, 0, (char *)iov, 2);
+	iov[1].iov_len = 5;
+	request("past the buffer's end", 60, 0, 0, (char *)iov, 2);
+	iov[1].iov_len = 0;
+	request("an empty one", 60, 0, 0, (char *)iov, 2);
+}
+
 static void buffers(void)
 {
 	struct iovec iov[2] = {{memory, 16}, {memory + 64, 16}};
@@ -71,6 +84,7 @@ static void buffers(void)
 	request("of another", IORING_OP_READ_FIXED, 0, 1, memory, 4);
 	request("no such buffer", IORING_OP_READ_FIXED, 0, 2, memory, 4);
 	request("written", IORING_OP_WRITE_FIXED, 0, 1, memory + 64, 4);
+	vectors();
 	iov[0].iov_base = memory + 128;
 	memset(&up, 0, sizeof(up));
 	up.offset = 1;

@@ -10,7 +10,7 @@ from tests.mounted.test_run import run
 from tests.support.mounting import BACKEND, Mount, open_directory
 
 SOURCE = Path(__file__).with_name("fixed_probe.c")
-INLINE = 7
+INLINE = 9
 """Requests of the probe that succeed, on a file and with a buffer that its own process has registered."""
 
 pytestmark = pytest.mark.skipif(BACKEND == "pagecache", reason="no lane in programs there: docs/lane.md")

@@ -180,6 +180,44 @@ static void test_buffers(void)
 	CHECK_EQ(ring_do(&r), 2);
 }
 
+static struct io_uring_sqe *vector_sqe(uint8_t opcode, const struct iovec *iov, uint32_t nr)
+{
+	struct io_uring_sqe *s = sqe(opcode, 1, iov, nr);
+
+	s->buf_index = 1;
+	return s;
+}
+
+/* All of them in the buffer, and none empty: else the daemon says what is wrong. */
+static void test_vectors_in_a_buffer(void)
+{
+	struct iovec iov[2] = {{memory + 20, 2}, {memory + 8, 3}}, many[LANE_FIXED_IOVECS + 1];
+
+	register_files(-1, file);
+	register_buffer(memory + 8, 16);
+	vector_sqe(LANE_OP_READV_FIXED, iov, 2);
+	CHECK_EQ(ring_do(&r), 5);
+	CHECK(!memcmp(memory + 20, "01", 2) || !memcmp(memory + 20, "ab", 2));
+	vector_sqe(LANE_OP_WRITEV_FIXED, iov, 2);
+	CHECK_EQ(ring_do(&r), 5);
+	iov[1].iov_len = 0;
+	vector_sqe(LANE_OP_READV_FIXED, iov, 2);
+	ring_leave(&r);
+	iov[1] = (struct iovec){memory + 22, 3};
+	vector_sqe(LANE_OP_READV_FIXED, iov, 2);
+	ring_leave(&r);
+	vector_sqe(LANE_OP_READV_FIXED, (void *)(uintptr_t)4096, 2);
+	ring_leave(&r);
+	vector_sqe(LANE_OP_READV_FIXED, iov, 1)->buf_index = 0; /* empty */
+	ring_leave(&r);
+	for (unsigned i = 0; i <= LANE_FIXED_IOVECS; i++)
+		many[i] = (struct iovec){memory + 8, 1};
+	vector_sqe(LANE_OP_READV_FIXED, many, LANE_FIXED_IOVECS);
+	CHECK_EQ(ring_do(&r), 10);
+	vector_sqe(LANE_OP_READV_FIXED, many, LANE_FIXED_IOVECS + 1);
+	ring_leave(&r);
+}
+
 /* More than are listed: those behind are the daemon's. */
 static void test_many(void)
 {
@@ -232,6 +270,7 @@ int main(void)
 	test_updates();
 	test_changes_by_others();
 	test_buffers();
+	test_vectors_in_a_buffer();
 	test_many();
 	test_at_the_same_time();
 	unlink(path);
