@@ -128,7 +128,7 @@ setup(
             sources=[
                 f"contrib/launcher/{name}.c"
                 for name in (
-                    "trap calls lane workers rights agent rings numbers signals exec target say string "
+                    "trap calls lane workers rights agent sleepers rings numbers signals exec target say string "
                     "patch".split()
                 )
             ],

@@ -108,11 +108,13 @@ struct uringfs_register {
 struct uringfs_descriptor {
 	uint64_t id;
 	/* CLOSE, READ, CONNECT, LISTEN: the descriptor, WAIT: the id, ADVISE: the advice,
-	 * WAKE: how many; then, what came of it: a number or -errno */
+	 * WAKE: how many, SLEEP: how many words, 0 for one that is told here; then, what came of it: a number or -errno.
+	 * Of SLEEP -EINPROGRESS: a thread sleeps, and the agent sends what came of it */
 	int32_t res;
 	uint32_t what; /* URINGFS_DESCRIPTOR_* */
 	/* ADVISE, READ, CONNECT: instead of these, uint64_t address, length, 0. WAKE: address, and the mask, with bit 32 for
-	 * FUTEX_PRIVATE_FLAG. LISTEN: the backlog, 0, 0.
+	 * FUTEX_PRIVATE_FLAG. LISTEN: the backlog, 0, 0. SLEEP: of the struct futex_waitv, 0; or of one word, and its
+	 * value, with FUTEX2_* above. AWAKE: the id of a SLEEP that is to end, 0.
 	 * WAIT, waitid(2); without URINGFS_ENTER_WAITS an entry ends here */
 	uint32_t which, options; /* idtype, and options with WNOHANG */
 	int32_t code, pid;	 /* what its siginfo_t says; all 0: there was nothing */
@@ -160,6 +162,8 @@ struct uringfs_agent {
 #define URINGFS_DESCRIPTOR_WAKE 64u
 #define URINGFS_DESCRIPTOR_CONNECT 128u
 #define URINGFS_DESCRIPTOR_LISTEN 256u
+#define URINGFS_DESCRIPTOR_SLEEP 512u
+#define URINGFS_DESCRIPTOR_AWAKE 1024u
 
 /* uringfs_enter.can: this client fetches descriptors, and calls waitid(2) for WAITID, madvise(2) for MADVISE,
  * read(2) for READs of a signalfd, futex(2) for FUTEX_WAKE, connect(2) and listen(2) for sockets of AF_UNIX, whose other end
@@ -170,9 +174,21 @@ struct uringfs_agent {
 #define URINGFS_ENTER_READS 32u
 #define URINGFS_ENTER_WAKES 256u
 #define URINGFS_ENTER_CONNECTS 512u
+/* uringfs_enter.can: this client has threads of its own that sleep in the kernel's futex queues for FUTEX_WAIT and
+ * FUTEX_WAITV, and an agent that says what became of it. Without it the daemon looks at the words. */
+#define URINGFS_ENTER_SLEEPS 1024u
+/* A program that has such threads defines URINGFS_SLEEP, for SLEEP and AWAKE of a ring, or of its agent's socket, and
+ * URINGFS_WOKEN, behind a WAKE that has woken some. */
+#ifdef URINGFS_SLEEP
+#define URINGFS_CAN_SLEEP URINGFS_ENTER_SLEEPS
+#else
+#define URINGFS_CAN_SLEEP 0
+#define URINGFS_SLEEP(fd, e) ((void)(fd), (e)->res = -EOPNOTSUPP)
+#define URINGFS_WOKEN() ((void)0)
+#endif
 #define URINGFS_CAN                                                                                  \
 	(URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
-	 URINGFS_ENTER_WAKES | URINGFS_ENTER_CONNECTS)
+	 URINGFS_ENTER_WAKES | URINGFS_ENTER_CONNECTS | URINGFS_CAN_SLEEP)
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
@@ -549,6 +565,8 @@ static inline void uringfs_wake(struct uringfs_descriptor *e)
 	ret = syscall(SYS_futex, futex[0], FUTEX_WAKE_BITSET | (futex[1] >> 32 ? FUTEX_PRIVATE_FLAG : 0), e->res, NULL,
 		      NULL, (uint32_t)futex[1]);
 	e->res = (int32_t)(ret < 0 ? -errno : ret);
+	if (ret > 0)
+		URINGFS_WOKEN();
 }
 
 /* connect(2), which does not wait though the socket may: -EAGAIN, and another does. */
@@ -580,7 +598,8 @@ static inline void uringfs_listen(struct uringfs_descriptor *e)
 	e->res = syscall(SYS_listen, e->res, (int)backlog) < 0 ? -errno : 0;
 }
 
-static inline void uringfs_perform(struct uringfs_descriptor *e)
+/* fd: the ring, or its agent's socket */
+static inline void uringfs_perform(int fd, struct uringfs_descriptor *e)
 {
 	if (e->what & URINGFS_DESCRIPTOR_CLOSE)
 		e->res = close(e->res) < 0 ? -errno : 0;
@@ -596,6 +615,8 @@ static inline void uringfs_perform(struct uringfs_descriptor *e)
 		uringfs_connect(e);
 	if (e->what & URINGFS_DESCRIPTOR_LISTEN)
 		uringfs_listen(e);
+	if (e->what & (URINGFS_DESCRIPTOR_SLEEP | URINGFS_DESCRIPTOR_AWAKE))
+		URINGFS_SLEEP(fd, e);
 }
 
 static inline int64_t uringfs_fetch_control(int fd, struct uringfs_descriptor *e, int done, int room, int sock)
@@ -649,7 +670,7 @@ static inline int uringfs_fetch(int fd)
 			close(sv[0]);
 		uringfs_fewer_numbers(&numbers);
 		for (i = 0; i < n; i++)
-			uringfs_perform(&e[i]);
+			uringfs_perform(fd, &e[i]);
 		/* No descriptor of ours is open now: a request that goes on must not find it under its number. */
 		if (n > 0)
 			ret = uringfs_fetch_control(fd, e, n, 0, -1);
@@ -713,7 +734,7 @@ static inline int uringfs_serve(int sock)
 		return (int)n;
 	c = CMSG_FIRSTHDR(&msg);
 	if (!(e.what & URINGFS_DESCRIPTOR_NEW)) {
-		uringfs_perform(&e);
+		uringfs_perform(sock, &e);
 	} else if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 		memcpy(&e.res, CMSG_DATA(c), sizeof(e.res));
 		if (!(e.what & URINGFS_DESCRIPTOR_CLOEXEC))

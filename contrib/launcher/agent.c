@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A thread of the program's that takes new descriptors into the table while no io_uring_enter does: what the
  * kernel's pollers and workers do, which are threads of the program, too. Only where one is needed. */
-#include "trap.h"
+#include "sleepers.h"
 #include "wire.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 
@@ -44,14 +45,59 @@ static bool alone(void)
 		at = strchr(at + 1, ' ');
 	for (; at && *++at >= '0' && *at <= '9';)
 		threads = threads * 10 + *at - '0';
-	return threads > 0 && threads <= agents + 1;
+	return threads > 0 && threads <= agents + 1 + trap_sleepers();
 }
 
 struct agent { /* in a page of its own */
+	struct agent *next;
+	uint64_t device, inode; /* of its ring */
 	int sock;
 	uint32_t flags; /* where they are in the queues */
 	char *queues;	/* of a ring with a poller: their first page */
 };
+
+/* ---- the agents of this process ---- */
+
+static bool identify(int fd, struct agent *a)
+{
+	struct stat st;
+
+	if (RAW(SYS_fstat, fd, &st) < 0)
+		return false;
+	a->device = (uint64_t)st.st_dev;
+	a->inode = (uint64_t)st.st_ino;
+	return true;
+}
+
+/* Of a ring, or the one with that socket. */
+static struct agent *find_agent(struct agent *first, int fd)
+{
+	struct agent *a, this = {.sock = -1};
+
+	if (!identify(fd, &this))
+		return NULL;
+	for (a = first; a && a->sock != fd; a = a->next)
+		if (a->device == this.device && a->inode == this.inode)
+			break;
+	return a;
+}
+
+static void leave_list(struct agent *a)
+{
+	uint64_t mask;
+	void **first = trap_agents_lock(&mask);
+	struct agent **at = (struct agent **)(void *)first;
+
+	while (at && *at && *at != a)
+		at = &(*at)->next;
+	if (at && *at) {
+		*at = a->next;
+		trap_sleepers_end(a);
+	}
+	trap_agents_unlock(&mask);
+}
+
+/* ---- one of them ---- */
 
 static struct agent *new_agent(int ring, const struct io_uring_params *p)
 {
@@ -68,7 +114,7 @@ static struct agent *new_agent(int ring, const struct io_uring_params *p)
 }
 
 /* A program with a poller makes no call as long as nobody asks for one: it must hear that the daemon is gone. */
-static void end_agent(struct agent *a)
+static void free_agent(struct agent *a)
 {
 	if (a->queues && a->queues != MAP_FAILED) {
 		atomic_fetch_or((_Atomic uint32_t *)(void *)(a->queues + a->flags), IORING_SQ_NEED_WAKEUP);
@@ -77,6 +123,12 @@ static void end_agent(struct agent *a)
 	if (a->sock >= 0)
 		close(a->sock);
 	munmap(a, PAGE);
+}
+
+static void end_agent(struct agent *a)
+{
+	leave_list(a);
+	free_agent(a);
 }
 
 static void *serve(void *agent)
@@ -120,20 +172,57 @@ static bool start(struct agent *a)
 	return started;
 }
 
-void trap_agent(int ring, const struct io_uring_params *p)
+static struct agent *make_agent(int ring, const struct io_uring_params *p, struct agent **first)
 {
 	const struct timeval patience = {1, 0};
 	struct agent *a = new_agent(ring, p);
 	int sock = a ? uringfs_agent(ring) : -1;
 
 	if (!a)
-		return;
+		return NULL;
 	if (sock >= 0) {
 		a->sock = (int)trap_duplicate(sock); /* where it is in nobody's way */
 		close(sock);
 	}
 	if (a->sock >= 0)
 		RAW(SYS_setsockopt, a->sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (a->sock < 0 || !start(a))
-		end_agent(a);
+	a->next = *first;
+	if (a->sock >= 0 && identify(ring, a) && start(a))
+		return *first = a;
+	free_agent(a);
+	return NULL;
+}
+
+/* With the lock: there is one a ring. A new one, with a poller, takes its predecessor's place. */
+static struct agent *agent_of(struct agent **first, int fd, const struct io_uring_params *p)
+{
+	struct agent *a = p ? NULL : find_agent(*first, fd);
+
+	return a ? a : make_agent(fd, p, first);
+}
+
+void trap_agent(int ring, const struct io_uring_params *p)
+{
+	uint64_t mask;
+	void **first = trap_agents_lock(&mask);
+
+	if (first)
+		agent_of((struct agent **)(void *)first, ring, p);
+	trap_agents_unlock(&mask);
+}
+
+void trap_sleep(int fd, struct uringfs_descriptor *e)
+{
+	uint64_t mask, id;
+	void **first = trap_agents_lock(&mask);
+	struct agent *a = first ? agent_of((struct agent **)(void *)first, fd, NULL) : NULL;
+
+	memcpy(&id, (const char *)e + offsetof(struct uringfs_descriptor, which), sizeof(id));
+	if (!a)
+		e->res = -EOPNOTSUPP;
+	else if (e->what & URINGFS_DESCRIPTOR_AWAKE)
+		trap_sleeper_end(a, id);
+	else
+		e->res = (int32_t)trap_sleeper_begin(a, a->sock, e);
+	trap_agents_unlock(&mask);
 }

@@ -120,6 +120,12 @@ void trap_no_workers(void);
 void trap_workers_may(void);
 void trap_limit_workers(uint32_t most); /* of this thread; 0: as it is */
 
+/* sleepers.c: threads in futex_waitv(2): none is left when the first returns, nor is one started before the second.
+ * The third: behind a wake-up */
+void trap_no_sleepers(void);
+void trap_sleepers_may(void);
+void trap_sleepers_woken(void);
+
 /* rights.c: calls that change what a thread may do, or where it is, are trapped from now on; false: they cannot be */
 bool trap_guard_rights(void);
 bool trap_is_rights(long nr, const long *a);
@@ -128,6 +134,9 @@ long trap_rights(long nr, const long *a);
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
 struct io_uring_params;
 void trap_agent(int ring, const struct io_uring_params *p);
+/* URINGFS_DESCRIPTOR_SLEEP, _AWAKE of a ring, or of an agent's socket */
+struct uringfs_descriptor;
+void trap_sleep(int fd, struct uringfs_descriptor *e);
 
 /* rings.c: registered ring descriptors, each thread's own */
 long trap_ring_of(uint32_t index);

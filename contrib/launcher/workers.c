@@ -221,10 +221,16 @@ static void watch(void *arg)
 }
 
 /* create_io_thread()'s flags */
-static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
+long trap_start_thread(char *top, int *tid, void (*run)(void *), void *arg)
 {
 	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
 				    CLONE_IO | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+
+	return start_thread(flags, top, tid, run, arg);
+}
+
+static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
+{
 	struct worker *w = p->workers;
 	uint64_t old;
 	long ret;
@@ -239,7 +245,7 @@ static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 	}
 	w->pool = p;
 	old = trap_swap_mask(ALL_SIGNALS);
-	ret = start_thread(flags, w->stack + GUARD + STACK, &w->tid, life, w);
+	ret = trap_start_thread(w->stack + GUARD + STACK, &w->tid, life, w);
 	if (ret <= 0)
 		__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 	w->last = ret > 0 ? (int)ret : 0;
@@ -380,7 +386,7 @@ bool trap_may_keep_files(void)
 
 /* Not where a filter of the program's sends a SIGSYS, which a worker has no handler for; and of another libc it is not
  * known where its set*id() have SIGSYS blocked. */
-static bool may_have_any(void)
+bool trap_may_have_threads(void)
 {
 	static bool guarded;
 
@@ -424,7 +430,7 @@ static struct trap_pool *find_pool(void)
 
 	if (p)
 		return trap_state.no_workers ? NULL : p;
-	if (!may_have_any())
+	if (!trap_may_have_threads())
 		return NULL;
 	t = find_table();
 	for (int i = 0; t && i < POOLS; i++)

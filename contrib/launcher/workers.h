@@ -15,6 +15,9 @@
 
 int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
 bool trap_may_keep_files(void);
+/* Of the kernel's alone, and with the rights of who starts it; the next is clone(2) of one, with all signals blocked */
+bool trap_may_have_threads(void);
+long trap_start_thread(char *top, int *tid, void (*run)(void *), void *arg);
 long trap_keep_file(struct lane_job *job, int fd);
 void trap_drop_file(int fd);
 void trap_queue(struct lane_job *job);

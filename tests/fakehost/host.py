@@ -144,6 +144,12 @@ class FakeChannel:
         except trio.EndOfChannel:
             return b""
 
+    def received(self, size: int) -> bytes:
+        try:
+            return self._received.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return b""
+
     def close(self) -> None:
         self.closed = True
 

@@ -2,8 +2,11 @@
 come, whatever its other threads wait for. The kernel's workers and pollers share the client's table.
 """
 
+import errno
 import logging
 import math
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -14,13 +17,19 @@ from uringfs.host.protocols import Channel
 
 log = logging.getLogger(__name__)
 
+MOST_EARLY = 64  # a client's threads that sleep (contrib/launcher/sleepers.c)
+
 
 class ClientAgent:
     """Each message, in both directions, is one struct uringfs_descriptor."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, awake: Callable[[int], None]) -> None:
         self._channel = channel
+        self._awake = awake
+        """Ends a sleep for a number that nobody waits for any more."""
         self._asked: dict[int, Delivery] = {}
+        self._early: dict[int, Report] = {}
+        """Woken before it was reported that they sleep, or forgotten meanwhile: oldest first."""
         self._scope = trio.CancelScope()
         self._in, self._out = trio.open_memory_channel[Delivery](math.inf)
 
@@ -31,6 +40,31 @@ class ClientAgent:
     def forget(self, delivery: Delivery) -> None:
         """Forget a delivery that was cancelled: an answer to it comes too late."""
         self._asked.pop(delivery.number, None)
+
+    def sleeps(self, delivery: Delivery) -> None:
+        """A thread of the client's sleeps for a delivery, and will answer."""
+        if delivery.number in self._early:
+            delivery.end(self._early.pop(delivery.number))
+        else:
+            self._asked[delivery.number] = delivery
+
+    def look(self) -> None:
+        """Take the answers that are there."""
+        with suppress(UringError):  # _receive() hears of it, too
+            while len(answer := self._channel.received(ENTRY.size)) == ENTRY.size:
+                self._answered(answer)
+
+    def _answered(self, answer: bytes) -> None:
+        number, res, _, _, _, *info = ENTRY.unpack(answer)
+        delivery = self._asked.pop(number, None)
+        if delivery is not None:
+            delivery.end(Report(res, *info))
+        elif res == -errno.EINPROGRESS:  # it was forgotten meanwhile
+            self._awake(number)
+        else:
+            self._early[number] = Report(res, *info)
+            if len(self._early) > MOST_EARLY:
+                self._early.pop(next(iter(self._early)))
 
     def unanswered(self) -> list[Delivery]:
         return list(self._asked.values())
@@ -68,9 +102,6 @@ class ClientAgent:
     async def _receive(self) -> None:
         try:
             while len(answer := await self._channel.receive(ENTRY.size)) == ENTRY.size:
-                number, res, _, _, _, *info = ENTRY.unpack(answer)
-                delivery = self._asked.pop(number, None)
-                if delivery is not None:
-                    delivery.end(Report(res, *info))
+                self._answered(answer)
         except UringError as error:
             log.debug("a client's agent is gone: %s", error)

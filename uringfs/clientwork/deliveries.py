@@ -17,6 +17,7 @@ import trio
 from uringfs.abi.control import (
     DESCRIPTOR,
     ENTRY,
+    URINGFS_DESCRIPTOR_AWAKE,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_WAIT,
@@ -75,6 +76,7 @@ class Deliveries:
         self._fetching: dict[Hashable, trio.Event] = {}
         self._waiting: dict[Hashable, list[Callable[[], None]]] = {}
         self._agents: dict[Hashable, ClientAgent] = {}
+        self._asleep: set[Delivery] = set()
         self.supervised = False
         """What there is to do is done while a call of the process is answered (fs/supervised/supervisor.py)."""
         self._reporting: set[Hashable] = set()  # the next of a chain is for the fetch that goes on
@@ -83,14 +85,18 @@ class Deliveries:
         """EOPNOTSUPP if the caller does no such thing."""
         if not caller.can & needs:
             raise UringError(errno.EOPNOTSUPP, f"it needs a caller that does its part: `can` without {needs:#x}")
-        awaits_enter = self._context.submitting or caller.process in self._reporting
-        delivery = Delivery(self, caller.process, next(self._numbers), awaits_enter)
+        return self._begin(caller.process)
+
+    def _begin(self, process: Hashable) -> Delivery:
+        awaits_enter = self._context.submitting or process in self._reporting
+        delivery = Delivery(self, process, next(self._numbers), awaits_enter)
         self._all[delivery.number] = delivery
         _add(self._awaiting_enter if delivery.awaits_enter else self._unattended, delivery)
         return delivery
 
     def forget(self, delivery: Delivery) -> None:
         self._all.pop(delivery.number, None)
+        self._asleep.discard(delivery)
         delivery.awaits_enter = False
         for some in (self._ready, self._awaiting_enter, self._unattended):
             _drop(some, delivery)
@@ -130,6 +136,26 @@ class Deliveries:
         for waiter in self._context.ring.waiters:  # who polls looks again
             waiter.completions()
 
+    def sleeps(self, delivery: Delivery) -> None:
+        """A thread of the client's sleeps for it: the agent answers once more. Without one it is asked anew."""
+        agent = self._agents.get(delivery.process)
+        if agent is None:
+            return self.announce(delivery)
+        self._asleep.add(delivery)
+        return agent.sleeps(delivery)
+
+    def awake(self, process: Hashable, number: int) -> None:
+        """Let the agent end a sleep. If an enter submits now, it ends behind that."""
+        agent = self._agents.get(process)
+        if agent is not None:
+            delivery = self._begin(process)
+            delivery.ask_of(agent.ask, Wanted(URINGFS_DESCRIPTOR_AWAKE, 0, address=number))
+
+    def look(self, process: Hashable) -> None:
+        """Take what the process's agent has answered by now."""
+        if process in self._agents:
+            self._agents[process].look()
+
     def _wake(self, process: Hashable) -> None:
         event = self._fetching.pop(process, None)
         if event is not None:
@@ -153,8 +179,8 @@ class Deliveries:
         return process in self._ready
 
     def any(self) -> bool:
-        """Something is under way, for whichever process."""
-        return bool(self._all)
+        """Something is under way, for whichever process, but sleep."""
+        return len(self._all) > len(self._asleep)
 
     def any_ready(self) -> bool:
         return bool(self._ready)
@@ -192,7 +218,7 @@ class Deliveries:
         awaited, ends."""
         if process in self._agents:
             self._agents[process].stop()
-        agent = self._agents[process] = ClientAgent(channel)
+        agent = self._agents[process] = ClientAgent(channel, partial(self.awake, process))
         self._to_agent(process)
         return partial(self._run, agent, process)
 
@@ -203,6 +229,7 @@ class Deliveries:
             if self._agents.get(process) is agent:
                 del self._agents[process]
             for delivery in agent.unanswered():
+                self._asleep.discard(delivery)
                 self.announce(delivery)
 
     async def take(self, process: Hashable, room: int) -> list[Delivery]:
@@ -265,6 +292,8 @@ class Deliveries:
             number, res, _, _, _, *info = ENTRY.unpack(entries[at : at + size].ljust(ENTRY.size, b"\0"))
             delivery = self._all.get(number)
             if delivery is None:  # cancelled meanwhile
+                if res == -errno.EINPROGRESS:
+                    self.awake(caller.process, number)
                 continue
             if delivery.process != caller.process or not delivery.taken():
                 raise UringError(errno.EINVAL, f"nothing was asked of this process as {number}")

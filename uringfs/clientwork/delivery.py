@@ -9,12 +9,14 @@ from uringfs.abi.control import (
     ADVICE,
     ENTRY,
     URINGFS_DESCRIPTOR_ADVISE,
+    URINGFS_DESCRIPTOR_AWAKE,
     URINGFS_DESCRIPTOR_CLOEXEC,
     URINGFS_DESCRIPTOR_CLOSE,
     URINGFS_DESCRIPTOR_CONNECT,
     URINGFS_DESCRIPTOR_LISTEN,
     URINGFS_DESCRIPTOR_NEW,
     URINGFS_DESCRIPTOR_READ,
+    URINGFS_DESCRIPTOR_SLEEP,
     URINGFS_DESCRIPTOR_WAKE,
     URINGFS_ENTER_FETCHES,
 )
@@ -31,6 +33,8 @@ ADDRESSED = (
     | URINGFS_DESCRIPTOR_WAKE
     | URINGFS_DESCRIPTOR_CONNECT
     | URINGFS_DESCRIPTOR_LISTEN
+    | URINGFS_DESCRIPTOR_SLEEP
+    | URINGFS_DESCRIPTOR_AWAKE
 )
 """What has an address and a length."""
 
@@ -41,13 +45,15 @@ class Wanted(NamedTuple):
     what: int
     number: int
     """NEW: our descriptor, to be sent; CLOSE: the caller's; WAIT: the id of waitid(2); ADVISE: the advice;
-    READ, CONNECT: the descriptor; WAKE: how many. LISTEN: the descriptor, the backlog is `address`."""
+    READ, CONNECT: the descriptor; WAKE: how many; SLEEP: how many words, 0 for the one
+    below. LISTEN: the descriptor, the backlog is `address`."""
     which: int = 0
     options: int = 0
     """WAIT: idtype and options of waitid(2)."""
     address: int = 0
     length: int = 0
-    """ADVISE, READ, CONNECT: of the memory; bytes. WAKE: the futex; its mask, and PRIVATE above."""
+    """ADVISE, READ, CONNECT: of the memory; bytes. WAKE: the futex; its mask, and PRIVATE above.
+    SLEEP: of the words; or the word and its value, and the flags above. AWAKE: the number of a SLEEP to end."""
 
 
 class Report(NamedTuple):
@@ -91,6 +97,15 @@ class RingDeliveries(Protocol):
 
     def announce(self, delivery: "Delivery") -> None:
         """Have the delivery fetched, or done by the agent."""
+
+    def sleeps(self, delivery: "Delivery") -> None:
+        """A thread of the client's sleeps for it: the agent answers once more."""
+
+    def awake(self, process: Hashable, number: int) -> None:
+        """End such a sleep."""
+
+    def look(self, process: Hashable) -> None:
+        """Take what the process's agent has answered by now."""
 
 
 class Delivery:
@@ -162,6 +177,23 @@ class Delivery:
         """Let the caller do it. then() gets what came of it, unless the delivery was forgotten before."""
         self.wanted, self._then = wanted, then
         self._deliveries.announce(self)
+
+    def ask_of(self, ask: Callable[["Delivery"], None], wanted: Wanted) -> None:
+        """Let one agent do it, and nobody wait for what comes of it but an enter that submits."""
+        self.wanted, self._then = wanted, lambda _: self.forget()
+        ask(self)
+
+    def asleep(self, wanted: Wanted, then: Callable[[Report], None]) -> None:
+        """Like ask(), of what a thread of the client's sleeps for by now."""
+        self.wanted, self._then = wanted, then
+        self._deliveries.sleeps(self)
+
+    def awake(self) -> None:
+        """End it, and the sleep that the client may be in for it."""
+        taken = self.taken()
+        self.forget()
+        if taken:
+            self._deliveries.awake(self.process, self.number)
 
     def taken(self) -> bool:
         """True once the caller has fetched it: what it does cannot be undone any more."""

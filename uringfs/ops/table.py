@@ -52,7 +52,7 @@ FETCHES = "direct; plain for clients that fetch (docs/descriptors.md)"
 WAITS = "for clients that fetch (docs/descriptors.md)"
 ADVISES = f"{WAITS}, else see docs/differences.md"
 CANCELS = "EALREADY for what a client performs itself (docs/lane.md), and no other"
-SEEN = "a wake-up by futex(2) is seen by the word's change; no NUMA futexes"
+SEEN = "other clients than those of `uringfs run`: futex(2) is seen by the word's change; no NUMA futexes"
 WOKEN = f"threads in futex(2) itself {WAITS}, else in shared memory; no NUMA futexes"
 
 # fmt: off

@@ -55,13 +55,23 @@ class LocalChannel:
     async def receive(self, size: int) -> bytes:
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            try:
-                data = bytearray(size)
-                return bytes(data[: native.sock_recvmsg(self._sock.fileno(), data, False, 0, 0)[0]])
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise UringError.of(error) from error
+            with suppress(BlockingIOError):
+                return self._received(size)
+
+    def received(self, size: int) -> bytes:
+        try:
+            return self._received(size)
+        except BlockingIOError:
+            return b""
+
+    def _received(self, size: int) -> bytes:
+        data = bytearray(size)
+        try:
+            return bytes(data[: native.sock_recvmsg(self._sock.fileno(), data, False, 0, 0)[0]])
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise UringError.of(error) from error
 
     def close(self) -> None:
         with suppress(OSError):  # it has come to its end already

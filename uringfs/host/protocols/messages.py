@@ -16,6 +16,9 @@ class Channel(Protocol):
     async def receive(self, size: int) -> bytes:
         """The next message; empty at the end."""
 
+    def received(self, size: int) -> bytes:
+        """The next message, if it is there; else empty."""
+
     def close(self) -> None:
         """Shut the connection: the other end finds its end, whoever holds it."""
 

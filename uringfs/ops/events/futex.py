@@ -1,11 +1,12 @@
 """FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAITV (io_uring/futex.c, kernel/futex/).
 
-The kernel's own queue of sleepers cannot be entered for another process. So waiting requests queue here,
-for wakers that come through a ring of the mount; for those that call futex(2), the words of the waiting are
-looked at: every so often, more seldom the longer it takes. A word that has changed ends the wait with 0, as
-a wake-up does, and as futex(2) says may happen at any time. A wake-up that leaves the word as it was is
-seen only if it came through a ring. In the other direction a FUTEX_WAKE reaches threads asleep in futex(2): the
-client calls futex(2) for it, if it does its part, else the daemon where it can share the memory.
+The kernel's own queue of sleepers cannot be entered for another process. Where the client has threads that
+sleep there (futexsleep.py), they do. Other waiting requests queue here, for wakers that come through a ring of
+the mount; for those that call futex(2), the words of the waiting are looked at: every so often, more seldom the
+longer it takes. A word that has changed ends the wait with 0, as a wake-up does, and as futex(2) says may
+happen at any time. A wake-up that leaves the word as it was is seen only if it came through a ring. In the
+other direction a FUTEX_WAKE reaches threads asleep in futex(2): the client calls futex(2) for it, if it does
+its part, else the daemon where it can share the memory.
 """
 
 import errno
@@ -16,13 +17,14 @@ from itertools import islice
 from struct import Struct
 from weakref import WeakKeyDictionary
 
-from uringfs.abi.control import URINGFS_ENTER_WAITS, URINGFS_ENTER_WAKES
+from uringfs.abi.control import URINGFS_DESCRIPTOR_SLEEP, URINGFS_ENTER_WAITS, URINGFS_ENTER_WAKES
 from uringfs.abi.machine import TASK_SIZE_MAX
 from uringfs.abi.numbers import U32, s32
-from uringfs.clientwork.delivery import Delivery
+from uringfs.clientwork.delivery import Delivery, Wanted
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Host, Timer
+from uringfs.ops.events.futexsleep import SLEEPS, Asleep, Late
 
 FUTEX2_SIZE_MASK = 0x03
 FUTEX2_SIZE_U32 = 0x02
@@ -83,6 +85,17 @@ class Woken:
             waiting.request.context.complete(waiting.request, index)
 
 
+class Waking:
+    """A request that wakes: the CQEs of those in the kernel's queues come behind its own, too."""
+
+    def __init__(self, table: "Futexes") -> None:
+        self._table = table
+        table.begin_waking()
+
+    def close(self) -> None:
+        self._table.end_waking()
+
+
 class Futexes:
     """All waiting requests of one host."""
 
@@ -92,6 +105,26 @@ class Futexes:
         self._waiting: dict[FutexWaiter, None] = {}
         self._timer: Timer | None = None
         self._pause = FIRST_LOOK
+        self._waking = 0
+        self._late: list[Late] = []
+
+    def begin_waking(self) -> None:
+        """Begin a wake-up: who is woken in the kernel's queues meanwhile completes at its end, in their order."""
+        self._waking += 1
+
+    def end_waking(self) -> None:
+        self._waking -= 1
+        late, self._late = sorted(self._late, key=lambda late: late.asleep.order), []
+        for each in late:
+            self.woken(*each)
+
+    def woken(self, asleep: Asleep, result: int) -> None:
+        """A request's sleep in the kernel's queues has ended."""
+        late = Late(asleep, result)
+        if self._waking:
+            self._late.append(late)
+        else:
+            late.complete()
 
     def add(self, waiting: FutexWaiter) -> None:
         for index, futex in enumerate(waiting.futexes):
@@ -198,19 +231,32 @@ def issue_wait(request: Request) -> Outcome:
     sqe = request.sqe
     if not sqe.addr3:
         raise UringError(errno.EINVAL, "an empty mask")
-    return _wait(request, [Futex(request, sqe.addr, sqe.addr2, sqe.addr3, request.data)])
+    word = Futex(request, sqe.addr, sqe.addr2, sqe.addr3, request.data)
+    value = sqe.addr2 | request.data << 32
+    # futex_waitv(2) has no masks
+    sleeps = Wanted(URINGFS_DESCRIPTOR_SLEEP, 0, address=sqe.addr, length=value) if sqe.addr3 == U32 else None
+    return _wait(request, [word], sleeps)
 
 
-def _wait(request: Request, words: list[Futex]) -> Outcome:
-    """futex_wait_setup(), futex_wait_multiple_setup()"""
+def _wait(request: Request, words: list[Futex], sleeps: Wanted | None) -> Outcome:
+    """futex_wait_setup(), futex_wait_multiple_setup(). sleeps: what a client is to do that has threads for it."""
     for futex in words:
         if _word(request.caller, futex.address) != futex.value:
             raise UringError(errno.EAGAIN, "the word has another value")
     request.caller = request.caller.detached()
+    if sleeps is None or request.caller.can & SLEEPS != SLEEPS:
+        _queue(request, words)
+        return IOU_ISSUE_SKIP_COMPLETE
+    asleep = Asleep(request, sleeps, partial(_queue, request, words), futexes(request.context.host))
+    request.disarm = asleep.disarm
+    asleep.begin()
+    return IOU_ISSUE_SKIP_COMPLETE
+
+
+def _queue(request: Request, words: list[Futex]) -> None:
     waiting, table = FutexWaiter(request, words), futexes(request.context.host)
     table.add(waiting)
     request.disarm = partial(table.remove, waiting)
-    return IOU_ISSUE_SKIP_COMPLETE
 
 
 def issue_wake(request: Request) -> Outcome:
@@ -234,12 +280,14 @@ def issue_wake(request: Request) -> Outcome:
 async def _wake_sleepers(request: Request, delivery: Delivery | None, key: Hashable, sleepers: int) -> int:
     """Wake those that sleep in the kernel's own queue, then those in ours. Returns how many."""
     sqe, host = request.sqe, request.context.host
+    table = futexes(host)
+    request.held.append(Waking(table))
     if delivery is None:
         woken = await host.futex_wake(request.caller, sqe.addr, sleepers, sqe.addr3)
     else:
         with delivery:
             woken = await delivery.wake(sqe.addr, sleepers, sqe.addr3, bool(request.data & FUTEX2_PRIVATE))
-    table = futexes(host)
+    request.context.deliveries.look(request.caller.process)
     found = table.found(key, max(s32(sqe.addr2), 1) - max(woken, 0), sqe.addr3)
     for waiting, _ in found:
         table.remove(waiting)
@@ -271,4 +319,8 @@ def _parse(caller: Caller, address: int, count: int) -> Iterable[tuple[int, int,
 
 def issue_waitv(request: Request) -> Outcome:
     """io_futexv_wait()"""
-    return _wait(request, [Futex(request, word, value, U32, flags) for word, value, flags in request.data])
+    sqe = request.sqe
+    words = [Futex(request, word, value, U32, flags) for word, value, flags in request.data]
+    # one word of futex_waitv(2)'s most is the client's own
+    sleeps = Wanted(URINGFS_DESCRIPTOR_SLEEP, sqe.len, address=sqe.addr) if sqe.len < FUTEX_WAITV_MAX else None
+    return _wait(request, words, sleeps)
