@@ -240,3 +240,41 @@ TEST(o_direct_wants_alignment)
 	rw(&r, IORING_OP_READV, direct, iov, 2, 0);
 	note_size(direct);
 }
+
+/* What comes before the fault is written, though the result is EFAULT; the file does not grow. */
+TEST(o_direct_until_a_fault)
+{
+	char path[] = "/tmp/uringfs-conformance-XXXXXX";
+	char *data = map_pages(4, PROT_READ | PROT_WRITE), *old = map_pages(4, PROT_READ | PROT_WRITE), got[4 * PAGE];
+	struct iovec iov[3] = {{data, PAGE}, {data + PAGE, PAGE}, {data + 2 * PAGE, PAGE}};
+	int fd = (int)OK(mkstemp(path)), direct = (int)OK(open(path, O_RDWR | O_DIRECT));
+	static const off_t at[] = {0, PAGE, 2 * PAGE, 4 * PAGE};
+	struct ring r;
+
+	OK(unlink(path));
+	fill(data, 2 * PAGE);
+	memset(old, 'o', 4 * PAGE);
+	OK(mprotect(data + 2 * PAGE, 2 * PAGE, PROT_NONE));
+	ring_init(&r, 4, 0);
+	for (unsigned i = 0; i < sizeof(at) / sizeof(*at); i++) {
+		OK(ftruncate(fd, 0));
+		EXPECT_EQ(pwrite(fd, old, 2 * PAGE + 100, 0), 2 * PAGE + 100);
+		OK(fsync(fd));
+		for (unsigned vector = 0; vector < 2; vector++) {
+			ssize_t size;
+
+			if (vector)
+				rw(&r, IORING_OP_WRITEV, direct, iov, 3, (uint64_t)at[i]);
+			else
+				put(&r, direct, data, 3 * PAGE, (uint64_t)at[i]);
+			note_size(fd);
+			size = OK(pread(fd, got, sizeof(got), 0));
+			for (ssize_t page = 0; page * (ssize_t)PAGE < size; page++)
+				note("page %zd: %s", page, got[page * PAGE] == 'o' ? "old" : "new");
+		}
+	}
+	put(&r, direct, data + 512, 3 * PAGE, 0);
+	EXPECT(pread(fd, got, 4 * PAGE, 0) >= (ssize_t)PAGE);
+	note("%s", memcmp(got, data + 512, PAGE) ? "differs" : "written");
+	OK(close(fd));
+}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, Data, File, Iovec
+from uringfs.host.protocols import Caller, Data, Fault, File, Iovec
 
 MAX_FILE = 1 << 26
 """s_maxbytes of the files' file system."""
@@ -273,8 +273,10 @@ class FakeFile:
     def takes(self, count: int) -> int:
         return 0 if self.pipe else count
 
-    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller) -> UringError:
-        return UringError(errno.EFAULT if self.writable() else errno.EAGAIN)
+    def write_fault(
+        self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller, readable: Data = b""
+    ) -> Fault:
+        return Fault(0, UringError(errno.EFAULT if self.writable() else errno.EAGAIN))
 
     async def write(
         self,

@@ -1,8 +1,13 @@
 """A descriptor of ours that several use, threads among them."""
 
+import array
 import errno
+import fcntl
+import select
+import termios
 import threading
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
@@ -51,6 +56,24 @@ class Descriptor:
             return
         device, _, mode, *_ = self._stat
         close_known(fd, device, mode, self.own_device)
+
+    def available(self) -> int:
+        """FIONREAD; 0 where the file does not say."""
+        count = array.array("i", [0])
+        with suppress(OSError):
+            fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        return count[0]
+
+    def ready(self) -> bool:
+        return self._polled(select.POLLIN)
+
+    def writable(self) -> bool:
+        return self._polled(select.POLLOUT)
+
+    def _polled(self, events: int) -> bool:
+        poll = select.poll()
+        poll.register(self.fd, events)
+        return bool(poll.poll(0))
 
     async def in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None) -> T:
         """A call on the descriptor. abandon: a cancelled caller goes at once, the thread when it can; else the

@@ -5,14 +5,11 @@ O_NONBLOCK is never touched. The order is the kernel's own: try without blocking
 readiness where the file can be polled, then a thread.
 """
 
-import array
 import errno
 import fcntl
 import os
-import select
 import socket
 import stat
-import termios
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -30,9 +27,9 @@ from uringfs.host.files.calls import SPLICE_F_NONBLOCK, Splice
 from uringfs.host.files.descriptor import Descriptor
 from uringfs.host.files.filesystems import polls_at_once
 from uringfs.host.files.limits import within_fsize
-from uringfs.host.files.transfers import aligned, positioned, send_nothing, write_from_nowhere
+from uringfs.host.files.transfers import aligned, positioned, send_nothing, write_from_nowhere, write_until_fault
 from uringfs.host.net.scm import NAMING, credentials, send_as
-from uringfs.host.protocols import INFINITY, Caller, Data, File, Iovec, Out
+from uringfs.host.protocols import INFINITY, Caller, Data, Fault, File, Iovec, Out
 from uringfs.host.threads import Threads
 
 CURRENT_POSITION = -1
@@ -228,26 +225,38 @@ class LocalFile(Descriptor):
             return count if domain in INET and type_ == socket.SOCK_STREAM else 0
         return 0 if self.streaming or self.direct else count
 
-    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller) -> UringError:
+    def write_fault(
+        self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller, readable: Data = b""
+    ) -> Fault:
+        written = 0
         try:
             with self._writing(caller):
-                self._write_from_nowhere(iovecs, offset, flags)
+                written = self._write_until_fault(iovecs, offset, flags, caller, readable)
         except OSError as error:
             refusal = self._nowait_refusal(error) if flags & RWF_NOWAIT else UringError.of(error)
             if flags & RWF_NOWAIT and refusal.errno == errno.EOPNOTSUPP:
                 self.nowait = False
-                return UringError(errno.EAGAIN)
-            return refusal
-        return UringError(errno.EFAULT)
+                return Fault(0, UringError(errno.EAGAIN))
+            return Fault(0, refusal)
+        return Fault(written, UringError(errno.EFAULT))
 
-    def _write_from_nowhere(self, iovecs: Sequence[Iovec], offset: int, flags: int) -> None:
+    def _write_until_fault(
+        self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: Caller, readable: Data
+    ) -> int:
         if self.pipe or self._socket:
-            write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags | RWF_NOWAIT)
-        elif self.streaming:
-            if self.name() == "anon_inode:[eventfd]":
-                write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT)
-        else:
-            write_from_nowhere(self.fd, iovecs, offset, flags)
+            return write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags | RWF_NOWAIT)
+        if self.streaming:
+            eventfd = self.name() == "anon_inode:[eventfd]"
+            return write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT) if eventfd else 0
+        if not readable:
+            return write_from_nowhere(self.fd, iovecs, offset, flags)
+        size = sum(length for _, length in iovecs)
+        fits = self._within_limit(size, offset, flags, caller.limit_fsize())
+        return write_until_fault(self.fd, iovecs, readable[:fits], fits, offset, flags)
+
+    def _within_limit(self, size: int, offset: int, flags: int, limit: int) -> int:
+        append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
+        return within_fsize(self.fd, size, offset, append, limit) if self._limited and limit != INFINITY else size
 
     async def write(
         self,
@@ -264,9 +273,8 @@ class LocalFile(Descriptor):
 
         def run() -> int:
             data = source()  # of the caller's memory, which takes our own rights
-            if limit != INFINITY and data:
-                append = bool(self._status & os.O_APPEND or flags & RWF_APPEND)
-                data = data[: within_fsize(self.fd, len(data), offset, append, limit)]
+            if data:
+                data = data[: self._within_limit(len(data), offset, flags, limit)]
             with self._writing(caller):
                 return self._write_or_raise(data, offset, flags, caller, iovecs)
 
@@ -295,24 +303,6 @@ class LocalFile(Descriptor):
         offsets = call.offset_in, self, call.offset_out
         flags = call.flags | SPLICE_F_NONBLOCK
         return (await caller.actor().call("splice", call.source, *offsets, call.length, flags))[0]
-
-    def available(self) -> int:
-        """FIONREAD; 0 where the file does not say."""
-        count = array.array("i", [0])
-        with suppress(OSError):
-            fcntl.ioctl(self.fd, termios.FIONREAD, count)
-        return count[0]
-
-    def ready(self) -> bool:
-        return self._polled(select.POLLIN)
-
-    def writable(self) -> bool:
-        return self._polled(select.POLLOUT)
-
-    def _polled(self, events: int) -> bool:
-        poll = select.poll()
-        poll.register(self.fd, events)
-        return bool(poll.poll(0))
 
     async def wait(self) -> None:
         await self._until(trio.lowlevel.wait_readable)

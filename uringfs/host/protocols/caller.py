@@ -32,6 +32,14 @@ class Actor(Protocol):
         ended, of others the result is awaited for a moment."""
 
 
+class Fault(NamedTuple):
+    """The end of a write whose memory could not be read."""
+
+    written: int
+    """Bytes that have been all the same: they are the result, if there are any."""
+    error: UringError
+
+
 class File(Protocol):
     """One open file description of the caller, held until close(). offset -1: the current position."""
 
@@ -104,10 +112,12 @@ class File(Protocol):
     def takes(self, count: int) -> int:
         """How much of the first count bytes of a write it takes where the memory behind them cannot be read."""
 
-    def write_fault(self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: "Caller") -> UringError:
-        """The error of a write from memory that cannot be read, of which it takes nothing: EFAULT, or what it
-        checks before, EAGAIN too. May leave what a file system leaves. A regular file may block, unless the flags
-        have RWF_NOWAIT."""
+    def write_fault(
+        self, iovecs: Sequence[Iovec], offset: int, flags: int, caller: "Caller", readable: Data = b""
+    ) -> "Fault":
+        """What comes of a write from memory that cannot be read, but for so much at its beginning that the file
+        does not take(): EFAULT, or what it checks before, EAGAIN too. May leave what a file system leaves. A
+        regular file may block, unless the flags have RWF_NOWAIT."""
 
     async def write(
         self,

@@ -3,6 +3,7 @@ the rest in a task. What both directions share is in Transfer; Reading and Writi
 
 import errno
 import signal
+from functools import partial
 
 import trio
 
@@ -292,6 +293,9 @@ class Reading(Transfer):
 
 
 class Writing(Transfer):
+    _partly = False
+    """The write has ended at memory that could not be read, and the file has taken what comes before that."""
+
     def _mode(self) -> bool:
         return self._file.writable_mode()
 
@@ -300,17 +304,15 @@ class Writing(Transfer):
         does not ask the file about, and io_uring does (kiocb_set_rw_flags()); one of a byte never is atomic."""
         if self._total or not self._flags & RWF_ATOMIC or not self._file.direct:
             return 0
-        error = self._file.write_fault([(0, 1)], 0, RWF_ATOMIC, self._caller)
-        return RWF_ATOMIC if error.errno == errno.EOPNOTSUPP else 0
+        fault = self._file.write_fault([(0, 1)], 0, RWF_ATOMIC, self._caller)
+        return RWF_ATOMIC if fault.error.errno == errno.EOPNOTSUPP else 0
 
     def _try(self) -> int | None:
         """A file's pages may have to be read or allocated: io-wq's work, and here a thread's."""
         if self._file.regular and not self._nowait:
             raise UringError(errno.EAGAIN)
-        data = self._gather()
         try:
-            if not data and self._total:
-                raise self._fault(RWF_NOWAIT)
+            data = self._gather(RWF_NOWAIT)
             where = self._position(), self._flags
             return self._sent(self._file.try_write(data, *where, self._caller, self._alignment()))
         except UringError as error:
@@ -336,28 +338,34 @@ class Writing(Transfer):
     async def _write(self) -> int:
         """Write in a thread, and gather there, too: the caller's memory may be as slow as the file."""
         return await self._file.write(
-            self._gather_or_fault, self._position(), self._flags, self._caller, self._alignment()
+            partial(self._gather, 0), self._position(), self._flags, self._caller, self._alignment()
         )
 
-    def _gather_or_fault(self) -> Data:
-        data = self._gather()
-        if not data and self._total:
-            raise self._fault(0)
-        return data
-
-    def _gather(self) -> Data:
+    def _gather(self, flags: int) -> Data:
+        """What is there of the memory, and the file takes, to be written with these further flags. If that is
+        nothing, what the file says of memory that is not there."""
         size = self._size()
         data = self._memory.gather(truncated(self._iovecs, size))
         if len(data) < size and self._file.discards():
             return bytes(size)
-        return data if len(data) == size else data[: self._file.takes(len(data))]
+        taken = data if len(data) == size else data[: self._file.takes(len(data))]
+        if not taken and self._total:
+            raise self._fault(flags, data)
+        return taken
 
-    def _fault(self, flags: int) -> UringError:
+    def _fault(self, flags: int, readable: Data) -> UringError:
         iovecs = truncated(self._iovecs, self._size())
-        error = self._file.write_fault(iovecs, self._position(), self._flags | flags, self._caller)
+        where = self._position(), self._flags | flags
+        written, error = self._file.write_fault(iovecs, *where, self._caller, readable)
+        if written:
+            self._moved(written)
+            self._partly = True
         if error.errno == errno.EAGAIN and self._nowait and not self._file.nowait:
             return UringError(errno.EOPNOTSUPP, "the file knows no RWF_NOWAIT")
         return error
+
+    def _is_all_or_nothing(self, error: UringError) -> bool:
+        return super()._is_all_or_nothing(error) and not self._partly
 
     def _sent(self, count: int) -> int | None:
         self._moved(count)

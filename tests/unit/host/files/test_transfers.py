@@ -82,6 +82,24 @@ async def test_the_callers_limit(host: LocalHost, tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_size == 10
 
 
+def test_what_comes_before_a_fault_keeps_the_callers_limit(host: LocalHost, tmp_path: Path) -> None:
+    """With O_DIRECT what comes before a fault is written, though the result is EFAULT."""
+    caller = Limited(host, os.getpid(), 0, 0)
+    path, there = tmp_path / "file", b"n" * mmap.PAGESIZE
+    memory = [(mmap.PAGESIZE, 2 * mmap.PAGESIZE)]
+    path.write_bytes(b"o" * 3 * mmap.PAGESIZE)
+    with opened(host, path, os.O_RDWR | os.O_DIRECT) as file:
+        with pytest.raises(UringError, match="EFBIG"):
+            file.write_fault(memory, 0x1000, 0, caller, there)
+        caller.fsize = mmap.PAGESIZE
+        written, _ = file.write_fault(memory, 0, 0, caller, there)
+        assert written == mmap.PAGESIZE  # the limit ends it before the fault
+        caller.fsize = INFINITY
+        written, error = file.write_fault(memory, mmap.PAGESIZE, 0, caller, there)
+        assert error.errno == errno.EFAULT
+    assert path.read_bytes() == b"n" * 2 * mmap.PAGESIZE + b"o" * mmap.PAGESIZE
+
+
 def test_limits_at_the_current_position(tmp_path: Path) -> None:
     with open(tmp_path / "file", "wb+", buffering=0) as file:
         file.seek(7)
