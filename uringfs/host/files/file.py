@@ -78,8 +78,7 @@ class LocalFile(Descriptor):
         self._blind: Blind | None = None
         self._anonymous: str | None = None
         self._polls_at_once: bool | None = None
-        self.nonblock = False
-        self.nowait = True
+        self.nonblock, self.nowait = False, True
 
     @property
     def streaming(self) -> bool:
@@ -111,6 +110,9 @@ class LocalFile(Descriptor):
 
     def signalfd(self) -> bool:
         return self.anonymous() == "anon_inode:[signalfd]"
+
+    def is_eventfd(self) -> bool:
+        return self.anonymous() == "anon_inode:[eventfd]"
 
     def timed(self) -> bool:
         return self.anonymous() == "anon_inode:[timerfd]"
@@ -244,7 +246,7 @@ class LocalFile(Descriptor):
         if self.pipe or self._socket:
             write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags | RWF_NOWAIT)
         elif self.streaming:
-            if self.name() == "anon_inode:[eventfd]":
+            if self.is_eventfd():
                 write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT)
         else:
             write_from_nowhere(self.fd, iovecs, offset, flags)
