@@ -89,11 +89,12 @@ class Watcher:
     """Events of files, each noticed as it happens, in a thread that needs no Python. Has an epoll instance and,
     where the kernel gives them, contexts of Linux AIO."""
 
-    def add(self, fd: int, events: int, once: bool, aio: bool, /) -> int:
+    def add(self, fd: int, events: int, once: bool, aio: bool, late: bool, /) -> int:
         """Watch a descriptor: the key by which its events are told. events as epoll_ctl(2) takes them; they
         are edges. once: for one event, though it is over before anyone looks, and by AIO alone, so the descriptor
         may be closed; EINVAL, EAGAIN, ENOSYS where that cannot be. aio: events that are over count, too, as well
-        as can be. EEXIST: the descriptor is watched already; EPERM: such files cannot be."""
+        as can be. late: it is an eventfd, by whose wake-ups no other is signalled at once. EEXIST: the descriptor
+        is watched already; EPERM: such files cannot be."""
     def remove(self, key: int, /) -> bool:
         """False: there is no such watch, or it was for one event, which has happened and is or will be told."""
     def settle(self) -> None:

@@ -25,7 +25,7 @@ def test_an_event_that_settle_finds_is_told_of_once(pipe: tuple[int, int]) -> No
     watcher = native.Watcher()
     try:
         for _ in range(ROUNDS):
-            key = watcher.add(pipe[0], EPOLLIN | EPOLLET, False, True)
+            key = watcher.add(pipe[0], EPOLLIN | EPOLLET, False, True, False)
             os.write(pipe[1], b"x")
             watcher.settle()
             told = watcher.collect(False) + watcher.collect(False)
@@ -42,7 +42,7 @@ def test_what_is_wanted_once_wakes_who_looks_and_then_nobody(pipe: tuple[int, in
     awake.register(watcher.fileno(), select.POLLIN)
     try:
         for woken in (False, True) * 20:
-            key = watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True)
+            key = watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True, False)
             assert not awake.poll(0)
             os.write(pipe[1], b"x")
             assert awake.poll()
@@ -59,9 +59,63 @@ def test_who_was_woken_for_nothing_sleeps_again(pipe: tuple[int, int]) -> None:
     awake = select.poll()
     awake.register(watcher.fileno(), select.POLLIN)
     try:
-        assert watcher.remove(watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True))
+        assert watcher.remove(watcher.add(pipe[0], EPOLLIN | EPOLLONESHOT, True, True, False))
         assert awake.poll()
         assert watcher.collect(True) == []
         assert not awake.poll(0)
+    finally:
+        watcher.close()
+
+
+@pytest.fixture
+def eventfd() -> Iterator[int]:
+    fd = os.eventfd(0)
+    yield fd
+    os.close(fd)
+
+
+def test_what_an_eventfd_tells_is_there_at_once_and_once(eventfd: int) -> None:
+    """AIO leaves what signals another eventfd to a worker of the kernel's."""
+    watcher = native.Watcher()
+    try:
+        for _ in range(ROUNDS):
+            key = watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True)
+            os.eventfd_write(eventfd, 1)
+            os.eventfd_read(eventfd)
+            assert [event[:2] for event in watcher.collect(False)] == [(key, EPOLLIN)]
+            assert not watcher.remove(key)
+            assert watcher.collect(False) == []
+    finally:
+        watcher.close()
+
+
+def test_who_sleeps_is_woken_by_an_eventfd(eventfd: int) -> None:
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    told = []
+    try:
+        for _ in range(ROUNDS):
+            key = watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True)
+            os.eventfd_write(eventfd, 1)
+            while not told:
+                assert awake.poll()
+                told = watcher.collect(True)
+            assert [event[:2] for event in told] == [(key, EPOLLIN)]
+            told.clear()
+            os.eventfd_read(eventfd)
+    finally:
+        watcher.close()
+
+
+def test_a_watch_of_an_eventfd_that_is_removed_is_told_of_no_more(eventfd: int) -> None:
+    watcher = native.Watcher()
+    try:
+        for _ in range(ROUNDS):
+            assert watcher.remove(watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True))
+        watcher.settle()
+        os.eventfd_write(eventfd, 1)
+        watcher.settle()
+        assert watcher.collect(True) == []
     finally:
         watcher.close()

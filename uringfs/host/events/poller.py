@@ -105,16 +105,18 @@ class EpollPoller:
         self._events: deque[tuple[int, int, int]] = deque()
         self._woken: tuple[int, set[tuple[int, ...]]] = 0, set()
 
-    def watch(self, fd: int, events: int, fire: Callable[[int], None], past: bool = True) -> EpollWatch | Once:
+    def watch(
+        self, fd: int, events: int, fire: Callable[[int], None], past: bool = True, late: bool = False
+    ) -> EpollWatch | Once:
         """events as epoll_ctl(2) takes them; with EPOLLONESHOT fire() may be called once, or at every event. past:
-        those count that are over. EPERM: such files cannot be watched."""
+        those count that are over. late: it is an eventfd. EPERM: such files cannot be watched."""
         if events & EPOLLONESHOT and not events & EPOLLEXCLUSIVE:
             with suppress(OSError):  # no AIO, no room, or several wait queues
-                return self._watch_once(fd, events, fire)
+                return self._watch_once(fd, events, fire, late)
         return self._watch(fd, events & ~EPOLLONESHOT, fire, past)
 
-    def _watch_once(self, fd: int, events: int, fire: Callable[[int], None]) -> Once:
-        key = self._instance().add(fd, events, True, True)
+    def _watch_once(self, fd: int, events: int, fire: Callable[[int], None], late: bool) -> Once:
+        key = self._instance().add(fd, events, True, True, late)
         once = self._once[key] = Once(self, key, fire)
         return once
 
@@ -144,7 +146,7 @@ class EpollPoller:
                 fd = fcntl.fcntl(of, fcntl.F_DUPFD_CLOEXEC, 0)
             exclusive = events & EPOLLEXCLUSIVE
             asked = events & (~0xFFFF | EXCLUSIVE_EVENTS) if exclusive else events
-            key = self._instance().add(fd, asked, False, past and not exclusive)
+            key = self._instance().add(fd, asked, False, past and not exclusive, False)
         except OSError as error:
             if fd != of:
                 native.close_soon(fd)
@@ -256,8 +258,8 @@ class LocalPoller:
         return mask_now(file.fd, events) if file.polls_at_once() else None
 
     def watch(self, file: File, events: int, fire: Callable[[int], None], past: bool = True) -> EpollWatch | Once:
-        watch = self._poller.watch(_fd(file), events, fire, past)
         assert isinstance(file, LocalFile)
+        watch = self._poller.watch(_fd(file), events, fire, past, file.is_eventfd())
         self._watched[file.identity] = file
         return watch
 

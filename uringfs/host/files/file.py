@@ -75,8 +75,7 @@ class LocalFile(Descriptor):
         self._blind: Blind | None = None
         self._anonymous: str | None = None
         self._polls_at_once: bool | None = None
-        self.nonblock = False
-        self.nowait = True
+        self.nonblock, self.nowait = False, True
 
     @property
     def streaming(self) -> bool:
@@ -108,6 +107,9 @@ class LocalFile(Descriptor):
 
     def signalfd(self) -> bool:
         return self.anonymous() == "anon_inode:[signalfd]"
+
+    def is_eventfd(self) -> bool:
+        return self.anonymous() == "anon_inode:[eventfd]"
 
     def timed(self) -> bool:
         return self.anonymous() == "anon_inode:[timerfd]"
@@ -246,8 +248,9 @@ class LocalFile(Descriptor):
         if self.pipe or self._socket:
             return write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags | RWF_NOWAIT)
         if self.streaming:
-            eventfd = self.name() == "anon_inode:[eventfd]"
-            return write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT) if eventfd else 0
+            if not self.is_eventfd():
+                return 0
+            return write_from_nowhere(self.fd, iovecs, CURRENT_POSITION, flags & ~RWF_NOWAIT)
         if not readable:
             return write_from_nowhere(self.fd, iovecs, offset, flags)
         size = sum(length for _, length in iovecs)

@@ -37,31 +37,42 @@ struct aio_ring {
 
 /* ---- AIO ---- */
 
-/* 0, or the errno: EAGAIN if there is no room for it, EINVAL if the file has several wait queues or none. */
-static int aio_submit(Watcher *w, struct item *item)
+static void prepare(const struct item *item, struct iocb *iocb, int eventfd)
 {
-	struct iocb *iocb = &item->iocb;
-	unsigned i;
-
 	memset(iocb, 0, sizeof(*iocb));
 	iocb->aio_data = item->key;
 	iocb->aio_lio_opcode = IOCB_CMD_POLL;
 	iocb->aio_fildes = (uint32_t)item->fd;
 	iocb->aio_buf = item->events & 0xFFFF;
-	iocb->aio_flags = IOCB_FLAG_RESFD;
-	/* Once is once: nothing is lost if the thread does not look, and the loop is woken by the kernel itself. */
-	iocb->aio_resfd = (uint32_t)(item->once ? w->notify : w->completed);
+	iocb->aio_flags = eventfd < 0 ? 0 : IOCB_FLAG_RESFD;
+	iocb->aio_resfd = eventfd < 0 ? 0 : (uint32_t)eventfd;
+}
+
+/* Once is once: nothing is lost if the thread does not look, and the loop is woken by the kernel itself. In a wake-up by
+ * an eventfd no other can be signalled (eventfd_signal_allowed()), so aio_poll_wake() leaves even the completion to a
+ * worker, and who looks meanwhile would see nothing. A second poll that signals nobody completes at once.
+ *
+ * 0, or the errno: EAGAIN if there is no room for it, EINVAL if the file has several wait queues or none. */
+static int aio_submit(Watcher *w, struct item *item)
+{
+	struct iocb *iocbs[] = {&item->iocb, &item->early};
+	unsigned i;
+	long n;
+
+	prepare(item, &item->iocb, item->once ? w->notify : w->completed);
+	prepare(item, &item->early, -1);
 	for (i = w->full; i < CONTEXTS; i++) {
 		if (i == w->ncontexts) {
 			if (syscall(SYS_io_setup, REQUESTS, &w->contexts[i]) < 0)
 				break;
 			w->ncontexts++;
 		}
-		item->armed = true; /* it may complete at once */
 		item->context = i;
-		if (syscall(SYS_io_submit, w->contexts[i], 1, &iocb) == 1)
+		n = syscall(SYS_io_submit, w->contexts[i], 1L + item->signals_late, iocbs);
+		if (n > 0) {
+			item->armed = (unsigned)n;
 			return 0;
-		item->armed = false;
+		}
 		if (errno != EAGAIN)
 			return errno;
 		w->full = i + 1;
@@ -115,13 +126,23 @@ static bool completion(Watcher *w, const struct io_event *event)
 	if (!item)
 		return false;
 	mask &= item->events | EPOLLERR | EPOLLHUP; /* a wake-up names more */
-	item->armed = false;
+	item->armed--;
 	w->full = 0;
 	if (item->gone) {
-		w->ending[item->context]--;
-		watcher_item_free(w, item);
+		if (!item->armed) {
+			w->ending[item->context]--;
+			watcher_item_free(w, item);
+		}
 		return false;
 	}
+	if (item->told) { /* the second of the two */
+		if (item->fetched)
+			watcher_item_free(w, item);
+		return false;
+	}
+	if (item->armed && !mask) /* one was given up when it was too late for the other */
+		return false;
+	item->told = item->once;
 	if (item->stale) {
 		item->stale = false;
 		watch_beside(w, item);
@@ -297,15 +318,20 @@ int watcher_begin(Watcher *w, struct item *item)
 	return 0;
 }
 
-/* False: it has happened, and will be told of. */
-bool watcher_end(Watcher *w, struct item *item)
+static bool cancelled(Watcher *w, const struct item *item, struct iocb *iocb)
 {
 	struct io_event none;
 
+	return syscall(SYS_io_cancel, w->contexts[item->context], iocb, &none) == 0 || errno == EINPROGRESS;
+}
+
+/* False: it has happened, and will be told of. */
+bool watcher_end(Watcher *w, struct item *item)
+{
 	if (!item->once) {
 		epoll_ctl(w->epoll, EPOLL_CTL_DEL, item->fd, NULL);
 		w->watched--;
-	} else if (!item->armed) {
+	} else if (item->told) {
 		return false;
 	}
 	if (item->is_idle)
@@ -314,8 +340,9 @@ bool watcher_end(Watcher *w, struct item *item)
 		watcher_item_free(w, item);
 		return true;
 	}
-	if (syscall(SYS_io_cancel, w->contexts[item->context], &item->iocb, &none) < 0 && errno != EINPROGRESS &&
-	    item->once)
+	if (item->armed > 1 && !cancelled(w, item, &item->early))
+		return false;
+	if (!cancelled(w, item, &item->iocb) && item->once)
 		return false;
 	item->gone = true;
 	w->ending[item->context]++;

@@ -20,11 +20,14 @@ struct item {
 	uint64_t round; /* of collect(), in which it was told of */
 	size_t at;	/* and where, among the events */
 	unsigned context;
-	struct iocb iocb;
-	TAILQ_ENTRY(item) idle; /* of those whose file was ready */
+	struct iocb iocb, early; /* early: of a file whose wake-up can signal nobody; see aio_submit() */
+	TAILQ_ENTRY(item) idle;	 /* of those whose file was ready */
 	int fd;
 	uint32_t events;
-	bool used, once, armed, gone, stale, is_idle, aio, ready; /* ready: epoll has told of it in this round */
+	unsigned armed; /* completions to come */
+	/* signals_late: its wake-ups cannot signal an eventfd at once; told: of what is wanted once; ready: epoll has told
+	 * of it in this round */
+	bool used, once, signals_late, told, fetched, gone, stale, is_idle, aio, ready;
 };
 
 struct event {

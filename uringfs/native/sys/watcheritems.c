@@ -37,7 +37,8 @@ struct item *watcher_item_new(Watcher *w)
 	item->key += 1ULL << 32;
 	item->round = 0;
 	item->used = true;
-	item->armed = item->gone = item->stale = false;
+	item->armed = 0;
+	item->told = item->fetched = item->gone = item->stale = false;
 	return item;
 }
 

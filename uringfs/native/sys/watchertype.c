@@ -75,10 +75,10 @@ static PyObject *watcher_add(Watcher *w, PyObject *args)
 {
 	struct item *item;
 	unsigned events;
-	int fd, once, aio, error = ENOMEM;
+	int fd, once, aio, late, error = ENOMEM;
 	uint64_t key = 0;
 
-	if (!PyArg_ParseTuple(args, "iIpp:add", &fd, &events, &once, &aio))
+	if (!PyArg_ParseTuple(args, "iIppp:add", &fd, &events, &once, &aio, &late))
 		return NULL;
 	if (!w->runs)
 		return raise_errno(EBADF);
@@ -89,6 +89,7 @@ static PyObject *watcher_add(Watcher *w, PyObject *args)
 		item->events = events;
 		item->once = once;
 		item->aio = aio && !once;
+		item->signals_late = late && once;
 		key = item->key;
 		error = watcher_begin(w, item);
 		if (error)
@@ -138,7 +139,9 @@ static PyObject *fetch(Watcher *w)
 			Py_CLEAR(list);
 		else
 			PyList_SET_ITEM(list, (Py_ssize_t)i, entry);
-		if (item && item->once)
+		if (item && item->once && item->armed)
+			item->fetched = true;
+		else if (item && item->once)
 			watcher_item_free(w, item);
 	}
 	w->nevents = 0;
@@ -179,7 +182,7 @@ static PyObject *watcher_close(Watcher *w, PyObject *Py_UNUSED(none))
 }
 
 static PyMethodDef watcher_methods[] = {
-	{"add", (PyCFunction)watcher_add, METH_VARARGS, "add(fd, events, once, aio) -> int"},
+	{"add", (PyCFunction)watcher_add, METH_VARARGS, "add(fd, events, once, aio, late) -> int"},
 	{"remove", (PyCFunction)watcher_remove, METH_O, "remove(key) -> bool"},
 	{"settle", (PyCFunction)watcher_settle, METH_NOARGS, "settle()"},
 	{"collect", (PyCFunction)watcher_collect, METH_O, "collect(woken) -> list of (key, mask, round)"},

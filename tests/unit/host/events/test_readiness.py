@@ -182,7 +182,7 @@ class Told:
         self._told = os.eventfd(1)
         self.fileno = lambda: self._told
 
-    def add(self, fd: int, events: int, once: bool, aio: bool) -> int:
+    def add(self, fd: int, events: int, once: bool, aio: bool, late: bool) -> int:
         return 1
 
     def remove(self, key: int) -> bool:
