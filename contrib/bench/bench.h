@@ -33,6 +33,7 @@ struct ring {
 
 extern const struct backend backends[];
 int lane_backend_enter(struct ring *ring, unsigned to_submit, unsigned min_complete, unsigned flags); /* lane.c */
+int lane_backend_reg(struct ring *ring, unsigned opcode, void *arg, unsigned nr_args);
 const struct backend *backend_find(const char *name);
 int ring_open(struct ring *ring, const struct backend *backend, const char *path, unsigned entries);
 void ring_close(struct ring *ring);

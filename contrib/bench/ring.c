@@ -75,7 +75,7 @@ const struct backend backends[] = {
 	{"kernel",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 0},
 	{"gvisor",  kernel_open, kernel_setup, kernel_enter,       kernel_reg, 1},
 	{"uringfs", fs_open,     fs_setup,     fs_enter,           fs_reg,     0},
-	{"lane",    fs_open,     fs_setup,     lane_backend_enter, fs_reg,     0},
+	{"lane",    fs_open,     fs_setup,     lane_backend_enter, lane_backend_reg, 0},
 	{"floor",   floor_open,  NULL,         floor_enter,        NULL,       0},
 	{NULL,      NULL,        NULL,         NULL,               NULL,       0},
 };

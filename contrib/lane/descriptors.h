@@ -14,6 +14,12 @@ static inline struct lane_file *lane_seen_file(struct lane_pass *p, int fd, uint
 	return NULL;
 }
 
+/* Of a request without IOSQE_FIXED_FILE */
+static inline int lane_fd_of(const struct lane_pass *p, const struct io_uring_sqe *sqe)
+{
+	return p->alias && p->alias_at == p->head - 1 ? p->alias - 1 : sqe->fd;
+}
+
 static inline long lane_look_at_file(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file *file)
 {
 	struct lane *l = p->lane;
@@ -23,7 +29,7 @@ static inline long lane_look_at_file(struct lane_pass *p, const struct io_uring_
 		return l->host->fixed_file(l, (uint32_t)sqe->fd, file);
 	}
 	file->fixed = 0;
-	file->fd = p->alias && p->alias_at == p->head - 1 ? p->alias - 1 : sqe->fd;
+	file->fd = lane_fd_of(p, sqe);
 	file->flags = file->fd < 0 ? -EBADF : (int)l->host->file_flags(l, file->fd);
 	file->mode = 0;
 	return file->flags == -EAGAIN ? -EAGAIN : 0;

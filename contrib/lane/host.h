@@ -226,6 +226,16 @@ static inline int lane_socket_option(int fd, int name)
 	return RAW(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
 }
 
+static inline bool lane_is_stream(int fd, bool unix_too)
+{
+	int domain;
+
+	if (lane_socket_option(fd, SO_TYPE) != SOCK_STREAM)
+		return false;
+	domain = lane_socket_option(fd, SO_DOMAIN);
+	return domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX);
+}
+
 /* tcp_inq_hint(): 1 where a FIN was received, not behind a reset. */
 static inline long lane_host_end(int fd)
 {
@@ -236,24 +246,19 @@ static inline long lane_host_end(int fd)
 	if (protocol != LANE_IPPROTO_TCP && protocol != LANE_IPPROTO_MPTCP)
 		return 0;
 	RAW(SYS_ppoll, &end, 1, &now, 0, 0);
-	return (end.revents & (POLLRDHUP | POLLERR)) == POLLRDHUP;
+	return (end.revents & (POLLRDHUP | POLLERR)) == POLLRDHUP && lane_is_stream(fd, false);
 }
 
 /* TCP and AF_UNIX streams say how much is left; TCP also that there is the end. Asked without a receive, MSG_PEEK or not,
- * which would take the socket's error. */
+ * which would take the socket's error; and first what says no in most cases. */
 static inline long lane_host_more(struct lane *l, int fd)
 {
-	int domain, count = 0;
+	int count = 0;
 
 	(void)l;
-	if (lane_socket_option(fd, SO_TYPE) != SOCK_STREAM)
-		return 0;
-	domain = lane_socket_option(fd, SO_DOMAIN);
-	if (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6)
-		return 0;
 	if (RAW(SYS_ioctl, fd, FIONREAD, &count) < 0)
 		return 0;
-	return count > 0 || (domain != AF_UNIX && lane_host_end(fd));
+	return count > 0 ? lane_is_stream(fd, true) : lane_host_end(fd);
 }
 
 static inline long lane_host_socket(struct lane *l, const struct io_uring_sqe *sqe)

@@ -48,17 +48,38 @@ static inline enum lane_outcome lane_net_no_file(const struct io_uring_sqe *sqe,
 	return lane_result(done, ret, true);
 }
 
+/* As lane_get_file(). Whether a descriptor is a file the call on it says; its flags matter where there is nothing to receive. */
+static inline long lane_get_socket(struct lane_pass *p, const struct io_uring_sqe *sqe, struct lane_file *known,
+				   struct lane_file **found)
+{
+	if (sqe->flags & IOSQE_FIXED_FILE)
+		return lane_get_file(p, sqe, found);
+	LANE_CLEAR(known, sizeof(*known));
+	known->fd = lane_fd_of(p, sqe);
+	*found = known;
+	return 0;
+}
+
+static inline enum lane_outcome lane_nothing_to_receive(struct lane_pass *p, const struct io_uring_sqe *sqe)
+{
+	struct lane_file *file;
+
+	return lane_get_file(p, sqe, &file) < 0 ? LANE_WAITS : lane_waits_for(p, file);
+}
+
 /* io_send(), io_sendmsg(): a send that fails with EFAULT has sent nothing. */
 static inline enum lane_outcome lane_issue_send(struct lane_pass *p, const struct io_uring_sqe *sqe,
 						struct lane_done *done)
 {
 	struct lane *l = p->lane;
-	struct lane_file *file;
-	long ret = lane_get_file(p, sqe, &file);
+	struct lane_file known, *file;
+	long ret = lane_get_socket(p, sqe, &known, &file);
 
 	if (ret < 0)
 		return lane_net_no_file(sqe, ret, done);
 	ret = l->host->send_to(l, file->fd, sqe, (int)sqe->msg_flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (ret == -EBADF)
+		return lane_net_no_file(sqe, ret, done);
 	if (lane_leaves(ret) || ret == -EFAULT || ret == -EMSGSIZE)
 		return LANE_WAITS;
 	return lane_result(done, ret, ret < 0);
@@ -70,14 +91,16 @@ static inline enum lane_outcome lane_issue_recv(struct lane_pass *p, const struc
 						struct lane_done *done)
 {
 	struct lane *l = p->lane;
-	struct lane_file *file;
-	long ret = lane_get_file(p, sqe, &file);
+	struct lane_file known, *file;
+	long ret = lane_get_socket(p, sqe, &known, &file);
 
 	if (ret < 0)
 		return lane_net_no_file(sqe, ret, done);
 	ret = l->host->receive(l, file->fd, sqe, (int)sqe->msg_flags | MSG_DONTWAIT);
 	if (ret == -EAGAIN && !(sqe->msg_flags & MSG_DONTWAIT))
-		return lane_waits_for(p, file);
+		return lane_nothing_to_receive(p, sqe);
+	if (ret == -EBADF)
+		return lane_net_no_file(sqe, ret, done);
 	if (lane_leaves(ret) || ret == -EMSGSIZE)
 		return LANE_WAITS;
 	if (ret >= 0 && l->host->more(l, file->fd) > 0)

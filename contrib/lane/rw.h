@@ -13,7 +13,11 @@
 #endif
 #define LANE_UIO_MAXIOV 1024u
 #define LANE_MAX_RW_COUNT 0x7ffff000u
+#if defined(__aarch64__)
+#define LANE_TASK_SIZE_MAX 0x1000000000000ULL
+#else
 #define LANE_TASK_SIZE_MAX 0x7ffffffff000ULL
+#endif
 #define LANE_O_DIRECT O_DIRECT
 
 static inline bool lane_access_ok(uint64_t addr, uint64_t size)

@@ -59,8 +59,8 @@ _PAIRS: dict[str, tuple[int, int | None]] = {  # x86-64, aarch64; None: it has n
 }
 NR = {name: number for name, pair in _PAIRS.items() if (number := pair[ARM]) is not None}
 """Name -> number, of those that this machine has."""
-TASK_SIZE_MAX = 0x7FFFFFFFF000
-"""Where user memory ends, as access_ok() has it: of x86-64 with four levels of page tables."""
+TASK_SIZE_MAX = 1 << 48 if ARM else 0x7FFFFFFFF000
+"""Where user memory ends, as access_ok() has it: with four levels of page tables."""
 O_LARGEFILE = 0o400000 if ARM else 0o100000
 """As the kernel has it; libc's is 0."""
 EPOLL_EVENT_SIZE = 12 if MACHINE == "x86_64" else 16

@@ -81,7 +81,7 @@ static void test_refused_reads(void)
 	ring_leave(&r);
 	sqe(IORING_OP_READ, file, buf, 0x7ffff000, 0);
 	ring_leave(&r);
-	sqe(IORING_OP_READ, file, (void *)(uintptr_t)0x7fffffffffffULL, 100, 0);
+	sqe(IORING_OP_READ, file, (void *)(uintptr_t)(LANE_TASK_SIZE_MAX - 1), 100, 0);
 	ring_leave(&r);
 	memcpy((char *)sqe(IORING_OP_READ, file, buf, 1, 0) + 56, &one, sizeof(one));
 	ring_leave(&r);
