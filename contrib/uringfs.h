@@ -87,7 +87,7 @@ struct uringfs_enter {
 	uint32_t flags;	       /* IORING_ENTER_* */
 	uint32_t can;	       /* URINGFS_ENTER_*; or 0 */
 	uint64_t arg;	       /* sigset_t *, or struct io_uring_getevents_arg * with EXT_ARG */
-	uint64_t argsz;	       /* bytes at arg */
+	uint64_t argsz;	       /* bytes at arg; with URINGFS_ENTER_TAIL, << 32: the CQ tail that is waited for */
 };
 
 struct uringfs_register {
@@ -192,6 +192,9 @@ struct uringfs_agent {
 /* uringfs_enter.can: behind the int64_t at `result` is room for a signal mask. If the call waits (EINPROGRESS)
  * and has a mask, the daemon stores it there, for the poll(2). */
 #define URINGFS_ENTER_MASK 4u
+/* uringfs_enter.can: argsz has in its upper half which CQ tail is enough, for who has looked before, as what another thread
+ * reaps meanwhile counts (io_cqring_wait()). Only for a daemon that says URINGFS_LANE_TAILS. */
+#define URINGFS_ENTER_TAIL 2048u
 /* uringfs_setup.can: read(2) of a descriptor that is open for writing, too, is EINVAL, as of an io_uring descriptor.
  * Who opens the file for reading alone gets the text. */
 #define URINGFS_SETUP_OPAQUE 8u
@@ -768,9 +771,10 @@ static inline uint64_t uringfs_ignored(void)
 	return found;
 }
 
-/* io_uring_enter2(2) as the daemon does it, lane or not. */
+/* io_uring_enter2(2) as the daemon does it, lane or not. tail: of the CQ, that is waited for; NULL: min_complete from its head
+ * on, as the daemon finds it. */
 static inline int uringfs_enter_daemon(int fd, unsigned to_submit, unsigned min_complete, unsigned flags,
-				       const void *arg, size_t argsz)
+				       const void *arg, size_t argsz, const uint32_t *tail)
 {
 	const int64_t unset = INT64_MIN;
 	struct {
@@ -792,6 +796,10 @@ static inline int uringfs_enter_daemon(int fd, unsigned to_submit, unsigned min_
 	m.arg = (uint64_t)(uintptr_t)arg;
 	m.argsz = argsz;
 	m.can = URINGFS_CAN | URINGFS_ENTER_MASK;
+	if (tail && m.argsz <= UINT32_MAX) {
+		m.can |= URINGFS_ENTER_TAIL;
+		m.argsz |= (uint64_t)*tail << 32;
+	}
 	/* Signals stay pending from the write to the ppoll, else one in between would be missed. */
 	if (waits) {
 		all &= ~uringfs_ignored();
@@ -853,7 +861,8 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 				 size_t argsz)
 {
 #ifdef URINGFS_LANE
-	struct lane_call c = {fd, to_submit, min_complete, flags, arg, argsz, 0, NULL, 0, false, false, 0, 0, 0, NULL};
+	struct lane_call c = {fd, to_submit, min_complete, flags, arg,	 argsz, 0, NULL, 0, false, false, 0,
+			      0,  0,	     NULL,	   0,	  false, false};
 	int ret;
 
 	if (lane_enter_asleep(&c)) {
@@ -861,14 +870,14 @@ static inline int uringfs_enter2(int fd, unsigned to_submit, unsigned min_comple
 			errno = -c.error;
 		return c.error && !c.taken ? -1 : (int)c.taken;
 	}
-	ret = uringfs_enter_daemon(fd, c.to_submit, min_complete, flags, arg, argsz);
+	ret = uringfs_enter_daemon(fd, c.to_submit, min_complete, flags, arg, argsz, c.tells ? &c.tail : NULL);
 	if (ret < 0) {
 		lane_failed(fd, errno);
 		return lane_sum_of(c.taken, -errno) < 0 ? -1 : (int)c.taken;
 	}
 	return (int)lane_sum_of(c.taken, ret);
 #else
-	return uringfs_enter_daemon(fd, to_submit, min_complete, flags, arg, argsz);
+	return uringfs_enter_daemon(fd, to_submit, min_complete, flags, arg, argsz, NULL);
 #endif
 }
 

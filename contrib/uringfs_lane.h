@@ -63,6 +63,9 @@ struct uringfs_lane_wake {
  * ring alive when the program has closed it. */
 #define URINGFS_LANE_OPENS 1u
 
+/* An enter may say URINGFS_ENTER_TAIL. */
+#define URINGFS_LANE_TAILS 2u
+
 /* _IOW('u', 7, struct uringfs_lane_attach) */
 #define URINGFS_CMD_LANE ((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
 

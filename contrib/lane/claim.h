@@ -18,11 +18,9 @@ struct lane_claim {
 	int fd;		 /* its file, by a descriptor of ours; -1 */
 	int wake_fd;	 /* who posts signals this */
 	unsigned tries;
-	bool recalled;	 /* another call comes behind it: it is to be submitted now */
-	uint32_t target; /* cq_tail that the wait is for, as it was when it began: others may reap meanwhile */
-	bool signalled;	 /* wake_fd is */
-	bool aimed;	 /* target is known */
-	bool unarmed;	 /* wake_fd has to be made before, which is not for who has the lane */
+	bool recalled;	/* another call comes behind it: it is to be submitted now */
+	bool signalled; /* wake_fd is */
+	bool unarmed;	/* wake_fd has to be made before, which is not for who has the lane */
 };
 
 /* ---- claims of others ---- */
@@ -210,12 +208,6 @@ static inline void lane_return(struct lane_loan *loan)
 
 /* ---- to sleep ---- */
 
-/* io_cqring_wait(): so many as were missing then have come since. */
-static inline bool lane_has_come(const struct lane_pass *p, const struct lane_claim *k)
-{
-	return k && k->aimed && (int32_t)(p->tail - k->target) >= 0;
-}
-
 static inline bool lane_may_claim(const struct lane_pass *p, const struct lane_call *c)
 {
 	const struct lane_claim *k = c->claim;
@@ -253,18 +245,12 @@ static inline void lane_claim_last(struct lane_pass *p, struct lane_call *c)
 {
 	struct lane *l = p->lane;
 	struct lane_claim *k = c->claim;
-	uint32_t ready, wanted = c->min_complete < l->cq_entries ? c->min_complete : l->cq_entries;
 
 	if (!c->until)
 		c->until = lane_until(c->flags, c->arg, c->argsz);
 	if (!lane_may_claim(p, c))
 		return;
-	ready = p->tail - lane_cq_head(p);
-	if (!k->aimed) {
-		k->target = p->tail - ready + wanted;
-		k->aimed = true;
-	}
-	if (wanted <= ready || lane_has_come(p, k) || !lane_keeps_claim(p, k) || !lane_has_wake_fd(l, k))
+	if (!c->aimed || lane_has_come(p, c) || !lane_keeps_claim(p, k) || !lane_has_wake_fd(l, k))
 		return;
 	if (c->until != LANE_EVER && lane_now() >= c->until) {
 		c->error = k->serial ? -ETIME : 0; /* or it goes to the daemon, which finds the same */
@@ -272,7 +258,7 @@ static inline void lane_claim_last(struct lane_pass *p, struct lane_call *c)
 	}
 	k->at = p->head;
 	k->wake_fd = l->wake - 1;
-	lane_will_wake(p, c, k->target - p->tail, URINGFS_LANE_POLLS | l->holder << 16);
+	lane_will_wake(p, c, c->tail - p->tail, URINGFS_LANE_POLLS | l->holder << 16);
 	if (k->serial)
 		return;
 	k->serial = l->holder << 16 | (++l->claims & (URINGFS_LANE_RECALLED - 1));

@@ -63,6 +63,9 @@ struct lane_call {
 	int error;		  /* -EINTR, -ETIME: what the wait has come to */
 	uint32_t wanted;	  /* CQEs that are missing */
 	struct lane_claim *claim; /* NULL: there are to be none */
+	uint32_t tail; /* of the CQ, that the wait is for, as it was when the call began: others may reap meanwhile */
+	bool aimed;    /* that is known */
+	bool tells;    /* and the daemon is to be told */
 };
 
 /* ---- attach ---- */
@@ -277,10 +280,29 @@ static inline void lane_registered(int fd, unsigned opcode, uint64_t arg, uint32
 
 /* ---- enter ---- */
 
+/* io_cqring_wait(): the CQEs that the call waits for have come, be they reaped or not. */
+static inline bool lane_has_come(const struct lane_pass *p, const struct lane_call *c)
+{
+	return c->aimed && (int32_t)(p->tail - c->tail) >= 0;
+}
+
+/* io_cqring_wait() takes the head once. */
+static inline void lane_aim(struct lane_pass *p, struct lane_call *c)
+{
+	uint32_t wanted = c->min_complete < p->lane->cq_entries ? c->min_complete : p->lane->cq_entries, ready;
+
+	if (c->aimed || !wanted || !(c->flags & IORING_ENTER_GETEVENTS))
+		return;
+	ready = p->tail - lane_cq_head(p);
+	c->tail = p->tail + (ready < wanted ? wanted - ready : 0);
+	c->aimed = true;
+	c->tells = p->lane->tails;
+}
+
 /* io_cqring_wait(), as long as it need not wait: true. Behind a submission it is of no matter what is wrong with arg. */
 static inline bool lane_need_not_wait(struct lane_pass *p, struct lane_call *c)
 {
-	uint32_t attention = lane_load(&p->lane->page->attention), min = c->min_complete;
+	uint32_t attention = lane_load(&p->lane->page->attention);
 
 	if (attention & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED) || (!p->taken && attention))
 		return false;
@@ -288,8 +310,7 @@ static inline bool lane_need_not_wait(struct lane_pass *p, struct lane_call *c)
 		c->until = lane_until(c->flags, c->arg, c->argsz);
 	if (!p->taken && !c->until)
 		return false;
-	min = min < p->lane->cq_entries ? min : p->lane->cq_entries;
-	return p->tail - lane_cq_head(p) >= min;
+	return !c->min_complete || lane_has_come(p, c);
 }
 
 /* The wait ends for another reason: true. With CQEs that is none (io_cqring_wait()). */
@@ -319,17 +340,15 @@ static inline void lane_will_wake(struct lane_pass *p, struct lane_call *c, uint
 static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 {
 	struct uringfs_lane *page = p->lane->page;
-	uint32_t ready = p->tail - lane_cq_head(p), wanted = c->min_complete;
-	uint32_t under_way = lane_load(&p->lane->under_way);
+	uint32_t more = c->tail - p->tail, under_way = lane_load(&p->lane->under_way);
 
-	wanted = wanted < p->lane->cq_entries ? wanted : p->lane->cq_entries;
-	if (!c->until || wanted <= ready || (wanted - ready > under_way && c->until == LANE_EVER) ||
+	if (!c->until || !c->aimed || lane_has_come(p, c) || (more > under_way && c->until == LANE_EVER) ||
 	    lane_load(&page->attention) & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED))
 		return false;
-	if (lane_wait_is_over(ready, c))
+	if (lane_wait_is_over(p->tail - lane_cq_head(p), c))
 		return true;
-	lane_will_wake(p, c, wanted - ready, 1);
-	c->help = wanted - ready == under_way && c->until == LANE_EVER;
+	lane_will_wake(p, c, more, 1);
+	c->help = more == under_way && c->until == LANE_EVER;
 	return false;
 }
 
@@ -339,8 +358,10 @@ static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 {
 	uint32_t queued = lane_queued(p);
+	bool again = c->aimed;
 
 	lane_find_claim(p, c);
+	lane_aim(p, c);
 	p->left = c->to_submit < queued ? c->to_submit : queued;
 	if (p->left)
 		lane_take(p);
@@ -349,7 +370,7 @@ static inline bool lane_pass(struct lane_pass *p, struct lane_call *c)
 	if (p->left || p->outside)
 		return false;
 	if (p->taken == c->to_submit && c->flags & IORING_ENTER_GETEVENTS) {
-		return lane_has_come(p, c->claim) || lane_need_not_wait(p, c) || lane_will_sleep(p, c);
+		return (again && lane_has_come(p, c)) || lane_need_not_wait(p, c) || lane_will_sleep(p, c);
 	}
 	return c->to_submit && !(lane_load(&p->lane->page->attention) & URINGFS_LANE_CLOSED);
 }

@@ -139,6 +139,7 @@ static inline bool lane_map_all(struct lane_ring *r, int fd, const struct uringf
 	l->holder = a->holder;
 	l->generation = a->generation;
 	l->beliefs = LANE_BELIEFS;
+	l->tails = a->flags & URINGFS_LANE_TAILS;
 	lane_forget(&r->fixed);
 	l->fixed = &r->fixed;
 	l->sqe_size = a->setup_flags & IORING_SETUP_SQE128 ? 128 : 64;

@@ -185,8 +185,8 @@ static long enter_daemon(const struct trap_enter *e)
 
 	if (ret < 0)
 		return ret;
-	return result_of(
-		uringfs_enter_daemon((int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz));
+	return result_of(uringfs_enter_daemon((int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg,
+					      e->argsz, e->tells ? &e->tail : NULL));
 }
 
 /* io_uring_enter(2), until it looks at the ring: 0 or -errno */

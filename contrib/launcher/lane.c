@@ -65,8 +65,10 @@ static void end_job(struct lane_job *job)
 /* One pass: true, that was all of the call. */
 static bool pass(struct trap_enter *e, struct lane_claim *claim)
 {
-	struct lane_call c = {(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz, 0,	   NULL,
-			      0,	  false,	e->looks,	 e->until, e->error,	   0,	     claim};
+	struct lane_call c = {
+		(int)e->fd, e->to_submit, e->min_complete, e->flags, (void *)e->arg, e->argsz, 0,     NULL,
+		0,	    false,	  e->looks,	   e->until, e->error,	     0,	       claim, e->tail,
+		e->aimed,   e->tells};
 	bool whole = lane_enter(&c);
 
 	e->to_submit = c.to_submit;
@@ -77,6 +79,9 @@ static bool pass(struct trap_enter *e, struct lane_claim *claim)
 	e->until = c.until;
 	e->error = c.error;
 	e->wanted = c.wanted;
+	e->tail = c.tail;
+	e->aimed = c.aimed;
+	e->tells = c.tells;
 	return whole;
 }
 
@@ -110,7 +115,7 @@ static bool sleep_once(struct trap_pool *p, struct trap_enter *e, struct lane_cl
 
 static long submit(const struct trap_enter *e)
 {
-	return e->to_submit ? result_of(uringfs_enter_daemon((int)e->fd, e->to_submit, 0, 0, NULL, 0)) : 0;
+	return e->to_submit ? result_of(uringfs_enter_daemon((int)e->fd, e->to_submit, 0, 0, NULL, 0, NULL)) : 0;
 }
 
 /* What a call has claimed, by the daemon, which is to find its file though the program may have closed that. Behind it the
@@ -163,7 +168,7 @@ static bool enter(struct trap_pool **p, struct trap_enter *e, struct lane_claim 
 bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 {
 	bool waits = e->to_submit && e->flags & IORING_ENTER_GETEVENTS && e->min_complete;
-	struct lane_claim claim = {0, 0, -1, -1, 0, false, 0, false, false, false};
+	struct lane_claim claim = {0, 0, -1, -1, 0, false, false, false};
 	struct trap_pool *p = trap_busy_pool();
 	bool whole;
 
@@ -193,7 +198,7 @@ void trap_lane_settle(int fd)
 		lane_let_go(r);
 	}
 	if (claimed)
-		uringfs_enter_daemon(fd, 1, 0, 0, NULL, 0);
+		uringfs_enter_daemon(fd, 1, 0, 0, NULL, 0, NULL);
 	trap_set_mask(&old);
 }
 

@@ -54,7 +54,10 @@ __attribute__((used)) bool trap_patched(struct patched *p)
 			       false,
 			       0,
 			       0,
-			       0};
+			       0,
+			       0,
+			       false,
+			       false};
 	uint64_t mask;
 	bool whole;
 

@@ -55,7 +55,10 @@ static long enter(const long *a, const uint64_t *mask)
 			       false,
 			       0,
 			       0,
-			       0};
+			       0,
+			       0,
+			       false,
+			       false};
 
 	return trap_enter(&e, mask);
 }

@@ -96,6 +96,8 @@ struct trap_enter { /* io_uring_enter(2) */
 	int64_t until;
 	int error;
 	uint32_t wanted;
+	uint32_t tail;
+	bool aimed, tells;
 };
 /* mask: the caller's, which is set before anything may wait */
 long trap_enter(struct trap_enter *e, const uint64_t *mask);

@@ -6,6 +6,8 @@ A message is {u32 cmd, u32 size} and one system call's arguments, little-endian,
 from struct import Struct
 from typing import NamedTuple
 
+from uringfs.abi.numbers import U32
+
 URINGFS_XATTR = "system.uringfs"
 """Every file of a mount has it, its directory too: the daemon's version."""
 URINGFS_OFF_CTL = 0x20000000
@@ -37,6 +39,10 @@ class Enter(NamedTuple):
     can: int
     arg: int
     argsz: int
+
+    def argsz_and_tail(self) -> tuple[int, int | None]:
+        """The CQ tail that is waited for is only there with URINGFS_ENTER_TAIL."""
+        return (self.argsz & U32, self.argsz >> 32) if self.can & URINGFS_ENTER_TAIL else (self.argsz, None)
 
 
 class Register(NamedTuple):
@@ -125,6 +131,7 @@ URINGFS_ENTER_READS = 1 << 5  # with URINGFS_ENTER_WAITS: and read(2), of signal
 URINGFS_ENTER_WAKES = 1 << 8  # with URINGFS_ENTER_WAITS: and futex(2) FUTEX_WAKE_BITSET
 URINGFS_ENTER_CONNECTS = 1 << 9  # with URINGFS_ENTER_WAITS: and connect(2), listen(2) of AF_UNIX
 URINGFS_ENTER_SLEEPS = 1 << 10  # with URINGFS_ENTER_WAITS: and has threads sleep in the kernel's futex queues
+URINGFS_ENTER_TAIL = 1 << 11  # bits 32 to 63 of argsz are the CQ tail that is waited for
 URINGFS_ENTER_KICK = 1 << 6  # alone: no enter, but a word that somebody may be waiting for (docs/lane.md)
 URINGFS_SETUP_OPAQUE = 1 << 3  # Setup.can: read(2) is EINVAL where the file is open for writing, too
 URINGFS_RESULT_FETCH = 1 << 32  # in an enter's result: there are some

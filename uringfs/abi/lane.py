@@ -92,6 +92,7 @@ TAKEN = Struct("<64Q")
 REQUEST = Struct("<QIIIBBBBiI")
 ANSWER = Struct("<IIIIIIII")
 URINGFS_LANE_OPENS = 1 << 0  # Answer.flags: a mapping keeps the ring file open
+URINGFS_LANE_TAILS = 1 << 1  # and: an enter may say URINGFS_ENTER_TAIL
 
 
 class State(NamedTuple):

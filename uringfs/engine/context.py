@@ -33,7 +33,7 @@ from uringfs.engine.sqpoll import SqPoller
 from uringfs.engine.submit import Submission
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.timeouts import Timeouts
-from uringfs.engine.wait import CqWait
+from uringfs.engine.wait import Awaited, CqWait
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Channel, File, Program
 from uringfs.ring import support
@@ -111,9 +111,17 @@ class Context:
     # -- io_uring_enter(2)
 
     def enter(
-        self, caller: Caller, to_submit: int, min_complete: int, flags: int, arg: int, argsz: int
+        self,
+        caller: Caller,
+        to_submit: int,
+        min_complete: int,
+        flags: int,
+        arg: int,
+        argsz: int,
+        tail: int | None = None,
     ) -> Entered | Entering:
-        """io_uring_enter(2). EINVAL, EFAULT, EEXIST, EBADFD, EOWNERDEAD."""
+        """io_uring_enter(2). EINVAL, EFAULT, EEXIST, EBADFD, EOWNERDEAD. tail: of the CQ, that is
+        waited for; None: min_complete from its head on."""
         if flags & ~self._enter_flags:
             raise UringError(errno.EINVAL, f"enter flags {flags & ~self._enter_flags:#x} are not supported")
         if flags & IORING_ENTER_REGISTERED_RING:
@@ -124,6 +132,7 @@ class Context:
         if self.hooks and self.hooks.breaker is not None:
             to_submit = self.hooks.breaker.enter(self.ring, caller, to_submit)
         self.ring.counters.enters += 1
+        awaited = Awaited.of(self.ring, min_complete, flags, arg, argsz, tail)
         submitted: int | Submitting = 0
         if self.poller is not None:
             submitted = self._offloaded(self.poller, to_submit, flags)
@@ -135,29 +144,20 @@ class Context:
             else:
                 submitted = self.submit(caller, to_submit)
         if isinstance(submitted, int):
-            return self._get_events(caller, asked, min_complete, flags, arg, argsz, submitted)
-        return partial(then, submitted, partial(self._get_events, caller, asked, min_complete, flags, arg, argsz))
+            return self._get_events(caller, asked, awaited, submitted)
+        return partial(then, submitted, partial(self._get_events, caller, asked, awaited))
 
-    def _get_events(
-        self,
-        caller: Caller,
-        asked: int,
-        min_complete: int,
-        flags: int,
-        arg: int,
-        argsz: int,
-        submitted: int,
-    ) -> Entered | Entering:
+    def _get_events(self, caller: Caller, asked: int, awaited: Awaited, submitted: int) -> Entered | Entering:
         if self.arming:
-            again = partial(self._get_events, caller, asked, min_complete, flags, arg, argsz, submitted)
+            again = partial(self._get_events, caller, asked, awaited, submitted)
             return partial(behind, self.arming.wait, again)
-        if submitted != asked or not flags & IORING_ENTER_GETEVENTS:
+        if submitted != asked or not awaited.flags & IORING_ENTER_GETEVENTS:
             return partial(self._begun, submitted) if self.beginning else Entered(submitted)
         self.host.poller.dispatch()  # what is ready already needs no wait
-        if self.woken or (self.beginning and not min_complete):
-            work = partial(self._run_task_work, caller, min_complete, flags, arg, argsz, submitted)
+        if self.woken or (self.beginning and not awaited.min_complete):
+            work = partial(self._run_task_work, caller, awaited, submitted)
             return partial(behind, self._let_go_on, work)
-        return self._run_task_work(caller, min_complete, flags, arg, argsz, submitted)
+        return self._run_task_work(caller, awaited, submitted)
 
     def in_call(self) -> bool:
         return bool(self._letting_go_on) or (self.local_work is not None and self.local_work.in_call)
@@ -190,35 +190,31 @@ class Context:
         self.woken.clear()
         self.beginning.clear()
 
-    def _run_task_work(
-        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
-    ) -> Entered | Entering:
+    def _run_task_work(self, caller: Caller, awaited: Awaited, submitted: int) -> Entered | Entering:
         """io_run_local_work(), and then the wait."""
-        begin_wait = partial(self._begin_wait, caller, min_complete, flags, arg, argsz, submitted)
+        begin_wait = partial(self._begin_wait, caller, awaited, submitted)
         local = self.local_work
         if local is None:
             return begin_wait()
         self.check_submitter(caller)
         if local.coming():
-            return partial(local.run_what_comes, min_complete, begin_wait)
-        local.run(min_complete)
+            return partial(local.run_what_comes, awaited.min_complete, begin_wait)
+        local.run(awaited.min_complete)
         return partial(local.until_gone_on, begin_wait) if local.going_on() else begin_wait()
 
-    def _begin_wait(
-        self, caller: Caller, min_complete: int, flags: int, arg: int, argsz: int, submitted: int
-    ) -> Entered:
+    def _begin_wait(self, caller: Caller, awaited: Awaited, submitted: int) -> Entered:
         """io_cqring_wait() as far as there is something to wait for."""
         if self.setup_flags & IORING_SETUP_IOPOLL and not self.poller and not self.pending:
             self.ring.flush()
             return Entered(submitted)  # io_iopoll_check(): with nothing to poll there is no waiting
         try:
-            wait = CqWait.start(self.ring, caller, self.host.timers, min_complete, flags, arg, argsz)
+            wait = CqWait.start(self.ring, caller, self.host.timers, awaited)
         except UringError:
             if submitted:
                 return Entered(submitted)
             raise
         if wait is not None and self.hooks:
-            self.hooks.call("io_uring_cqring_wait", self.ring, min_complete)
+            self.hooks.call("io_uring_cqring_wait", self.ring, awaited.min_complete)
         local = self.local_work
         if wait is not None and local is not None:
             wait.begin, wait.end = partial(local.begin, wait), local.end

@@ -4,11 +4,16 @@ import errno
 import time
 from collections.abc import Callable
 from struct import Struct
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import trio
 
-from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_ENTER_EXT_ARG_REG
+from uringfs.abi.constants import (
+    IORING_ENTER_ABS_TIMER,
+    IORING_ENTER_EXT_ARG,
+    IORING_ENTER_EXT_ARG_REG,
+    IORING_ENTER_GETEVENTS,
+)
 from uringfs.abi.numbers import U32
 from uringfs.abi.structs import GETEVENTS_ARG, KERNEL_SIGSET_SIZE, TIMESPEC
 from uringfs.engine.timeouts import KTIME_MAX
@@ -23,21 +28,39 @@ REG_WAIT = Struct("<16sIIQI28x")
 IORING_REG_WAIT_TS = 1
 
 
+class Awaited(NamedTuple):
+    """What an enter with IORING_ENTER_GETEVENTS asks for."""
+
+    min_complete: int
+    flags: int
+    arg: int
+    argsz: int
+    tail: int
+    """The CQ tail that is enough: from when the call began, so what another thread reaps meanwhile counts."""
+
+    @classmethod
+    def of(cls, ring: Ring, min_complete: int, flags: int, arg: int, argsz: int, tail: int | None) -> "Awaited":
+        """tail: what the client has found before it called; None: that is to be found now."""
+        if tail is None and min_complete and flags & IORING_ENTER_GETEVENTS:
+            tail = (ring.cq.head() + min(min_complete, ring.cq.entries)) & U32
+        return cls(min_complete, flags, arg, argsz, tail or 0)
+
+
 class CqWait:
     """One waiting enter. It hears of every publication, and is done at once when its count is reached."""
 
     waits: ClassVar[bool] = True
 
     def __init__(
-        self, ring: Ring, timers: Timers, min_events: int, timeout: int | None = None, min_wait: int = 0
+        self, ring: Ring, timers: Timers, tail: int, timeout: int | None = None, min_wait: int = 0
     ) -> None:
-        """timeout, min_wait: ns from now; None: for ever."""
+        """tail: of the CQ, that is waited for. timeout, min_wait: ns from now; None: for ever."""
         self._ring = ring
         self._timers = timers
         self.begin: Callable[[], None] = _nothing
         """What the waiting thread does first: its task work."""
         self.end: Callable[[], None] = _nothing
-        self._target = (ring.cq.head() + min_events) & U32
+        self._target = tail
         self._seen = ring.cq.tail
         self._timeouts: int | None = None  # run out before the wait has begun
         now = timers.now(time.CLOCK_MONOTONIC) if timeout is not None or min_wait else 0
@@ -53,23 +76,23 @@ class CqWait:
         """The wait was ended for the client to fetch descriptors, and has to be armed again."""
 
     @classmethod
-    def start(
-        cls, ring: Ring, caller: Caller, timers: Timers, min_events: int, flags: int, arg: int, argsz: int
-    ) -> "CqWait | None":
+    def start(cls, ring: Ring, caller: Caller, timers: Timers, awaited: Awaited) -> "CqWait | None":
         """The wait of an enter; None if there is nothing to wait for. EINVAL, EFAULT of the extended arguments."""
         timeout, min_wait = None, 0
+        _, flags, arg, argsz, tail = awaited
         if flags & IORING_ENTER_EXT_ARG:
             if flags & IORING_ENTER_EXT_ARG_REG:
                 arg, argsz, timeout, min_wait = _registered_arg(ring, arg, argsz, flags)
             else:
                 arg, argsz, timeout, min_wait = _ext_arg(caller, arg, argsz, flags, ring.clock)
         ring.flush()
-        min_events = min(min_events, ring.cq.entries)
-        if ring.cq.ready() >= min_events:
+        if awaited.min_complete and distance(ring.cq.tail, tail) >= 0:
+            return None
+        if ring.cq.ready() >= min(awaited.min_complete, ring.cq.entries):
             return None
         if arg and argsz != KERNEL_SIGSET_SIZE:
             raise UringError(errno.EINVAL, f"a sigset is {KERNEL_SIGSET_SIZE} bytes, not {argsz}")
-        wait = cls(ring, timers, min_events, timeout, min_wait)
+        wait = cls(ring, timers, tail, timeout, min_wait)
         wait.sigmask = caller.memory.read(arg, argsz) if arg else b""
         return wait
 

@@ -27,7 +27,7 @@ from uringfs.abi.constants import (
     flag_names,
 )
 from uringfs.abi.kernels import CURRENT
-from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_VERSION, LaneAnswer
+from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_TAILS, URINGFS_LANE_VERSION, LaneAnswer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
@@ -189,9 +189,8 @@ class RingFile:
 
     def enter(self, caller: Caller, message: abi.Enter) -> Entered | Entering:
         """io_uring_enter(2). EBADFD before setup, and what Context.enter raises."""
-        return self._ready().enter(
-            caller, message.to_submit, message.min_complete, message.flags, message.arg, message.argsz
-        )
+        wait = (message.min_complete, message.flags, message.arg, *message.argsz_and_tail())
+        return self._ready().enter(caller, message.to_submit, *wait)
 
     def register(self, caller: Caller, message: abi.Register) -> int | Registering:
         """io_uring_register(2). EINVAL for an opcode that is not there, and what its handler raises."""
@@ -219,7 +218,7 @@ class RingFile:
             geometry.cq_entries,
             geometry.sq_array,
             lane.generation,
-            0 if context.ring.memory.backing_id else URINGFS_LANE_OPENS,
+            URINGFS_LANE_TAILS | (0 if context.ring.memory.backing_id else URINGFS_LANE_OPENS),
         )
         caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
         return 0

@@ -298,6 +298,7 @@ def test_the_lane(tmp_path: Path) -> None:
     expected["URINGFS_CMD_LANE"] = control.URINGFS_CMD_LANE
     expected["URINGFS_CMD_LANE_WAKE"] = control.URINGFS_CMD_LANE_WAKE
     expected["URINGFS_ENTER_KICK"] = control.URINGFS_ENTER_KICK
+    expected["URINGFS_LANE_TAILS"] = lane.URINGFS_LANE_TAILS
     source, program = tmp_path / "lane.c", tmp_path / "lane"
     lines = "".join(f'\tprintf("%lld\\n", (long long)({expression}));\n' for expression in expected)
     source.write_text(

@@ -10,8 +10,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakehost.files import Stream
 from tests.unit.support import U32, Bench, enter, iovecs, nop, readv, start_at
-from uringfs.abi.constants import IORING_ENTER_ABS_TIMER, IORING_ENTER_EXT_ARG, IORING_OP_TIMEOUT
+from uringfs.abi.constants import (
+    IORING_ENTER_ABS_TIMER,
+    IORING_ENTER_EXT_ARG,
+    IORING_ENTER_GETEVENTS,
+    IORING_OP_TIMEOUT,
+)
 from uringfs.abi.structs import GETEVENTS_ARG, TIMESPEC
+from uringfs.engine.entering import Entered
 from uringfs.errors import UringError
 
 ARG, TS, MASK = 0x30000, 0x31000, 0x32000
@@ -97,6 +103,47 @@ async def test_the_count_is_from_the_head_at_the_start(bench: Bench) -> None:
         await wait_all_tasks_blocked()
         assert len(bench.client.reap()) == 2
         post(bench, 3)  # the third since: enough, though one alone is ready
+
+
+class OtherThread:
+    """It reaps whatever is published."""
+
+    waits = False
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def completions(self) -> None:
+        self._bench.client.reap()
+
+    def closed(self) -> None:
+        pass
+
+
+async def test_what_the_call_has_completed_counts_though_another_thread_has_reaped_it(bench: Bench) -> None:
+    """The kernel takes the head a moment after the submission. Ours takes longer, so it is that of before."""
+    bench.ring.waiters.append(OtherThread(bench))
+    bench.client.push(nop(1))
+    assert await bench.enter(1, wait=1) == 1
+    assert bench.ring.cq.ready() == 0
+
+
+@pytest.mark.parametrize("start", [0, U32])
+async def test_a_client_has_looked_before_and_says_for_which_tail_it_waits(bench: Bench, start: int) -> None:
+    start_at(bench.ring, start)
+    post(bench, 1)
+    assert len(bench.client.reap()) == 1
+    caller = bench.host.caller(bench.thread.tid, 0, 0)
+    enough, more = (start + 1) & U32, (start + 2) & U32
+    assert bench.context.enter(caller, 0, 1, IORING_ENTER_GETEVENTS, 0, 0, enough) == Entered(0)
+    entered = bench.context.enter(caller, 0, 1, IORING_ENTER_GETEVENTS, 0, 0, more)
+    assert isinstance(entered, Entered)
+    assert entered.wait is not None
+    entered.wait.arm(lambda: None)
+    assert not entered.wait.satisfied()
+    post(bench, 2)
+    assert entered.wait.satisfied()
+    entered.wait.stop()
 
 
 async def test_waiting_for_more_than_the_queue_holds_is_waiting_for_a_full_queue(bench: Bench) -> None:

@@ -179,6 +179,15 @@ async def test_a_control_write_that_needs_no_wait_is_done_when_it_returns(mount:
     assert mount.client(fh).results() == [(1, 0)]
 
 
+async def test_a_tail_that_is_waited_for_comes_with_the_enter(mount: Mount) -> None:
+    fh = mount.new()
+    await mount.write(fh, SETUP_8)
+    for tail, written in ((0, 0), (1, -errno.EINPROGRESS)):
+        fields = (RESULT, 0, 1, IORING_ENTER_GETEVENTS, abi.URINGFS_ENTER_TAIL, 0, tail << 32)
+        data = message(abi.URINGFS_CMD_ENTER, abi.ENTER, *fields)
+        assert mount.fs.write(fh, data, TID, 1000, 1000) == written
+
+
 async def test_an_enter_that_waits_goes_on_in_its_poll(mount: Mount, nursery: trio.Nursery) -> None:
     fh = mount.new()
     await mount.write(fh, SETUP_8)

@@ -131,8 +131,9 @@ static void wait_for(uint32_t count)
 {
 	lane_aio_reap(aio);
 	while (ring_ready(&r) < count) {
-		struct lane_call c = {-1, 0, count, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0,
-				      0,  0, NULL};
+		struct lane_call c = {
+			-1, 0,	   count, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL,
+			0,  false, false};
 
 		if (lane_enter_ring(&r.lane, &c))
 			return;
@@ -287,8 +288,9 @@ static void test_nobody_comes(void)
 static void *other(void *unused)
 {
 	while (ring_ready(&r) < 8) {
-		struct lane_call c = {-1, 0, 8,	  IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0,
-				      0,  0, NULL};
+		struct lane_call c = {
+			-1, 0,	   8,	 IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL,
+			0,  false, false};
 
 		if (!lane_enter_ring(&r.lane, &c) && c.sleep_on)
 			RAW(SYS_futex, c.sleep_on, FUTEX_WAIT, c.awake, NULL);

@@ -56,15 +56,16 @@ static struct io_uring_sqe *receive(void)
 
 static struct lane_claim none(void)
 {
-	struct lane_claim k = {0, 0, -1, -1, 0, false, 0, false, false, false};
+	struct lane_claim k = {0, 0, -1, -1, 0, false, false, false};
 
 	return k;
 }
 
 static struct lane_call call(uint32_t to_submit, uint32_t wait, struct lane_claim *k)
 {
-	struct lane_call c = {-1, to_submit, wait, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0,
-			      0,  0,	     k};
+	struct lane_call c = {
+		-1, to_submit, wait, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, k,
+		0,  false,     false};
 
 	return c;
 }

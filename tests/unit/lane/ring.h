@@ -135,7 +135,10 @@ static bool ring_enter_wait(struct ring *r, uint32_t to_submit, uint32_t min_com
 			      0,
 			      0,
 			      0,
-			      NULL};
+			      NULL,
+			      0,
+			      false,
+			      false};
 	bool whole = lane_enter_ring(&r->lane, &c);
 
 	*taken = c.taken;

@@ -233,7 +233,7 @@ static void *submit_for_ever(void *count)
 	for (uint64_t i = 1;; i++) {
 		uint8_t opcode = i % 3 ? IORING_OP_NOP : IORING_OP_WRITE;
 		struct io_uring_sqe *sqe = ring_sqe(&r, opcode, file);
-		struct lane_call c = {-1, 0, 0, 0, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL};
+		struct lane_call c = {-1, 0, 0, 0, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL, 0, false, false};
 
 		sqe->addr = (uint64_t)(uintptr_t) "x";
 		sqe->len = opcode != IORING_OP_NOP;

@@ -149,7 +149,7 @@ static void test_write(void)
 static void test_file_size_limit(void)
 {
 	struct rlimit old, one = {1, RLIM_INFINITY};
-	struct lane_call c = {-1, 1, 0, 0, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL};
+	struct lane_call c = {-1, 1, 0, 0, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL, 0, false, false};
 	uint64_t mask;
 
 	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);

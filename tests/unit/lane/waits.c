@@ -11,10 +11,11 @@ static struct io_uring_getevents_arg arg;
 /* An enter for that many CQEs, with arg. */
 static struct lane_call waits(uint32_t count, const struct __kernel_timespec *ts)
 {
-	struct lane_call c = {-1,   0,		 count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
-			      &arg, sizeof(arg), 0,	NULL,
-			      0,    false,	 false, 0,
-			      0,    0,		 NULL};
+	struct lane_call c = {-1,    0,		  count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
+			      &arg,  sizeof(arg), 0,	 NULL,
+			      0,     false,	  false, 0,
+			      0,     0,		  NULL,	 0,
+			      false, false};
 
 	memset(&arg, 0, sizeof(arg));
 	arg.ts = (uint64_t)(uintptr_t)ts;
@@ -90,6 +91,36 @@ static void *post_two(void *unused)
 	nop();
 	nop();
 	return unused;
+}
+
+/* io_cqring_wait() takes the head once: what is reaped behind that counts. */
+static void test_another_posts_and_reaps(void)
+{
+	struct lane_call c = waits(2, &late);
+
+	nop();
+	CHECK(!lane_enter_ring(&r.lane, &c) && c.sleep_on);
+	ring_reap(&r);
+	c.sleep_on = NULL;
+	CHECK(!lane_enter_ring(&r.lane, &c) && c.sleep_on);
+	nop();
+	ring_reap(&r);
+	CHECK(lane_enter_ring(&r.lane, &c));
+	CHECK_EQ(c.error, 0);
+}
+
+/* ... and, where the rest of the wait is the daemon's, too, if that knows how to be told. */
+static void test_the_daemon_is_told(bool tails)
+{
+	struct lane_call c = waits(2, NULL);
+	uint32_t tail = r.lane.page->posted;
+
+	r.lane.tails = tails;
+	nop();
+	CHECK(!lane_enter_ring(&r.lane, &c) && !c.sleep_on);
+	CHECK_EQ(c.tells, tails);
+	CHECK_EQ(c.tail, tail + 2);
+	ring_reap(&r);
 }
 
 /* Whoever posts wakes it, long before its time. */
@@ -180,6 +211,9 @@ int main(void)
 	test_some_but_not_enough(0);
 	test_some_but_not_enough(-EINTR);
 	test_interrupted();
+	test_another_posts_and_reaps();
+	test_the_daemon_is_told(false);
+	test_the_daemon_is_told(true);
 	test_another_posts();
 	test_the_daemons();
 	test_attention();

@@ -95,7 +95,9 @@ static void read_at(unsigned i)
 /* One enter that waits for that many CQEs. False: it is the daemon's to wait. */
 static bool sleep_for(uint32_t count)
 {
-	struct lane_call c = {-1, 0, count, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL};
+	struct lane_call c = {
+		-1, 0,	   count, IORING_ENTER_GETEVENTS, NULL, 0, 0, NULL, 0, false, false, 0, 0, 0, NULL,
+		0,  false, false};
 
 	if (lane_enter_ring(&r.lane, &c))
 		return true;
