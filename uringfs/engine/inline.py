@@ -25,7 +25,7 @@ from uringfs.native import EventBatch, Taker
 from uringfs.ring.geometry import Geometry
 
 NOT_INLINE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
-IN_VAIN, SELDOM = 16, 8
+IN_VAIN, SELDOM = 16, 64
 """Batches in a row of which nothing was taken. From then on one of SELDOM is tried: to ask costs as much as a
 request."""
 

@@ -225,7 +225,7 @@ class RingFile:
 
     def look(self) -> None:
         """A client has something to say: perhaps it was in the lane."""
-        if self.context is not None:
+        if self.context is not None and self.context.sharing.lane is not None:
             self.context.sharing.look()
 
     async def fetch(self, caller: Caller, message: abi.Fetch) -> int:

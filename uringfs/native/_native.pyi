@@ -63,6 +63,9 @@ def close_soon(fd: int, /) -> None:
     """close(2), without an error. The main thread waits for no more than 1 ms or 2, whatever SO_LINGER of that
     socket says, or of those that are in flight in its queue."""
 
+def poll_mask(fd: int, events: int, /) -> int:
+    """poll(2) without waiting: which of the events, POLLERR, POLLHUP and POLLNVAL hold."""
+
 def fd_identity(fd: int, /) -> tuple[int, int, int, int, int]:
     """(st_dev, st_ino, st_mode, st_rdev) as os.fstat has them, but never asking a FUSE daemon: the file may be of
     our own mount. Permission bits may be stale, the file type is not. Last the unique id of the mount it is on

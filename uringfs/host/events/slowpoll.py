@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 
 import trio
 
+from uringfs import native
 from uringfs.abi.events import EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT
 from uringfs.errors import UringError
 from uringfs.host.events.aiopoll import AioPoll
@@ -26,9 +27,7 @@ PAUSE, LONGEST_PAUSE = 0.001, 0.1  # and between those that follow
 
 def mask_now(fd: int, events: int) -> int:
     """vfs_poll()"""
-    poll = select.poll()
-    poll.register(fd, events & 0xFFFF)
-    return sum(mask for _, mask in poll.poll(0))
+    return native.poll_mask(fd, events & 0xFFFF)
 
 
 class SlowPoll:

@@ -65,15 +65,10 @@ class Descriptor:
         return count[0]
 
     def ready(self) -> bool:
-        return self._polled(select.POLLIN)
+        return bool(native.poll_mask(self.fd, select.POLLIN))
 
     def writable(self) -> bool:
-        return self._polled(select.POLLOUT)
-
-    def _polled(self, events: int) -> bool:
-        poll = select.poll()
-        poll.register(self.fd, events)
-        return bool(poll.poll(0))
+        return bool(native.poll_mask(self.fd, select.POLLOUT))
 
     async def in_thread(self, blocking: Callable[[], T], abandon: bool = True, serial: Hashable = None) -> T:
         """A call on the descriptor. abandon: a cancelled caller goes at once, the thread when it can; else the

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from functools import cached_property
 
 import trio
 
@@ -71,17 +72,16 @@ class LocalFile(Descriptor):
         self.refused = no_read if device == own_device else 0
         self._socket = stat.S_ISSOCK(mode)
         self._socket_kind: tuple[int, int, int] | None = None
-        self._streaming = False if self.regular or self.refused else None
+        if self.regular or self.refused or self.pipe or self._socket:
+            self.streaming = not (self.regular or self.refused)
         self._blind: Blind | None = None
         self._anonymous: str | None = None
         self._polls_at_once: bool | None = None
         self.nonblock, self.nowait = False, True
 
-    @property
+    @cached_property
     def streaming(self) -> bool:
-        if self._streaming is None:
-            self._streaming = not positioned(self.fd)
-        return self._streaming
+        return not positioned(self.fd)
 
     def _kind(self) -> Blind:
         """Asked of what is read or written, for it costs as much as a small read."""

@@ -6,6 +6,7 @@
 #include "../native.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -116,12 +117,28 @@ static PyObject *fd_identity(PyObject *Py_UNUSED(m), PyObject *arg)
 			     (unsigned long long)mount);
 }
 
+static PyObject *poll_mask(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t nargs)
+{
+	struct pollfd wait = {-1, 0, 0};
+	int events, n;
+
+	if (!nargs_is("poll_mask", nargs, 2) || !get_int(args[0], EBADF, &wait.fd) ||
+	    !get_int(args[1], EINVAL, &events))
+		return NULL;
+	wait.events = (short)events;
+	Py_BEGIN_ALLOW_THREADS
+	n = poll_now(&wait);
+	Py_END_ALLOW_THREADS
+	return n < 0 ? raise_errno(errno) : PyLong_FromLong((unsigned short)wait.revents);
+}
+
 PyMethodDef files_methods[] = {
 	FASTCALL(pidfd_open, pidfd_open_, "pidfd_open(tid, flags) -> int"),
 	FASTCALL(pidfd_getfd, pidfd_getfd_, "pidfd_getfd(pidfd, fd) -> int"),
 	FASTCALL(preadv2, preadv2_, "preadv2(fd, buffer, offset, flags) -> int"),
 	FASTCALL(sock_preadv2, sock_preadv2, "sock_preadv2(fd, buffer, offset, flags) -> int"),
 	FASTCALL(pwritev2, pwritev2_, "pwritev2(fd, data, offset, flags) -> int"),
+	FASTCALL(poll_mask, poll_mask, "poll_mask(fd, events) -> int"),
 	{"fd_identity", fd_identity, METH_O, "fd_identity(fd) -> (st_dev, st_ino, st_mode, st_rdev, mount)"},
 	{NULL, NULL, 0, NULL},
 };

@@ -23,9 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST 256      /* events of one epoll_wait(2) */
-#define REQUESTS 1024 /* of an AIO context; all of the machine's have to fit in fs.aio-max-nr */
-#define IDLE 8	      /* watches looked at for whether they are ready no more, at a time */
+#define MOST 256	    /* events of one epoll_wait(2) */
+#define REQUESTS 1024	    /* of the first AIO context; the next are larger, for each is looked at */
+#define MOST_REQUESTS 32768 /* of all; they have to fit in fs.aio-max-nr, with those of the machine's others */
+#define IDLE 8		    /* watches looked at for whether they are ready no more, at a time */
 #define SETTLE_MS 5
 
 /* struct aio_ring (fs/aio.c), which is mapped at the context's address */
@@ -36,6 +37,20 @@ struct aio_ring {
 #define AIO_RING_MAGIC 0xa10a10a1U
 
 /* ---- AIO ---- */
+
+static bool add_context(Watcher *w)
+{
+	unsigned nr = w->requests ? w->requests : REQUESTS;
+
+	for (; nr >= REQUESTS; nr /= 2) {
+		if (w->requests + nr <= MOST_REQUESTS && syscall(SYS_io_setup, nr, &w->contexts[w->ncontexts]) == 0) {
+			w->ncontexts++;
+			w->requests += nr;
+			return true;
+		}
+	}
+	return false;
+}
 
 static void prepare(const struct item *item, struct iocb *iocb, int eventfd)
 {
@@ -62,11 +77,8 @@ static int aio_submit(Watcher *w, struct item *item)
 	prepare(item, &item->iocb, item->once ? w->notify : w->completed);
 	prepare(item, &item->early, -1);
 	for (i = w->full; i < CONTEXTS; i++) {
-		if (i == w->ncontexts) {
-			if (syscall(SYS_io_setup, REQUESTS, &w->contexts[i]) < 0)
-				break;
-			w->ncontexts++;
-		}
+		if (i == w->ncontexts && !add_context(w))
+			break;
 		item->context = i;
 		n = syscall(SYS_io_submit, w->contexts[i], 1L + item->signals_late, iocbs);
 		if (n > 0) {

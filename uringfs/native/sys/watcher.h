@@ -44,7 +44,7 @@ typedef struct {
 	int epoll, barrier;	     /* epoll instances */
 	int completed, stop, notify; /* eventfds */
 	aio_context_t contexts[CONTEXTS];
-	unsigned ncontexts, full; /* full: the context to try first */
+	unsigned ncontexts, requests, full; /* full: the context to try first */
 	struct item **items;
 	size_t nitems, nfree, watched; /* watched: in the epoll instance */
 	uint32_t *free;

@@ -108,7 +108,7 @@ class Transfer:
             raise UringError(errno.EBADF)
         if file.refused:
             raise UringError(file.refused)
-        if file.signalfd():
+        if not file.regular and file.signalfd():
             raise UringError(errno.EOPNOTSUPP, "signals are read by who has them, into plain buffers")
         if flags & ~RWF_SUPPORTED:
             raise UringError(errno.EOPNOTSUPP, f"rw_flags {flags:#x}")

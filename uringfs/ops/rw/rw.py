@@ -131,7 +131,8 @@ def _fixed(request: Request, direction: type[Transfer], vectored: bool = False) 
             raise UringError(errno.EFAULT)
         buffer.validate(address, length)
     # what is the caller's own is quicker to reach as such, unless it has made itself another by exec
-    own = buffer.program is request.caller.program and not buffer.memory.gone()
+    caller = request.caller
+    own = buffer.program is caller.program and (caller.in_call() is not None or not buffer.memory.gone())
     memory = None if own else buffer.memory
     return direction(request, file, request.data, memory, bool(request.sqe.attr_type_mask)).issue()
 
