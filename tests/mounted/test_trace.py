@@ -231,7 +231,7 @@ def test_slices(mount: Mount, ring: Ring, data: Path, tmp_path: Path) -> None:
     read_file(ring, data)
     until(lambda: '"READ"' in traced.output.read_text(), "the slice")
     traced.stop()
-    events = tracefile.load(traced.output.read_text())
+    events = json.loads(traced.output.read_text())
     tracefile.assert_readable(events)
     slices = [event for event in events if event["ph"] == "X" and event.get("cat") == "request"]
     read = next(event for event in slices if event["name"] == "READ")

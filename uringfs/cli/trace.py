@@ -76,12 +76,14 @@ class EventWriter:
         self._summary = Summary() if args.summary else None
         self._json = args.format == "json"
         self._lost = 0
+        self._end = ""
         self._show = self._shower(args)
 
     def _shower(self, args: argparse.Namespace) -> Callable[[Record], Iterable[str]]:
         if args.format == "perfetto" and self._summary is None:
             slices = Slices()
             self._sink.write([slices.begin])
+            self._end = slices.end
             return slices.lines
         if args.format == "json":
             objects = Objects()
@@ -100,6 +102,8 @@ class EventWriter:
         """Says what was lost."""
         if self._summary is not None:
             self._sink.write([f"{_json(self._summary)}\n"] if self._json else self._summary.lines())
+        elif self._end:
+            self._sink.write([self._end])
         if self._sink.lost:
             print(f"uringfs trace: no room: {self._sink.lost} lines were lost", file=sys.stderr)
         if self._lost:

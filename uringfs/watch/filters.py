@@ -58,7 +58,8 @@ def _trace(text: str, so_far: Filter) -> Filter:
     try:
         opcodes = sets.parse(rest)[1] if rest else frozenset()
     except Misfit as misfit:
-        raise UringError(errno.EINVAL, f"{misfit}; what fits: {' '.join(misfit.fits)} setup register") from None
+        fits = [word for word in misfit.fits if word not in sets.CALLS]
+        raise UringError(errno.EINVAL, f"{misfit}; what fits: {' '.join(fits)} setup register") from None
     return so_far._replace(opcodes=opcodes, calls=bool(calls))
 
 

@@ -57,7 +57,10 @@ class Slices:
         self._moments: dict[tuple[int, int], Moments] = {}
         """By ring and thread."""
         self._known: set[tuple[int, int]] = set()
-        self.begin = "[\n"
+        self.begin = '[\n{"ph":"M","name":"process_labels","pid":0,"args":{"labels":"uringfs trace"}}'
+        """Each line that follows begins with a comma, and `end` makes it JSON: what is cut off before can be read
+        by Perfetto all the same."""
+        self.end = "\n]\n"
 
     def lines(self, record: Record) -> list[str]:
         events: list[dict[str, Any]] = []
@@ -70,7 +73,7 @@ class Slices:
             name = f"{kind} {record.id or ''} {record.name.decode('utf-8', 'replace')}"
             ring, ns = record.ring, record.completed
             events = [{"ph": "i", "s": "p", "name": name.strip(), "pid": ring, "tid": 0, "ts": _us(ns)}]
-        return [json.dumps(event, separators=(",", ":")) + ",\n" for event in events]
+        return [",\n" + json.dumps(event, separators=(",", ":")) for event in events]
 
     def _name(self, record: Record, thread: int, name: str) -> list[dict[str, Any]]:
         """Said before the first slice on a thread."""

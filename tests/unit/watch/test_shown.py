@@ -79,7 +79,7 @@ def test_slices_do_not_overlap_on_a_thread() -> None:
     lines = []
     for number, (taken, completed) in enumerate([(10, 20), (15, 30), (5, 40), (30, 50)]):
         lines += slices.lines(some()._replace(id=number + 1, taken=taken, completed=completed))
-    events = [json.loads(line.rstrip(",\n")) for line in lines]
+    events = [json.loads(line.strip(",\n")) for line in lines]
     ends: dict[int, float] = {}
     for event in sorted((one for one in events if one.get("cat") == "request" and one["ph"] == "X"), key=_begin):
         assert ends.get(event["tid"], 0) <= event["ts"]
@@ -92,7 +92,9 @@ def test_a_file_of_slices_can_be_read(requests: list[tuple[int, int]]) -> None:
     slices, lines = Slices(), list[str]()
     for number, (taken, lasts) in enumerate(sorted(requests, key=sum), 1):
         lines += slices.lines(some()._replace(id=number, taken=taken, completed=taken + lasts))
-    tracefile.assert_readable(tracefile.load(slices.begin + "".join(lines)))
+    text = slices.begin + "".join(lines)
+    tracefile.assert_readable(json.loads(text + slices.end))
+    assert tracefile.load(text) == json.loads(text + slices.end)
 
 
 def test_a_file_that_cannot_be_read_is_noticed() -> None:

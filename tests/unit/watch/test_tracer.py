@@ -19,6 +19,7 @@ from uringfs.abi.constants import (
 from uringfs.abi.events import EPOLLIN, IORING_POLL_ADD_MULTI
 from uringfs.abi.structs import TIMESPEC, Sqe
 from uringfs.engine.request import Request
+from uringfs.errors import UringError
 from uringfs.watch import filters
 from uringfs.watch.record import LATE, NO_CQE, TRUNCATED, How, Record, RecordKind, each, pack
 from uringfs.watch.strace import Lines
@@ -349,6 +350,15 @@ def test_words_add_up() -> None:
         failed=True,
         data=0,
     )
+
+
+def test_a_wrong_opcode_says_what_fits_once() -> None:
+    with pytest.raises(UringError, match="'NOSUCH' is no opcode") as caught:
+        filters.parse("trace=NOSUCH", filters.Filter())
+    fits = caught.value.message.partition("what fits: ")[2].split()
+    assert sorted(set(fits)) == sorted(fits)
+    assert {"%read", "setup", "register"} <= set(fits)
+    assert "enter" not in fits
 
 
 async def test_what_was_injected_says_so(bench: Watched) -> None:
