@@ -216,6 +216,14 @@ class FakeCaller:
     def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def check_ioprio(self, ioprio: int) -> None:
+        """As of a user without capabilities: class 1 takes one."""
+        ioprio_class, level = ioprio >> 13, ioprio & 7
+        if ioprio_class > 3 or (ioprio_class == 0 and level):
+            raise UringError(errno.EINVAL)
+        if ioprio_class == 1 and self.uid:
+            raise UringError(errno.EPERM)
+
     def ucred(self) -> bytes:
         return struct.pack("<iII", self.group, self.uid, self.gid)
 

@@ -98,9 +98,15 @@ WAITID_FAILS = re.compile(r"res=-\d+ (?=flags=0x0 \(op 50 )")
 
 class Backend:
     """The fuzzer on the kernel, or by one of WAYS on a mount. lie: the opcode whose results are falsified, to try
-    the comparison."""
+    the comparison. prefix: what to run it by."""
 
-    def __init__(self, mount: Path | None = None, way: str = "header", lie: int | None = None) -> None:
+    def __init__(
+        self,
+        mount: Path | None = None,
+        way: str = "header",
+        lie: int | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self._env = {key: value for key, value in os.environ.items() if key != "URINGFS_DIR"}
         self._fetches = way != "notify"
         program, options = WAYS[way]
@@ -109,6 +115,7 @@ class Backend:
             self._env["URINGFS_DIR"] = str(mount)
         elif mount is not None:
             self._command = (*URINGFS, "run", "--mount", mount, *(options or ()), "--", program)
+        self._command = (*prefix, *self._command)
         if lie is not None:
             self._env["URINGFS_FUZZ_LIE"] = str(lie)
 
@@ -120,6 +127,7 @@ class Backend:
 
     def _run(self, args: list[str], timeout: float, verbose: bool = False) -> str:
         with tempfile.TemporaryDirectory(prefix="uringfs-fuzz-", ignore_cleanup_errors=True) as directory:
+            os.chmod(directory, 0o777)
             try:
                 return subprocess.run(
                     [*self._command, *args],
@@ -147,9 +155,15 @@ class Backend:
 class Comparison:
     """A comparison of the kernel with a mount, by one way or several."""
 
-    def __init__(self, mount: Path, ways: Sequence[str] = ("header",), lie: int | None = None) -> None:
-        self.kernel = Backend()
-        self.ours = {way: Backend(mount, way, lie) for way in ways}
+    def __init__(
+        self,
+        mount: Path,
+        ways: Sequence[str] = ("header",),
+        lie: int | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.kernel = Backend(prefix=prefix)
+        self.ours = {way: Backend(mount, way, lie, prefix) for way in ways}
         self.statistics = Statistics()
         self.unsettled: set[int] = set()
         """Seeds of programs that are not the same twice on the kernel, or do not end there."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.conformance import BEHAVIOURS, FAILED, PASSED, SKIPPED, TIMEOUT, report
-from tests.support.mounting import Mount
+from tests.support.mounting import Mount, inside
 from tests.support.temporary import temporary
 
 OTHERS = {  # behaviours that become another user, whom the namespace does not have
@@ -29,12 +29,6 @@ ALWAYS = [behaviour for behaviour in BEHAVIOURS if behaviour[0] not in SELDOM an
 ALLOWED = [behaviour for behaviour in ALWAYS if behaviour not in OTHERS | DIFFERENT]
 
 KERNEL_TRIES = 10
-
-
-def inside(mount: Mount) -> list[str]:
-    """A prefix that runs a command in the namespaces of a rootless daemon, as who it is."""
-    into = ["nsenter", f"--target={mount.pid}", "--user", "--mount", "--setuid=0", "--setgid=0"]
-    return ["setpriv", "--clear-groups", *into]
 
 
 def run(

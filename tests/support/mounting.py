@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,13 +27,27 @@ AS_NOBODY = (  # runs a command; the checkout may lie in root's home
 )
 BACKEND = os.environ.get("URINGFS_BACKEND", "auto")  # of every mount that does not ask for one
 DEADLINE = 30.0  # seconds for anything that ought to take moments
+MNT_DETACH = 2
+
+
+def _tree_shown() -> str:
+    """Commands for a mount namespace of one's own: a checkout in a directory that others may not search (root's
+    home) is where it was, and that directory has nothing else in it. /mnt is at their disposal."""
+    closed = [directory for directory in reversed(ROOT.parents) if not directory.stat().st_mode & 0o001]
+    if not closed:
+        return ""
+    tree, cover = shlex.quote(str(ROOT)), shlex.quote(str(closed[0]))
+    shown = f"mkdir /mnt/tree; mount --bind {tree} /mnt/tree; mount -t tmpfs -o mode=755 none {cover}; "
+    return shown + f"mkdir -p {tree}; mount --move /mnt/tree {tree}; "
+
+
 ORDINARY = (  # runs a command as nobody, without any capability, where /dev/fuse is everybody's, as udev makes it
     *("unshare", "--mount", "--propagation", "private", "sh", "-ec"),
-    "mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse; umount -l /mnt; "
+    "mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse; "
+    f"{_tree_shown()}umount -l /mnt; "
     'exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all "$@"',
     "sh",
 )
-MNT_DETACH = 2
 
 
 def until(condition: Callable[[], object], what: str | Callable[[], str], deadline: float = DEADLINE) -> None:
@@ -128,6 +143,12 @@ class Mount:
             assert status == 0, self.log()
             assert not is_mounted(self.path)
             self.assert_clean_log()
+
+
+def inside(mount: Mount) -> list[str]:
+    """A prefix that runs a command in the namespaces of a rootless daemon, as who it is."""
+    into = ["nsenter", f"--target={mount.pid}", "--user", "--mount", "--setuid=0", "--setgid=0"]
+    return ["setpriv", "--clear-groups", *into]
 
 
 @contextlib.contextmanager

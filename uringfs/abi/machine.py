@@ -27,6 +27,7 @@ _PAIRS: dict[str, tuple[int, int | None]] = {  # x86-64, aarch64; None: it has n
     "capget": (125, 90),
     "capset": (126, 91),
     "kcmp": (312, 272),
+    "ioprio_set": (251, 30),
     "futex": (202, 98),
     "io_setup": (206, 0),
     "io_submit": (209, 2),

@@ -1,5 +1,6 @@
 """A thread of this machine that is in a call which we answer, or was when it submitted a request."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -10,6 +11,8 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Protocol
 
+from uringfs.abi.libc import libc
+from uringfs.abi.machine import NR
 from uringfs.abi.net import UCRED
 from uringfs.errors import UringError
 from uringfs.host.events.children import child_number
@@ -29,6 +32,7 @@ from uringfs.host.status import thread_status
 from uringfs.host.threads import Threads, in_thread
 
 AT_FDCWD = -100
+IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
 
 
 class Keeper(Protocol):
@@ -165,6 +169,14 @@ class LocalCaller:
 
     def rights(self, keeping: int = 0) -> AbstractContextManager[None]:
         return self._submitter().acting(keeping)
+
+    def check_ioprio(self, ioprio: int) -> None:
+        """ioprio_set(2) of a process that cannot be: it asks the capability first."""
+        with self._submitter().acting():
+            libc.syscall(NR["ioprio_set"], IOPRIO_WHO_PROCESS, -1, ioprio)
+            code = ctypes.get_errno()
+        if code != errno.ESRCH:
+            raise UringError(code, f"ioprio {ioprio:#x}")
 
     def ucred(self) -> bytes:
         credentials = self._submitter()

@@ -51,7 +51,7 @@ static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	}
 	self->words = self->view.buf;
-	if ((uintptr_t)self->view.buf % sizeof(uint32_t)) {
+	if (self->view.len && (uintptr_t)self->view.buf % sizeof(uint32_t)) {
 		PyErr_SetString(PyExc_ValueError, "the buffer does not start at a multiple of 4");
 		Py_DECREF(self);
 		return NULL;

@@ -1,7 +1,7 @@
-"""Become a program in a network of its own: python confine.py [--refuse] PROGRAM [ARGUMENT...]
+"""Become a program in a network of its own: python confine.py [--here] [--refuse] PROGRAM [ARGUMENT...]
 
-Fixed ports are used by many programs. --refuse: io_uring_setup, _enter and _register answer ENOSYS, as by a
-container's default seccomp profile.
+Fixed ports are used by many programs. --here: in that of the caller. --refuse: io_uring_setup, _enter and
+_register answer ENOSYS, as by a container's default seccomp profile.
 """
 
 import ctypes
@@ -51,9 +51,10 @@ def own_network() -> None:
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    own_network()
-    if words[0] == "--refuse":
+    options = ("--here", "--refuse")
+    words = [word for word in sys.argv[1:] if word not in options]
+    if "--here" not in sys.argv:
+        own_network()
+    if "--refuse" in sys.argv:
         refuse()
-        words.pop(0)
     os.execv(words[0], words)

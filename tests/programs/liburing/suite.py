@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
@@ -39,15 +39,18 @@ class Run(NamedTuple):
     """The end of what it wrote to both outputs."""
 
 
-def run(program: Path, env: dict[bytes, bytes], *options: str, timeout: float = TIMEOUT) -> Run:
-    """options: of confine. AssertionError if it cannot be killed."""
+def run(
+    program: Path, env: dict[bytes, bytes], *options: str, timeout: float = TIMEOUT, prefix: Sequence[str] = ()
+) -> Run:
+    """options: of confine. prefix: what to run that by. AssertionError if it cannot be killed."""
     with (
         tempfile.TemporaryDirectory(prefix="uringfs-liburing-", ignore_cleanup_errors=True) as directory,
         tempfile.TemporaryFile() as output,
     ):
+        os.chmod(directory, 0o777)
         start = time.monotonic()
         process = subprocess.Popen(
-            [*CONFINE, *options, program],
+            [*prefix, "env", f"--chdir={directory}", *CONFINE, *options, program],
             cwd=directory,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -79,12 +82,13 @@ def run_all(
     *options: str,
     timeout: Callable[[str], float] = lambda name: TIMEOUT,
     after: Callable[[str], None] = lambda name: None,
+    prefix: Sequence[str] = (),
 ) -> dict[str, Run]:
     """name -> its run. timeout(name): seconds. after(name) is called behind each; what it raises ends them all."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     def one(program: Path) -> tuple[str, Run]:
-        done = run(program, env, *options, timeout=timeout(program.stem))
+        done = run(program, env, *options, timeout=timeout(program.stem), prefix=prefix)
         after(program.stem)
         return program.stem, done
 

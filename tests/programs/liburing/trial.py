@@ -1,7 +1,7 @@
 """The suite three times: io_uring refused, the kernel's, uringfs."""
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from tests.programs.liburing import source
@@ -20,9 +20,11 @@ def programs(names: Container[str] = ()) -> list[Path]:
     return [each for each in found if (each.stem in names if names else each.stem not in LEFT_OUT)]
 
 
-def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, Line]:
-    """An unsteady program that fails has a second try, alone. AssertionError if the daemon ends, or a program
-    cannot be killed."""
+def trial(
+    some: list[Path], mount: Mount, *options: str, trace: bool = False, prefix: Sequence[str] = ()
+) -> dict[str, Line]:
+    """options: of confine; prefix: what to run that by; both on the kernel, too. An unsteady program that fails
+    has a second try, alone. AssertionError if the daemon ends, or a program cannot be killed."""
 
     def serving(name: str) -> None:
         assert mount.process.poll() is None, f"the daemon ended while {name} ran: {mount.log()}"
@@ -33,12 +35,12 @@ def trial(some: list[Path], mount: Mount, *, trace: bool = False) -> dict[str, L
         return SOON + 2 * kernel[name].seconds if name in fails or name in races else TIMEOUT
 
     env = dict(os.environb)
-    refused = run_all(some, env, "--refuse")
-    kernel = run_all(some, env)
+    refused = run_all(some, env, *options, "--refuse", prefix=prefix)
+    kernel = run_all(some, env, *options, prefix=prefix)
     env = environment(str(mount.path), library(), {Switch.TRACE} if trace else set())
-    ours = run_all(some, env, timeout=timeout, after=serving)
+    ours = run_all(some, env, *options, timeout=timeout, after=serving, prefix=prefix)
     for program in some:
         if program.stem in races and ours[program.stem].outcome is not Outcome.PASS:
-            ours[program.stem] = run(program, env, timeout=timeout(program.stem))
+            ours[program.stem] = run(program, env, *options, timeout=timeout(program.stem), prefix=prefix)
             serving(program.stem)
     return lines(refused, kernel, ours)

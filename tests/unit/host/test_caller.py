@@ -76,6 +76,19 @@ def test_credentials_are_those_of_submission(host: LocalHost) -> None:
     assert later.ucred()[4:] == (12345).to_bytes(4, "little") * 2
 
 
+def test_the_class_of_real_time_takes_a_capability(host: LocalHost) -> None:
+    real_time, best_effort, unknown = 1 << 13, 2 << 13, 4 << 13
+    own = host.caller(os.getpid(), 0, 0)
+    with other(Other(uid=12345, gid=12345)) as pid:
+        others = host.caller(pid, 12345, 12345)
+        own.check_ioprio(real_time)
+        others.check_ioprio(best_effort)
+        for caller, ioprio, code in ((others, real_time, errno.EPERM), (own, unknown, errno.EINVAL)):
+            with pytest.raises(UringError) as caught:
+                caller.check_ioprio(ioprio)
+            assert caught.value.errno == code
+
+
 @pytest.mark.parametrize(
     ("pid", "uid", "gid", "may"),
     [(0, 12345, 12345, True), (0, 0, 12345, False), (0, 12345, 0, False), (1, 12345, 12345, False)],

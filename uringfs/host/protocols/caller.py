@@ -309,6 +309,9 @@ class Caller(Protocol):
         """Let this thread, and it alone, make system calls on open files with the caller's credentials, as they
         were when it submitted. keeping: capabilities of ours that the call takes besides. EPERM."""
 
+    def check_ioprio(self, ioprio: int) -> None:
+        """ioprio_check_cap() (block/ioprio.c), by the caller's credentials: EPERM, EINVAL."""
+
     @property
     def foreign(self) -> bool:
         """True if the caller is of a user namespace that is not ours."""

@@ -25,7 +25,7 @@ def _prep(request: Request) -> None:
     """__io_prep_rw(): what all of them check."""
     sqe = request.sqe
     if sqe.ioprio:
-        _check_ioprio(sqe.ioprio)
+        request.caller.check_ioprio(sqe.ioprio)
     if sqe.attr_type_mask:
         if sqe.attr_type_mask != IORING_RW_ATTR_FLAG_PI:
             raise UringError(errno.EINVAL, f"attr_type_mask {sqe.attr_type_mask:#x}")
@@ -34,13 +34,6 @@ def _prep(request: Request) -> None:
         if rsvd:
             raise UringError(errno.EINVAL)
         access_ok(address, length)
-
-
-def _check_ioprio(ioprio: int) -> None:
-    """block/ioprio.c: ioprio_check_cap(), but for the capability, which decides about class RT alone."""
-    ioprio_class, level = ioprio >> 13, ioprio & 7
-    if ioprio_class > 3 or (ioprio_class == 0 and level):
-        raise UringError(errno.EINVAL, f"ioprio {ioprio:#x}")
 
 
 def prep_vec(request: Request) -> None:

@@ -132,6 +132,8 @@ async def test_a_stream_gives_what_it_has(bench: Bench, memory) -> None:
         (lambda: RegularFile(b"x"), {"off": 1 << 63}, -errno.EINVAL),
         (lambda: RegularFile(b"x"), {"pad2": 2}, -errno.EINVAL),
         (lambda: RegularFile(b"x"), {"ioprio": 0xFFFF}, -errno.EINVAL),
+        (lambda: RegularFile(b"x"), {"ioprio": 1 << 13}, -errno.EPERM),
+        (lambda: RegularFile(b"x"), {"ioprio": 2 << 13 | 7}, 1),
     ],
 )  # fmt: skip
 async def test_what_is_refused(
