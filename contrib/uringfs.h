@@ -184,7 +184,7 @@ struct uringfs_agent {
 #else
 #define URINGFS_CAN_SLEEP 0
 #define URINGFS_SLEEP(fd, e) ((void)(fd), (e)->res = -EOPNOTSUPP)
-#define URINGFS_WOKEN() ((void)0)
+#define URINGFS_WOKEN(address) ((void)(address))
 #endif
 #define URINGFS_CAN                                                                                  \
 	(URINGFS_ENTER_FETCHES | URINGFS_ENTER_WAITS | URINGFS_ENTER_ADVISES | URINGFS_ENTER_READS | \
@@ -569,7 +569,7 @@ static inline void uringfs_wake(struct uringfs_descriptor *e)
 		      NULL, (uint32_t)futex[1]);
 	e->res = (int32_t)(ret < 0 ? -errno : ret);
 	if (ret > 0)
-		URINGFS_WOKEN();
+		URINGFS_WOKEN(futex[0]);
 }
 
 /* connect(2), which does not wait though the socket may: -EAGAIN, and another does. */

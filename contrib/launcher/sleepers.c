@@ -8,6 +8,7 @@
  */
 #include "sleepers.h"
 
+#include "line.h"
 #include "wire.h"
 #include "workers.h"
 
@@ -302,19 +303,60 @@ unsigned trap_sleepers(void)
 	return count;
 }
 
-/* Behind a wake-up: those whom it has woken have told. */
-void trap_sleepers_woken(void)
+/* ---- behind a wake-up ---- */
+
+/* /proc/TID/stat: "TID (comm) S ...". False where that cannot be read. Woken by one word it is queued at the others, until
+ * it runs. */
+static bool is_awake(const struct sleeper *s, int tid)
+{
+	struct line name = {.length = 0};
+	char text[64], *at;
+	long fd, size;
+
+	put_text(&name, "/proc/self/task/");
+	put_signed(&name, tid);
+	put_text(&name, "/stat");
+	name.text[name.length] = 0;
+	fd = RAW(SYS_openat, AT_FDCWD, name.text, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	size = RAW(SYS_read, fd, text, sizeof(text) - 1);
+	RAW(SYS_close, fd);
+	for (at = text + (size > 0 ? size : 0); at > text && *at != ')'; at--)
+		;
+	return at > text && at + 2 < text + size && at[2] != 'S' && state_of(s) == ASLEEP;
+}
+
+static bool sleeps_on(const struct sleeper *s, uint64_t address)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->words[i].uaddr == address || !(s->words[i].flags & FUTEX2_PRIVATE_))
+			return true;
+	return false;
+}
+
+/* Woken for something else it goes back to sleep, so who waits for it looks again and again. */
+static void settle(const struct sleeper *s)
+{
+	const struct timespec moment = {0, 200000};
+	int tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
+
+	while (tid > 0 && __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE) == tid &&
+	       (state_of(s) == TOLD || (state_of(s) == ASLEEP && is_awake(s, tid))))
+		RAW(SYS_futex, &s->tid, FUTEX_WAIT, tid, &moment);
+}
+
+/* Those whom it has woken have told. */
+void trap_sleepers_woken(uint64_t address)
 {
 	struct table *t = find_table(false);
 
-	for (unsigned i = 0; t && i < SLEEPERS; i++) {
-		struct sleeper *s = &t->sleepers[i];
-
-		if (__atomic_load_n(&s->tid, __ATOMIC_ACQUIRE) > 0 &&
-		    (state_of(s) == TOLD || (state_of(s) == ASLEEP && !is_queued(s))))
-			wait_for(s);
-	}
+	for (unsigned i = 0; t && i < SLEEPERS; i++)
+		if (sleeps_on(&t->sleepers[i], address))
+			settle(&t->sleepers[i]);
 }
+
+/* ---- rights ---- */
 
 /* No thread of ours is left, whose rights would be those of before: who sleeps is woken, as futex(2) may be at any
  * time. */

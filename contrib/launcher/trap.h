@@ -126,7 +126,7 @@ void trap_limit_workers(uint32_t most); /* of this thread; 0: as it is */
  * The third: behind a wake-up */
 void trap_no_sleepers(void);
 void trap_sleepers_may(void);
-void trap_sleepers_woken(void);
+void trap_sleepers_woken(uint64_t address);
 
 /* rights.c: calls that change what a thread may do, or where it is, are trapped from now on; false: they cannot be */
 bool trap_guard_rights(void);

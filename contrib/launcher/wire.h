@@ -39,7 +39,7 @@ static inline ssize_t control_write(int fd, const void *buf, size_t size, long l
 #define URINGFS_WAIT_MASK(mask) ((mask) & ~TRAP_SIGSYS_BIT)
 #define URINGFS_LATER(fd) trap_agent(fd, NULL)
 #define URINGFS_SLEEP(fd, e) trap_sleep(fd, e)
-#define URINGFS_WOKEN() trap_sleepers_woken()
+#define URINGFS_WOKEN(address) trap_sleepers_woken(address)
 #define URINGFS_SETUP_CAN (URINGFS_CAN | URINGFS_SETUP_OPAQUE)
 #include "../uringfs.h"
 

@@ -155,6 +155,27 @@ TEST(cancelled)
 	submit(&r);
 }
 
+TEST(cancelled_by_a_register_call)
+{
+	struct {
+		uint64_t addr;
+		int32_t fd;
+		uint32_t flags;
+		int64_t sec, nsec;
+		uint64_t pad[4];
+	} c = {.addr = 1, .sec = -1, .nsec = -1};
+	struct ring r;
+
+	ring_init(&r, 8, 0);
+	futex(&r, OP_WAIT, &word, 0, ~0U, U32 | PRIVATE, 1);
+	submit(&r);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_SYNC_CANCEL, &c, 1), 1);
+	wait_for(&r, 1);
+	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_SYNC_CANCEL, &c, 1), -ENOENT);
+	futex(&r, OP_WAKE, &word, 9, ~0U, U32 | PRIVATE, 3);
+	submit(&r);
+}
+
 TEST(a_race_with_a_timeout)
 {
 	struct ring r;

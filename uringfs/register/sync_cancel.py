@@ -4,7 +4,7 @@ import errno
 from struct import Struct
 
 from uringfs.abi.events import IORING_ASYNC_CANCEL_FD, IORING_ASYNC_CANCEL_FD_FIXED
-from uringfs.engine.cancel import Criteria, try_cancel
+from uringfs.engine.cancel import Criteria, cancel_one, try_cancel
 from uringfs.engine.request import Closable
 from uringfs.errors import UringError
 from uringfs.host.protocols import File
@@ -31,13 +31,11 @@ def sync_cancel(call: RegisterCall) -> int:
             else:
                 held = file = call.caller.file(fd)
         criteria = Criteria(addr, flags, file, opcode)
-        found = try_cancel(call.ring, criteria)
+        found = try_cancel(call.ring, criteria) if criteria.all else cancel_one(call.ring, criteria)
     finally:
         if held is not None:
             held.close()
     call.ring.publish()
-    if criteria.all:
-        return found
-    if not found:
+    if found < 0:
         raise UringError(errno.ENOENT, "nothing to cancel")
-    return 0
+    return found
