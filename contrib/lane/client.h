@@ -187,20 +187,23 @@ static inline uint32_t lane_make(struct lane_ring *r, int fd)
 	return LANE_REFUSED;
 }
 
-/* Whatever comes of it is remembered under the tag, so that it is asked once. */
-static inline void lane_attach(struct lane_ring *r, int fd)
+/* Whatever comes of it is remembered under the tag, so that it is asked once. The tag of that file; -1: it is no ring. */
+static inline int64_t lane_attach(struct lane_ring *r, int fd)
 {
 	struct stat st;
 	uint32_t state;
 
-	if (RAW(SYS_fstat, fd, &st) < 0 || LANE_IS_RING(fd) != 0 || !lane_seize(r))
-		return;
+	if (RAW(SYS_fstat, fd, &st) < 0 || LANE_IS_RING(fd) != 0)
+		return -1;
+	if (!lane_seize(r))
+		return lane_tag(&st);
 	r->tag = lane_tag(&st);
 	state = lane_make(r, fd);
 	r->lane.host = &lane_client_host;
 	r->lane.device = st.st_dev;
 	r->lane.fd = fd;
 	__atomic_store_n(&r->state, state, __ATOMIC_SEQ_CST);
+	return r->tag;
 }
 
 /* A ring that has just been set up: the mappings are made now, not amid what the program does later. */
@@ -232,8 +235,8 @@ static inline struct lane_ring *lane_get(int fd)
 	if (!r || (lane_state(r) == LANE_REFUSED && r->tag == tag))
 		return NULL;
 	if (!lane_use_current(r, fd, tag)) {
-		lane_attach(r, fd);
-		if (!lane_use_current(r, fd, r->tag))
+		tag = lane_attach(r, fd);
+		if (tag < 0 || !lane_use_current(r, fd, tag))
 			return NULL;
 	}
 	if (!r->thread || r->thread == LANE_THREAD(false))
