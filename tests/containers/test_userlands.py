@@ -5,6 +5,8 @@ Their Pythons are 3.11, 3.13 (Debian 12, 13), 3.12 (Ubuntu 24.04), and that of D
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from container import LIMITS
 from image import IN_BASE, TO_BUILD
 from release import BUILDING, NEXT, RELEASED, Release
 
-from tests.support.package import sdist
+from tests.support.package import sdist, wheel
 from uringfs import __version__
 
 pytestmark = pytest.mark.timeout(900)  # packages are fetched, pyfuse3 is compiled
@@ -75,7 +77,10 @@ def root(
 @pytest.fixture(scope="module")
 def userland(root: tuple[Release, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Userland]:
     release, files = root
-    package = sdist(tmp_path_factory.mktemp("package"))
+    home = tmp_path_factory.mktemp("package")
+    package = sdist(home)
+    if release is RELEASED[0]:
+        shutil.copy(wheel(home), home)
     made = Userland(files, package, release)
     try:
         made.run("cp -r /package/. /srv; chmod -R a+rX /srv")
@@ -117,6 +122,39 @@ def test_an_sdist_as_a_user(userland: Userland) -> None:
     if not userland.has_no_custom_io:
         assert int(userland.run(f"{home}/bin/uringfs run -- python3 -c '{SETUP}'", USER)) > 2
     assert "pyfuse3" in userland.run(f"{home}/bin/uringfs doctor || test $? = 1", USER)
+
+
+IN_NAMESPACES = """
+cd /tmp/alone; mkdir mnt
+$bin/uringfs mount mnt --daemon --log-file log
+$bin/uringfs status mnt
+cc -Wall -Wextra -Werror -I"$($bin/uringfs config --include)" -o nop "$($bin/uringfs config --examples)/nop.c"
+./nop mnt/new
+LD_PRELOAD="$($bin/uringfs config --library)" URINGFS_TRAP_MOUNT=/tmp/alone/mnt python3 -c "$setup"
+$bin/uringfs run --mount mnt --trace -o trace -- python3 -c "$setup"
+$bin/uringfs umount mnt
+cat trace
+! grep Traceback log
+"""
+
+
+def test_the_built_wheel_as_a_user(userland: Userland) -> None:
+    """What `make wheel` has made here, without a checkout: a mount in namespaces of the user's, its programs, what
+    they do; and a program without a mount."""
+    if userland.release is not RELEASED[0]:
+        return  # it is for the Python that this runs on
+    place = "/tmp/alone"
+    userland.run("chmod 666 /dev/fuse")
+    install = f"{place}/bin/pip install -q --no-index --find-links /wheels /srv/uringfs-*-manylinux*.whl"
+    userland.run(f"python3 -m venv {place}; {install}", USER)
+    given = f"bin={place}/bin; setup='{SETUP}'; {IN_NAMESPACES}"
+    said = userland.run(f"unshare -Urm sh -ec {shlex.quote(given)}", USER)
+    assert re.search(r"^/tmp/alone/mnt: serving", said, re.MULTILINE), said
+    numbers = [int(line) for line in said.splitlines() if line.lstrip("-").isdigit()]
+    assert len(numbers) == 2, said
+    assert min(numbers) > 2, said
+    assert "io_uring_setup(8, " in said, said
+    assert int(userland.run(f"{place}/bin/uringfs run -- python3 -c '{SETUP}'", USER)) > 2
 
 
 def test_units(userland: Userland) -> None:

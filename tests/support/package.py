@@ -1,5 +1,6 @@
 """The package as users get it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,3 +19,13 @@ def sdist(home: Path) -> Path:
     done = subprocess.run(command, cwd=home / "tree", capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return home / f"uringfs-{__version__}.tar.gz"
+
+
+def wheel(home: Path) -> Path:
+    """What `make wheel` makes for this Python, in the directory home, where sdist() has been."""
+    script = home / "tree/contrib/provision/wheel.sh"
+    env = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run([script, home / "made"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = (home / "made").glob("*.whl")
+    return made
