@@ -172,8 +172,6 @@ TEST(cancelled_by_a_register_call)
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_SYNC_CANCEL, &c, 1), 1);
 	wait_for(&r, 1);
 	EXPECT_EQ(sys_register(r.fd, IORING_REGISTER_SYNC_CANCEL, &c, 1), -ENOENT);
-	futex(&r, OP_WAKE, &word, 9, ~0U, U32 | PRIVATE, 3);
-	submit(&r);
 }
 
 TEST(a_race_with_a_timeout)
