@@ -418,6 +418,18 @@ def test_the_command(mount: Mount) -> None:
     assert said().returncode == 2
 
 
+def test_what_text_has_queued_is_held_though_its_file_is_closed(mount: Mount) -> None:
+    ring = mount.path / f"held-{os.getpid()}"
+    ring.touch()
+    with Faults(mount.path).injected("NOP:user_data=77:hold") as held:
+        for line in ("setup 4", "nop user_data=77", "enter"):
+            ring.write_text(f"{line}\n")
+        assert "Pending:\t1\n" in ring.read_text()
+        held.release()
+    assert "user_data:77, res:0," in ring.read_text()
+    ring.unlink()
+
+
 def test_rules_from_the_start(directory: Path) -> None:
     with (
         Mount(directory, "--inject", "setup:error=EPERM:times=1", "--seed", "7") as mount,

@@ -40,7 +40,7 @@ from uringfs.errors import UringError
 from uringfs.fs.codec import text
 from uringfs.fs.codec.sqetext import SqeCommand
 from uringfs.fs.quota import Account
-from uringfs.fs.textmemory import TextRequests
+from uringfs.fs.textmemory import TextNop, TextRequests
 from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.rw.rw import TextRead
@@ -294,7 +294,7 @@ class RingFile:
                 self._text_setup(caller, command)
             case text.NopCommand():
                 sqe = Sqe(IORING_OP_NOP, command.flags, fd=-1, user_data=command.user_data)
-                await self._text_in_lane(partial(self._queue, sqe, None))
+                await self._text_in_lane(partial(self._queue, sqe, TextNop()))
             case text.ReadvCommand():
                 await self._text_in_lane(partial(self._text_readv, caller, command))
             case SqeCommand():
@@ -345,7 +345,7 @@ class RingFile:
             raise UringError(errno.EAGAIN, f"the SQ is full ({ring.sq.entries} entries): `enter` first")
         self._queue(*self._text_requests.make(caller, command))
 
-    def _queue(self, sqe: Sqe, attachment: Attachment | None) -> None:
+    def _queue(self, sqe: Sqe, attachment: Attachment) -> None:
         context = self._ready()
         data = SQE.pack(*sqe).ljust(context.ring.geometry.sqe_size, b"\0")
         sq = context.ring.sq
@@ -354,8 +354,7 @@ class RingFile:
         position = sq.words()[1]
         if not sq.push(data):
             raise UringError(errno.EAGAIN, f"the SQ is full ({sq.entries} entries): `enter` first")
-        if attachment is not None:
-            context.attachments[position] = (data, attachment)
+        context.attachments[position] = (data, attachment)
         self.message = f"queued user_data {sqe.user_data}; {sq.pending()} in the SQ"
 
     async def _text_enter(self, caller: Caller, command: text.EnterCommand) -> None:

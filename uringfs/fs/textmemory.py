@@ -120,6 +120,14 @@ def _shaped(memory: TextMemory, piece: SqeMemory, address: int) -> int:
     return memory.place(USER_MSGHDR.pack(0, 0, 0, iovec, 1, 0, 0, 0))
 
 
+class TextNop(Attachment):
+    """A NOP that text has queued: the file was closed behind the text, which does not cancel it where it waits (a
+    rule holds it)."""
+
+    def issue(self, request: Request) -> Outcome:
+        return request.op.issue(request)
+
+
 class TextRequest(Attachment):
     """Performed as the writer of the text, whoever submits it: with its descriptors and rights, as they were."""
 
