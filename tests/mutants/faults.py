@@ -57,7 +57,7 @@ def wrap(owner: Any, name: str, around: Callable[[Method], Method]) -> None:
 
 def all_in_python() -> None:
     """Nothing is taken in native code: the faults are in Python, which would not see it."""
-    wrap(Inline, "__bool__", lambda _: lambda self: False)
+    wrap(Inline, "is_worth_it", lambda _: lambda self: False)
 
 
 def each_cqe(change: Callable[[Cqe], Cqe]) -> None:

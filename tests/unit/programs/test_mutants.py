@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mutants.faults import FAULTS
+from tests.mutants.faults import FAULTS, all_in_python
 from tests.support.children import Child, in_child
 from tests.support.conformance import FAMILIES
 
@@ -10,6 +10,7 @@ from tests.support.conformance import FAMILIES
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_can_be_put_in(name: str) -> None:
     def put_in(parent: Child) -> None:
+        all_in_python()
         FAULTS[name].put_in()
 
     with in_child(put_in):
