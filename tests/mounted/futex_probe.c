@@ -5,7 +5,6 @@
 #endif
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/io_uring.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "probe_ring.h"
+
 #define ENTRIES 128
 #define OP_TIMEOUT 11
 #define OP_CANCEL 14
@@ -25,56 +26,18 @@
 #define OP_WAITV 53
 #define U32 2
 #define PRIVATE 128
-#define CHECK(cond)                                                                     \
-	do {                                                                            \
-		if (!(cond)) {                                                          \
-			fprintf(stderr, "%d: %s (errno %d)\n", __LINE__, #cond, errno); \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
 
-static struct io_uring_params p;
-static int ring;
-static char *rings;
-static struct io_uring_sqe *sqes;
+static struct ring ring;
 static uint32_t words[ENTRIES];
-
-static unsigned *word(unsigned offset)
-{
-	return (unsigned *)(void *)(rings + offset);
-}
-
-static void set_up(unsigned flags)
-{
-	p.flags = flags;
-	ring = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
-	CHECK(ring >= 0);
-	rings = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	CHECK(rings != MAP_FAILED && sqes != (void *)MAP_FAILED);
-}
-
-static struct io_uring_sqe *queue(unsigned op, unsigned user_data)
-{
-	unsigned tail = *word(p.sq_off.tail);
-	struct io_uring_sqe *sqe = &sqes[tail % ENTRIES];
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = (uint8_t)op;
-	sqe->user_data = user_data;
-	word(p.sq_off.array)[tail % ENTRIES] = tail % ENTRIES;
-	__atomic_store_n(word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	return sqe;
-}
 
 static void submit(unsigned count)
 {
-	CHECK(syscall(SYS_io_uring_enter, ring, count, 0, IORING_ENTER_GETEVENTS, NULL, 0) == (long)count);
+	CHECK(syscall(SYS_io_uring_enter, ring.fd, count, 0, IORING_ENTER_GETEVENTS, NULL, 0) == (long)count);
 }
 
 static void futex(unsigned op, uint32_t *at, uint64_t value, unsigned flags, unsigned user_data)
 {
-	struct io_uring_sqe *sqe = queue(op, user_data);
+	struct io_uring_sqe *sqe = queue(&ring, (unsigned char)op, 0, user_data);
 
 	sqe->fd = (int)(U32 | flags);
 	sqe->addr = (uintptr_t)at;
@@ -86,14 +49,14 @@ static void futex(unsigned op, uint32_t *at, uint64_t value, unsigned flags, uns
 static void print_cqes(unsigned count)
 {
 	for (; count; count--) {
-		unsigned head = *word(p.cq_off.head);
+		unsigned head = *word(&ring, ring.p.cq_off.head);
 		struct io_uring_cqe *cqe;
 
-		while (__atomic_load_n(word(p.cq_off.tail), __ATOMIC_ACQUIRE) == head)
-			CHECK(syscall(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) >= 0);
-		cqe = (struct io_uring_cqe *)(void *)(rings + p.cq_off.cqes) + (head & *word(p.cq_off.ring_mask));
+		while (__atomic_load_n(word(&ring, ring.p.cq_off.tail), __ATOMIC_ACQUIRE) == head)
+			CHECK(syscall(SYS_io_uring_enter, ring.fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) >= 0);
+		cqe = cqe_at(&ring, head);
 		printf("%d: %d\n", (int)cqe->user_data, cqe->res);
-		__atomic_store_n(word(p.cq_off.head), head + 1, __ATOMIC_RELEASE);
+		__atomic_store_n(word(&ring, ring.p.cq_off.head), head + 1, __ATOMIC_RELEASE);
 	}
 }
 
@@ -132,7 +95,7 @@ static void by_word(void)
 	futex(OP_WAIT, words, 0, PRIVATE, 1);
 	submit(1);
 	words[0] = 1;
-	sqe = queue(OP_TIMEOUT, 2);
+	sqe = queue(&ring, OP_TIMEOUT, 0, 2);
 	sqe->addr = (uintptr_t)&moment;
 	sqe->len = 1;
 	submit(1);
@@ -163,7 +126,7 @@ static void vector(void)
 				   {0, (uintptr_t)&words[2], U32 | PRIVATE, 0}};
 
 	for (int i = 2; i >= 0; i--) {
-		struct io_uring_sqe *sqe = queue(OP_WAITV, 1);
+		struct io_uring_sqe *sqe = queue(&ring, OP_WAITV, 0, 1);
 
 		sqe->addr = (uintptr_t)v;
 		sqe->len = 3;
@@ -178,12 +141,12 @@ static void cancelled(void)
 {
 	futex(OP_WAIT, words, 0, PRIVATE, 1);
 	submit(1);
-	queue(OP_CANCEL, 2)->addr = 1;
+	queue(&ring, OP_CANCEL, 0, 2)->addr = 1;
 	submit(1);
 	print_cqes(2);
 	private_wake(words, 1);
 	futex(OP_WAIT, words, 0, PRIVATE, 3);
-	queue(OP_CANCEL, 4)->addr = 3;
+	queue(&ring, OP_CANCEL, 0, 4)->addr = 3;
 	submit(2);
 	print_cqes(2);
 	private_wake(words, 1);
@@ -212,9 +175,8 @@ static void closed(void)
 {
 	futex(OP_WAIT, words, 0, PRIVATE, 1);
 	submit(1);
-	munmap(rings, 16384);
-	munmap(sqes, ENTRIES * sizeof(*sqes));
-	close(ring);
+	unmap_ring(&ring);
+	close(ring.fd);
 	while (wake(words, 1, FUTEX_PRIVATE_FLAG))
 		;
 	puts("nobody");
@@ -279,7 +241,7 @@ static const struct {
 int main(int argc, char **argv)
 {
 	CHECK(argc == 3);
-	set_up((unsigned)strtoul(argv[2], NULL, 0));
+	set_up(&ring, ENTRIES, (unsigned)strtoul(argv[2], NULL, 0));
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (strcmp(argv[1], modes[i].name) == 0)
 			modes[i].run();

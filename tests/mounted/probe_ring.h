@@ -47,18 +47,32 @@ static inline struct io_uring_cqe *cqe_at(const struct ring *r, unsigned positio
 	return &cqes[(position % r->p.cq_entries) << !!(r->p.flags & IORING_SETUP_CQE32)];
 }
 
-static inline void map_ring(struct ring *r)
+static inline size_t rings_size(const struct ring *r)
 {
 	size_t size = r->p.cq_off.cqes +
 		      ((size_t)r->p.cq_entries << !!(r->p.flags & IORING_SETUP_CQE32)) * sizeof(struct io_uring_cqe);
 	size_t array = r->p.sq_off.array + r->p.sq_entries * sizeof(unsigned);
-	size_t sqes = r->p.sq_entries * sizeof(*r->sqes);
 
+	return size > array ? size : array;
+}
+
+static inline size_t sqes_size(const struct ring *r)
+{
+	return r->p.sq_entries * sizeof(*r->sqes);
+}
+
+static inline void map_ring(struct ring *r)
+{
 	CHECK(r->fd >= 0);
-	r->rings = mmap(NULL, size > array ? size : array, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
-			IORING_OFF_SQ_RING);
-	r->sqes = mmap(NULL, sqes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
+	r->rings = mmap(NULL, rings_size(r), PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQ_RING);
+	r->sqes = mmap(NULL, sqes_size(r), PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
 	CHECK(r->rings != MAP_FAILED && r->sqes != (void *)MAP_FAILED);
+}
+
+static inline void unmap_ring(const struct ring *r)
+{
+	munmap(r->rings, rings_size(r));
+	munmap(r->sqes, sqes_size(r));
 }
 
 static inline void set_up(struct ring *r, unsigned entries, unsigned flags)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.mounted.test_run import run
-from tests.support.mounting import BACKEND, Mount, open_directory
+from tests.support.mounting import BACKEND, Mount
+from tests.support.probe import with_and_without_header
 
 SOURCE = Path(__file__).with_name("fixed_probe.c")
 INLINE = 9
@@ -18,10 +19,7 @@ pytestmark = pytest.mark.skipif(BACKEND == "pagecache", reason="no lane in progr
 
 @pytest.fixture(scope="module")
 def probe() -> Iterator[Path]:
-    with open_directory() as directory:
-        for name, flags in (("probe", []), ("with_header", ["-DURINGFS_LANE"])):
-            warnings = ["-Wall", "-Wextra", "-Werror"]
-            subprocess.run(["gcc", "-O2", *warnings, *flags, "-o", str(directory / name), str(SOURCE)], check=True)
+    with with_and_without_header(SOURCE) as directory:
         yield directory
 
 

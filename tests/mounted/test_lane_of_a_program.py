@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.mounted.test_run import run
-from tests.support.mounting import BACKEND, Mount, open_directory
+from tests.support.mounting import BACKEND, Mount
+from tests.support.probe import with_and_without_header
 
 SOURCE = Path(__file__).with_name("lane_probe.c")
 ALL = 1 + 2 + 3 + 4 + 5 + 2 + 1
@@ -19,9 +20,7 @@ pytestmark = pytest.mark.skipif(BACKEND == "pagecache", reason="no lane in progr
 
 @pytest.fixture(scope="module")
 def probe() -> Iterator[Path]:
-    with open_directory() as directory:
-        for name, flags in (("probe", []), ("with_header", ["-DURINGFS_LANE"])):
-            subprocess.run(["gcc", "-O2", *flags, "-o", str(directory / name), str(SOURCE)], check=True)
+    with with_and_without_header(SOURCE) as directory:
         yield directory
 
 

@@ -5,9 +5,10 @@ import os
 import re
 import select
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.mounting import ROOT, Mount
+from tests.support.mounting import ROOT, Mount, open_directory
 from uringfs.client import Ring, prep
 
 SOURCES = sorted((ROOT / "tests/mounted").glob("run_probe*.c"))
@@ -27,6 +28,17 @@ def build(program: Path, *link: str) -> Path:
     done = subprocess.run(["cc", *flags, *link, "-o", program, *sources], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return program
+
+
+@contextlib.contextmanager
+def with_and_without_header(source: Path) -> Iterator[Path]:
+    """A directory with a program built twice: as `probe` it makes the kernel's calls, as `with_header` those of
+    uringfs.h, with the lane."""
+    with open_directory() as directory:
+        for name, flags in (("probe", []), ("with_header", ["-DURINGFS_LANE"])):
+            warnings = ["-Wall", "-Wextra", "-Werror"]
+            subprocess.run(["gcc", "-O2", *warnings, *flags, "-o", str(directory / name), str(source)], check=True)
+        yield directory
 
 
 KEPT = re.compile(r"pidfd|^socket:|perf_event|^/proc/\d+/(?:mem|maps)$")

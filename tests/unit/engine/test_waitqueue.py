@@ -100,19 +100,18 @@ async def test_files_do_not_wait_for_each_other() -> None:
 @pytest.mark.usefixtures("as_they_come")
 async def test_files_come_in_the_order_of_their_events() -> None:
     """The second is ready when those of the first have been let go on, and have not come to it."""
-    order, gone = LastFirst(), list[int]()
-    first, second = trio.Event(), trio.Event()
+    gone, first, second = list[int](), trio.Event(), trio.Event()
+
+    class Order(LastFirst):
+        def _all_go_on(self) -> None:
+            second.set()
+            super()._all_go_on()
+
+    order = Order()
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(waiting, order.arm("one"), first, at_once, gone)
         nursery.start_soon(waiting, order.arm("another"), second, at_once, gone)
         await trio.testing.wait_all_tasks_blocked()
-        let_all_go_on = order._all_go_on
-
-        def after_the_event() -> None:
-            second.set()
-            let_all_go_on()
-
-        order._all_go_on = after_the_event  # type: ignore[method-assign]
         first.set()
     assert gone == [1, 0, 2]
