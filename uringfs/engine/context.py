@@ -238,7 +238,7 @@ class Context:
         if self._life.submitting:
             return partial(submit_behind, self._turns.park, partial(self._submit, caller, to_submit))
         self._life.submitting = True
-        return self._submit_now(caller, to_submit) if self.ring.lane is None else self._submit(caller, to_submit)
+        return self._submit(caller, to_submit)
 
     def _submit(self, caller: Caller, to_submit: int) -> int | Submitting:
         lane = self.ring.lane

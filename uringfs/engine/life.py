@@ -236,7 +236,7 @@ class Life:
     def _undefer(self) -> bool:
         """Let the first deferred request go, if it may."""
         drained = self.drain.draining
-        request = self.drain.next() if drained or self.drain.deferred else None
+        request = self.drain.next()
         if request is None:
             if drained and self._context.ring.lane is not None:
                 self._context.ring.lane.attend()

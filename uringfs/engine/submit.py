@@ -77,7 +77,7 @@ class Submission:
 
     def count(self) -> int:
         """What io_uring_enter(2) says of it."""
-        return max(self.done - self._claimed, 0) if self._claimed else self.done
+        return max(self.done - self._claimed, 0)
 
     def batch(self, caller: Caller) -> bool:
         """Submit some of it; False if that was the rest. What has been done stands, and can be seen."""
