@@ -127,9 +127,8 @@ class Top(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
         Binding("s", "sort", "sort"),
-        Binding("slash", "filter", "filter"),
+        Binding("slash", "filter", "filter", priority=True),
     ]
-    CSS = "#filter { display: none; } #filter.shown { display: block; }"
 
     def __init__(self, lists: Lists, delay: float, list_of: Callable[[Key], Lists] = list_of) -> None:
         super().__init__()
@@ -146,6 +145,7 @@ class Top(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
+        self.query_one("#filter").display = False
         table = self.query_one(DataTable)
         table.add_columns(*COLUMNS)
         table.focus()
@@ -171,7 +171,9 @@ class Top(App[None]):
         table.move_cursor(row=min(place, max(len(shown) - 1, 0)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """False of what is about the list, while a ring is shown."""
+        """False of what is about the list, while a ring is shown, and of what is text for the filter."""
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
         return action not in ("sort", "filter") or self.screen is self.screen_stack[0]
 
     def action_sort(self) -> None:
@@ -179,16 +181,18 @@ class Top(App[None]):
         self.look()
 
     def action_filter(self) -> None:
+        """Keys are the field's as soon as this returns, those that are typed already, too: not with focus(), which
+        is later, nor without `priority`, which lets the table have some of them first."""
         field = self.query_one("#filter", Input)
-        field.add_class("shown")
-        field.focus()
+        field.display = True
+        self.screen.set_focus(field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._wanted = event.value.lower()
         self.look()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.input.set_class(bool(event.value), "shown")
+        event.input.display = bool(event.value)
         self.query_one(DataTable).focus()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static
 
@@ -101,8 +102,23 @@ def test_filtering(mount: Mount) -> None:
     async def what(top: Top, pilot: Pilot[None]) -> None:
         await pilot.press("slash", *"QEMU", "enter")
         assert commands(top) == ["qemu"]
-        assert top.query_one("#filter", Input).has_class("shown")
+        assert top.query_one("#filter", Input).display
         assert "1 of 2 rings" in top.sub_title
+
+    play(mount, what)
+
+
+def test_keys_typed_ahead_are_the_filters(mount: Mount) -> None:
+    """s sorts, q ends, / opens: none of them once the filter was asked for."""
+
+    async def what(top: Top, pilot: Pilot[None]) -> None:
+        mount.write(ring(20, "fio", 0), ring(21, "sq/q", 0))
+        top.look()
+        for key, character in (("slash", "/"), *((one, one) for one in "sq"), ("slash", "/"), ("q", "q")):
+            top.post_message(Key(key, character))
+        await pilot.pause()
+        assert commands(top) == ["sq/q"]
+        assert "1 of 2 rings, by ops/s" in top.sub_title
 
     play(mount, what)
 
