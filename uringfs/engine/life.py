@@ -160,11 +160,12 @@ class Life:
 
     def _begin(self, request: Request, rest: Pending) -> None:
         """Start the task of a request that has to wait."""
-        if self._hooks:
-            self._hooks.call("io_uring_queue_async_work", request)
         request.scope = trio.CancelScope()
-        if request.target is not None and request.target.streaming:
-            request.context.beginning.add(request)
+        if not request.is_armed:
+            if self._hooks:
+                self._hooks.call("io_uring_queue_async_work", request)
+            if request.target is not None and request.target.streaming:
+                request.context.beginning.add(request)
         self._nursery.start_soon(self._run, request, rest)
         if not request.flags & IOSQE_ASYNC:
             self.held.hold(request)

@@ -9,7 +9,7 @@ returns IOU_ISSUE_SKIP_COMPLETE, and calls context.complete() once.
 import errno
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -42,6 +42,9 @@ class Issue(Enum):
 
 IOU_ISSUE_SKIP_COMPLETE = Issue.SKIP_COMPLETE
 Outcome = int | Pending | Issue
+
+
+W = TypeVar("W", bound="Closable")
 
 
 class Closable(Protocol):
@@ -233,6 +236,7 @@ class Request:
         "flags",
         "held",
         "holds",
+        "is_armed",
         "lenient",
         "link",
         "link_timeout",
@@ -281,6 +285,8 @@ class Request:
         already."""
         self.outlives = False
         """The request needs nothing of the thread that submitted it until it is complete."""
+        self.is_armed = False
+        """It waits for its file though its task may not have begun."""
         self.orphaned = False
         """The thread that submitted it is gone."""
         self.cancel_seq = 0
@@ -316,6 +322,12 @@ class Request:
         """Close this file when the request is complete."""
         self.held.append(file)
         return file
+
+    def arm(self, wait: W) -> W:
+        """Note that issue has armed this wait, which ends with the request if not before."""
+        self.held.append(wait)
+        self.is_armed = True
+        return wait
 
     def hold_instead(self, file: File, instead_of: File) -> None:
         """Hold this handle on the open file in place of another, which is closed already."""

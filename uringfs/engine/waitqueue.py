@@ -69,15 +69,11 @@ class LastFirst:
 
     def arm(self, key: Hashable, *, by_itself: bool = False) -> "Armed":
         """by_itself: it settles when its client says, and nobody waits for that."""
-        return Armed(self, key, next(self._numbers), by_itself)
-
-    def waits(self, key: Hashable) -> WaitQueue:
-        """Count one more request that waits for this file: its queue."""
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = WaitQueue(key)
         queue.armed += 1
-        return queue
+        return Armed(self, queue, next(self._numbers), by_itself)
 
     def waits_no_more(self, queue: WaitQueue) -> None:
         """Count one request fewer that waits for this file."""
@@ -122,24 +118,28 @@ def _number(entry: tuple["Armed", trio.lowlevel.Task]) -> int:
 
 
 class Armed:
-    """One request's wait for a file, as long as it is entered."""
+    """One request's wait for a file, until it is closed."""
 
-    queue: WaitQueue
-
-    def __init__(self, order: LastFirst, key: Hashable, number: int, by_itself: bool) -> None:
+    def __init__(self, order: LastFirst, queue: WaitQueue, number: int, by_itself: bool) -> None:
         """number: how many were armed before."""
         self._order = order
-        self._key = key
+        self.queue = queue
         self.number = number
         self._by_itself = by_itself
+        self._closed = False
+
+    def close(self) -> None:
+        """It may have been closed before."""
+        if not self._closed:
+            self._closed = True
+            self.queue.gone_on(self)
+            self._order.waits_no_more(self.queue)
 
     def __enter__(self) -> Self:
-        self.queue = self._order.waits(self._key)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.queue.gone_on(self)
-        self._order.waits_no_more(self.queue)
+        self.close()
 
     async def go_on(self, settle: Settle) -> None:
         """To be called after the wait. Returns when all have settled that come before this one, and it has, too:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
 NS_GET_PARENT, NS_GET_OWNER_UID = 0xB702, 0xB704
+PAGE, MOST_STATUS = 4096, 1 << 20  # bytes
 _FIELDS = re.compile(
     rb"\nUid:\t([^\n]*)\nGid:\t([^\n]*)\n.*?\nGroups:\t([^\n]*)\n.*?\nCapPrm:\t(\w+)\nCapEff:\t(\w+)\n",
     re.DOTALL,
@@ -85,6 +86,18 @@ def _map(tid: int, name: str) -> tuple[range, ...]:
     return tuple(range(outside, outside + count) for _, outside, count in extents)
 
 
+def _fields(tid: int) -> re.Match[bytes] | None:
+    """OSError. Without a file object and its megabyte: this is done for each call of a privileged client."""
+    fd = os.open(f"/proc/{tid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.read(fd, PAGE)
+        while (found := _FIELDS.search(status)) is None and (more := os.read(fd, MOST_STATUS)):
+            status += more  # there are many groups
+        return found
+    finally:
+        os.close(fd)
+
+
 class Credentials:
     """struct cred of a thread. Compared by what it holds."""
 
@@ -110,8 +123,7 @@ class Credentials:
     def of(cls, tid: int) -> "Credentials":
         """The credentials of a thread now. ESRCH."""
         try:
-            with open(f"/proc/{tid}/status", "rb", 0) as file:
-                found = _FIELDS.search(file.read(1 << 20))  # as many groups as there may be
+            found = _fields(tid)
             namespace = Namespace.of(tid)
         except OSError as error:
             raise UringError(errno.ESRCH, f"thread {tid} is gone") from error

@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import nullcontext
+from functools import partial
 from socket import SO_ACCEPTCONN
 
 from uringfs import native
@@ -68,7 +69,7 @@ class Accept:
                 self._probe()
                 raise UringError(errno.EAGAIN)
             if first is not None:
-                return lambda: self._run(first)
+                return partial(self._run, first, self._readiness())
             return self._direct_ones()
         except UringError as error:
             if error.errno != errno.EAGAIN or sqe.ioprio & IORING_ACCEPT_DONTWAIT:
@@ -77,7 +78,10 @@ class Accept:
                 raise
         if first is not None:
             first.expect_no_enter()  # who connects, and when? No fetch waits for that
-        return lambda: self._run(first)
+        return partial(self._run, first, self._readiness())
+
+    def _readiness(self) -> Readiness:
+        return self._request.arm(Readiness(self._request, self._file, EPOLLIN, False))
 
     def _probe(self) -> None:
         """A socket that nobody connects to says so, rather than that it would block. One that listens is not
@@ -120,8 +124,8 @@ class Accept:
             if not self._file.ready():
                 raise UringError(errno.EAGAIN)
 
-    async def _run(self, first: Delivery | None) -> int:
-        with first or nullcontext(), Readiness(self._request, self._file, EPOLLIN, False) as ready:
+    async def _run(self, first: Delivery | None, ready: Readiness) -> int:
+        with first or nullcontext(), ready:
             while True:
                 await ready.wait()
                 try:

@@ -148,10 +148,13 @@ class Receive(SendRecv[RecvMsg]):
                 return answer.res if not answer.passed else lambda: answer.deliver(self._request)
         return self._blocked()
 
-    async def _rest(self) -> int:
+    def _readiness(self) -> Readiness:
         flags = self._message.msg_flags
         events = 0 if flags & MSG_ERRQUEUE else EPOLLPRI if flags & MSG_OOB else EPOLLIN | EPOLLRDHUP
-        with Readiness(self._request, self._file, events, not self._message.multishot) as ready:
+        return Readiness(self._request, self._file, events, not self._message.multishot)
+
+    async def _rest(self) -> int:
+        with self._ready or self._readiness() as ready:
             while True:
                 passed = await self._installed()
                 if passed is None and self._unsettled:

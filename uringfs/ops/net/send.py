@@ -239,9 +239,12 @@ class Send(SendRecv[SendMsg]):
         finally:
             close_fd(fd)
 
+    def _readiness(self) -> Readiness:
+        return Readiness(self._request, self._file, EPOLLOUT)
+
     async def _rest(self) -> int:
         first = not self._message.flags & IORING_RECVSEND_POLL_FIRST and self._identity is not None
-        with Readiness(self._request, self._file, EPOLLOUT) as ready:
+        with self._ready or self._readiness() as ready:
             while True:
                 if not first:
                     await ready.wait()

@@ -11,6 +11,7 @@ from uringfs.engine.request import Outcome, Request
 from uringfs.errors import UringError
 from uringfs.host.net.sockets import SocketKind
 from uringfs.host.protocols import File, Iovec
+from uringfs.ops.events.readiness import Readiness
 from uringfs.ops.rw.buffers import Buffers
 
 
@@ -37,6 +38,8 @@ class SendRecv(Generic[M]):
         self._kind = of
         self._iovecs = self._message.iovecs
         self._buffers = Buffers(request, self._names_null) if request.flags & IOSQE_BUFFER_SELECT else None
+        self._ready: Readiness | None = None
+        """Armed when it was issued."""
         self._done = 0
         """Bytes of this request, or of this CQE of a multishot, that have been transferred."""
 
@@ -44,7 +47,12 @@ class SendRecv(Generic[M]):
         """Wait for the socket, or fail with EAGAIN where MSG_DONTWAIT is set."""
         if self._message.msg_flags & MSG_DONTWAIT:
             return self._failed(UringError(errno.EAGAIN))
+        self._ready = self._request.arm(self._readiness())
         return self._run
+
+    def _readiness(self) -> Readiness:
+        """What it waits for, armed."""
+        raise NotImplementedError
 
     def _failed(self, error: UringError) -> int:
         """io_sendrecv_fail(): what was transferred counts."""

@@ -21,7 +21,7 @@ from uringfs.abi.constants import (
 from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import Caller, Data, File, Iovec, Memory
-from uringfs.ops.events.readiness import until_readable
+from uringfs.ops.events.readiness import DataWaits
 from uringfs.ops.rw.iovec import advanced, total, truncated
 
 CHUNK = 1 << 20
@@ -57,11 +57,19 @@ class Transfer:
         self._offset = -1 if sqe.off == CURRENT_POSITION else sqe.off
         self._check(attributes)
 
-    def issue(self) -> int | Pending:
+    def issue(self, *, arms: bool = True) -> int | Pending:
+        """arms: it waits for the file from then on, if that is one to be waited for."""
         if self._offset < 0 and not self._file.streaming:
             return self._at_current_position()
         done = None if self._has_to_wait() else self._inline()
-        return self._rest if done is None else done
+        if done is not None:
+            return done
+        if arms:
+            self._arm()
+        return self._rest
+
+    def _arm(self) -> None:
+        """Wait for the file from now on, if it is one to be waited for."""
 
     def _at_current_position(self) -> Pending:
         """Whoever reads or writes the same open file in another thread holds f_pos_lock, and may do so for
@@ -216,6 +224,7 @@ class Reading(Transfer):
         attributes: bool = False,
     ) -> None:
         self._room = CHUNK
+        self._waits = DataWaits(request, file)
         super().__init__(request, file, iovecs, memory, attributes)
 
     def _mode(self) -> bool:
@@ -238,11 +247,14 @@ class Reading(Transfer):
     async def _read(self) -> Data:
         return await self._file.read(self._size(), self._position(), self._flags, self._caller, self._alignment())
 
+    def _arm(self) -> None:
+        self._waits.arm()
+
     async def _stream(self) -> Data:
         """What is read is gone: only when there is data is it asked whether the caller can take it, or
         still lives, and then it is read at once."""
         while True:
-            await until_readable(self._request, self._file)
+            await self._waits.wait()
             if self._unwritable():
                 raise UringError(errno.EFAULT)
             try:

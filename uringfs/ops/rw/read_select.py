@@ -11,7 +11,7 @@ import trio
 from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
 from uringfs.host.protocols import File
-from uringfs.ops.events.readiness import until_readable
+from uringfs.ops.events.readiness import DataWaits
 from uringfs.ops.rw.buffers import Buffers
 from uringfs.ops.rw.io import Reading
 
@@ -23,6 +23,7 @@ class _Reader:
         self._length = length
         self._multishot = multishot
         self.buffers = Buffers(request, keeps_provided=not multishot)
+        self.waits = DataWaits(request, file)
 
     def attempt(self) -> int | Pending:
         """Take a buffer, unless one is left of the attempt before, and read what is there. ENOBUFS, and a read's
@@ -31,7 +32,7 @@ class _Reader:
         selection = buffers.selection or buffers.select(self._length, self._file.can_poll, self._multishot)
         try:
             attributes = bool(request.sqe.attr_type_mask)
-            return Reading(request, self._file, selection.iovecs, attributes=attributes).issue()
+            return Reading(request, self._file, selection.iovecs, attributes=attributes).issue(arms=False)
         except UringError as error:
             buffers.fail(error)
             raise
@@ -58,7 +59,7 @@ class _Reader:
     async def rest(self) -> int:
         """Wait for data, take a buffer, read."""
         while True:
-            await until_readable(self._request, self._file)
+            await self.waits.wait()
             outcome = self.attempt()
             if isinstance(outcome, int):
                 return self.done(outcome)
@@ -77,6 +78,7 @@ def issue_selected(request: Request) -> int | Pending:
     if not file.can_poll or not file.nowait:
         return lambda: reader.finish(outcome)
     reader.buffers.wait()
+    reader.waits.arm()
     return reader.rest
 
 
@@ -87,7 +89,10 @@ def issue_multishot(request: Request) -> int | Pending:
         raise UringError(errno.EBADFD, "a multishot read needs a file that can be polled")
     reader = _Reader(request, file, 0, multishot=True)
     done = _shots(request, file, reader)
-    return (lambda: _multishot(request, file, reader)) if done is None else done
+    if done is not None:
+        return done
+    reader.waits.arm()
+    return lambda: _multishot(request, file, reader)
 
 
 def _shots(request: Request, file: File, reader: _Reader) -> int | None:
@@ -123,7 +128,7 @@ def _posted(request: Request, res: int, buffers: Buffers) -> int | None:
 
 async def _multishot(request: Request, file: File, reader: _Reader) -> int:
     while True:
-        await until_readable(request, file)
+        await reader.waits.wait()
         done = _shots(request, file, reader) if file.nowait else await _waited_for(request, reader)
         if done is not None:
             return done
