@@ -1,4 +1,4 @@
-"""Of all tests."""
+"""What holds for each run of tests, whichever they are."""
 
 import pytest
 

@@ -286,7 +286,7 @@ class Request:
         self.outlives = False
         """The request needs nothing of the thread that submitted it until it is complete."""
         self.is_armed = False
-        """It waits for its file though its task may not have begun."""
+        """The request waits for its file, though its task may not have begun."""
         self.orphaned = False
         """The thread that submitted it is gone."""
         self.cancel_seq = 0

@@ -4,6 +4,7 @@ queues."""
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from itertools import count, islice
+from operator import attrgetter
 from typing import Self
 
 import trio
@@ -63,7 +64,9 @@ class LastFirst:
     def __init__(self) -> None:
         self._queues: dict[Hashable, WaitQueue] = {}
         self._numbers = count()
-        self._ready: list[tuple[Armed, trio.lowlevel.Task]] = []
+        self._happened: OrderedDict[Armed, None] = OrderedDict()
+        """Whose event has happened, in that order, and whose task has not come here."""
+        self._ready: dict[Armed, trio.lowlevel.Task] = {}
         self._resumed = 0
         """How many have been let go on, and have not come to it."""
 
@@ -75,26 +78,34 @@ class LastFirst:
         queue.armed += 1
         return Armed(self, queue, next(self._numbers), by_itself)
 
-    def waits_no_more(self, queue: WaitQueue) -> None:
-        """Count one request fewer that waits for this file."""
+    def happened(self, armed: "Armed") -> None:
+        """Note that this one's event is there, for its task, which may not even have begun."""
+        self._happened[armed] = None
+
+    def waits_no_more(self, armed: "Armed") -> None:
+        """Count one request fewer that waits for its file."""
+        queue = armed.queue
         queue.armed -= 1
         if not queue.armed:
             del self._queues[queue.key]
+        self._happened.pop(armed, None)
 
-    async def go_on(self, armed: "Armed", queue: WaitQueue) -> None:
-        """To be called after the wait: returns when those have been let go on that were armed later, and are
-        ready, too."""
-        if queue.armed == 1 and not (self._ready or self._resumed):  # nobody was ready before it
-            queue.let_go(armed)
+    async def go_on(self, armed: "Armed") -> None:
+        """To be called after the wait: returns when those have been let go on whose events came before, or that
+        were armed later for the same file, and are ready, too."""
+        first = next(iter(self._happened), armed) is armed
+        self._happened.setdefault(armed)
+        if first and armed.queue.armed == 1 and not (self._ready or self._resumed):
+            del self._happened[armed]
+            armed.queue.let_go(armed)
             return
         if not self._ready:  # all who are ready by now come here within two rounds
             soon = trio.lowlevel.current_trio_token().run_sync_soon
             soon(soon, self._all_go_on)
-        entry = armed, trio.lowlevel.current_task()
-        self._ready.append(entry)
+        self._ready[armed] = trio.lowlevel.current_task()
 
         def abort(raise_cancel: object) -> trio.lowlevel.Abort:
-            self._ready.remove(entry)
+            del self._ready[armed]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -102,19 +113,16 @@ class LastFirst:
 
     def _all_go_on(self) -> None:
         """Let all go on that are ready: files in the order of their events, of one file the last armed first."""
-        by_file: dict[WaitQueue, list[tuple[Armed, trio.lowlevel.Task]]] = {}
-        for entry in self._ready:
-            by_file.setdefault(entry[0].queue, []).append(entry)
-        self._ready.clear()
+        by_file: dict[WaitQueue, list[Armed]] = {}
+        for armed in self._happened:
+            if armed in self._ready:
+                by_file.setdefault(armed.queue, []).append(armed)
         for queue, same in by_file.items():
-            for armed, task in sorted(same, key=_number, reverse=True):
+            for armed in sorted(same, key=attrgetter("number"), reverse=True):
+                del self._happened[armed]
                 queue.let_go(armed)
                 self._resumed += 1
-                trio.lowlevel.reschedule(task)
-
-
-def _number(entry: tuple["Armed", trio.lowlevel.Task]) -> int:
-    return entry[0].number
+                trio.lowlevel.reschedule(self._ready.pop(armed))
 
 
 class Armed:
@@ -129,11 +137,11 @@ class Armed:
         self._closed = False
 
     def close(self) -> None:
-        """It may have been closed before."""
+        """Wait no more. Closing it twice does no harm."""
         if not self._closed:
             self._closed = True
             self.queue.gone_on(self)
-            self._order.waits_no_more(self.queue)
+            self._order.waits_no_more(self)
 
     def __enter__(self) -> Self:
         return self
@@ -141,10 +149,14 @@ class Armed:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def happened(self) -> None:
+        """The event is there that it waits for."""
+        self._order.happened(self)
+
     async def go_on(self, settle: Settle) -> None:
         """To be called after the wait. Returns when all have settled that come before this one, and it has, too:
         it is the next to take data."""
-        await self._order.go_on(self, self.queue)
+        await self._order.go_on(self)
         await self._settle(settle)
 
     async def once_more(self, settle: Settle) -> None:

@@ -37,6 +37,7 @@ class _Wait:
     def _fire(self, mask: int) -> None:
         if not self._event.is_set():
             self._request.context.woken.add(self._request)
+            self._armed.happened()
             self._event.set()
 
     async def _fired(self) -> None:
@@ -107,7 +108,7 @@ class Readable(_Wait):
         self._asks = mask is None
         """The file may ask somebody, even us: not in the loop."""
         if mask:
-            self._event.set()
+            self._fire(mask)
         elif not self._asks:
             self._begin()
 
@@ -115,7 +116,7 @@ class Readable(_Wait):
         try:
             super()._begin()
         except UringError:  # a file that cannot be polled never blocks for long
-            self._event.set()
+            self._fire(EPOLLIN)
 
     async def wait(self) -> None:
         """To be called once. Raises what settle() raises."""

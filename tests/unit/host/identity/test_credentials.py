@@ -159,6 +159,13 @@ def test_those_of_another_process() -> None:
     assert not found.unlimited
 
 
+def test_there_may_be_many_groups() -> None:
+    """More than the first read(2) of their status has."""
+    groups = tuple(range(1_000_000, 1_010_000))
+    with other(Other(uid=12345, gid=12346, groups=groups)) as pid:
+        assert Credentials.of(pid).groups == groups
+
+
 def test_a_user_namespace_is_known_by_its_maker_and_its_ids() -> None:
     with other(Other(uid=12345, gid=12346, unshares=True)) as pid:
         found = Credentials.of(pid)
