@@ -110,6 +110,13 @@ install_debian() {
     echo "installing:$missing"
     # shellcheck disable=SC2086  # a list of words
     install_now $missing
+    # a name that apt does not know it may take for a pattern (g++), and succeed
+    for package in $missing; do
+        installed "$package" || {
+            echo "uringfs: apt-get has not installed $package (are apt's sources and lists as they should be?)" >&2
+            return 1
+        }
+    done
 }
 
 install_now() { # stale lists name versions that are gone from the mirror: once more with fresh ones

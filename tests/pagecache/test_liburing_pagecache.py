@@ -10,8 +10,6 @@ from tests.programs.liburing.verdicts import complaints, score, summary, table
 from tests.support.mounting import Mount, inside
 
 MANY = 80  # fewer that pass on the kernel, and it is not io_uring that was tried
-SLOW = {"a4c0b3decb33", "buf-ring", "poll-many", "read-before-exit"}
-"""They take as long as all others together, and are run on passthrough; of the last see test_many_closes.py."""
 NETWORK = {"socket"}
 """Programs with a SOCKET, in the network of whoever has mounted: another is out of reach (docs/differences.md)."""
 
@@ -19,7 +17,7 @@ NETWORK = {"socket"}
 @pytest.mark.timeout(900)
 def test_the_suite(rootless: Mount, oracle: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert oracle, "nothing to compare with"
-    some, prefix = [each for each in programs() if each.stem not in SLOW], inside(rootless)
+    some, prefix = programs(), inside(rootless)
     lines = trial([each for each in some if each.stem not in NETWORK], rootless, prefix=prefix)
     lines |= trial([each for each in some if each.stem in NETWORK], rootless, "--here", prefix=prefix)
     with capsys.disabled():

@@ -6,7 +6,7 @@
 
 static struct ring r;
 static struct __kernel_timespec soon = {0, 1000000}, late = {1000, 0};
-static struct io_uring_getevents_arg arg;
+static struct lane_getevents_arg arg;
 
 /* An enter for that many CQEs, with arg. */
 static struct lane_call waits(uint32_t count, const struct __kernel_timespec *ts)
@@ -158,7 +158,7 @@ static void test_the_daemons(void)
 	arg.sigmask = (uint64_t)(uintptr_t)&mask;
 	CHECK(!wait_to_the_end(&c));
 	c = waits(1, &soon);
-	arg.pad = 1; /* min_wait_usec */
+	arg.min_wait_usec = 1;
 	CHECK(!wait_to_the_end(&c));
 	c = waits(1, &soon);
 	c.flags |= 1u << 5; /* IORING_ENTER_ABS_TIMER */

@@ -1,5 +1,6 @@
 """The record of the conformance suite's traces, and what is held against it."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def done(trace: str = "", status: int = PASSED, error: str = "") -> Done:
 
 def skipped(reason: str) -> Done:
     return done(status=SKIPPED, error=f"skipped: {reason}\n")
+
+
+def test_what_the_surroundings_may_not_allow_is_known() -> None:
+    """Each is one behaviour, and names what it lacks: nothing else is left out anywhere, a tier least of all."""
+    found = {
+        (source.stem, test.split("(", 1)[1].split(")")[0]): reason
+        for source in record.SOURCES.glob("*.c")
+        for test in re.split(r"^(?=TEST\()", source.read_text(), flags=re.MULTILINE)[1:]
+        for reason in re.findall(r'skip\("(.*?)"\)', test)
+        if not reason.startswith(record.ABSENT)
+    }
+    assert found == {
+        ("write_limits", "a_held_position_holds_up_nobody_else"): "no userfaultfd",
+        ("sendmsg_control", "another_ones_credentials"): "needs root",
+        ("socket", "another_user_connects"): "needs root",
+        ("socket", "a_socket_of_another_network"): "needs root",
+    }
 
 
 def test_what_is_written_is_read() -> None:

@@ -1,6 +1,6 @@
 """One helper: becomes somebody, then makes one call after the other for the daemon until the socket ends.
 
-Between calls nothing but that socket is open.
+Between calls nothing but that socket is open, and what libffi keeps of its own file.
 """
 
 import array

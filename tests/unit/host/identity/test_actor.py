@@ -151,11 +151,16 @@ async def test_nothing_but_its_socket_is_open_between_calls(pool: ActorPool, tre
         await read(actor, "/proc/self/status")
         await read(actor, tree / "file")
         (helper,) = helpers()
-        await until(lambda: len(os.listdir(f"/proc/{helper}/fd")) == 1)  # what it has sent it then closes
-        (fd,) = os.listdir(f"/proc/{helper}/fd")
-        assert os.readlink(f"/proc/{helper}/fd/{fd}").startswith("socket:")
+        await until(lambda: len(files_of(helper)) == 1)  # what it has sent it then closes
+        assert files_of(helper)[0].startswith("socket:")
         assert os.readlink(f"/proc/{helper}/cwd") == "/"
-        assert len(os.listdir(f"/proc/{zygotes()[0]}/fd")) == 1
+        assert len(files_of(zygotes()[0])) == 1
+
+
+def files_of(pid: int) -> list[str]:
+    """What it has open, but for libffi's own file: since 3.5 that library keeps it."""
+    fds = Path(f"/proc/{pid}/fd")
+    return [each for each in map(os.readlink, fds.iterdir()) if "/libffi.so" not in each]
 
 
 async def test_its_user_may_not_look_into_it(pool: ActorPool, tree: Path) -> None:
