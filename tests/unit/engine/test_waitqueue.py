@@ -115,3 +115,14 @@ async def test_files_come_in_the_order_of_their_events() -> None:
         await trio.testing.wait_all_tasks_blocked()
         first.set()
     assert gone == [1, 0, 2]
+
+
+async def test_an_event_of_one_that_was_cancelled_holds_up_nobody() -> None:
+    order, gone, event = LastFirst(), list[int](), trio.Event()
+    event.set()
+    cancelled = order.arm("one")
+    cancelled.happened()
+    cancelled.close()
+    with trio.fail_after(30):
+        await waiting(order.arm("another"), event, at_once, gone)
+    assert gone == [1]

@@ -53,9 +53,36 @@ async def main():
 
 trio.run(main)
 """
+HAPPENED = """
+import trio
+from uringfs.host.events.scheduling import in_order
+from uringfs.engine.waitqueue import LastFirst
+
+async def main():
+    in_order()
+    for _ in range(20):
+        order, seen, ready = LastFirst(), [], trio.Event()
+        ready.set()
+        armed = {name: order.arm(name) for name in "abc"}
+        for name in "cab":
+            armed[name].happened()
+
+        async def wait(name):
+            with armed[name]:
+                await ready.wait()
+                await armed[name].go_on(trio.lowlevel.checkpoint_if_cancelled)
+                seen.append(name)
+
+        async with trio.open_nursery() as nursery:
+            for name in "abc":
+                nursery.start_soon(wait, name)
+        assert seen == ["c", "a", "b"], seen
+
+trio.run(main)
+"""
 
 
-@pytest.mark.parametrize("program", [TASKS, ARMED], ids=["tasks", "armed"])
+@pytest.mark.parametrize("program", [TASKS, ARMED, HAPPENED], ids=["tasks", "armed", "happened"])
 def test_in_order(program: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
