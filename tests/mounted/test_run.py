@@ -369,20 +369,33 @@ def test_it_serves_a_program_that_becomes_another_user(probe: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
 
 
+def installed(home: Path) -> list[str]:
+    """The command, of a copy of the package there."""
+    shutil.copytree(ROOT / "uringfs", home / "uringfs", ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"import sys; sys.path.insert(0, {str(home)!r}); from uringfs.__main__ import main; sys.exit(main())"
+    return [sys.executable, "-c", code]
+
+
 def test_where_another_user_cannot_read_the_library(probe: Path, tmp_path: Path) -> None:
     """Installed in root's home, say."""
-    home = tmp_path / "home"
-    shutil.copytree(ROOT / "uringfs", home / "uringfs", ignore=shutil.ignore_patterns("__pycache__"))
-    home.chmod(0o700)
-    code = f"import sys; sys.path.insert(0, {str(home)!r}); from uringfs.cli import main; sys.exit(main())"
+    uringfs = installed(tmp_path / "home")
+    (tmp_path / "home").chmod(0o700)
     user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", *user, probe, "one_nop"],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
+        [*uringfs, "run", *user, probe, "one_nop"], capture_output=True, text=True, timeout=DEADLINE
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
+
+
+def test_a_library_with_a_blank_in_its_path(probe: Path, mount: Mount, tmp_path: Path) -> None:
+    """Installed in a place with a blank: beside a mount of the program's own there is a copy."""
+    uringfs = installed(tmp_path / "an odd:place")
+    done = subprocess.run([*uringfs, "run", probe, "one_nop"], capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a nop\n", "")
+    of_others = [*uringfs, "run", "--mount", mount.path, probe, "one_nop"]
+    done = subprocess.run(of_others, capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.endswith("LD_PRELOAD takes no path with blanks or colons: --mode notify\n")
 
 
 # -- clear errors

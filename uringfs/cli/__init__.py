@@ -74,7 +74,8 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
             formatter_class=exits.Formatter,
         )
         module.add_arguments(made[name])
-        made[name].set_defaults(error=made[name].error)
+        failed = max(status for status in (1, 125) if status in {1, *module.EXITS})
+        made[name].set_defaults(error=made[name].error, failed=failed)
     return parser, made
 
 
@@ -86,7 +87,13 @@ def _run(argv: Sequence[str] | None) -> int:
     args, unknown = parser.parse_known_args(words)
     if unknown:
         args.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the subcommand's usage
-    return int(args.run(args))
+    try:
+        return int(args.run(args))
+    except OSError as error:  # a limit, or a system that lacks what each has
+        where = f"{error.filename}: " if error.filename else ""
+        hint = " (is /proc mounted?)" if where.startswith("/proc/") else ""
+        print(f"uringfs {words[0]}: {where}{error.strerror or error}{hint}", file=sys.stderr)
+        return int(args.failed)
 
 
 if __name__ == "__main__":

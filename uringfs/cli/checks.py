@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -152,14 +153,19 @@ def libraries() -> Finding:
 
 def launcher() -> Finding:
     try:
-        return Finding("launcher's library", OK, run.library())
+        library = run.library()
     except RunError as error:
         return Finding("launcher's library", NOTE, "cannot be used", str(error))
+    if not instance.can_be_preloaded(library):
+        hint = "uringfs run preloads a copy; with --mount: --mode notify"
+        return Finding("launcher's library", NOTE, f"{library}: a blank or colon", hint)
+    return Finding("launcher's library", OK, library)
 
 
 def mount_helper() -> Finding:
     if not HELPER.exists():
-        hint = f"for fstab and mount -t fuse.uringfs: ln -s {Path(sys.executable).with_name(HELPER.name)} {HELPER}"
+        ours = shlex.quote(str(Path(sys.executable).with_name(HELPER.name)))
+        hint = f"for fstab and mount -t fuse.uringfs: ln -s {ours} {HELPER}"
         return Finding("mount helper", NOTE, f"no {HELPER}", hint)
     return Finding("mount helper", OK, str(HELPER))
 

@@ -63,9 +63,6 @@ def start(args: argparse.Namespace) -> int:
         except OwnFailure as error:
             print(f"uringfs explore: {error}", file=sys.stderr)
             return error.status
-        except OSError as error:
-            print(f"uringfs explore: {error.filename}: {error.strerror}", file=sys.stderr)
-            return FAILED
 
 
 def _explore(args: argparse.Namespace, directory: Path, seed: int, command: list[str]) -> int:

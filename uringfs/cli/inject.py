@@ -12,7 +12,7 @@ EXITS = {0: "done", FAILED: "no such mount, or the daemon refused: the line says
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rules", nargs="*", metavar="RULE", type=faults.rule, help="as docs/faults.md says")
-    parser.add_argument("--mount", metavar="DIR", help="by default the only one there is")
+    parser.add_argument("--mount", metavar="DIR", type=points.named, help="by default the only one there is")
     parser.add_argument("--list", action="store_true", help="the rules, and what they have matched")
     parser.add_argument("--json", action="store_true", help="the same as a list of objects")
     parser.add_argument("--release", action="append", default=[], type=int, metavar="ID")

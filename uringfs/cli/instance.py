@@ -46,7 +46,7 @@ def start(*options: str) -> str:
     me = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        _detach_and(lambda: _mind(me, send, options))
+        _detach_and(lambda: _mind(me, send, options), send)
     os.close(send)
     os.close(me)
     os.waitpid(child, 0)
@@ -60,23 +60,32 @@ def start(*options: str) -> str:
     return os.fsdecode(said.removesuffix(READY))
 
 
+def can_be_preloaded(library: str) -> bool:
+    """LD_PRELOAD can name it: between names it has blanks and colons (ld.so(8))."""
+    return not set(library) & set(": \t\n")
+
+
 def reachable(mount: str, library: str) -> str:
-    """A private instance's library where whoever the program becomes can read it, as it can the mount: itself,
-    or a copy that goes with the instance."""
+    """A private instance's library where whoever the program becomes can read it, as it can the mount, and
+    LD_PRELOAD can name it: itself, or a copy that goes with the instance."""
     path = Path(library)
-    if path.stat().st_mode & stat.S_IROTH and all(d.stat().st_mode & stat.S_IXOTH for d in path.parents):
+    readable = path.stat().st_mode & stat.S_IROTH and all(d.stat().st_mode & stat.S_IXOTH for d in path.parents)
+    if readable and can_be_preloaded(library):
         return library
     copy = shutil.copyfile(path, Path(mount).with_name(path.name))
     copy.chmod(0o755)
     return str(copy)
 
 
-def _detach_and(action: Callable[[], None]) -> NoReturn:
-    """Call action in a grandchild with a session of its own: nobody's child, and out of the terminal's reach."""
+def _detach_and(action: Callable[[], None], send: int) -> NoReturn:
+    """Call action in a grandchild with a session of its own: nobody's child, and out of the terminal's reach. What
+    the system refuses goes to `send`."""
     try:
         os.setsid()
         if os.fork() == 0:
             action()
+    except OSError as error:
+        os.write(send, f"{error.filename or tempfile.tempdir or 'a process'}: {error.strerror}".encode())
     finally:
         os._exit(0)
 
@@ -98,16 +107,16 @@ def _mind(program: int, send: int, options: Sequence[str]) -> None:
     directory itself: whatever ends the program, somebody is there to remove it."""
     os.chdir("/")
     os.umask(0o022)
+    directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))
+    os.chmod(directory, 0o755)  # the program may become another user
+    mountpoint, log = directory / "mnt", directory / "log"
+    mountpoint.mkdir()
+    output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        directory = Path(tempfile.mkdtemp(prefix="uringfs-run-"))
-        os.chmod(directory, 0o755)  # the program may become another user
-        mountpoint, log = directory / "mnt", directory / "log"
-        mountpoint.mkdir()
-        output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    except OSError as error:
-        os.write(send, f"{error.filename or tempfile.tempdir}: {error.strerror}".encode())
-        return
-    daemon = os.fork()
+        daemon = os.fork()
+    except OSError:
+        shutil.rmtree(directory)
+        raise
     if daemon == 0:
         try:
             _keep_only(send, output=output)

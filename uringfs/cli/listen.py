@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from uringfs.cli import instance, logs, systemd
+from uringfs.cli import mountpoint as points
 from uringfs.cli.program import FAILED, RunError
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket", metavar="PATH", help="the profile's listenerPath; made. By default the one of a socket unit"
     )
-    parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of its own")
+    parser.add_argument(
+        "--mount", metavar="DIR", type=points.named, help="a mounted uringfs; by default one of its own"
+    )
     parser.add_argument(
         "--trace", action="store_true", help="print each io_uring call to the standard error output"
     )

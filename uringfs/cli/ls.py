@@ -44,7 +44,9 @@ def user(uid: int) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mountpoints", nargs="*", metavar="DIR", help="by default all mounts that are seen here")
+    parser.add_argument(
+        "mountpoints", nargs="*", metavar="DIR", type=points.named, help="by default all mounts that are seen here"
+    )
     parser.add_argument("--json", action="store_true", help="a list of objects")
     parser.set_defaults(run=run)
 

@@ -1,5 +1,6 @@
 """What is mounted where, and whether a daemon still answers there."""
 
+import argparse
 import ctypes
 import errno
 import fcntl
@@ -59,6 +60,14 @@ def _lock(fd: int, mountpoint: str, patience: float) -> None:
         except OSError:  # a file system without locks
             return
         time.sleep(0.01)
+
+
+def named(word: str) -> str:
+    """For argparse, a directory's name. An empty word, as of a variable that is not set, would be the working
+    directory."""
+    if not word:
+        raise argparse.ArgumentTypeError("an empty word")
+    return word
 
 
 def _mounts() -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import uringfs
 from uringfs.cli import faults, instance, notify, program, traced
+from uringfs.cli import mountpoint as points
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, NOT_FOUND, RunError
 
 # contrib/launcher/trap.h
@@ -42,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "[--inject RULE]... [--seed N] [--virtual-time] [--as-kernel VERSION] [--mode MODE] "
         "-- PROGRAM [ARGUMENT...]"
     )
-    parser.add_argument("--mount", metavar="DIR", help="a mounted uringfs; by default one of the program's own")
+    parser.add_argument(
+        "--mount", metavar="DIR", type=points.named, help="a mounted uringfs; by default one of the program's own"
+    )
     traced.add_arguments(parser)
     parser.add_argument(
         "--trace-calls", action="store_true", help="print each io_uring call to the standard error output"
@@ -152,10 +155,7 @@ def library() -> str:
     found = sorted(Path(uringfs.__file__).parent.glob(LIBRARY))
     if not found:
         raise RunError(FAILED, "the launcher's library is not built: make base, or pip install uringfs again")
-    path = str(found[0].resolve())
-    if set(path) & set(": \t\n"):
-        raise RunError(FAILED, f"{path}: LD_PRELOAD takes no path with blanks or colons")
-    return path
+    return str(found[0].resolve())
 
 
 def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
@@ -168,7 +168,9 @@ def _initial_environment() -> Iterator[tuple[bytes, bytes]]:
 
 def environment(mount: str, preload: str, switches: Set[Switch] = frozenset()) -> dict[bytes, bytes]:
     """The environment of a program on that mount. The library must be the first that LD_PRELOAD names: by that it
-    knows its own path."""
+    knows its own path. RunError: LD_PRELOAD cannot name it."""
+    if not instance.can_be_preloaded(preload):
+        raise RunError(FAILED, f"{preload}: LD_PRELOAD takes no path with blanks or colons: --mode notify")
     env = dict(_initial_environment())
     before = env.get(ENV_PRELOAD)
     env[ENV_PRELOAD] = os.fsencode(preload) + (b":" + before if before else b"")

@@ -27,7 +27,9 @@ EXITS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mountpoints", nargs="*", metavar="DIR", help="by default all mounts that are seen here")
+    parser.add_argument(
+        "mountpoints", nargs="*", metavar="DIR", type=points.named, help="by default all mounts that are seen here"
+    )
     parser.add_argument("--json", action="store_true", help="a list of objects")
     parser.add_argument("-q", "--quiet", action="store_true", help="the exit status alone, for probes")
     parser.add_argument(

@@ -6,6 +6,7 @@ import sys
 import time
 
 from uringfs.cli import ls
+from uringfs.cli import mountpoint as points
 from uringfs.watch.rings import Lists, add_rates
 
 SECONDS = 1.0
@@ -18,7 +19,9 @@ EXITS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mountpoints", nargs="*", metavar="DIR", help="by default all mounts that are seen here")
+    parser.add_argument(
+        "mountpoints", nargs="*", metavar="DIR", type=points.named, help="by default all mounts that are seen here"
+    )
     parser.add_argument("-d", "--delay", type=float, default=SECONDS, metavar="S", help="seconds; default 1")
     parser.add_argument("--json", action="store_true", help="no terminal: one list of objects, after one delay")
     parser.set_defaults(run=run)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from uringfs.cli import ls
+from uringfs.cli import mountpoint as points
 from uringfs.errors import UringError
 from uringfs.watch import filters
 from uringfs.watch.follow import Follower
@@ -31,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="all rings that you may see")
     parser.add_argument("-f", "--follow-forks", action="store_true", help="what the process has started, too")
-    parser.add_argument("--mount", metavar="DIR", action="append", help="by default all mounts that are seen here")
+    parser.add_argument(
+        "--mount",
+        metavar="DIR",
+        type=points.named,
+        action="append",
+        help="by default all mounts that are seen here",
+    )
     parser.add_argument("-e", "--trace", metavar="FILTER", default="", help=FILTER_HELP)
     add_output_arguments(parser)
     parser.set_defaults(run=run)
@@ -133,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"uringfs trace: {error.message}", file=sys.stderr)
         return USAGE
     except OSError as error:
-        print(f"uringfs trace: {error.filename or 'the trace'}: {error.strerror}", file=sys.stderr)
+        print(f"uringfs trace: {error.filename or args.what or 'the trace'}: {error.strerror}", file=sys.stderr)
         return FAILED
     return 0
 

@@ -24,7 +24,7 @@ EXITS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mountpoint", metavar="DIR")
+    parser.add_argument("mountpoint", metavar="DIR", type=points.named)
     parser.add_argument(
         "--lazy", action="store_true", help="also while it is in use: out of sight now, gone later"
     )

@@ -54,6 +54,25 @@ def test_a_value(name: str, option: str) -> None:
                 assert said.getvalue().startswith(f"usage: uringfs {name} "), word
 
 
+def directories() -> list[tuple[str, list[str]]]:
+    """(subcommand, words that name the empty word as a directory), but for mount, which says so with 12."""
+    return [
+        (name, ["--mount="] if action.option_strings else [""])
+        for name, command in cli.make_parser()[1].items()
+        for action in command._actions
+        if action.metavar == "DIR" and name != "mount"
+    ]
+
+
+@pytest.mark.parametrize(("name", "words"), directories())
+def test_an_empty_word_is_no_directory(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A script's "$DIR" that is not set is not the working directory."""
+    with pytest.raises(SystemExit) as ended:
+        cli._run([name, *words, *([] if words == [""] else REST.get(name, []))])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(": an empty word\n")
+
+
 @pytest.mark.parametrize("name", [name for name, *_ in cli.COMMANDS])
 def test_an_option_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
