@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 bin=.venv/bin
 
-"$bin/shellcheck" $(git ls-files '*.sh' .ci)
+"$bin/shellcheck" $(git ls-files '*.sh' .ci/run)
 "$bin/clang-format" --dry-run --Werror $(git ls-files '*.[ch]')
 
 includes=$("$bin/python" -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))')
