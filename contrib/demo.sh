@@ -1,8 +1,10 @@
 #!/bin/bash
 # `make demo`: mount, copy a real file through a ring, use a ring from the shell, unmount. Every command
-# shown is the one that ran, every output its own. Anything that goes wrong ends it with status 1.
+# shown is the one that ran, every output its own. Anything that goes wrong ends it with status 1. Who is not root is
+# root of namespaces of its own, which the mount is seen in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || exec unshare --user --map-root-user --mount contrib/demo.sh
 
 scratch=$(mktemp -d /tmp/uringfs-demo.XXXXXX)
 mnt=$scratch/mnt
