@@ -22,6 +22,7 @@ class Description:
         self.readable = readable
         self.nonblock = nonblock
         self.refused = refused
+        self.regular = not self.streaming
         self.opens = 0
         self.watchers: list[Callable[[], None]] = []
         """Told of every change, as a wait queue."""
@@ -222,7 +223,7 @@ class FakeFile:
         self.nonblock = description.nonblock
         self.nowait = description.nowait
         self.refused = description.refused
-        self.regular = not description.streaming
+        self.regular = description.regular
         self.can_poll = description.streaming
         self.identity = id(description)
         self.pipe = description.streaming

@@ -303,7 +303,8 @@ class FaultEngine(Subscriber):
         if given.id not in windows:
             ended = partial(self._window_ended, context, given.id)
             chance = partial(given.chance, what="reorder")
-            window = windows[given.id] = Window(context, given.rule.reorder or 2, chance, ended)
+            room = given.rule.reorder or 2
+            window = windows[given.id] = Window(context, room, chance, ended, self._later)
             window.open()
             context.task_work(window.look)
         return windows[given.id]

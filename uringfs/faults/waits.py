@@ -1,19 +1,21 @@
 """Requests that wait because a rule says so, before they begin or with their result in hand, and the stalls and
 windows that many of them wait in."""
 
+import logging
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 
 from uringfs.engine.request import IOU_ISSUE_SKIP_COMPLETE, Issue, Outcome, Request, RingContext
 from uringfs.faults.given import Postponed
-from uringfs.host.threads import calls
 
-WINDOW = 10_000_000
-"""ns that completions wait for others to change their order with."""
-MOST_WINDOWS = 200
-"""Such times at most, while calls are made that may complete others."""
+log = logging.getLogger(__name__)
+
+WINDOW = 0.01
+"""Seconds that completions wait for others to change their order with, if these wait for an event."""
+PATIENCE = 60.0
+"""Seconds that they wait for what is at work, and may be so without an end: an open(2) of a fifo, say."""
+NSEC = 1_000_000_000
 Perform = Callable[[Request], Outcome]
 
 
@@ -95,6 +97,24 @@ class HeldEnd:
         context.complete(self.request, *self._result)
 
 
+Later = Callable[[float, Postponed, RingContext], None]
+"""Takes seconds after which something of a ring goes on, once what its client has done before has been read."""
+
+
+def _is_at_work(request: Request) -> bool:
+    """True of an issued request whose task waits for no event."""
+    return request.scope is not None and not (request.is_armed or request.polls())
+
+
+class _Tick:
+    """Postponed, of no request."""
+
+    request = None
+
+    def __init__(self, go: Callable[[], None]) -> None:
+        self.go = go
+
+
 class Window:
     """Completions of one ring that are to change their order. chance: by the number of the first request. ended:
     forgets it."""
@@ -105,14 +125,18 @@ class Window:
         room: int,
         chance: Callable[[int], random.Random],
         ended: Callable[[], None],
+        later: Later,
     ) -> None:
         self._context = context
         self._room = room
         self._chance = chance
+        self._later = later
         self._ended = ended
         self.request = None
         self._waiting: list[tuple[int, Postponed]] = []
         self._over = False
+        self._opened = 0
+        self._tick = _Tick(self._time_is_over)
 
     def add(self, number: int, one: Postponed) -> None:
         """number: of the request among those that match. By it, and not by who was the quickest, they are sorted
@@ -121,20 +145,32 @@ class Window:
         if len(self._waiting) >= self._room:
             self.go()
 
-    def open(self, times: int = MOST_WINDOWS) -> None:
-        """Wait for others, times * WINDOW at most. How long a disk takes must not decide about the order: while
-        calls are being made in threads the time is not over."""
-        timers = self._context.host.timers
-        when = timers.now(time.CLOCK_MONOTONIC) + WINDOW
-        timers.at(time.CLOCK_MONOTONIC, when, partial(self._time_is_over, times - 1))
+    def open(self) -> None:
+        """Wait for others."""
+        self._opened = self._now()
+        self._later(WINDOW, self._tick, self._context)
 
-    def _time_is_over(self, times: int) -> None:
+    def _now(self) -> int:
+        return self._context.host.timers.now(time.CLOCK_MONOTONIC)
+
+    def _time_is_over(self) -> None:
         if self._over or self._context.closed:
             return
-        if calls.going_on and times:
-            self.open(times)
+        if self._may_still_come():
+            self._later(WINDOW, self._tick, self._context)
         else:
             self._context.task_work(self.go)  # so that all are seen at once
+
+    def _may_still_come(self) -> bool:
+        """How long a disk takes, or a busy machine until its task goes on, must not decide about the order: what
+        ends by itself is waited for."""
+        at_work = [request for request in self._context.issued() if _is_at_work(request)]
+        if any(request.target is not None and request.target.regular for request in at_work):
+            return True
+        if not at_work or self._now() - self._opened < PATIENCE * NSEC:
+            return bool(at_work)
+        log.warning("ring %d: reorder waits no longer for %d requests", self._context.ring.number, len(at_work))
+        return False
 
     def look(self) -> None:
         """To be called after the batch: find out whether anything else is under way that could come."""

@@ -88,8 +88,8 @@ WORDS = (
          "waits for `release`, before it is performed or (`exit`) with its result",
          against=("delay_enter", "reorder")),
     Word("reorder", "act", "N", values.window,
-         "N completions are collected, and come in another order; fewer, when nothing else is under way or 10 ms "
-         "have passed", against=("delay_exit", "hold")),
+         "N completions are collected, and come in another order; fewer, when nothing else is under way, or "
+         "10 ms have passed and all else waits for events", against=("delay_exit", "hold")),
     Word("stall", "act", "[TIME]", values.seconds,
          "from this request on, and for so long, or until `release`, nothing of its ring begins or completes",
          against=(*RESULTS, *ALTER, "delay_enter", "delay_exit", "hold", "reorder")),

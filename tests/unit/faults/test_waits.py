@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.fakehost.files import RegularFile, Stream
-from tests.unit.faults.conftest import ROOT, Inject, read, run, write
+from tests.unit.faults.conftest import ROOT, Inject, read, run, rw, write
 from tests.unit.support import Bench, enter, nop
 from uringfs.abi import constants as abi
 from uringfs.abi.events import EPOLLIN
@@ -247,6 +247,35 @@ async def test_a_window_waits_for_what_is_under_way(bench: Bench, inject: Inject
     assert await run(bench, nop(1), nop(2), poll) == []
     await after(mock_clock, 0.011)
     assert sorted(bench.client.results()) == [(1, 0), (2, 0)]
+
+
+async def test_a_window_waits_for_the_slowest_disk(
+    bench: Bench, file: RegularFile, inject: Inject, mock_clock: MockClock
+) -> None:
+    slow = bench.thread.fds[4] = RegularFile(b"xxxx", cached=False)
+    inject("all:reorder=8")
+    at_work = rw(abi.IORING_OP_READ, 4, 4, user_data=9)
+    assert await run(bench, read(4, user_data=1), at_work) == []
+    for seconds in (0.011, 2.1, 100, 3600):
+        await after(mock_clock, seconds)
+        assert bench.client.results() == []
+    slow.load()
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(bench.client.results()) == [(1, 4), (9, 4)]
+
+
+async def test_a_window_has_patience_with_what_may_never_end(
+    bench: Bench, inject: Inject, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fifo = bench.thread.fds[4] = RegularFile(b"xxxx", cached=False)
+    fifo.regular = False
+    inject("NOP:reorder=8")
+    assert await run(bench, nop(1), rw(abi.IORING_OP_READ, 4, 4, user_data=9)) == []
+    await after(mock_clock, 59)
+    assert bench.client.results() == []
+    await after(mock_clock, 2)
+    assert bench.client.results() == [(1, 0)]
+    assert "reorder waits no longer for 1 requests" in caplog.text
 
 
 async def test_an_overflow_now(bench: Bench, inject: Inject) -> None:
