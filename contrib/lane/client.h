@@ -180,6 +180,7 @@ static inline uint32_t lane_make(struct lane_ring *r, int fd)
 		return ret == -EEXIST ? LANE_FREE : LANE_REFUSED;
 	r->calls = 0;
 	r->gone = false;
+	r->most = r->limit = 0;
 	r->thread = answer.setup_flags & IORING_SETUP_SINGLE_ISSUER ? LANE_THREAD(true) : 0;
 	if (lane_map_all(r, fd, &answer))
 		return LANE_READY;

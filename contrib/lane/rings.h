@@ -22,6 +22,8 @@ struct lane_ring {
 	uint32_t calls; /* that needed no daemon, about */
 	bool gone;	/* the daemon */
 	int thread;	/* 0, or who alone may use it: IORING_SETUP_SINGLE_ISSUER */
+	/* IORING_REGISTER_IOWQ_MAX_WORKERS, for whoever has workers: the last, and 0 or the how manieth of all */
+	uint32_t most, limit;
 	size_t rings_size, sqes_size;
 	struct lane_fixed fixed;
 };

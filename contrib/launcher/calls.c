@@ -11,6 +11,8 @@
 #define FEAT_REG_REG_RING (1u << 13)
 #define ENTER_REGISTERED_RING (1u << 4)
 #define ENTER_KNOWN 0xffu /* of 6.18 */
+#define REGISTER_IOWQ_AFF 17
+#define UNREGISTER_IOWQ_AFF 18
 #define REGISTER_IOWQ_MAX_WORKERS 19
 #define REGISTER_RING_FDS 20
 #define UNREGISTER_RING_FDS 21
@@ -269,9 +271,22 @@ static long register_max_workers(int fd, uintptr_t arg, uint32_t nr_args)
 	long ret = trap_copy_in(most, arg, sizeof(most)), got;
 
 	got = result_of(uringfs_register(fd, REGISTER_IOWQ_MAX_WORKERS, (void *)arg, nr_args));
-	if (ret == 0 && got == 0)
-		trap_limit_workers(most[0]);
+	if (ret == 0 && got == 0 && most[0])
+		trap_lane_limit(fd, most[0]);
 	return got;
+}
+
+/* All else, by the daemon; what it means for this library. */
+static long register_any(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args)
+{
+	uint64_t before = trap_lane_registers(fd, opcode);
+	long ret = result_of(uringfs_register(fd, opcode, (void *)arg, nr_args));
+
+	if (before)
+		trap_lane_registered(fd, opcode, arg, nr_args, ret, before);
+	if (ret == 0 && (opcode == REGISTER_IOWQ_AFF || opcode == UNREGISTER_IOWQ_AFF))
+		trap_lane_affinity(fd, arg, nr_args);
+	return ret;
 }
 
 long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args)
@@ -280,7 +295,6 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 	struct { /* struct io_uring_clone_buffers */
 		uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
 	} clone;
-	uint64_t before;
 	long ret;
 
 	opcode &= ~REGISTER_USE_REGISTERED_RING;
@@ -313,9 +327,5 @@ long trap_register(uint32_t fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args
 	trap_lane_settle((int)fd);
 	if (opcode == REGISTER_IOWQ_MAX_WORKERS)
 		return register_max_workers((int)fd, arg, nr_args);
-	before = trap_lane_registers((int)fd, opcode);
-	ret = result_of(uringfs_register((int)fd, opcode, (void *)arg, nr_args));
-	if (before)
-		trap_lane_registered((int)fd, opcode, arg, nr_args, ret, before);
-	return ret;
+	return register_any((int)fd, opcode, arg, nr_args);
 }

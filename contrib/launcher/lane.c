@@ -47,10 +47,11 @@ static struct lane_ring *ring_of(struct lane *l)
 /* The ring stays mapped as long as there is one. */
 static int new_job(struct lane *l, struct lane_job **job)
 {
-	int ret = trap_new_job(job);
+	struct lane_ring *r = ring_of(l);
+	int ret = trap_new_job(job, r->most, r->limit);
 
 	if (ret == 0)
-		__atomic_fetch_add(&ring_of(l)->users, 1, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&r->users, 1, __ATOMIC_SEQ_CST);
 	return ret;
 }
 
@@ -225,6 +226,45 @@ void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_ar
 	uint64_t old = trap_block();
 
 	lane_registered(fd, opcode, arg, nr_args, ret, before);
+	trap_set_mask(&old);
+}
+
+/* In use behind that, with signals blocked. NULL: its requests are not those of this thread's workers. */
+static struct lane_ring *get_with_workers(int fd)
+{
+	struct lane_ring *r = trap_state.no_lane ? NULL : lane_get(fd);
+
+	if (!r || !(r->lane.setup_flags & IORING_SETUP_SQPOLL))
+		return r;
+	lane_let_go(r);
+	return NULL;
+}
+
+void trap_lane_limit(int fd, uint32_t most)
+{
+	uint64_t old = trap_block();
+	struct lane_ring *r = get_with_workers(fd);
+
+	if (r) {
+		r->most = most;
+		__atomic_store_n(&r->limit, trap_limit_workers(most), __ATOMIC_RELEASE);
+		lane_let_go(r);
+	}
+	trap_set_mask(&old);
+}
+
+/* The daemon has found it right: io_register_iowq_aff(). */
+void trap_lane_affinity(int fd, uintptr_t cpus, size_t size)
+{
+	struct trap_cpus asked = {cpus != 0, {0}};
+	uint64_t old = trap_block();
+	struct lane_ring *r = get_with_workers(fd);
+
+	size = size < sizeof(asked.set) ? size : sizeof(asked.set);
+	if (r && (!cpus || trap_copy_in(asked.set, cpus, size) == 0))
+		trap_place_workers(&asked);
+	if (r)
+		lane_let_go(r);
 	trap_set_mask(&old);
 }
 

@@ -116,11 +116,13 @@ void trap_lane_begin(int fd);		   /* a ring that has been set up */
 /* In front of io_uring_register(2), and behind it: files and buffers that requests name by an index */
 uint64_t trap_lane_registers(int fd, uint32_t opcode);
 void trap_lane_registered(int fd, uint32_t opcode, uintptr_t arg, uint32_t nr_args, long ret, uint64_t before);
+/* Workers: IORING_REGISTER_IOWQ_MAX_WORKERS; IORING_REGISTER_IOWQ_AFF, 0 and 0: IORING_UNREGISTER_IOWQ_AFF */
+void trap_lane_limit(int fd, uint32_t most);
+void trap_lane_affinity(int fd, uintptr_t cpus, size_t size);
 
 /* workers.c: no worker is left when the first returns, nor is one started before the second */
 void trap_no_workers(void);
 void trap_workers_may(void);
-void trap_limit_workers(uint32_t most); /* of this thread; 0: as it is */
 
 /* sleepers.c: threads in futex_waitv(2): none is left when the first returns, nor is one started before the second.
  * The third: behind a wake-up */

@@ -39,6 +39,7 @@ struct trap_pool {
 	struct lane_pool pool;
 	int owner;	/* the thread whose rights they have; if that has ended, another may take the pool */
 	uint32_t fresh; /* jobs that no worker was told of yet */
+	struct trap_cpus cpus;
 	struct lane_aio aio;
 	struct worker workers[THREADS];
 };
@@ -53,7 +54,9 @@ static struct table {
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	struct trap_pool *pool;
 	int place;
-	uint32_t most; /* IORING_REGISTER_IOWQ_MAX_WORKERS; 0: not asked for */
+	uint32_t most;	/* IORING_REGISTER_IOWQ_MAX_WORKERS; 0: not asked for ... */
+	uint32_t limit; /* ... and its number */
+	struct trap_cpus cpus;
 } own;
 
 static int refused; /* there are none in this program */
@@ -171,12 +174,35 @@ static void call_it(int owner)
 	RAW(SYS_prctl, PR_SET_NAME, name);
 }
 
+/* set_cpus_allowed_ptr(): of these CPUs those that its submitter has, if there are such. */
+static void place_it(struct trap_pool *p)
+{
+	struct trap_cpus cpus;
+	uint64_t mine[TRAP_CPUS / 64] = {0}, both = 0;
+
+	lane_pool_lock(&p->pool);
+	cpus = p->cpus;
+	lane_pool_unlock(&p->pool);
+	if (!cpus.asked || RAW(SYS_sched_getaffinity, 0, sizeof(mine), mine) < 0)
+		return;
+	for (unsigned i = 0; i < TRAP_CPUS / 64; i++)
+		both |= mine[i] &= cpus.set[i];
+	RAW(SYS_sched_setaffinity, 0, sizeof(mine), both ? mine : cpus.set);
+}
+
+/* io_init_new_worker() */
+static void begin_thread(const struct worker *w)
+{
+	trap_block(); /* but SIGSYS: interrupt_workers() */
+	place_it(w->pool);
+	call_it(w->pool->owner);
+}
+
 static void work(void *arg)
 {
 	struct worker *w = arg;
 
-	trap_block(); /* but SIGSYS: interrupt_workers() */
-	call_it(w->pool->owner);
+	begin_thread(w);
 	lane_pool_work(&w->pool->pool);
 }
 
@@ -215,8 +241,7 @@ static void watch(void *arg)
 {
 	struct worker *w = arg;
 
-	trap_block();
-	call_it(w->pool->owner);
+	begin_thread(w);
 	lane_aio_watch(&w->pool->aio);
 }
 
@@ -330,12 +355,14 @@ static uint32_t workers_at_most(void)
 	return count < LANE_WORKERS ? count : LANE_WORKERS;
 }
 
-static void limit_pool(struct trap_pool *p)
+/* What this thread has asked for */
+static void configure_pool(struct trap_pool *p)
 {
 	uint32_t most = own.most ? own.most : workers_at_most();
 
 	lane_pool_lock(&p->pool);
 	p->pool.max = most < LANE_WORKERS ? most : LANE_WORKERS;
+	p->cpus = own.cpus;
 	lane_pool_unlock(&p->pool);
 }
 
@@ -359,7 +386,7 @@ static bool take_place(struct table *t, int place)
 	}
 	own.pool = p;
 	own.place = place;
-	limit_pool(p);
+	configure_pool(p);
 	return true;
 }
 
@@ -412,15 +439,41 @@ static struct trap_pool *own_pool(void)
 	return own.pool->owner == RAW(SYS_gettid) ? own.pool : NULL;
 }
 
-/* io_wq_max_workers(), of this thread: more that there are already end when they are idle. */
-void trap_limit_workers(uint32_t most)
+static void configure(void)
 {
 	struct trap_pool *p = own_pool();
 
-	if (most)
-		own.most = most;
-	if (p && most)
-		limit_pool(p);
+	if (p)
+		configure_pool(p);
+}
+
+/* io_wq_max_workers(), of this thread: more that there are already end when they are idle. Each call has a number: returns
+ * the new one. */
+uint32_t trap_limit_workers(uint32_t most)
+{
+	static uint32_t limits;
+
+	own.limit = __atomic_add_fetch(&limits, 1, __ATOMIC_RELAXED);
+	own.most = most;
+	configure();
+	return own.limit;
+}
+
+/* io_register_iowq_max_workers() tells all threads that use the ring: each finds it out here. */
+static void heed_limit(uint32_t most, uint32_t limit)
+{
+	if ((int32_t)(limit - own.limit) <= 0)
+		return;
+	own.most = most;
+	own.limit = limit;
+	configure();
+}
+
+/* io_wq_cpu_affinity(), of this thread: those that there are already stay where they are, and end when they are idle. */
+void trap_place_workers(const struct trap_cpus *cpus)
+{
+	own.cpus = *cpus;
+	configure();
 }
 
 static struct trap_pool *find_pool(void)
@@ -442,11 +495,14 @@ static struct trap_pool *find_pool(void)
 /* ---- jobs ---- */
 
 /* All are taken: who has pushed them tells the workers before he takes part. */
-int trap_new_job(struct lane_job **job)
+int trap_new_job(struct lane_job **job, uint32_t most, uint32_t limit)
 {
-	struct trap_pool *p = find_pool();
-	int ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
+	struct trap_pool *p;
+	int ret;
 
+	heed_limit(most, limit);
+	p = find_pool();
+	ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
 	if (ret == -EAGAIN)
 		trap_work(p, false);
 	return ret;

@@ -13,7 +13,15 @@
 
 #include "../lane/aio.h"
 
-int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
+/* As struct lane_host.new_job. most, limit: of the ring, as in struct lane_ring */
+int trap_new_job(struct lane_job **job, uint32_t most, uint32_t limit);
+uint32_t trap_limit_workers(uint32_t most); /* of this thread: the number of this limit */
+#define TRAP_CPUS 1024u
+struct trap_cpus {
+	bool asked; /* IORING_REGISTER_IOWQ_AFF */
+	uint64_t set[TRAP_CPUS / 64];
+};
+void trap_place_workers(const struct trap_cpus *cpus); /* of this thread */
 bool trap_may_keep_files(void);
 /* Of the kernel's alone, and with the rights of who starts it; the next is clone(2) of one, with all signals blocked */
 bool trap_may_have_threads(void);

@@ -21,6 +21,8 @@ MODES = (
     "fault",
     "left-alone",
     "most",
+    "limits",
+    "affinity",
     "forks",
     "threads",
     "signals",
@@ -59,7 +61,7 @@ def expected(probe: Path, mode: str, flags: int) -> str:
 @pytest.mark.parametrize("flags", SETUP_FLAGS, ids=hex)
 @pytest.mark.parametrize("mode", MODES)
 def test_as_the_kernel(probe: Path, mount: Mount, mode: str, flags: int) -> None:
-    if mode in ("forks", "threads") and flags & IORING_SETUP_SINGLE_ISSUER:
+    if mode in ("forks", "threads", "limits", "affinity") and flags & IORING_SETUP_SINGLE_ISSUER:
         flags = 0
     done = run("--mount", mount.path, "--", probe / "probe", mode, probe / "file", hex(flags))
     assert printed(done) == expected(probe, mode, flags)

@@ -161,12 +161,10 @@ static void namespaces(void)
 	some();
 }
 
-/* IORING_REGISTER_IOWQ_MAX_WORKERS, as long as there are none */
-static void most(void)
+static void most_at_once(void)
 {
-	unsigned counts[2] = {1, 0}, count = 0;
+	unsigned count = 0;
 
-	CHECK(registers(&r, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
 	for (int i = 0; i < 20; i++) {
 		unsigned now;
 
@@ -176,6 +174,106 @@ static void most(void)
 		CHECK(reap(32) == 0);
 	}
 	printf("more than one %d\n", count > 1);
+}
+
+/* IORING_REGISTER_IOWQ_MAX_WORKERS, as long as there are none */
+static void most(void)
+{
+	unsigned counts[2] = {1, 0};
+
+	CHECK(registers(&r, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
+	most_at_once();
+}
+
+/* The CPUs that this thread's workers may run on: the same for all of them. "": it has none. */
+static void find_cpus(char *cpus, size_t size)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *d;
+	char mine[16];
+
+	snprintf(mine, sizeof(mine), "iou-wrk-%d", (int)syscall(SYS_gettid));
+	cpus[0] = 0;
+	while ((d = readdir(tasks))) {
+		char path[300], comm[32] = "", line[256], list[128] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", d->d_name);
+		f = fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f)) {
+			sscanf(line, "Name: %31s", comm);
+			sscanf(line, "Cpus_allowed_list: %127s", list);
+		}
+		if (f)
+			fclose(f);
+		if (strcmp(comm, mine) != 0)
+			continue;
+		CHECK(!cpus[0] || !strcmp(cpus, list));
+		snprintf(cpus, size, "%s", list);
+	}
+	closedir(tasks);
+}
+
+static void work_and_show_cpus(const char *what)
+{
+	char cpus[128] = "";
+
+	for (int i = 0; i < 100 && !cpus[0]; i++) {
+		sync_often(8);
+		CHECK(reap(8) == 0);
+		find_cpus(cpus, sizeof(cpus));
+	}
+	printf("%s %s\n", what, cpus);
+}
+
+/* What a thread asks for counts for its own workers, as long as it does not take it back. */
+static void *places(void *word)
+{
+	const char *what = word;
+	unsigned char first = 1;
+
+	if (what) {
+		queue(&r, IORING_OP_NOP, -1, 0); /* a thread that has submitted nothing has no workers to speak of */
+		CHECK(enter(&r, 1, 1) == 1 && reap(1) == 0);
+		CHECK(registers(&r, IORING_REGISTER_IOWQ_AFF, &first, 1) == 0);
+		if (!strcmp(what, "back"))
+			CHECK(registers(&r, IORING_UNREGISTER_IOWQ_AFF, NULL, 0) == 0);
+	}
+	work_and_show_cpus(what ? what : "not asked");
+	return NULL;
+}
+
+static void in_a_thread(void *(*life)(void *), void *what)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, life, what) == 0);
+	CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void affinity(void)
+{
+	char asked[] = "asked", back[] = "back";
+
+	in_a_thread(places, asked);
+	in_a_thread(places, NULL);
+	in_a_thread(places, back);
+	in_a_thread(places, NULL);
+}
+
+/* A limit is told all threads that use the ring, those that come later, too. */
+static void *bounded(void *unused)
+{
+	most_at_once();
+	return unused;
+}
+
+static void limits(void)
+{
+	unsigned counts[2] = {1, 0};
+
+	CHECK(registers(&r, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
+	in_a_thread(bounded, NULL);
 }
 
 static void forks(void)
@@ -551,6 +649,10 @@ int main(int argc, char **argv)
 		namespaces();
 	else if (!strcmp(mode, "most"))
 		most();
+	else if (!strcmp(mode, "limits"))
+		limits();
+	else if (!strcmp(mode, "affinity"))
+		affinity();
 	else if (!strcmp(mode, "forks"))
 		forks();
 	else if (!strcmp(mode, "threads"))
