@@ -13,7 +13,12 @@
 
 #include "../lane/aio.h"
 
-int trap_new_job(struct lane_job **job); /* as struct lane_host.new_job */
+struct trap_pool *trap_find_pool(void);	     /* this thread's own; NULL: it can have none */
+struct trap_pool *trap_new_pool(int *place); /* of a thread that has no storage of its own; place: there for nothing */
+int trap_new_job(struct trap_pool *p, struct lane_job **job); /* as struct lane_host.new_job */
+/* As the kernel's: "iou-wrk-" or "iou-sqp-", and the submitter's number */
+void trap_name_thread(const char *kind, int owner);
+void trap_interrupt_thread(int tid); /* it leaves the system call that it is in */
 bool trap_may_keep_files(void);
 /* Of the kernel's alone, and with the rights of who starts it; the next is clone(2) of one, with all signals blocked */
 bool trap_may_have_threads(void);
@@ -29,6 +34,12 @@ bool trap_work(struct trap_pool *p, bool help);
  * lane_aio_wait() */
 void trap_reap_direct(struct trap_pool *p);
 void trap_leave_direct(struct trap_pool *p, bool eager);
+/* pollers.c: the pool of who polls that ring; or NULL */
+struct trap_pool *trap_pool_of_poller(const struct lane *l);
+/* lane.c, for pollers: the lane of a ring, which stays until the second; NULL: it has none. The third: URINGFS_CMD_LANE_POLL */
+struct lane *trap_lane_use(int fd);
+void trap_lane_let_go(struct lane *l);
+long trap_lane_poll(struct lane *l, uint32_t to_submit);
 long trap_wait_direct(struct trap_pool *p, uint32_t count, int64_t left_ns, const uint64_t *mask);
 
 #endif
