@@ -128,8 +128,8 @@ setup(
             sources=[
                 f"contrib/launcher/{name}.c"
                 for name in (
-                    "trap calls lane workers rights agent sleepers rings numbers signals exec target say string "
-                    "patch".split()
+                    "trap calls lane workers pollers rights agent sleepers rings numbers signals exec target say "
+                    "string patch".split()
                 )
             ],
             depends=[

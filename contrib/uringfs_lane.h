@@ -33,7 +33,7 @@ struct uringfs_lane_attach {
 	uint32_t size;
 	uint64_t result;  /* int64_t * */
 	uint64_t answer;  /* struct uringfs_lane_answer * */
-	uint32_t version; /* the newest that the client knows */
+	uint32_t version; /* the newest that the client knows, and URINGFS_LANE_POLLERS */
 	uint32_t room;	  /* bytes at answer; more than the daemon knows are left as they are */
 };
 
@@ -59,6 +59,18 @@ struct uringfs_lane_wake {
 	uint32_t pad; /* 0 */
 };
 
+/* {cmd, size} as struct uringfs_hdr. Of a ring with IORING_SETUP_SQPOLL: from now on the calling thread polls it, as long as
+ * it lives; and of what it finds there and does not perform, this many requests are submitted now, by the rights of who has set
+ * the ring up. Result: how many were. ENOTTY: a daemon that knows no such. EINVAL: no such ring. ENOTCONN: no lane yet. EPERM: not
+ * of the process that has set it up. EBUSY: another thread polls it. EOWNERDEAD. */
+struct uringfs_lane_poll {
+	uint32_t cmd;
+	uint32_t size;
+	uint64_t result; /* int64_t * */
+	uint32_t to_submit;
+	uint32_t pad; /* 0 */
+};
+
 /* A mapping of the ring file keeps it open (page-cache mounts): whoever maps it behind the program's back would keep the
  * ring alive when the program has closed it. */
 #define URINGFS_LANE_OPENS 1u
@@ -66,12 +78,19 @@ struct uringfs_lane_wake {
 /* An enter may say URINGFS_ENTER_TAIL. */
 #define URINGFS_LANE_TAILS 2u
 
+/* Of an attach's version: the client knows rings with IORING_SETUP_SQPOLL, docs/lane.md, "Polled rings". */
+#define URINGFS_LANE_POLLERS 0x80000000u
+
 /* _IOW('u', 7, struct uringfs_lane_attach) */
 #define URINGFS_CMD_LANE ((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
 
 /* _IOW('u', 8, struct uringfs_lane_wake) */
 #define URINGFS_CMD_LANE_WAKE \
 	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_wake) << 16) | ((uint32_t)'u' << 8) | 8u)
+
+/* _IOW('u', 14, struct uringfs_lane_poll): 9 to 13 are blanks, which begin text */
+#define URINGFS_CMD_LANE_POLL \
+	((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_poll) << 16) | ((uint32_t)'u' << 8) | 14u)
 
 /* uringfs_enter.can of an enter with to_submit, min_complete and flags 0, a kick: it counts as no enter, and says
  * no more than "look at the lane". */
@@ -141,7 +160,8 @@ struct uringfs_lane {
 	uint32_t attention;  /* URINGFS_LANE_* */
 	uint32_t files;	     /* counts changes of the registered files ... */
 	uint32_t buffers;    /* ... and of the registered buffers */
-	uint32_t pad0[8];
+	uint32_t poller;     /* SQPOLL: not 0, a client's thread polls; 0: the daemon does */
+	uint32_t pad0[7];
 
 	/* 0x040: the daemon's: it has the lane, or wants it. Not 0: clients stay out, or leave and kick. */
 	uint32_t daemon;
@@ -163,7 +183,8 @@ struct uringfs_lane {
 	uint32_t wake_at;
 	uint32_t wakes;	  /* counts: whoever clears sleepers adds 1 and, behind the lane, calls FUTEX_WAKE */
 	uint32_t claimed; /* not 0: the request at sq_head is a waiting call's to submit: docs/lane.md, "Claims" */
-	uint32_t pad3[2];
+	uint32_t wakeups; /* counts: whoever wakes the poller adds 1 and calls FUTEX_WAKE */
+	uint32_t pad3;
 
 	/* 0x100: whoever has the lane, if a client: since setup */
 	uint64_t enters;    /* io_uring_enter(2) in which requests were taken */
@@ -181,6 +202,7 @@ struct uringfs_lane {
 
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_attach) == 32, "uringfs_lane_attach");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_wake) == 24, "uringfs_lane_wake");
+URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_poll) == 24, "uringfs_lane_poll");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_answer) == 32, "uringfs_lane_answer");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane_request) == 32, "uringfs_lane_request");
 URINGFS_LANE_ASSERT(sizeof(struct uringfs_lane) == URINGFS_LANE_SIZE, "uringfs_lane");

@@ -8,6 +8,7 @@
  *   LANE_INTERRUPTED(old) a signal waits that *old does not block
  *   LANE_THREAD(anew)   gettid(2), which may be remembered; true: not
  *   LANE_IS_RING(fd)    0: that is a ring file of the mount
+ *   LANE_POLLS          URINGFS_LANE_POLLERS: who starts a thread for a ring with IORING_SETUP_SQPOLL
  *   LANE_WORKS          the last six of struct lane_host: who starts threads for requests that block
  */
 #ifndef URINGFS_LANE_CLIENT_H
@@ -20,6 +21,8 @@
 #include "rings.h"
 
 #include "wait.h"
+
+#include "polled.h"
 
 #ifndef LANE_BLOCK
 #define LANE_ALL_SIGNALS (~(uint64_t)0)
@@ -36,6 +39,9 @@
 #endif
 #ifndef LANE_IS_RING
 #define LANE_IS_RING(fd) uringfs_check(fd)
+#endif
+#ifndef LANE_POLLS
+#define LANE_POLLS 0
 #endif
 #ifndef LANE_WORKS
 #define LANE_WORKS NULL, NULL, NULL, NULL, NULL, NULL
@@ -91,7 +97,7 @@ static inline int64_t lane_ask(int fd, struct uringfs_lane_answer *answer)
 	m.cmd = URINGFS_CMD_LANE;
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.answer = (uint64_t)(uintptr_t)answer;
-	m.version = URINGFS_LANE_VERSION;
+	m.version = URINGFS_LANE_VERSION | LANE_POLLS;
 	m.room = sizeof(*answer);
 	ret = lane_control(fd, &m, sizeof(m), &result);
 	errno = saved;
@@ -101,11 +107,21 @@ static inline int64_t lane_ask(int fd, struct uringfs_lane_answer *answer)
 }
 
 /* Not by libc: this thread may have no errno of its own. Above RLIMIT_FSIZE any other offset does as well. */
+static inline int64_t lane_write(int fd, const void *m, size_t size, const volatile int64_t *result)
+{
+	long ret = RAW(SYS_pwrite64, fd, m, size, URINGFS_OFF_CTL);
+
+	if (ret == -EFBIG) {
+		lane_drop_sigxfsz();
+		ret = RAW(SYS_pwrite64, fd, m, size, 0);
+	}
+	return ret < 0 ? ret : *result;
+}
+
 static inline int64_t lane_call_by(struct lane *l, int fd)
 {
 	volatile int64_t result = -EIO;
 	struct uringfs_enter m;
-	long ret;
 
 	LANE_CLEAR(&m, sizeof(m));
 	m.hdr.cmd = URINGFS_CMD_ENTER;
@@ -113,12 +129,7 @@ static inline int64_t lane_call_by(struct lane *l, int fd)
 	m.result = (uint64_t)(uintptr_t)&result;
 	m.can = URINGFS_ENTER_KICK;
 	__atomic_fetch_add(&l->page->kicks, 1, __ATOMIC_RELAXED);
-	ret = RAW(SYS_pwrite64, fd, &m, sizeof(m), URINGFS_OFF_CTL);
-	if (ret == -EFBIG) {
-		lane_drop_sigxfsz();
-		ret = RAW(SYS_pwrite64, fd, &m, sizeof(m), 0);
-	}
-	return ret < 0 ? ret : result;
+	return lane_write(fd, &m, sizeof(m), &result);
 }
 
 /* 0, or -errno: ENOTCONN, ECONNABORTED ... */
@@ -132,17 +143,29 @@ static inline void lane_kick(struct lane *l)
 	lane_call_daemon(l);
 }
 
-/* By a worker: the descriptor may be another file's by now, so by a reference that stays what it is. */
-static inline void lane_kick_later(struct lane *l)
+/* Of a ring whose descriptor may be another file's by now: one that stays what it is, where it is in nobody's way; then
+ * host.drop_file(). -EBADF: it is. */
+static inline long lane_keep_ring(struct lane *l)
 {
 	const struct lane_ring *r = (const struct lane_ring *)(const void *)l;
-	long fd = RAW(SYS_fcntl, l->fd, F_DUPFD_CLOEXEC, 0);
+	long fd = l->host->keep_file(NULL, l->fd);
 
+	if (fd < 0 || RAW(SYS_lseek, fd, 0, SEEK_CUR) == r->tag)
+		return fd;
+	l->host->drop_file((int)fd);
+	return -EBADF;
+}
+
+/* By a worker */
+static inline void lane_kick_later(struct lane *l)
+{
+	long fd = lane_keep_ring(l);
+
+	l->cut = fd < 0;
 	if (fd < 0)
 		return;
-	if (RAW(SYS_lseek, fd, 0, SEEK_CUR) == r->tag)
-		lane_call_by(l, (int)fd);
-	RAW(SYS_close, fd);
+	lane_call_by(l, (int)fd);
+	l->host->drop_file((int)fd);
 }
 
 static const struct lane_host lane_client_host = {
@@ -181,7 +204,9 @@ static inline uint32_t lane_make(struct lane_ring *r, int fd)
 	r->calls = 0;
 	r->gone = false;
 	r->most = r->limit = 0;
-	r->thread = answer.setup_flags & IORING_SETUP_SINGLE_ISSUER ? LANE_THREAD(true) : 0;
+	r->thread = 0;
+	if (answer.setup_flags & IORING_SETUP_SINGLE_ISSUER && !(answer.setup_flags & IORING_SETUP_SQPOLL))
+		r->thread = LANE_THREAD(true);
 	if (lane_map_all(r, fd, &answer))
 		return LANE_READY;
 	lane_unmap_all(r);
@@ -346,7 +371,8 @@ static inline bool lane_will_sleep(struct lane_pass *p, struct lane_call *c)
 	struct uringfs_lane *page = p->lane->page;
 	uint32_t more = c->tail - p->tail, under_way = lane_load(&p->lane->under_way);
 
-	if (!c->until || !c->aimed || lane_has_come(p, c) || (more > under_way && c->until == LANE_EVER) ||
+	if (!c->until || !c->aimed || lane_has_come(p, c) ||
+	    (more > under_way && c->until == LANE_EVER && !lane_is_polled(p->lane)) ||
 	    lane_load(&page->attention) & (URINGFS_LANE_GETEVENTS | URINGFS_LANE_CLOSED))
 		return false;
 	if (lane_wait_is_over(p->tail - lane_cq_head(p), c))
@@ -429,11 +455,39 @@ static inline bool lane_enter_once(struct lane *l, struct lane_call *c)
 	return whole;
 }
 
+/* On a ring that a client's thread polls, io_uring_enter(2) wakes it, and waits. */
+static inline bool lane_enter_polled(struct lane *l, struct lane_call *c)
+{
+	struct lane_pass p;
+	bool whole;
+
+	if (!lane_load(&l->page->poller) || lane_load(&l->page->attention) & URINGFS_LANE_CLOSED ||
+	    (c->flags & IORING_ENTER_SQ_WAIT && lane_sq_is_full(l)))
+		return false;
+	if (c->flags & IORING_ENTER_SQ_WAKEUP)
+		lane_wake_poller(l);
+	c->taken = c->to_submit;
+	c->to_submit = 0;
+	if (!(c->flags & IORING_ENTER_GETEVENTS))
+		return true;
+	LANE_CLEAR(&p, offsetof(struct lane_pass, files));
+	p.lane = l;
+	if (!lane_lock(l))
+		return false;
+	whole = lane_look(&p);
+	lane_aim(&p, c);
+	whole = whole && (lane_need_not_wait(&p, c) || lane_will_sleep(&p, c));
+	lane_leave(&p);
+	return whole;
+}
+
 static inline bool lane_enter_ring(struct lane *l, struct lane_call *c)
 {
 	bool whole;
 
 	c->taken = 0;
+	if (lane_is_polled(l))
+		return lane_enter_polled(l, c);
 	whole = lane_enter_once(l, c);
 	if (whole || !c->claim || !c->claim->unarmed)
 		return whole;
@@ -459,7 +513,8 @@ static inline bool lane_enter(struct lane_call *c)
 
 	c->taken = 0;
 	c->sleep_on = NULL;
-	if (c->flags & ~LANE_ENTER_FLAGS || (!c->to_submit && !(c->flags & IORING_ENTER_GETEVENTS)))
+	if (c->flags & ~LANE_ENTER_FLAGS ||
+	    (!c->to_submit && !(c->flags & (IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP))))
 		return false;
 	LANE_BLOCK(&old);
 	r = lane_get(c->fd);

@@ -73,6 +73,7 @@ struct lane {
 	int wake;	 /* an eventfd + 1, which whoever polls it is woken by; 0: not made yet; -1: there is none */
 	uint32_t claims; /* counts */
 	int claimer;	 /* the thread of the last */
+	bool cut;	 /* whoever was to kick later had no way to the daemon */
 };
 
 /* What is asked of a descriptor once a batch: nothing in it changes the table, and what another thread does to

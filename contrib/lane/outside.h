@@ -40,6 +40,14 @@ static inline void lane_post_request(struct lane_pass *p, struct uringfs_lane_re
 	lane_store(&r->holder, 0);
 }
 
+static inline void lane_kick_by(const struct lane_pass *p)
+{
+	if (p->worker)
+		p->lane->host->kick_later(p->lane);
+	else
+		p->lane->host->kick(p->lane);
+}
+
 /* The daemon posts it. */
 static inline void lane_hand_over(struct lane_pass *p, struct uringfs_lane_request *r, const struct lane_done *done)
 {
@@ -48,10 +56,7 @@ static inline void lane_hand_over(struct lane_pass *p, struct uringfs_lane_reque
 	r->failed = done->failed;
 	lane_set_state(r, URINGFS_LANE_FINISHED);
 	p->outside = true;
-	if (p->worker)
-		p->lane->host->kick_later(p->lane);
-	else
-		p->lane->host->kick(p->lane);
+	lane_kick_by(p);
 }
 
 /* False: the lane is lost, and the pass over. The request has been taken in any case, unless there was no place. */
@@ -68,7 +73,7 @@ static inline bool lane_outside(struct lane_pass *p, const struct lane_op *op, c
 	lane_posted(p);
 	lane_leave(p);
 	if (lane_is_wanted(p))
-		l->host->kick(l);
+		lane_kick_by(p);
 	p->posted = false;
 	p->nr_files = 0;
 	op->blocking(l, sqe, done);

@@ -45,7 +45,7 @@ static bool alone(void)
 		at = strchr(at + 1, ' ');
 	for (; at && *++at >= '0' && *at <= '9';)
 		threads = threads * 10 + *at - '0';
-	return threads > 0 && threads <= agents + 1 + trap_sleepers();
+	return threads > 0 && threads <= agents + 1 + trap_sleepers() + trap_pollers();
 }
 
 struct agent { /* in a page of its own */
@@ -162,7 +162,7 @@ static bool start(struct agent *a)
 	if (atomic_exchange(&process, RAW(SYS_getpid)) != RAW(SYS_getpid))
 		agents = 0;
 	agents++;
-	old = trap_swap_mask(~LIBC_SIGNALS);
+	old = trap_swap_mask(~(LIBC_SIGNALS | TRAP_SIGSYS_BIT)); /* setuid(3) in each thread is trapped: rights.c */
 	started = create(&thread, NULL, serve, a) == 0;
 	trap_set_mask(&old);
 	if (started)

@@ -167,12 +167,15 @@ long trap_setup(uint32_t entries, uintptr_t params)
 	ret = setup_on((int)fd, entries, params, &p);
 	if (ret == 0)
 		trap_rings_begin();
+	trap_poll_end((int)fd);
 	if (ret == 0 && p.flags & IORING_SETUP_SQPOLL)
 		trap_agent((int)fd, &p); /* as the kernel's poller, a thread of the program's from the first */
 	if (ret == 0 && p.flags & SETUP_REGISTERED_FD_ONLY)
 		ret = trap_ring_add((int)fd, 0, 16);
 	else if (ret == 0)
 		trap_lane_begin((int)fd);
+	if (ret == 0 && p.flags & IORING_SETUP_SQPOLL && !(p.flags & SETUP_REGISTERED_FD_ONLY))
+		trap_poll((int)fd, &p);
 	if (ret == 0 && !(p.flags & SETUP_REGISTERED_FD_ONLY))
 		return fd;
 	RAW(SYS_close, fd);

@@ -21,6 +21,7 @@ static int thread(bool anew)
 }
 
 #define URINGFS_LANE
+#define LANE_POLLS URINGFS_LANE_POLLERS
 #define LANE_THREAD(anew) thread(anew)
 #define LANE_WORKS new_job, trap_keep_file, copy_in, trap_queue, end_job, trap_drop_file
 #define LANE_BLOCK(old) ((void)(old))
@@ -48,7 +49,8 @@ static struct lane_ring *ring_of(struct lane *l)
 static int new_job(struct lane *l, struct lane_job **job)
 {
 	struct lane_ring *r = ring_of(l);
-	int ret = trap_new_job(job, r->most, r->limit);
+	struct trap_pool *p = lane_is_polled(l) ? trap_pool_of_poller(l) : trap_find_pool_within(r->most, r->limit);
+	int ret = trap_new_job(p, job);
 
 	if (ret == 0)
 		__atomic_fetch_add(&r->users, 1, __ATOMIC_SEQ_CST);
@@ -62,6 +64,40 @@ static void end_job(struct lane_job *job)
 	trap_end_job(job);
 	lane_let_go(r);
 }
+
+/* ---- for pollers.c ---- */
+
+struct lane *trap_lane_use(int fd)
+{
+	struct lane_ring *r = lane_get(fd);
+
+	return r ? &r->lane : NULL;
+}
+
+void trap_lane_let_go(struct lane *l)
+{
+	lane_let_go(ring_of(l));
+}
+
+long trap_lane_poll(struct lane *l, uint32_t to_submit)
+{
+	volatile int64_t result = -EIO;
+	struct uringfs_lane_poll m;
+	long fd = lane_keep_ring(l), ret;
+
+	if (fd < 0)
+		return fd;
+	LANE_CLEAR(&m, sizeof(m));
+	m.cmd = URINGFS_CMD_LANE_POLL;
+	m.size = sizeof(m);
+	m.result = (uint64_t)(uintptr_t)&result;
+	m.to_submit = to_submit;
+	ret = lane_write((int)fd, &m, sizeof(m), &result);
+	trap_drop_file((int)fd);
+	return ret;
+}
+
+/* ---- the call ---- */
 
 /* One pass: true, that was all of the call. */
 static bool pass(struct trap_enter *e, struct lane_claim *claim)

@@ -243,6 +243,7 @@ long trap_rights(long nr, const long *a)
 
 	if (nr == SYS_prctl && a[4] == PROBE_ARG)
 		return PROBE_ANSWER;
+	trap_no_pollers();
 	trap_no_workers();
 	trap_no_sleepers();
 	ret = RAW(nr, a[0], a[1], a[2], a[3], a[4], (long)PASS);
@@ -250,5 +251,6 @@ long trap_rights(long nr, const long *a)
 		trap_state.no_workers = true;
 	trap_sleepers_may();
 	trap_workers_may();
+	trap_pollers_may();
 	return ret;
 }

@@ -124,6 +124,15 @@ void trap_lane_affinity(int fd, uintptr_t cpus, size_t size);
 void trap_no_workers(void);
 void trap_workers_may(void);
 
+/* pollers.c: a thread for a ring with IORING_SETUP_SQPOLL; of a new ring's number. None is left when the third returns, nor
+ * is one started before the fourth */
+struct io_uring_params;
+void trap_poll(int fd, const struct io_uring_params *p);
+void trap_poll_end(int fd);
+void trap_no_pollers(void);
+void trap_pollers_may(void);
+unsigned trap_pollers(void); /* how many threads there are */
+
 /* sleepers.c: threads in futex_waitv(2): none is left when the first returns, nor is one started before the second.
  * The third: behind a wake-up */
 void trap_no_sleepers(void);
@@ -136,7 +145,6 @@ bool trap_is_rights(long nr, const long *a);
 long trap_rights(long nr, const long *a);
 
 /* agent.c: new descriptors of this ring are taken as they come. p: of a ring with a poller, which is set up */
-struct io_uring_params;
 void trap_agent(int ring, const struct io_uring_params *p);
 /* URINGFS_DESCRIPTOR_SLEEP, _AWAKE of a ring, or of an agent's socket */
 struct uringfs_descriptor;

@@ -159,12 +159,13 @@ static long start_thread(unsigned long flags, char *top, int *tid, void (*run)(v
 	return ret;
 }
 
-/* As create_worker_thread() names them: of the submitter. */
-static void call_it(int owner)
+/* As create_worker_thread() and io_sq_thread() do: of the submitter. kind: eight letters */
+void trap_name_thread(const char *kind, int owner)
 {
-	char name[16] = "iou-wrk-", digits[10];
+	char name[16], digits[10];
 	int n = 0, at = 8;
 
+	memcpy(name, kind, 8);
 	do
 		digits[n++] = (char)('0' + owner % 10);
 	while ((owner /= 10) && n < 10);
@@ -195,7 +196,7 @@ static void begin_thread(const struct worker *w)
 {
 	trap_block(); /* but SIGSYS: interrupt_workers() */
 	place_it(w->pool);
-	call_it(w->pool->owner);
+	trap_name_thread("iou-wrk-", w->pool->owner);
 }
 
 static void work(void *arg)
@@ -221,20 +222,23 @@ static bool has_stack(struct worker *w)
 }
 
 /* Its handler (trap.c) does nothing. */
-static void interrupt_workers(struct lane_pool *pool)
+void trap_interrupt_thread(int tid)
 {
-	struct trap_pool *p = (struct trap_pool *)(void *)pool;
 	siginfo_t info;
 
 	memset(&info, 0, sizeof(info));
 	info.si_code = SI_QUEUE;
 	info.si_value.sival_ptr = &trap_state;
-	for (unsigned i = 0; i < THREADS; i++) {
-		int tid = __atomic_load_n(&p->workers[i].tid, __ATOMIC_ACQUIRE);
+	if (tid > 0)
+		RAW(SYS_rt_tgsigqueueinfo, RAW(SYS_getpid), tid, TRAP_SIGNAL, &info);
+}
 
-		if (tid > 0)
-			RAW(SYS_rt_tgsigqueueinfo, RAW(SYS_getpid), tid, TRAP_SIGNAL, &info);
-	}
+static void interrupt_workers(struct lane_pool *pool)
+{
+	struct trap_pool *p = (struct trap_pool *)(void *)pool;
+
+	for (unsigned i = 0; i < THREADS; i++)
+		trap_interrupt_thread(__atomic_load_n(&p->workers[i].tid, __ATOMIC_ACQUIRE));
 }
 
 static void watch(void *arg)
@@ -355,39 +359,26 @@ static uint32_t workers_at_most(void)
 	return count < LANE_WORKERS ? count : LANE_WORKERS;
 }
 
-/* What this thread has asked for */
-static void configure_pool(struct trap_pool *p)
+static void configure_pool(struct trap_pool *p, uint32_t most, const struct trap_cpus *cpus)
 {
-	uint32_t most = own.most ? own.most : workers_at_most();
-
+	most = most ? most : workers_at_most();
 	lane_pool_lock(&p->pool);
 	p->pool.max = most < LANE_WORKERS ? most : LANE_WORKERS;
-	p->cpus = own.cpus;
+	p->cpus = *cpus;
 	lane_pool_unlock(&p->pool);
 }
 
-static bool take_place(struct table *t, int place)
+static struct trap_pool *take_place(struct table *t, int place)
 {
-	struct trap_pool *p = __atomic_load_n(&t->pools[place], __ATOMIC_ACQUIRE);
+	struct trap_pool *p = __atomic_load_n(&t->pools[place], __ATOMIC_ACQUIRE), *made;
 
-	if (p && !inherit(p, t->pid))
-		return false;
-	if (!p) {
-		struct trap_pool *made = new_pool();
-
-		if (!made)
-			return false;
-		if (!__atomic_compare_exchange_n(&t->pools[place], &p, made, false, __ATOMIC_ACQ_REL,
-						 __ATOMIC_ACQUIRE)) {
-			RAW(SYS_munmap, made, sizeof(*made));
-			return false;
-		}
-		p = made;
-	}
-	own.pool = p;
-	own.place = place;
-	configure_pool(p);
-	return true;
+	if (p)
+		return inherit(p, t->pid) ? p : NULL;
+	made = new_pool();
+	if (!made || __atomic_compare_exchange_n(&t->pools[place], &p, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return made;
+	RAW(SYS_munmap, made, sizeof(*made));
+	return NULL;
 }
 
 /* Descriptors can be kept: a child by fork closes what it has got of them. */
@@ -444,7 +435,7 @@ static void configure(void)
 	struct trap_pool *p = own_pool();
 
 	if (p)
-		configure_pool(p);
+		configure_pool(p, own.most, &own.cpus);
 }
 
 /* io_wq_max_workers(), of this thread: more that there are already end when they are idle. Each call has a number: returns
@@ -459,16 +450,6 @@ uint32_t trap_limit_workers(uint32_t most)
 	return own.limit;
 }
 
-/* io_register_iowq_max_workers() tells all threads that use the ring: each finds it out here. */
-static void heed_limit(uint32_t most, uint32_t limit)
-{
-	if ((int32_t)(limit - own.limit) <= 0)
-		return;
-	own.most = most;
-	own.limit = limit;
-	configure();
-}
-
 /* io_wq_cpu_affinity(), of this thread: those that there are already stay where they are, and end when they are idle. */
 void trap_place_workers(const struct trap_cpus *cpus)
 {
@@ -476,33 +457,55 @@ void trap_place_workers(const struct trap_cpus *cpus)
 	configure();
 }
 
-static struct trap_pool *find_pool(void)
+/* Of a thread that has no storage of its own, and keeps it by hand */
+struct trap_pool *trap_new_pool(int *place)
+{
+	static const struct trap_cpus anywhere;
+	struct table *t = find_table();
+	struct trap_pool *p = NULL;
+
+	for (*place = 0; t && *place < POOLS; ++*place) {
+		p = take_place(t, *place);
+		if (p)
+			break;
+	}
+	if (p)
+		configure_pool(p, 0, &anywhere);
+	return p;
+}
+
+/* This thread's; NULL: it can have none */
+struct trap_pool *trap_find_pool(void)
 {
 	struct trap_pool *p = own_pool();
-	struct table *t;
 
 	if (p)
 		return trap_state.no_workers ? NULL : p;
-	if (!trap_may_have_threads())
-		return NULL;
-	t = find_table();
-	for (int i = 0; t && i < POOLS; i++)
-		if (take_place(t, i))
-			return own.pool;
-	return NULL;
+	p = trap_may_have_threads() ? trap_new_pool(&own.place) : NULL;
+	own.pool = p;
+	if (p)
+		configure_pool(p, own.most, &own.cpus);
+	return p;
+}
+
+/* io_register_iowq_max_workers() tells all threads that use the ring: each finds it out here. */
+struct trap_pool *trap_find_pool_within(uint32_t most, uint32_t limit)
+{
+	if ((int32_t)(limit - own.limit) > 0) {
+		own.most = most;
+		own.limit = limit;
+		configure();
+	}
+	return trap_find_pool();
 }
 
 /* ---- jobs ---- */
 
 /* All are taken: who has pushed them tells the workers before he takes part. */
-int trap_new_job(struct lane_job **job, uint32_t most, uint32_t limit)
+int trap_new_job(struct trap_pool *p, struct lane_job **job)
 {
-	struct trap_pool *p;
-	int ret;
+	int ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
 
-	heed_limit(most, limit);
-	p = find_pool();
-	ret = p ? lane_pool_job(&p->pool, job) : -ENOSYS;
 	if (ret == -EAGAIN)
 		trap_work(p, false);
 	return ret;

@@ -13,15 +13,21 @@
 
 #include "../lane/aio.h"
 
-/* As struct lane_host.new_job. most, limit: of the ring, as in struct lane_ring */
-int trap_new_job(struct lane_job **job, uint32_t most, uint32_t limit);
-uint32_t trap_limit_workers(uint32_t most); /* of this thread: the number of this limit */
+struct trap_pool *trap_find_pool(void); /* this thread's own; NULL: it can have none */
+/* The same for a ring with that limit, as in struct lane_ring */
+struct trap_pool *trap_find_pool_within(uint32_t most, uint32_t limit);
+struct trap_pool *trap_new_pool(int *place); /* of a thread that has no storage of its own; place: there for nothing */
+int trap_new_job(struct trap_pool *p, struct lane_job **job); /* as struct lane_host.new_job */
+uint32_t trap_limit_workers(uint32_t most);		      /* of this thread: the number of this limit */
 #define TRAP_CPUS 1024u
 struct trap_cpus {
 	bool asked; /* IORING_REGISTER_IOWQ_AFF */
 	uint64_t set[TRAP_CPUS / 64];
 };
 void trap_place_workers(const struct trap_cpus *cpus); /* of this thread */
+/* As the kernel's: "iou-wrk-" or "iou-sqp-", and the submitter's number */
+void trap_name_thread(const char *kind, int owner);
+void trap_interrupt_thread(int tid); /* it leaves the system call that it is in */
 bool trap_may_keep_files(void);
 /* Of the kernel's alone, and with the rights of who starts it; the next is clone(2) of one, with all signals blocked */
 bool trap_may_have_threads(void);
@@ -37,6 +43,12 @@ bool trap_work(struct trap_pool *p, bool help);
  * lane_aio_wait() */
 void trap_reap_direct(struct trap_pool *p);
 void trap_leave_direct(struct trap_pool *p, bool eager);
+/* pollers.c: the pool of who polls that ring; or NULL */
+struct trap_pool *trap_pool_of_poller(const struct lane *l);
+/* lane.c, for pollers: the lane of a ring, which stays until the second; NULL: it has none. The third: URINGFS_CMD_LANE_POLL */
+struct lane *trap_lane_use(int fd);
+void trap_lane_let_go(struct lane *l);
+long trap_lane_poll(struct lane *l, uint32_t to_submit);
 long trap_wait_direct(struct trap_pool *p, uint32_t count, int64_t left_ns, const uint64_t *mask);
 
 #endif

@@ -198,6 +198,7 @@ MESSAGES = {
     "supervise": message(abi.URINGFS_CMD_SUPERVISE, abi.SUPERVISE.pack(PAYLOAD_AT + 256, 0, -1)),
     "agent": message(abi.URINGFS_CMD_AGENT, abi.AGENT.pack(PAYLOAD_AT + 256, 0, 0)),
     "lane_wake": message(abi.URINGFS_CMD_LANE_WAKE, abi.LANE_WAKE.pack(PAYLOAD_AT + 256, 0, 0)),
+    "lane_poll": message(abi.URINGFS_CMD_LANE_POLL, abi.LANE_POLL.pack(PAYLOAD_AT + 256, 8, 0)),
     "none": b"\1\0\0\0",
 }
 

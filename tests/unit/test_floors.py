@@ -40,7 +40,7 @@ FLOORS = (
     ("watch",),
     ("fs.seldom",),
     ("fs.codec", "fs.inodes", "fs.interrupts", "fs.quota"),
-    ("fs.textmemory", "fs.specials"),
+    ("fs.textmemory", "fs.specials", "fs.ringlane"),
     ("fs.faultcontrol", "fs.watching"),
     ("fs.ringfile",),
     ("fs.lanestatus", "fs.waits"),

@@ -89,6 +89,14 @@ class LaneWake(NamedTuple):
     pad: int
 
 
+class LanePoll(NamedTuple):
+    """struct uringfs_lane_poll after its header."""
+
+    result: int
+    to_submit: int
+    pad: int
+
+
 class LaneAttach(NamedTuple):
     """struct uringfs_lane_attach after its header."""
 
@@ -106,6 +114,7 @@ SUPERVISE = Struct("<Qii")
 AGENT = Struct("<QiI")
 LANE = Struct("<QQII")
 LANE_WAKE = Struct("<QiI")
+LANE_POLL = Struct("<QII")
 ENTRY = Struct("<QiIIIiiIi")  # struct uringfs_descriptor: id, res, what, which, options, code, pid, uid, status
 ADVICE = Struct("<QiIQQQ")  # the same of ADVISE and READ: id, res, what, address, length, 0
 DESCRIPTOR = Struct("<QiI")  # its first half, which is all that clients without URINGFS_ENTER_WAITS know
@@ -123,6 +132,7 @@ URINGFS_CMD_SUPERVISE = _iow(5, SUPERVISE)
 URINGFS_CMD_AGENT = _iow(6, AGENT)
 URINGFS_CMD_LANE = _iow(7, LANE)
 URINGFS_CMD_LANE_WAKE = _iow(8, LANE_WAKE)
+URINGFS_CMD_LANE_POLL = _iow(14, LANE_POLL)  # 9 to 13 begin text
 URINGFS_ENTER_FETCHES = 1 << 0  # Enter.can: the client fetches descriptors
 URINGFS_ENTER_WAITS = 1 << 1  # and calls waitid(2)
 URINGFS_ENTER_MASK = 1 << 2  # there is room for a signal mask behind the result

@@ -68,6 +68,7 @@ LANE_FLAGS = 0x010
 LANE_ATTENTION = 0x014
 LANE_FILES = 0x018
 LANE_BUFFERS = 0x01C
+LANE_POLLER = 0x020
 LANE_DAEMON = 0x040
 # ... the clients' ...
 LANE_LOCK = 0x080
@@ -79,12 +80,15 @@ LANE_SLEEPERS = 0x0E8
 LANE_WAKE_AT = 0x0EC
 LANE_WAKES = 0x0F0
 LANE_CLAIMED = 0x0F4
+LANE_WAKEUPS = 0x0F8
 LANE_COUNTERS = 0x100
 LANE_TAKEN = 0x200
 LANE_REQUESTS = 0x400
 
 URINGFS_LANE_RECALLED = 1 << 15  # claimed: whoever has claimed it is to submit it now
 URINGFS_LANE_POLLS = 1 << 1  # sleepers: one of them polls an eventfd, too
+
+URINGFS_LANE_POLLERS = 1 << 31  # LaneAttach.version: the client knows rings with a poller
 
 STATE = Struct("<IIIIIIIIQ")
 COUNTERS = Struct("<QQQQ")

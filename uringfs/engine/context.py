@@ -314,8 +314,8 @@ class Context:
     def offload(self, caller: Caller, idle_ms: int) -> None:
         """io_sq_offload_create(): from now on a poller submits, in this caller's name."""
         lasting = caller.detached()
-        self.poller = SqPoller(self, idle_ms)
-        self._nursery.start_soon(self.poller.run, lasting, lasting.program.ended)
+        self.poller = SqPoller(self, lasting, idle_ms)
+        self._nursery.start_soon(self.poller.run, lasting.program.ended)
 
     async def between_submissions(self, call: Callable[[], None]) -> None:
         """call(), when nobody submits."""

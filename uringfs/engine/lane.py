@@ -18,7 +18,6 @@ from uringfs.abi.constants import (
     IORING_SETUP_IOPOLL,
     IORING_SETUP_SINGLE_ISSUER,
     IORING_SETUP_SQ_REWIND,
-    IORING_SETUP_SQPOLL,
     IOSQE_CQE_SKIP_SUCCESS,
 )
 from uringfs.abi.lane import LaneCounters, State, Taken
@@ -36,7 +35,7 @@ MOST = 256
 PAUSE, LONGEST_PAUSE = 0.001, 0.1  # seconds between looks whether a client has let go
 PATIENCE = 0.5  # with a client that is to submit what it has claimed
 LOOK = 1.0  # and, at most, whether a process is gone whose thread is
-NO_LANE = IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
+NO_LANE = IORING_SETUP_IOPOLL | IORING_SETUP_SQ_REWIND
 
 
 class Served(Protocol):
@@ -78,7 +77,7 @@ class RingLane:
     def __init__(self, context: RingContext, served: Served, nursery: trio.Nursery, ops: int) -> None:
         """ops: bit N, opcode N may be taken. EOPNOTSUPP: not on such a ring. ENOMEM."""
         if context.setup_flags & NO_LANE:
-            raise UringError(errno.EOPNOTSUPP, "no lane on a ring that is polled, or with IORING_SETUP_SQ_REWIND")
+            raise UringError(errno.EOPNOTSUPP, "no lane on a ring with IORING_SETUP_IOPOLL or SQ_REWIND")
         self._context = context
         self._ring = context.ring
         self._served = served

@@ -341,7 +341,7 @@ class RingFs:
             case abi.Agent() | abi.LaneWake():
                 caller.memory.write(message.result, bytes(8))
                 ring_file.take(caller, message)
-            case abi.LaneAttach():
+            case abi.LaneAttach() | abi.LanePoll():
                 if caller.uid != file.inode.uid:
                     raise UringError(errno.EOPNOTSUPP, "the lane is for the ring's owner alone")
                 return partial(self._later, caller, message.result, partial(ring_file.lane, caller, message))

@@ -26,8 +26,6 @@ from uringfs.abi.constants import (
     SETUP_FLAGS,
     flag_names,
 )
-from uringfs.abi.kernels import CURRENT
-from uringfs.abi.lane import ANSWER, URINGFS_LANE_OPENS, URINGFS_LANE_TAILS, URINGFS_LANE_VERSION, LaneAnswer
 from uringfs.abi.structs import CQ_OFF, OFFSETS, PARAMS, PARAMS_SIZE, SQ_OFF, SQE, Params, Sqe
 from uringfs.clientwork.deliveries import MAX_BATCH, entry_size
 from uringfs.engine import sqpoll
@@ -40,11 +38,12 @@ from uringfs.errors import UringError
 from uringfs.fs.codec import text
 from uringfs.fs.codec.sqetext import SqeCommand
 from uringfs.fs.quota import Account
+from uringfs.fs.ringlane import attach, poll
 from uringfs.fs.textmemory import TextNop, TextRequests
 from uringfs.host.protocols import Caller
 from uringfs.memory.base import Backend, RingMemory
 from uringfs.ops.rw.rw import TextRead
-from uringfs.ops.table import LANE_OPS, SQE128_OPCODES, ops_of
+from uringfs.ops.table import SQE128_OPCODES, ops_of
 from uringfs.register.region import check_user_rings
 from uringfs.register.ringfds import free_slot
 from uringfs.register.table import query_blind, register
@@ -199,29 +198,14 @@ class RingFile:
         context, args = self._ready(), (message.opcode, message.arg, message.nr_args)
         return context.sharing.between(partial(register, context, caller, *args))
 
-    async def lane(self, caller: Caller, message: abi.LaneAttach) -> int:
-        """URINGFS_CMD_LANE. EINVAL, EBADFD, EFAULT, and what Sharing.attach() raises."""
-        if not message.version:
-            raise UringError(errno.EINVAL, "no lane has version 0")
+    async def lane(self, caller: Caller, message: abi.LaneAttach | abi.LanePoll) -> int:
+        """URINGFS_CMD_LANE, _LANE_POLL. EBADFD, EOPNOTSUPP, and what attach() and poll() raise."""
         context = self._ready()
+        if isinstance(message, abi.LanePoll):
+            return await poll(context, caller, message)
         if not self._tctx.lanes:
             raise UringError(errno.EOPNOTSUPP, "in virtual time the daemon sees each request")
-        if context.ring.geometry.kernel != CURRENT:
-            raise UringError(errno.EOPNOTSUPP, "clients perform requests as today's kernel does")
-        lane = await context.sharing.attach(caller, LANE_OPS)
-        geometry, version = context.ring.geometry, min(message.version, URINGFS_LANE_VERSION)
-        answer = LaneAnswer(
-            version,
-            lane.attach(caller),
-            geometry.flags,
-            geometry.sq_entries,
-            geometry.cq_entries,
-            geometry.sq_array,
-            lane.generation,
-            URINGFS_LANE_TAILS | (0 if context.ring.memory.backing_id else URINGFS_LANE_OPENS),
-        )
-        caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
-        return 0
+        return await attach(context, caller, message)
 
     def look(self) -> None:
         """A client has something to say: perhaps it was in the lane."""

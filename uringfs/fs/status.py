@@ -51,7 +51,7 @@ def _fdinfo(context: Context) -> list[str]:
         ),
         f"CQEs:\t{len(cqes)}",
         *(f"{index:5}: user_data:{cqe.user_data}, res:{cqe.res}, flag:{cqe.flags:x}" for index, cqe in cqes),
-        "SqThread:\t-1",
+        f"SqThread:\t{context.poller.thread() if context.poller is not None else -1}",
         "SqThreadCpu:\t-1",
         "SqTotalTime:\t0",
         "SqWorkTime:\t0",

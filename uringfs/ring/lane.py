@@ -92,6 +92,15 @@ class LanePage:
     def wake(self) -> None:
         self._memory.wake(BASE + abi.LANE_WAKES)
 
+    def poller(self, thread: int) -> None:
+        """0: the daemon polls the ring; else a client's thread does."""
+        if self.set(abi.LANE_POLLER, thread):
+            self._memory.fence()
+
+    def wake_poller(self) -> None:
+        self._memory.store(BASE + abi.LANE_WAKEUPS, (self._memory.load(BASE + abi.LANE_WAKEUPS) + 1) & U32)
+        self._memory.wake(BASE + abi.LANE_WAKEUPS)
+
     def claimed(self) -> int:
         """0; or by whom (bits 16 to 31), and whether that one submits it now (URINGFS_LANE_RECALLED)."""
         return self._memory.load(BASE + abi.LANE_CLAIMED)

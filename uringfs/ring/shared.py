@@ -49,6 +49,9 @@ class Lane(Protocol):
     def under_way(self) -> list[Taken]:
         """Requests that clients have taken, and perform."""
 
+    def look(self) -> None:
+        """A client may have let go, posted, or left something to be posted."""
+
     def attend(self) -> None:
         """Who has to hear of what happens in the lane may have changed."""
 

@@ -271,6 +271,7 @@ def test_the_lane(tmp_path: Path) -> None:
         "attention": lane.LANE_ATTENTION,
         "files": lane.LANE_FILES,
         "buffers": lane.LANE_BUFFERS,
+        "poller": lane.LANE_POLLER,
         "daemon": lane.LANE_DAEMON,
         "lock": lane.LANE_LOCK,
         "posted": lane.LANE_STATE,
@@ -279,6 +280,7 @@ def test_the_lane(tmp_path: Path) -> None:
         "wake_at": lane.LANE_WAKE_AT,
         "wakes": lane.LANE_WAKES,
         "claimed": lane.LANE_CLAIMED,
+        "wakeups": lane.LANE_WAKEUPS,
         "enters": lane.LANE_COUNTERS,
         "taken": lane.LANE_TAKEN,
         "requests": lane.LANE_REQUESTS,
@@ -297,6 +299,8 @@ def test_the_lane(tmp_path: Path) -> None:
     expected["sizeof(struct uringfs_lane_answer)"] = lane.ANSWER.size
     expected["URINGFS_CMD_LANE"] = control.URINGFS_CMD_LANE
     expected["URINGFS_CMD_LANE_WAKE"] = control.URINGFS_CMD_LANE_WAKE
+    expected["URINGFS_CMD_LANE_POLL"] = control.URINGFS_CMD_LANE_POLL
+    expected["URINGFS_LANE_POLLERS"] = lane.URINGFS_LANE_POLLERS
     expected["URINGFS_ENTER_KICK"] = control.URINGFS_ENTER_KICK
     expected["URINGFS_LANE_TAILS"] = lane.URINGFS_LANE_TAILS
     source, program = tmp_path / "lane.c", tmp_path / "lane"

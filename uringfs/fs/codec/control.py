@@ -8,7 +8,15 @@ from uringfs.abi import control as abi
 from uringfs.errors import UringError
 
 Message = (
-    abi.Setup | abi.Enter | abi.Register | abi.Fetch | abi.Supervise | abi.Agent | abi.LaneAttach | abi.LaneWake
+    abi.Setup
+    | abi.Enter
+    | abi.Register
+    | abi.Fetch
+    | abi.Supervise
+    | abi.Agent
+    | abi.LaneAttach
+    | abi.LaneWake
+    | abi.LanePoll
 )
 
 _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
@@ -20,11 +28,12 @@ _MESSAGES: dict[int, tuple[Struct, Callable[..., Message]]] = {
     abi.URINGFS_CMD_AGENT: (abi.AGENT, abi.Agent),
     abi.URINGFS_CMD_LANE: (abi.LANE, abi.LaneAttach),
     abi.URINGFS_CMD_LANE_WAKE: (abi.LANE_WAKE, abi.LaneWake),
+    abi.URINGFS_CMD_LANE_POLL: (abi.LANE_POLL, abi.LanePoll),
 }
 
 
 def is_text(data: bytes) -> bool:
-    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 8."""
+    """Text starts with a printable character, a blank or a newline; a message with a byte from 1 to 8, or 14."""
     return data[:1].isspace() or data[:1] >= b" "
 
 
