@@ -94,7 +94,7 @@ setup(
                     f"uringfs/native/sys/{name}.c"
                     for name in (
                         *"vm maps files socket patience epoll identity".split(),
-                        *"watcher watcheritems watcherthread watchertype".split(),
+                        *"watcher watcheraio watcheritems watcherthread watchertype".split(),
                     )
                 ),
                 *(f"uringfs/native/watch/{name}.c" for name in "queue notes recorder points".split()),

@@ -96,10 +96,13 @@ class Watcher:
         """Watch a descriptor: the key by which its events are told. events as epoll_ctl(2) takes them; they
         are edges. once: for one event, though it is over before anyone looks, and by AIO alone, so the descriptor
         may be closed; EINVAL, EAGAIN, ENOSYS where that cannot be. aio: events that are over count, too, as well
-        as can be. late: it is an eventfd, by whose wake-ups no other is signalled at once. EEXIST: the descriptor
-        is watched already; EPERM: such files cannot be."""
+        as can be. late: it is an eventfd, by whose wake-ups no other is signalled at once: fileno() becomes
+        readable once before_wait(True) has been called, and the descriptor is open until it is told of or removed.
+        EEXIST: the descriptor is watched already; EPERM: such files cannot be."""
     def remove(self, key: int, /) -> bool:
         """False: there is no such watch, or it was for one event, which has happened and is or will be told."""
+    def before_wait(self, sleeps: bool, /) -> None:
+        """Make fileno() readable if there is something to collect(). sleeps: and as soon as there is."""
     def settle(self) -> None:
         """Wait until the kernel has let go of the files whose watches were removed; some ms at most."""
     def collect(self, woken: bool, /) -> list[tuple[int, int, int]]:

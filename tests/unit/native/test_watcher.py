@@ -3,6 +3,7 @@
 import os
 import select
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -97,6 +98,7 @@ def test_who_sleeps_is_woken_by_an_eventfd(eventfd: int) -> None:
     try:
         for _ in range(ROUNDS):
             key = watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True)
+            watcher.before_wait(True)
             os.eventfd_write(eventfd, 1)
             while not told:
                 assert awake.poll()
@@ -117,5 +119,59 @@ def test_a_watch_of_an_eventfd_that_is_removed_is_told_of_no_more(eventfd: int) 
         os.eventfd_write(eventfd, 1)
         watcher.settle()
         assert watcher.collect(True) == []
+    finally:
+        watcher.close()
+
+
+def test_what_an_eventfd_has_told_wakes_at_once_who_waits(eventfd: int) -> None:
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    try:
+        for sleeps in (False, True) * ROUNDS:
+            key = watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True)
+            os.eventfd_write(eventfd, 1)
+            os.eventfd_read(eventfd)
+            watcher.before_wait(sleeps)
+            assert awake.poll(0)
+            assert [event[:2] for event in watcher.collect(False)] == [(key, EPOLLIN)]
+            assert not awake.poll(0)
+    finally:
+        watcher.close()
+
+
+def test_who_looks_before_he_sleeps_is_not_woken_by_an_eventfd(eventfd: int) -> None:
+    """A poll that signals completes in a thread of the kernel's, and that costs more than all the rest."""
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    try:
+        for _ in range(ROUNDS):
+            key = watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True)
+            os.eventfd_write(eventfd, 1)
+            assert [event[:2] for event in watcher.collect(False)] == [(key, EPOLLIN)]
+            os.eventfd_read(eventfd)
+            watcher.before_wait(True)
+        assert not awake.poll(10)
+    finally:
+        watcher.close()
+
+
+def test_where_there_is_no_room_for_what_wakes_an_eventfd_is_heard_all_the_same(eventfd: int) -> None:
+    watcher = native.Watcher()
+    awake = select.poll()
+    awake.register(watcher.fileno(), select.POLLIN)
+    others = []
+    try:
+        with suppress(BlockingIOError):
+            while True:
+                others.append(watcher.add(eventfd, EPOLLIN | EPOLLONESHOT, True, True, True))
+        watcher.before_wait(True)
+        assert not awake.poll(0)
+        os.eventfd_write(eventfd, 1)
+        told = 0
+        while told < len(others):
+            assert awake.poll()
+            told += len(watcher.collect(True))
     finally:
         watcher.close()

@@ -92,7 +92,7 @@ class Once:
         return self._poller.cancel_once(self._key)
 
 
-class EpollPoller:
+class EpollPoller(trio.abc.Instrument):
     """The watcher; it and its thread come with the first watch."""
 
     def __init__(self) -> None:
@@ -215,7 +215,12 @@ class EpollPoller:
         if self._watcher is None:
             self._watcher = native.Watcher()
             trio.lowlevel.spawn_system_task(self._run, self._watcher, name="poller")
+            trio.lowlevel.add_instrument(self)
         return self._watcher
+
+    def before_io_wait(self, timeout: float) -> None:
+        if self._watcher is not None:
+            self._watcher.before_wait(timeout > 0)
 
     async def _run(self, watcher: native.Watcher) -> None:
         try:
@@ -225,6 +230,7 @@ class EpollPoller:
                 self._dispatch(watcher, True)
         finally:
             self._watcher = None
+            trio.lowlevel.remove_instrument(self)
             trio.lowlevel.notify_closing(watcher.fileno())
             watcher.close()
 

@@ -16,81 +16,15 @@
 #include <linux/time_types.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MOST 256	    /* events of one epoll_wait(2) */
-#define REQUESTS 1024	    /* of the first AIO context; the next are larger, for each is looked at */
-#define MOST_REQUESTS 32768 /* of all; they have to fit in fs.aio-max-nr, with those of the machine's others */
-#define IDLE 8		    /* watches looked at for whether they are ready no more, at a time */
+#define MOST 256 /* events of one epoll_wait(2) */
+#define IDLE 8	 /* watches looked at for whether they are ready no more, at a time */
 #define SETTLE_MS 5
-
-/* struct aio_ring (fs/aio.c), which is mapped at the context's address */
-struct aio_ring {
-	uint32_t id, nr, head, tail, magic, compat_features, incompat_features, header_length;
-	struct io_event events[];
-};
-#define AIO_RING_MAGIC 0xa10a10a1U
-
-/* ---- AIO ---- */
-
-static bool add_context(Watcher *w)
-{
-	unsigned nr = w->requests ? w->requests : REQUESTS;
-
-	for (; nr >= REQUESTS; nr /= 2) {
-		if (w->requests + nr <= MOST_REQUESTS && syscall(SYS_io_setup, nr, &w->contexts[w->ncontexts]) == 0) {
-			w->ncontexts++;
-			w->requests += nr;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void prepare(const struct item *item, struct iocb *iocb, int eventfd)
-{
-	memset(iocb, 0, sizeof(*iocb));
-	iocb->aio_data = item->key;
-	iocb->aio_lio_opcode = IOCB_CMD_POLL;
-	iocb->aio_fildes = (uint32_t)item->fd;
-	iocb->aio_buf = item->events & 0xFFFF;
-	iocb->aio_flags = eventfd < 0 ? 0 : IOCB_FLAG_RESFD;
-	iocb->aio_resfd = eventfd < 0 ? 0 : (uint32_t)eventfd;
-}
-
-/* Once is once: nothing is lost if the thread does not look, and the loop is woken by the kernel itself. In a wake-up by
- * an eventfd no other can be signalled (eventfd_signal_allowed()), so aio_poll_wake() leaves even the completion to a
- * worker, and who looks meanwhile would see nothing. A second poll that signals nobody completes at once.
- *
- * 0, or the errno: EAGAIN if there is no room for it, EINVAL if the file has several wait queues or none. */
-static int aio_submit(Watcher *w, struct item *item)
-{
-	struct iocb *iocbs[] = {&item->iocb, &item->early};
-	unsigned i;
-	long n;
-
-	prepare(item, &item->iocb, item->once ? w->notify : w->completed);
-	prepare(item, &item->early, -1);
-	for (i = w->full; i < CONTEXTS; i++) {
-		if (i == w->ncontexts && !add_context(w))
-			break;
-		item->context = i;
-		n = syscall(SYS_io_submit, w->contexts[i], 1L + item->signals_late, iocbs);
-		if (n > 0) {
-			item->armed = (unsigned)n;
-			return 0;
-		}
-		if (errno != EAGAIN)
-			return errno;
-		w->full = i + 1;
-	}
-	return EAGAIN;
-}
 
 static bool ready(const struct item *item)
 {
@@ -105,11 +39,11 @@ static void watch_beside(Watcher *w, struct item *item)
 	if (!item->aio || item->armed || item->is_idle)
 		return;
 	if (!ready(item)) {
-		item->aio = aio_submit(w, item) == 0;
+		item->aio = watcher_submit(w, item) == 0;
 		return;
 	}
 	item->is_idle = true;
-	TAILQ_INSERT_TAIL(&w->idle, item, idle);
+	TAILQ_INSERT_TAIL(&w->idle, item, entry);
 }
 
 static void push(Watcher *w, struct item *item, uint32_t mask)
@@ -134,12 +68,15 @@ static bool completion(Watcher *w, const struct io_event *event)
 {
 	struct item *item = watcher_item(w, event->data);
 	uint32_t mask = (uint32_t)event->res;
+	uint64_t silent;
 
 	if (!item)
 		return false;
+	silent = item->signals_late ? (uint64_t)(uintptr_t)&item->iocb : 0;
 	mask &= item->events | EPOLLERR | EPOLLHUP; /* a wake-up names more */
 	item->armed--;
 	w->full = 0;
+	w->heard |= item->once && event->obj != silent;
 	if (item->gone) {
 		if (!item->armed) {
 			w->ending[item->context]--;
@@ -154,6 +91,7 @@ static bool completion(Watcher *w, const struct io_event *event)
 	}
 	if (item->armed && !mask) /* one was given up when it was too late for the other */
 		return false;
+	watcher_silent_no_more(w, item);
 	item->told = item->once;
 	if (item->stale) {
 		item->stale = false;
@@ -180,7 +118,6 @@ static bool take_completions(Watcher *w)
 
 		while (head != tail) {
 			fresh |= completion(w, &ring->events[head % ring->nr]);
-			w->heard = true;
 			head = (head + 1) % ring->nr;
 			__atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
 		}
@@ -222,7 +159,7 @@ static void take_ready(Watcher *w, bool surely)
 
 static void no_longer_idle(Watcher *w, struct item *item)
 {
-	TAILQ_REMOVE(&w->idle, item, idle);
+	TAILQ_REMOVE(&w->idle, item, entry);
 	item->is_idle = false;
 }
 
@@ -275,10 +212,8 @@ static void gather(Watcher *w, const struct io_event *taken)
 	bool more = false;
 
 	w->round++;
-	if (taken) {
+	if (taken)
 		completion(w, taken);
-		w->heard = true;
-	}
 	look_at_idle(w);
 	do {
 		take_completions(w);
@@ -320,7 +255,7 @@ int watcher_begin(Watcher *w, struct item *item)
 	struct epoll_event event = {.events = item->events | EPOLLET, .data.u64 = item->key};
 
 	if (item->once)
-		return aio_submit(w, item);
+		return watcher_begin_once(w, item);
 	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, item->fd, &event) < 0)
 		return errno;
 	w->watched++;
@@ -328,13 +263,6 @@ int watcher_begin(Watcher *w, struct item *item)
 	if (item->is_idle)
 		eventfd_write(w->completed, 1); /* the thread looks after it from now on */
 	return 0;
-}
-
-static bool cancelled(Watcher *w, const struct item *item, struct iocb *iocb)
-{
-	struct io_event none;
-
-	return syscall(SYS_io_cancel, w->contexts[item->context], iocb, &none) == 0 || errno == EINPROGRESS;
 }
 
 /* False: it has happened, and will be told of. */
@@ -348,13 +276,14 @@ bool watcher_end(Watcher *w, struct item *item)
 	}
 	if (item->is_idle)
 		no_longer_idle(w, item);
+	watcher_silent_no_more(w, item);
 	if (!item->armed) {
 		watcher_item_free(w, item);
 		return true;
 	}
-	if (item->armed > 1 && !cancelled(w, item, &item->early))
+	if (!watcher_cancelled(w, item, &item->iocb) && item->once)
 		return false;
-	if (!cancelled(w, item, &item->iocb) && item->once)
+	if (item->armed > 1 && !watcher_cancelled(w, item, &item->waker))
 		return false;
 	item->gone = true;
 	w->ending[item->context]++;

@@ -38,7 +38,7 @@ struct item *watcher_item_new(Watcher *w)
 	item->round = 0;
 	item->used = true;
 	item->armed = 0;
-	item->told = item->fetched = item->gone = item->stale = false;
+	item->is_silent = item->told = item->fetched = item->gone = item->stale = false;
 	return item;
 }
 

@@ -64,7 +64,7 @@ static void *run(void *arg)
 			watcher_gather(w);
 		if (w->nevents)
 			eventfd_write(w->notify, 1);
-		pause.tv_nsec = TAILQ_EMPTY(&w->idle) ? 0 : next_pause(n > 0 ? 0 : pause.tv_nsec);
+		pause.tv_nsec = TAILQ_EMPTY(&w->idle) && !w->blind ? 0 : next_pause(n > 0 ? 0 : pause.tv_nsec);
 		pthread_mutex_unlock(&w->lock);
 		if (!w->runs)
 			break;

@@ -46,6 +46,7 @@ static PyObject *watcher_new(PyTypeObject *type, PyObject *args, PyObject *Py_UN
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->fetched, NULL);
 	TAILQ_INIT(&w->idle);
+	TAILQ_INIT(&w->silent);
 	w->epoll = w->barrier = w->completed = w->stop = w->notify = -1;
 	if (!watcher_open(w)) {
 		int err = errno;
@@ -115,6 +116,19 @@ static PyObject *watcher_remove(Watcher *w, PyObject *arg)
 	return PyBool_FromLong(ended);
 }
 
+static PyObject *before_wait(Watcher *w, PyObject *arg)
+{
+	int sleeps = PyObject_IsTrue(arg);
+
+	if (sleeps < 0)
+		return NULL;
+	pthread_mutex_lock(&w->lock);
+	if (w->runs && !TAILQ_EMPTY(&w->silent))
+		watcher_before_wait(w, sleeps);
+	pthread_mutex_unlock(&w->lock);
+	Py_RETURN_NONE;
+}
+
 static PyObject *watcher_settle(Watcher *w, PyObject *Py_UNUSED(none))
 {
 	Py_BEGIN_ALLOW_THREADS
@@ -160,8 +174,9 @@ static PyObject *watcher_collect(Watcher *w, PyObject *arg)
 	if (!w->runs)
 		return PyList_New(0);
 	pthread_mutex_lock(&w->lock);
+	woken |= w->nevents != 0;
 	watcher_look(w);
-	if (woken || w->heard || w->nevents)
+	if (woken || w->heard)
 		eventfd_read(w->notify, &count);
 	w->heard = false;
 	list = fetch(w);
@@ -184,6 +199,7 @@ static PyObject *watcher_close(Watcher *w, PyObject *Py_UNUSED(none))
 static PyMethodDef watcher_methods[] = {
 	{"add", (PyCFunction)watcher_add, METH_VARARGS, "add(fd, events, once, aio, late) -> int"},
 	{"remove", (PyCFunction)watcher_remove, METH_O, "remove(key) -> bool"},
+	{"before_wait", (PyCFunction)before_wait, METH_O, "before_wait(sleeps): what there is, and will be, wakes"},
 	{"settle", (PyCFunction)watcher_settle, METH_NOARGS, "settle()"},
 	{"collect", (PyCFunction)watcher_collect, METH_O, "collect(woken) -> list of (key, mask, round)"},
 	{"fileno", (PyCFunction)watcher_fileno, METH_NOARGS, "fileno() -> int: readable when there are events"},

@@ -188,6 +188,8 @@ class Told:
     def remove(self, key: int) -> bool:
         return True
 
+    def before_wait(self, sleeps: bool) -> None: ...
+
     def collect(self, woken: bool) -> list[tuple[int, int, int]]:
         return [(os.eventfd_read(self._told), EPOLLIN, 1)]
 
