@@ -32,12 +32,13 @@ static inline uint32_t lane_unpolled(const struct lane *l)
 	return lane_word(l->rings, LANE_SQ_TAIL) - lane_load(&l->page->sq_head);
 }
 
-/* __io_sq_thread(): one round. How many requests were taken; the daemon's are all that are queued then. */
-static inline uint32_t lane_poll_round(struct lane *l)
+/* __io_sq_thread(): one round. How many requests were taken; and how many are the daemon's, which are the next. */
+static inline uint32_t lane_poll_round(struct lane *l, uint32_t *left)
 {
 	struct lane_pass p;
 
 	lane_worker_pass(&p, l);
+	*left = lane_unpolled(l);
 	if (!lane_lock(l))
 		return 0;
 	if (lane_look(&p)) {
@@ -45,6 +46,7 @@ static inline uint32_t lane_poll_round(struct lane *l)
 		if (p.left)
 			lane_take(&p);
 	}
+	*left = p.left;
 	if (p.outside)
 		return p.taken;
 	lane_leave(&p);

@@ -67,9 +67,8 @@ static bool has_work(struct poller *p)
 }
 
 /* What the core has left. Without the daemon, or a way to it, this thread is of no use. */
-static void hand_over(struct poller *p, uint32_t taken)
+static void hand_over(struct poller *p, uint32_t taken, uint32_t left)
 {
-	uint32_t left = lane_unpolled(p->lane);
 	long ret = left ? trap_lane_poll(p->lane, left) : 0;
 
 	if (ret < 0 || p->lane->cut)
@@ -80,16 +79,16 @@ static void hand_over(struct poller *p, uint32_t taken)
 /* True: there was something to do. */
 static bool poll_once(struct poller *p)
 {
-	uint32_t taken;
+	uint32_t taken, left;
 
 	trap_reap_direct(p->pool);
 	if (!has_work(p))
 		return false;
 	p->woken = lane_load(&p->lane->page->wakeups);
 	p->stuck_at = lane_word(p->lane->rings, LANE_SQ_TAIL);
-	taken = lane_poll_round(p->lane);
+	taken = lane_poll_round(p->lane, &left);
 	trap_work(p->pool, false);
-	hand_over(p, taken);
+	hand_over(p, taken, left);
 	return true;
 }
 
