@@ -41,7 +41,7 @@ from uringfs.watch.record import (
 )
 from uringfs.watch.subscription import EventCaller, Subscription, mask
 
-UNISSUED, INLINE, POLL, WORKER, ARMED = (int(how) for how in How)
+WORKER, ARMED = int(How.WORKER), int(How.ARMED)
 REQUEST, CQE = int(RecordKind.REQUEST), int(RecordKind.CQE)
 NO_SQE = Sqe()
 OWN_DESCRIPTOR = peek.DIRECTORIES | {IORING_OP_CLOSE, IORING_OP_EPOLL_CTL}
@@ -253,21 +253,6 @@ class Tracer(Recorder, Subscriber):
             return found, res > len(found) > 0
         return peek.incoming(request.caller.memory, request.sqe, res, most)
 
-    def io_issue_skip_complete(self, request: Request) -> None:
-        live = self._live.get(request)
-        if live is not None and live.how == INLINE:
-            live.how = ARMED
-
-    def io_uring_queue_async_work(self, request: Request) -> None:
-        live = self._live.get(request)
-        if live is not None and live.how != POLL:
-            live.how = WORKER
-
-    def io_uring_poll_arm(self, request: Request, events: int) -> None:
-        live = self._live.get(request)
-        if live is not None:
-            live.how = POLL
-
     def io_req_post_cqe(self, request: Request, res: int, cflags: int) -> None:
         self._more = request
 
@@ -330,7 +315,7 @@ class Tracer(Recorder, Subscriber):
         self._tell(event, ring)
 
     def _look_at_head(self, ring: Ring) -> None:
-        head = ring.cq.words()[0]
+        head = ring.cq.head()
         if self._heads.get(ring) != head:
             self._heads[ring] = head
             self.reaped(ring.number, head, self._watching(ring))

@@ -113,6 +113,35 @@ static PyObject *recorder_issue(Recorder *r, PyObject *request)
 	Py_RETURN_NONE;
 }
 
+/* It is not complete: note how it goes on, in place of one of those (1 << enum how). */
+static PyObject *goes_on(Recorder *r, PyObject *request, enum how how, unsigned int instead_of)
+{
+	Note *n = note_of(r, request);
+
+	if (!n)
+		return nothing();
+	if (instead_of & 1u << n->how)
+		n->how = how;
+	Py_RETURN_NONE;
+}
+
+static PyObject *recorder_skip_complete(Recorder *r, PyObject *request)
+{
+	return goes_on(r, request, HOW_ARMED, 1u << HOW_INLINE);
+}
+
+static PyObject *recorder_async_work(Recorder *r, PyObject *request)
+{
+	return goes_on(r, request, HOW_WORKER, ~(1u << HOW_POLL));
+}
+
+static PyObject *recorder_poll_arm(Recorder *r, PyObject *const *args, Py_ssize_t nargs)
+{
+	if (!nargs_is("io_uring_poll_arm", nargs, 2))
+		return NULL;
+	return goes_on(r, args[0], HOW_POLL, ~0u);
+}
+
 /* What a descriptor is, borrowed: bytes. Requests that follow each other mostly have the same few. */
 static PyObject *batch_file(Batch *b, PyObject *sqe, PyObject *target)
 {
@@ -350,6 +379,9 @@ static void recorder_dealloc(Recorder *r)
 static PyMethodDef recorder_methods[] = {
 	{"io_uring_submit_req", (PyCFunction)recorder_submit, METH_O, "of hooks.Subscriber"},
 	{"io_issue_sqe", (PyCFunction)recorder_issue, METH_O, "of hooks.Subscriber"},
+	{"io_issue_skip_complete", (PyCFunction)recorder_skip_complete, METH_O, "of hooks.Subscriber"},
+	{"io_uring_queue_async_work", (PyCFunction)recorder_async_work, METH_O, "of hooks.Subscriber"},
+	FASTCALL(io_uring_poll_arm, recorder_poll_arm, "of hooks.Subscriber"),
 	FASTCALL(io_uring_req_failed, recorder_failed, "of hooks.Subscriber"),
 	FASTCALL(io_uring_complete, recorder_complete, "of hooks.Subscriber"),
 	{"emit", (PyCFunction)recorder_emit, METH_VARARGS, "emit(kind, note, request, res, cflags, position)"},
