@@ -22,7 +22,7 @@ from uringfs.engine.request import Request, RingContext
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.timeouts import Timeout
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, File
+from uringfs.host.protocols import Caller, File, Program
 from uringfs.native import EventBatch, EventNote, EventQueue
 from uringfs.ring.ring import Ring
 from uringfs.watch import peek, registering
@@ -81,10 +81,12 @@ class Plan(NamedTuple):
 class Batch(EventBatch):
     """What holds for all requests of one call on a ring."""
 
-    __slots__ = ("files", "of", "opcodes")
+    __slots__ = ("files", "lasts_for", "of", "opcodes")
 
     of: tuple[EventCaller, tuple[Subscription, ...]]
     """Whose calls, and who sees them."""
+    lasts_for: Program | None
+    """All calls of this program are seen by the same readers: none of them need be asked."""
 
     files: dict[int, tuple[File, bytes]]
     """By number: what the requests' descriptors are."""
@@ -94,12 +96,13 @@ class Batch(EventBatch):
     @classmethod
     def made(cls, ring: Ring, who: EventCaller, readers: tuple[Subscription, ...], plan: Plan) -> "Batch":
         batch = cls(ring.number, ring.owner[1], who.pid, who.tid, who.comm, plan.queues, plan.mask, plan.data)
-        batch.files, batch.opcodes, batch.of = {}, plan.opcodes, (who, readers)
+        batch.files, batch.opcodes, batch.of, batch.lasts_for = {}, plan.opcodes, (who, readers), None
         return batch
 
     def begin(self) -> None:
         """Begin the next call of the same thread, seen by the same readers."""
-        self.files.clear()
+        if self.files:
+            self.files.clear()
         self.again()
 
     def file(self, number: int, target: File) -> bytes:
@@ -172,6 +175,8 @@ class Tracer(Recorder, Subscriber):
         self._reconsider()
 
     def _reconsider(self) -> None:
+        for batch in self._batches.values():
+            batch.lasts_for = None
         self._watchers.clear()
         self._plans.clear()
         self._hooks.change()
@@ -197,6 +202,9 @@ class Tracer(Recorder, Subscriber):
     def _batch(self, ring: Ring, caller: Caller, last: Batch | None = None) -> Batch | None:
         """None if nobody watches this caller. last: of the ring's last call, which may do again."""
         try:
+            if last is not None and last.lasts_for is caller.program:
+                last.begin()
+                return last
             who = self._who(caller)
         except UringError:  # gone
             return None
@@ -205,11 +213,17 @@ class Tracer(Recorder, Subscriber):
             return None
         if last is not None and last.of == (who, readers):
             last.begin()
-            return last
+        else:
+            last = Batch.made(ring, who, readers, self._plan(readers))
+        lasts = all(reader in readers and reader.is_constant for reader in self._readers)
+        last.lasts_for = caller.program if lasts else None
+        return last
+
+    def _plan(self, readers: tuple[Subscription, ...]) -> Plan:
         plan = self._plans.get(readers)
         if plan is None:
             plan = self._plans[readers] = Plan.of(readers)
-        return Batch.made(ring, who, readers, plan)
+        return plan
 
     # -- a request's way
 
