@@ -128,6 +128,8 @@ void event_note(struct event *e, const Note *n);
 int event_text(struct event *e, struct texts *t, int i, PyObject *bytes);
 /* Choose the readers that want it and have room; false: there is none. */
 bool choose(Batch *b, unsigned int opcode, int res);
+/* EventRecorder.reaped() */
+PyObject *event_reaped(PyObject *recorder, PyObject *args);
 /* To those chosen: -1 with an exception. */
 int deliver(Batch *b, struct event *e, const struct texts *t);
 

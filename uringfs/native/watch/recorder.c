@@ -302,32 +302,6 @@ static PyObject *recorder_emit(Recorder *r, PyObject *args)
 	return emit(r, kind, n, request, res, cflags, at) < 0 ? NULL : nothing();
 }
 
-/* reaped(ring, head, queues): an event of no request */
-static PyObject *recorder_reaped(Recorder *Py_UNUSED(r), PyObject *args)
-{
-	struct event e = {.size = sizeof(e), .version = EVENT_VERSION, .kind = KIND_REAPED};
-	const struct texts none = {{NULL}};
-	unsigned long long ring;
-	unsigned int head;
-	PyObject *queues;
-	Py_ssize_t i;
-
-	if (!PyArg_ParseTuple(args, "KIO!:reaped", &ring, &head, &PyTuple_Type, &queues))
-		return NULL;
-	e.ring = ring;
-	e.position = head;
-	e.completed = now();
-	for (i = 0; i < PyTuple_GET_SIZE(queues); i++) {
-		Queue *q = (Queue *)PyTuple_GET_ITEM(queues, i);
-
-		if (!PyObject_TypeCheck((PyObject *)q, &queue_type))
-			return PyErr_Format(PyExc_TypeError, "a tuple of EventQueue");
-		if (queue_room(q) && queue_put(q, &e, &none) < 0)
-			return NULL;
-	}
-	Py_RETURN_NONE;
-}
-
 static PyObject *recorder_late_note(Recorder *r, PyObject *batch)
 {
 	if (!PyObject_TypeCheck(batch, &batch_type))
@@ -385,7 +359,7 @@ static PyMethodDef recorder_methods[] = {
 	FASTCALL(io_uring_req_failed, recorder_failed, "of hooks.Subscriber"),
 	FASTCALL(io_uring_complete, recorder_complete, "of hooks.Subscriber"),
 	{"emit", (PyCFunction)recorder_emit, METH_VARARGS, "emit(kind, note, request, res, cflags, position)"},
-	{"reaped", (PyCFunction)recorder_reaped, METH_VARARGS, "reaped(ring, head, queues)"},
+	{"reaped", (PyCFunction)event_reaped, METH_VARARGS, "reaped(ring, head, queues)"},
 	{"late_note", (PyCFunction)recorder_late_note, METH_O, "late_note(batch) -> EventNote of what was under way"},
 	{NULL, NULL, 0, NULL},
 };
