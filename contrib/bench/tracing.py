@@ -5,7 +5,8 @@ and while `uringfs trace` does, in turns.
     .venv/bin/python contrib/bench/tracing.py [ROUNDS]
 
 Columns: the daemon's processor time for one request, ns, and what it is more when watched; the same of the time
-that the client sees. Medians. The first is the one to go by on a busy machine: what the reader does is not in it.
+that the client sees. Medians; what it is more, of the rounds' ratios, whose halves the same neighbours have
+disturbed. The first is the one to go by on a busy machine: what the reader does is not in it.
 """
 
 import json
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def sample(row: str, mount: Path, data: str, pid: int) -> Sample:
     return spent / ops, 1e9 * sum(rep["seconds"] for rep in found["reps"]) / ops
 
 
-def medians(samples: list[Sample]) -> Sample:
-    processor, client = zip(*samples, strict=True)
-    return statistics.median(processor), statistics.median(client)
+def compared(off: Sequence[float], on: Sequence[float]) -> tuple[float, float]:
+    """(median while nobody watches, how much more it is of that when somebody does)"""
+    return statistics.median(off), statistics.median(b / a for a, b in zip(off, on, strict=True)) - 1
 
 
 def measure(row: str, mount: Path, data: str, pid: int, rounds: int) -> str:
@@ -84,8 +85,9 @@ def measure(row: str, mount: Path, data: str, pid: int, rounds: int) -> str:
         off.append(sample(row, mount, data, pid))
         with watching(mount):
             on.append(sample(row, mount, data, pid))
-    (quiet, free), (busy, watched) = medians(off), medians(on)
-    return f"{row:20} {quiet:8.0f} {busy / quiet - 1:+8.0%} {free:10.0f} {watched / free - 1:+8.0%}"
+    columns = zip(zip(*off, strict=True), zip(*on, strict=True), strict=True)
+    (quiet, more), (free, later) = (compared(*column) for column in columns)
+    return f"{row:20} {quiet:8.0f} {more:+8.0%} {free:10.0f} {later:+8.0%}"
 
 
 CPUS = sorted(os.sched_getaffinity(0))

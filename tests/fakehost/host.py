@@ -305,6 +305,8 @@ class FakeOpener:
 class FakeOpening:
     """base.Opener, which admits whom it is told to."""
 
+    is_unlimited = False
+
     def __init__(self) -> None:
         self.refused: set[int] = set()
         """Threads."""

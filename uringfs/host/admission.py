@@ -33,6 +33,10 @@ class LocalAdmission:
                 self._program = programs.of(tid)
                 self._program.process  # noqa: B018  to be known when it is gone
 
+    @property
+    def is_unlimited(self) -> bool:
+        return self._opener is not None and self._opener.unlimited
+
     def admits(self, caller: Caller) -> bool:
         if self._opener is None:
             return False

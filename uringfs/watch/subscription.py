@@ -66,6 +66,11 @@ class Subscription:
         """Events of what this caller submits."""
         return self.watches(ring) and self._wants_process(who) and self._viewer.sees(ring.owner[1], caller)
 
+    @property
+    def is_constant(self) -> bool:
+        """What it wants() once of a program's calls on a ring, it wants whatever becomes of that program."""
+        return self._viewer.is_unlimited
+
     def wants_call(self, number: int, owner: int, caller: Caller, who: EventCaller, res: int) -> bool:
         """A setup or register on the ring file with that inode number, of that user."""
         wanted = self.filter

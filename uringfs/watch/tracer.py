@@ -22,7 +22,7 @@ from uringfs.engine.request import Request, RingContext
 from uringfs.engine.tctx import TaskContexts
 from uringfs.engine.timeouts import Timeout
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, File
+from uringfs.host.protocols import Caller, File, Program
 from uringfs.native import EventBatch, EventNote, EventQueue
 from uringfs.ring.ring import Ring
 from uringfs.watch import peek, registering
@@ -41,7 +41,7 @@ from uringfs.watch.record import (
 )
 from uringfs.watch.subscription import EventCaller, Subscription, mask
 
-UNISSUED, INLINE, POLL, WORKER, ARMED = (int(how) for how in How)
+WORKER, ARMED = int(How.WORKER), int(How.ARMED)
 REQUEST, CQE = int(RecordKind.REQUEST), int(RecordKind.CQE)
 NO_SQE = Sqe()
 OWN_DESCRIPTOR = peek.DIRECTORIES | {IORING_OP_CLOSE, IORING_OP_EPOLL_CTL}
@@ -81,10 +81,12 @@ class Plan(NamedTuple):
 class Batch(EventBatch):
     """What holds for all requests of one call on a ring."""
 
-    __slots__ = ("files", "of", "opcodes")
+    __slots__ = ("files", "lasts_for", "of", "opcodes")
 
     of: tuple[EventCaller, tuple[Subscription, ...]]
     """Whose calls, and who sees them."""
+    lasts_for: Program | None
+    """All calls of this program are seen by the same readers: none of them need be asked."""
 
     files: dict[int, tuple[File, bytes]]
     """By number: what the requests' descriptors are."""
@@ -94,12 +96,13 @@ class Batch(EventBatch):
     @classmethod
     def made(cls, ring: Ring, who: EventCaller, readers: tuple[Subscription, ...], plan: Plan) -> "Batch":
         batch = cls(ring.number, ring.owner[1], who.pid, who.tid, who.comm, plan.queues, plan.mask, plan.data)
-        batch.files, batch.opcodes, batch.of = {}, plan.opcodes, (who, readers)
+        batch.files, batch.opcodes, batch.of, batch.lasts_for = {}, plan.opcodes, (who, readers), None
         return batch
 
     def begin(self) -> None:
         """Begin the next call of the same thread, seen by the same readers."""
-        self.files.clear()
+        if self.files:
+            self.files.clear()
         self.again()
 
     def file(self, number: int, target: File) -> bytes:
@@ -172,6 +175,8 @@ class Tracer(Recorder, Subscriber):
         self._reconsider()
 
     def _reconsider(self) -> None:
+        for batch in self._batches.values():
+            batch.lasts_for = None
         self._watchers.clear()
         self._plans.clear()
         self._hooks.change()
@@ -197,6 +202,9 @@ class Tracer(Recorder, Subscriber):
     def _batch(self, ring: Ring, caller: Caller, last: Batch | None = None) -> Batch | None:
         """None if nobody watches this caller. last: of the ring's last call, which may do again."""
         try:
+            if last is not None and last.lasts_for is caller.program:
+                last.begin()
+                return last
             who = self._who(caller)
         except UringError:  # gone
             return None
@@ -205,11 +213,17 @@ class Tracer(Recorder, Subscriber):
             return None
         if last is not None and last.of == (who, readers):
             last.begin()
-            return last
+        else:
+            last = Batch.made(ring, who, readers, self._plan(readers))
+        lasts = all(reader in readers and reader.is_constant for reader in self._readers)
+        last.lasts_for = caller.program if lasts else None
+        return last
+
+    def _plan(self, readers: tuple[Subscription, ...]) -> Plan:
         plan = self._plans.get(readers)
         if plan is None:
             plan = self._plans[readers] = Plan.of(readers)
-        return Batch.made(ring, who, readers, plan)
+        return plan
 
     # -- a request's way
 
@@ -252,21 +266,6 @@ class Tracer(Recorder, Subscriber):
             found = bytes(request.moved[: min(res, most)])
             return found, res > len(found) > 0
         return peek.incoming(request.caller.memory, request.sqe, res, most)
-
-    def io_issue_skip_complete(self, request: Request) -> None:
-        live = self._live.get(request)
-        if live is not None and live.how == INLINE:
-            live.how = ARMED
-
-    def io_uring_queue_async_work(self, request: Request) -> None:
-        live = self._live.get(request)
-        if live is not None and live.how != POLL:
-            live.how = WORKER
-
-    def io_uring_poll_arm(self, request: Request, events: int) -> None:
-        live = self._live.get(request)
-        if live is not None:
-            live.how = POLL
 
     def io_req_post_cqe(self, request: Request, res: int, cflags: int) -> None:
         self._more = request
@@ -330,7 +329,7 @@ class Tracer(Recorder, Subscriber):
         self._tell(event, ring)
 
     def _look_at_head(self, ring: Ring) -> None:
-        head = ring.cq.words()[0]
+        head = ring.cq.head()
         if self._heads.get(ring) != head:
             self._heads[ring] = head
             self.reaped(ring.number, head, self._watching(ring))

@@ -12,6 +12,10 @@ from uringfs.host.protocols import Caller, Opener
 
 
 class Viewer(Protocol):
+    @property
+    def is_unlimited(self) -> bool:
+        """True if it sees all callers, on rings that it owns()."""
+
     def owns(self, uid: int) -> bool:
         """True if the viewer may see rings that this user has set up."""
 
@@ -26,6 +30,10 @@ class OpenerViewer:
         self.uid = uid
         self._opener = opener
         self._privileged = uid in (0, os.geteuid())
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self._opener.is_unlimited
 
     def owns(self, uid: int) -> bool:
         return self._privileged or uid == self.uid

@@ -34,11 +34,14 @@ class Anybody:
 
     def __init__(self) -> None:
         self.refused: set[int] = set()
+        self.asked = 0
+        self.is_unlimited = False
 
     def owns(self, uid: int) -> bool:
         return uid == 1000
 
     def sees(self, owner: int, caller: object) -> bool:
+        self.asked += 1
         return self.owns(owner) and caller.tid not in self.refused  # type: ignore[attr-defined]
 
 
@@ -154,6 +157,30 @@ async def test_files_of_one_batch_each_have_their_own_name(bench: Watched) -> No
         await bench.submit(*(Sqe(abi.IORING_OP_READ, fd=fd, addr=BUFFER, len=1) for fd in some))
         bench.client.reap()
     assert [record.file for record in bench.events()] == [f"file{fd}".encode() for fd in order]
+
+
+async def test_who_sees_everybody_is_asked_once(bench: Watched) -> None:
+    bench.viewer.is_unlimited = True
+    for number in range(3):
+        await bench.submit(nop(number))
+    assert bench.viewer.asked == 1
+    second = bench.read()
+    await bench.submit(nop(3))
+    await bench.submit(nop(4))
+    assert [one.sqe.user_data for one in each(second.take(1 << 20)) if one.kind == RecordKind.REQUEST] == [3, 4]
+    second.set_filter(filters.parse("trace=READ", second.filter))
+    bench.tracer.changed()
+    bench.tracer.remove(second)
+    await bench.submit(nop(5))
+    assert [one.sqe.user_data for one in bench.events(RecordKind.REQUEST)] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_who_does_not_is_asked_for_each_call(bench: Watched) -> None:
+    for number in range(3):
+        await bench.submit(nop(number))
+    bench.viewer.refused.add(bench.thread.tid)
+    await bench.submit(nop(3))
+    assert [one.sqe.user_data for one in bench.events(RecordKind.REQUEST)] == [0, 1, 2]
 
 
 async def test_names_and_times(bench: Watched) -> None:

@@ -106,6 +106,10 @@ class Signals(Protocol):
 class Opener(Protocol):
     """Who has opened a file that is written to with side effects."""
 
+    @property
+    def is_unlimited(self) -> bool:
+        """True if the opener admits everybody, always."""
+
     def admits(self, caller: Caller) -> bool:
         """The caller, who is writing now, has no rights that the opener had not: see docs/security.md."""
 

@@ -92,7 +92,7 @@ typedef struct {
 
 enum { LOOK_NAMES = 1, LOOK_OUTGOING = 2, LOOK_INCOMING = 4, LOOK_FILE = 8 }; /* tracer.py: LOOK */
 enum { SQE_FIXED_FILE = 1, SQE_LINKS = 4 | 8 };
-enum { HOW_INLINE = 1 };
+enum how { HOW_UNISSUED, HOW_INLINE, HOW_POLL, HOW_WORKER, HOW_ARMED }; /* record.py: How */
 enum { KIND_REQUEST = 1, KIND_REAPED = 5 };
 enum { FLAG_TRUNCATED = 1, FLAG_NO_CQE = 4, FLAG_FIXED = 8 };
 
@@ -128,6 +128,8 @@ void event_note(struct event *e, const Note *n);
 int event_text(struct event *e, struct texts *t, int i, PyObject *bytes);
 /* Choose the readers that want it and have room; false: there is none. */
 bool choose(Batch *b, unsigned int opcode, int res);
+/* EventRecorder.reaped() */
+PyObject *event_reaped(PyObject *recorder, PyObject *args);
 /* To those chosen: -1 with an exception. */
 int deliver(Batch *b, struct event *e, const struct texts *t);
 

@@ -229,3 +229,29 @@ bool choose(Batch *b, unsigned int opcode, int res)
 	}
 	return any;
 }
+
+/* reaped(ring, head, queues): an event of no request */
+PyObject *event_reaped(PyObject *Py_UNUSED(recorder), PyObject *args)
+{
+	struct event e = {.size = sizeof(e), .version = EVENT_VERSION, .kind = KIND_REAPED};
+	const struct texts none = {{NULL}};
+	unsigned long long ring;
+	unsigned int head;
+	PyObject *queues;
+	Py_ssize_t i;
+
+	if (!PyArg_ParseTuple(args, "KIO!:reaped", &ring, &head, &PyTuple_Type, &queues))
+		return NULL;
+	e.ring = ring;
+	e.position = head;
+	e.completed = now();
+	for (i = 0; i < PyTuple_GET_SIZE(queues); i++) {
+		Queue *q = (Queue *)PyTuple_GET_ITEM(queues, i);
+
+		if (!PyObject_TypeCheck((PyObject *)q, &queue_type))
+			return PyErr_Format(PyExc_TypeError, "a tuple of EventQueue");
+		if (queue_room(q) && queue_put(q, &e, &none) < 0)
+			return NULL;
+	}
+	Py_RETURN_NONE;
+}

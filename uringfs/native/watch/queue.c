@@ -8,7 +8,8 @@
 #include <string.h>
 #include <structmember.h>
 
-#define KEPT (64 << 10) /* bytes that an empty queue may keep */
+#define KEPT (512 << 10) /* bytes that an empty queue may keep: of some that come between two reads */
+#define FIRST (64 << 10)
 
 static size_t queue_size(const Queue *q)
 {
@@ -18,7 +19,7 @@ static size_t queue_size(const Queue *q)
 /* Room for so many bytes more at the end: -1 with an exception. */
 static int queue_reserve(Queue *q, size_t more)
 {
-	size_t used = queue_size(q), capacity = q->capacity ? q->capacity : KEPT;
+	size_t used = queue_size(q), capacity = q->capacity ? q->capacity : FIRST;
 	char *bigger;
 
 	if (q->end + more <= q->capacity)

@@ -113,6 +113,35 @@ static PyObject *recorder_issue(Recorder *r, PyObject *request)
 	Py_RETURN_NONE;
 }
 
+/* It is not complete: note how it goes on, in place of one of those (1 << enum how). */
+static PyObject *goes_on(Recorder *r, PyObject *request, enum how how, unsigned int instead_of)
+{
+	Note *n = note_of(r, request);
+
+	if (!n)
+		return nothing();
+	if (instead_of & 1u << n->how)
+		n->how = how;
+	Py_RETURN_NONE;
+}
+
+static PyObject *recorder_skip_complete(Recorder *r, PyObject *request)
+{
+	return goes_on(r, request, HOW_ARMED, 1u << HOW_INLINE);
+}
+
+static PyObject *recorder_async_work(Recorder *r, PyObject *request)
+{
+	return goes_on(r, request, HOW_WORKER, ~(1u << HOW_POLL));
+}
+
+static PyObject *recorder_poll_arm(Recorder *r, PyObject *const *args, Py_ssize_t nargs)
+{
+	if (!nargs_is("io_uring_poll_arm", nargs, 2))
+		return NULL;
+	return goes_on(r, args[0], HOW_POLL, ~0u);
+}
+
 /* What a descriptor is, borrowed: bytes. Requests that follow each other mostly have the same few. */
 static PyObject *batch_file(Batch *b, PyObject *sqe, PyObject *target)
 {
@@ -273,32 +302,6 @@ static PyObject *recorder_emit(Recorder *r, PyObject *args)
 	return emit(r, kind, n, request, res, cflags, at) < 0 ? NULL : nothing();
 }
 
-/* reaped(ring, head, queues): an event of no request */
-static PyObject *recorder_reaped(Recorder *Py_UNUSED(r), PyObject *args)
-{
-	struct event e = {.size = sizeof(e), .version = EVENT_VERSION, .kind = KIND_REAPED};
-	const struct texts none = {{NULL}};
-	unsigned long long ring;
-	unsigned int head;
-	PyObject *queues;
-	Py_ssize_t i;
-
-	if (!PyArg_ParseTuple(args, "KIO!:reaped", &ring, &head, &PyTuple_Type, &queues))
-		return NULL;
-	e.ring = ring;
-	e.position = head;
-	e.completed = now();
-	for (i = 0; i < PyTuple_GET_SIZE(queues); i++) {
-		Queue *q = (Queue *)PyTuple_GET_ITEM(queues, i);
-
-		if (!PyObject_TypeCheck((PyObject *)q, &queue_type))
-			return PyErr_Format(PyExc_TypeError, "a tuple of EventQueue");
-		if (queue_room(q) && queue_put(q, &e, &none) < 0)
-			return NULL;
-	}
-	Py_RETURN_NONE;
-}
-
 static PyObject *recorder_late_note(Recorder *r, PyObject *batch)
 {
 	if (!PyObject_TypeCheck(batch, &batch_type))
@@ -350,10 +353,13 @@ static void recorder_dealloc(Recorder *r)
 static PyMethodDef recorder_methods[] = {
 	{"io_uring_submit_req", (PyCFunction)recorder_submit, METH_O, "of hooks.Subscriber"},
 	{"io_issue_sqe", (PyCFunction)recorder_issue, METH_O, "of hooks.Subscriber"},
+	{"io_issue_skip_complete", (PyCFunction)recorder_skip_complete, METH_O, "of hooks.Subscriber"},
+	{"io_uring_queue_async_work", (PyCFunction)recorder_async_work, METH_O, "of hooks.Subscriber"},
+	FASTCALL(io_uring_poll_arm, recorder_poll_arm, "of hooks.Subscriber"),
 	FASTCALL(io_uring_req_failed, recorder_failed, "of hooks.Subscriber"),
 	FASTCALL(io_uring_complete, recorder_complete, "of hooks.Subscriber"),
 	{"emit", (PyCFunction)recorder_emit, METH_VARARGS, "emit(kind, note, request, res, cflags, position)"},
-	{"reaped", (PyCFunction)recorder_reaped, METH_VARARGS, "reaped(ring, head, queues)"},
+	{"reaped", (PyCFunction)event_reaped, METH_VARARGS, "reaped(ring, head, queues)"},
 	{"late_note", (PyCFunction)recorder_late_note, METH_O, "late_note(batch) -> EventNote of what was under way"},
 	{NULL, NULL, 0, NULL},
 };
