@@ -231,3 +231,13 @@ def gone(mount: str) -> None:
     from tests.support.mounting import is_mounted, until
 
     until(lambda: not is_mounted(Path(mount)), "the daemon to end")
+
+
+def test_temporary_files_in_a_deep_place(tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its path is longer than a socket's may be (108 bytes), and has blanks."""
+    deep = tmp_path / "a b" / ("deep" * 30)
+    deep.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(deep))
+    outcome = pytest_of(tmp_path, program, "def test_it(uringfs_mount):\n    assert uringfs_mount.is_dir()\n")
+    assert outcome.status == 0, outcome.said
+    assert list(deep.iterdir()) == []

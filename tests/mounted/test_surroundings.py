@@ -3,6 +3,7 @@ says so in one line, and ends with its own failure."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def said(*command: str, status: int) -> str:
 @pytest.mark.parametrize("command", OTHERS, ids="-".join)
 def test_without_proc(command: tuple[str, ...]) -> None:
     assert "/proc" in said(*NO_PROC, *URINGFS, *command, status=OTHERS[command])
+
+
+@pytest.mark.parametrize(("command", "status"), [("opcodes", FAILED), ("nri", RUN_FAILED)])
+def test_in_a_checkout_that_nobody_has_built(command: str, status: int) -> None:
+    """-S: a Python that sees nothing of what is installed."""
+    line = said(sys.executable, "-S", *URINGFS[1:], command, status=status)
+    assert line.endswith(": No module named 'trio': make base, or pip install uringfs")
 
 
 @pytest.mark.parametrize("command", OF_PROGRAMS, ids=lambda words: words[0])

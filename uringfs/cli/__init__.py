@@ -89,6 +89,9 @@ def _run(argv: Sequence[str] | None) -> int:
         args.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the subcommand's usage
     try:
         return int(args.run(args))
+    except ModuleNotFoundError as error:  # a checkout that nobody has built, a zip file
+        print(f"uringfs {words[0]}: {error}: make base, or pip install uringfs", file=sys.stderr)
+        return int(args.failed)
     except OSError as error:  # a limit, or a system that lacks what each has
         where = f"{error.filename}: " if error.filename else ""
         hint = " (is /proc mounted?)" if where.startswith("/proc/") else ""

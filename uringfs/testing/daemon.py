@@ -37,11 +37,11 @@ class Daemon:
             raise
 
     def _start(self, options: tuple[str, ...]) -> "subprocess.Popen[bytes]":
-        ready = str(self._directory / "ready")
         allow = ("-o", "allow_other") if os.geteuid() == 0 else ()
         command = [sys.executable, "-m", "uringfs", "mount", str(self.path), *allow, *options]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, open(self._log, "wb") as log:
-            sock.bind(ready)
+            sock.bind("")  # an abstract name: a path below TMPDIR may be too long for one
+            ready = f"@{sock.getsockname()[1:].decode()}"
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
