@@ -28,7 +28,14 @@ from uringfs.host.files.calls import SPLICE_F_NONBLOCK, Splice
 from uringfs.host.files.descriptor import Descriptor
 from uringfs.host.files.filesystems import polls_at_once
 from uringfs.host.files.limits import within_fsize
-from uringfs.host.files.transfers import aligned, positioned, send_nothing, write_from_nowhere, write_until_fault
+from uringfs.host.files.transfers import (
+    aligned,
+    positioned,
+    read_aligned,
+    send_nothing,
+    write_from_nowhere,
+    write_until_fault,
+)
 from uringfs.host.net.scm import NAMING, credentials, send_as
 from uringfs.host.protocols import INFINITY, Caller, Data, Fault, File, Iovec, Out
 from uringfs.host.threads import Threads
@@ -335,9 +342,7 @@ class LocalFile(Descriptor):
             raise OSError(errno.ESPIPE, "a socket has no offset")
         offset = CURRENT_POSITION if self.streaming else offset
         if iovecs:
-            views = aligned(iovecs)
-            count = os.preadv(self.fd, views, offset, flags)
-            return (views[0] if len(views) == 1 else memoryview(b"".join(views)))[:count]
+            return read_aligned(self.fd, iovecs, offset, flags)
         data = bytearray(size)
         read = native.sock_preadv2 if self._socket else native.preadv2
         return memoryview(data)[: read(self.fd, data, offset, flags)]

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from uringfs import native
 from uringfs.abi.libc import libc
 from uringfs.abi.numbers import PAGE, page_align
-from uringfs.host.protocols import Data, Iovec
+from uringfs.host.protocols import Data, DataToEnd, Iovec
 
 _PROT_NONE = 0
 _NOWHERE = 4096
 """An address that faults."""
+_UNTOUCHED = b"\xaa"
+"""What memory holds that a read may fill."""
 
 
 def send_nothing(fd: int) -> int:
@@ -86,6 +88,20 @@ def aligned(iovecs: Sequence[Iovec]) -> list[memoryview]:
     starts, end = _places(iovecs)
     memory = memoryview(mmap.mmap(-1, end or 1))
     return [memory[start : start + length] for start, (_, length) in zip(starts, iovecs, strict=True)]
+
+
+def read_aligned(fd: int, iovecs: Sequence[Iovec], offset: int, flags: int) -> Data:
+    """preadv2(2) with O_DIRECT into memory that lies within its pages as the iovecs do."""
+    views = aligned(iovecs)
+    for view in views:
+        view[:] = _UNTOUCHED * len(view)
+    count = os.preadv(fd, views, offset, flags)
+    data = views[0] if len(views) == 1 else memoryview(b"".join(views))
+    if count in (0, len(data)):
+        return data[:count]
+    found = DataToEnd(data[:count])
+    found.behind = bytes(data[count:]).rstrip(_UNTOUCHED)
+    return found
 
 
 def positioned(fd: int) -> bool:

@@ -29,6 +29,7 @@ from uringfs.host.protocols.host import (
 )
 from uringfs.host.protocols.memory import (
     Data,
+    DataToEnd,
     Iovec,
     Memory,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Channel",
     "Children",
     "Data",
+    "DataToEnd",
     "EventFd",
     "Fault",
     "File",

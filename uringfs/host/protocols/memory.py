@@ -8,6 +8,13 @@ Iovec = tuple[int, int]
 Data = bytes | memoryview
 
 
+class DataToEnd(bytes):
+    """What a read with O_DIRECT has found up to the end of the file."""
+
+    behind: bytes = b""
+    """What it has stored behind that: file systems fill the last block up, or all of the buffer, with zeros."""
+
+
 class Memory(Protocol):
     """A process's memory."""
 

@@ -20,7 +20,7 @@ from uringfs.abi.constants import (
 )
 from uringfs.engine.request import Pending, Request
 from uringfs.errors import UringError
-from uringfs.host.protocols import Caller, Data, File, Iovec, Memory
+from uringfs.host.protocols import Caller, Data, DataToEnd, File, Iovec, Memory
 from uringfs.ops.events.readiness import DataWaits
 from uringfs.ops.rw.iovec import advanced, total, truncated
 
@@ -295,6 +295,8 @@ class Reading(Transfer):
         if stored < len(data) and (self._file.direct or (self._file.streaming and not self._file.bytestream())):
             raise UringError(errno.EFAULT)
         self._moved(stored)
+        if isinstance(data, DataToEnd):
+            self._memory.scatter(data.behind, self._iovecs)
         if stored == len(data):
             return stored or None
         if self._offset < 0 and not self._file.streaming:
