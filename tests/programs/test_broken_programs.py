@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[int | tuple[int, ...], dict[str, int]]] = {
     "%write:path=*/data:corrupt=1:when=100": (EILSEQ, {}),
     "%write:path=*/data:delay_enter=20ms:times=1": (0, READS),
     "%write:path=*/data:delay_exit=exp(1ms):times=20": (0, READS),
-    "%write:path=*/data:hold:when=100:expires=1s": (0, READS),
+    "%write:path=*/data:hold:when=2:expires=5s": (0, READS),
     "%write:path=*/data:reorder=4": (0, READS),
     "%write:path=*/data:stall=100ms:when=100": (0, READS),
     "%write:path=*/data:overflow:when=100": (0, READS),
