@@ -129,7 +129,7 @@ KINDS = {
     "delay_enter": Kind(("NOP:delay_enter=100ms",), ("slow:100",), "1:0 \nslow\n"),
     "delay_exit": Kind(("NOP:delay_exit=100ms..120ms",), ("slow:100",), "1:0 \nslow\n"),
     "stall": Kind(("NOP:stall=100ms:times=1",), ("slow:100", "nops:1"), "1:0 \nslow\n1:0 \n"),
-    "hold": Kind(("NOP:user_data=1:hold=exit:expires=300ms",), ("nops:1",), "1:0 \n"),
+    "hold": Kind(("NOP:user_data=1:hold=exit:expires=2s",), ("nops:1",), "1:0 \n"),
     "enter busy": Kind(
         ("enter:error=EBUSY:when=1",), ("quiet:1",), "enter -16, ready 0, overflowed 0, lost 0\n\n"
     ),
