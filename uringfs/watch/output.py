@@ -20,9 +20,6 @@ class Sink:
     def write(self, lines: Sequence[str]) -> None:
         """OSError of what is no lack of room."""
         data = [line.encode("utf-8", "surrogateescape") for line in lines]
-        if not self._regular:
-            self._all(b"".join(data))
-            return
         for start in range(0, len(data), 256):
             self._some(data[start : start + 256])
 
@@ -48,7 +45,7 @@ class Sink:
             kept += len(line)
 
     def _cut(self, size: int) -> None:
-        """Take the last bytes back: half a line."""
-        if size:
+        """Take the last bytes back: half a line. Only a file gives them."""
+        if size and self._regular:
             end = os.lseek(self._fd, -size, os.SEEK_CUR)
             os.ftruncate(self._fd, end)
