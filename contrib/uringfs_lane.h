@@ -81,6 +81,9 @@ struct uringfs_lane_poll {
 /* Of an attach's version: the client knows rings with IORING_SETUP_SQPOLL, docs/lane.md, "Polled rings". */
 #define URINGFS_LANE_POLLERS 0x80000000u
 
+/* Requests may stand there as URINGFS_LANE_QUEUED. */
+#define URINGFS_LANE_CANCELS 4u
+
 /* _IOW('u', 7, struct uringfs_lane_attach) */
 #define URINGFS_CMD_LANE ((1u << 30) | ((uint32_t)sizeof(struct uringfs_lane_attach) << 16) | ((uint32_t)'u' << 8) | 7u)
 
@@ -130,7 +133,7 @@ struct uringfs_lane_request {
 	uint32_t holder; /* whose it is; 0: a free place. Written last, cleared last. */
 	uint32_t sq;	 /* the SQ position that it was taken from */
 	uint32_t cq;	 /* POSTING: the CQ position of its CQE */
-	uint8_t state;	 /* URINGFS_LANE_UNDER_WAY ... */
+	uint8_t state;	 /* URINGFS_LANE_UNDER_WAY ..., and the bits below; the daemon sets CANCELED with the lane */
 	uint8_t opcode;
 	uint8_t flags;	    /* IOSQE_* */
 	uint8_t failed;	    /* FINISHED: 1, there is a CQE whatever the flags */
@@ -141,6 +144,10 @@ struct uringfs_lane_request {
 #define URINGFS_LANE_UNDER_WAY 0u
 #define URINGFS_LANE_POSTING 1u	 /* it is complete as soon as cq_tail is past cq */
 #define URINGFS_LANE_FINISHED 2u /* the daemon posts it (IOSQE_CQE_SKIP_SUCCESS: if failed), and frees the place */
+
+/* Bits of UNDER_WAY: no worker has begun it, and the daemon may cancel it: docs/lane.md, "Cancelling". */
+#define URINGFS_LANE_QUEUED 0x10u
+#define URINGFS_LANE_CANCELED 0x20u
 
 #define URINGFS_LANE_REQUESTS 96u
 

@@ -60,7 +60,8 @@ struct lane {
 	uint32_t sq_array; /* 0: there is none */
 	uint32_t generation;
 	uint32_t sqe_size, cqe_size;
-	bool tails; /* the daemon says URINGFS_LANE_TAILS */
+	bool tails;	/* the daemon says URINGFS_LANE_TAILS */
+	uint8_t queued; /* URINGFS_LANE_QUEUED, if it knows that */
 	int fd;
 	uint64_t device;	   /* st_dev of the mount */
 	struct lane_fixed *fixed;  /* what this process has registered; NULL: nothing */

@@ -5,7 +5,8 @@
 #define URINGFS_LANE_OUTSIDE_H
 
 /* A free place, with the request in it. Its holder is stored last. NULL: there is none. */
-static inline struct uringfs_lane_request *lane_claim(struct lane_pass *p, const struct io_uring_sqe *sqe)
+static inline struct uringfs_lane_request *lane_claim(struct lane_pass *p, const struct io_uring_sqe *sqe,
+						      uint8_t state)
 {
 	struct uringfs_lane *page = p->lane->page;
 
@@ -18,7 +19,7 @@ static inline struct uringfs_lane_request *lane_claim(struct lane_pass *p, const
 		r->sq = p->head - 1;
 		r->opcode = sqe->opcode;
 		r->flags = sqe->flags;
-		__atomic_store_n(&r->state, URINGFS_LANE_UNDER_WAY, __ATOMIC_RELAXED);
+		__atomic_store_n(&r->state, state, __ATOMIC_RELAXED);
 		lane_store(&r->holder, p->lane->holder);
 		return r;
 	}
@@ -64,7 +65,7 @@ static inline bool lane_outside(struct lane_pass *p, const struct lane_op *op, c
 				struct lane_done *done)
 {
 	struct lane *l = p->lane;
-	struct uringfs_lane_request *r = lane_claim(p, sqe);
+	struct uringfs_lane_request *r = lane_claim(p, sqe, URINGFS_LANE_UNDER_WAY);
 
 	if (!r) {
 		lane_undo_request(p);

@@ -142,6 +142,7 @@ static inline bool lane_map_all(struct lane_ring *r, int fd, const struct uringf
 	l->generation = a->generation;
 	l->beliefs = LANE_BELIEFS;
 	l->tails = a->flags & URINGFS_LANE_TAILS;
+	l->queued = a->flags & URINGFS_LANE_CANCELS ? URINGFS_LANE_QUEUED : 0;
 	lane_forget(&r->fixed);
 	l->fixed = &r->fixed;
 	l->sqe_size = a->setup_flags & IORING_SETUP_SQE128 ? 128 : 64;

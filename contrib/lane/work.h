@@ -15,6 +15,15 @@ static inline void lane_count_job(struct lane_job *job, uint32_t more)
 		__atomic_fetch_add(&job->lane->under_way, more, __ATOMIC_RELAXED);
 }
 
+/* It stands in the page. False: it is the daemon's. */
+static inline bool lane_place_job(struct lane_pass *p, struct lane_job *job)
+{
+	if (!lane_keep(p, job))
+		return false;
+	job->place = lane_claim(p, &job->sqe, job->direct ? URINGFS_LANE_UNDER_WAY : job->lane->queued);
+	return job->place;
+}
+
 /* io_queue_iowq(). Where there is too much of it, whoever submits more takes part. False: it is the daemon's. */
 static inline bool lane_queue(struct lane_pass *p, const struct lane_op *op, const struct io_uring_sqe *sqe,
 			      struct lane_done *done)
@@ -34,7 +43,7 @@ static inline bool lane_queue(struct lane_pass *p, const struct lane_op *op, con
 	job->sqe = *sqe;
 	job->done = *done;
 	job->direct = false;
-	if (!lane_keep(p, job) || !(job->place = lane_claim(p, sqe))) {
+	if (!lane_place_job(p, job)) {
 		l->host->end_job(job);
 		lane_undo_request(p);
 		return false;
@@ -130,11 +139,26 @@ static inline void lane_worker_pass(struct lane_pass *p, struct lane *l)
 	p->worker = true;
 }
 
+/* False: it has been cancelled (io_wq_cancel_pending_work()), and the daemon has posted it. */
+static inline bool lane_begin_job(struct lane_job *job)
+{
+	uint8_t before = __atomic_fetch_and(&job->place->state, (uint8_t)~URINGFS_LANE_QUEUED, __ATOMIC_SEQ_CST);
+
+	if (!(before & URINGFS_LANE_QUEUED) || !(before & URINGFS_LANE_CANCELED))
+		return true;
+	lane_store(&job->place->holder, 0);
+	lane_count_job(job, UINT32_MAX);
+	job->lane->host->end_job(job);
+	return false;
+}
+
 /* io_wq_submit_work(). One posts for all who finish meanwhile: who found none before it. */
 static inline void lane_perform(struct lane_job *job)
 {
 	struct lane_pass p;
 
+	if (!lane_begin_job(job))
+		return;
 	job->op->blocking(job->lane, &job->sqe, &job->done);
 	lane_worker_pass(&p, job->lane);
 	if (lane_finish(job))

@@ -84,6 +84,7 @@ WAYS = {
     "header": (FUZZ, None),
     "header-lane": (FUZZ.with_name("fuzz-lane"), None),
     "trap": (FUZZ, ("--mode", "trap")),
+    "no-patch": (FUZZ, ("--mode", "trap", "--no-patch")),
     "no-lane": (FUZZ, ("--mode", "trap", "--no-lane")),
     "notify": (FUZZ, ("--mode", "notify")),
 }

@@ -3,7 +3,7 @@
     python -m tests.fuzz.run --minutes 60           as many as fit; 50 at a time
     python -m tests.fuzz.run --programs 500         so many
     python -m tests.fuzz.run --seed 17 --keep 1a    one, what it submits and what differs
-    python -m tests.fuzz.run --ways trap,notify     by these: header, header-lane, trap, no-lane, notify
+    python -m tests.fuzz.run --ways trap,notify     by these: header, header-lane, trap, no-patch, no-lane, notify
 
 Says what was compared. 0: no difference; 1: each is shown with the command that repeats it."""
 

@@ -23,6 +23,7 @@ MODES = (
     "most",
     "limits",
     "affinity",
+    "cancels",
     "forks",
     "threads",
     "signals",

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -520,6 +521,62 @@ static void high(void)
 	puts("done");
 }
 
+/* One that is queued behind a worker that is stuck, or all of that kind, gets ECANCELED: what the cancelling says, and
+ * how many there were of three. */
+static bool cancel_behind(const char *fifo, unsigned flags, long answer, unsigned canceled)
+{
+	unsigned *head = word(&r, r.p.cq_off.head), count = 0;
+	long said = -1, opened = -1;
+	struct io_uring_sqe *sqe;
+	int writer;
+
+	sqe = queue(&r, IORING_OP_OPENAT, AT_FDCWD, 1);
+	sqe->addr = (unsigned long)fifo;
+	sqe->flags = IOSQE_ASYNC;
+	CHECK(enter(&r, 1, 0) == 1);
+	for (unsigned i = 0; i < 3; i++)
+		queue(&r, IORING_OP_FSYNC, file, i < 2 ? 2 : 3);
+	CHECK(enter(&r, 3, 0) == 3);
+	sqe = queue(&r, IORING_OP_ASYNC_CANCEL, -1, 4);
+	sqe->addr = 2;
+	sqe->cancel_flags = flags;
+	CHECK(enter(&r, 1, 0) == 1);
+	writer = open(fifo, O_WRONLY);
+	while (*word(&r, r.p.cq_off.tail) - *head < 5)
+		CHECK(enter(&r, 0, 5) >= 0);
+	for (unsigned i = 0; i < 5; i++, ++*head) {
+		const struct io_uring_cqe *cqe = cqe_at(&r, *head);
+
+		said = cqe->user_data == 4 ? cqe->res : said;
+		opened = cqe->user_data == 1 ? cqe->res : opened;
+		count += cqe->res == -ECANCELED;
+	}
+	CHECK(writer >= 0 && opened >= 0 && close(writer) == 0 && close((int)opened) == 0);
+	return said == answer && count == canceled;
+}
+
+/* The daemon performs what comes while it has the ring's lane: so more than once. */
+static bool cancel_some(const char *fifo, unsigned flags, long answer, unsigned canceled)
+{
+	for (int i = 0; i < 100; i++)
+		if (cancel_behind(fifo, flags, answer, canceled))
+			return true;
+	return false;
+}
+
+static void cancels(void)
+{
+	char directory[] = "/tmp/workers-XXXXXX";
+	const char *fifo = "/proc/self/cwd/fifo"; /* a name that is in no cache: what opens it is not looked at first */
+	unsigned counts[2] = {1, 0};
+
+	CHECK(mkdtemp(directory) && chdir(directory) == 0 && mkfifo("fifo", 0600) == 0);
+	CHECK(registers(&r, IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2) == 0);
+	printf("one %d\n", cancel_some(fifo, 0, 0, 1));
+	printf("all %d\n", cancel_some(fifo, IORING_ASYNC_CANCEL_ALL, 1, 2));
+	CHECK(unlink("fifo") == 0 && rmdir(directory) == 0);
+}
+
 static void submit_for_ever(void)
 {
 	for (unsigned n = 0;; n++) {
@@ -649,6 +706,8 @@ int main(int argc, char **argv)
 		namespaces();
 	else if (!strcmp(mode, "most"))
 		most();
+	else if (!strcmp(mode, "cancels"))
+		cancels();
 	else if (!strcmp(mode, "limits"))
 		limits();
 	else if (!strcmp(mode, "affinity"))

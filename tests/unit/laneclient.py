@@ -150,7 +150,7 @@ class LaneClient:
 
     # -- without the lock
 
-    def begin_outside(self) -> Generator[str, None, int]:
+    def begin_outside(self, state: int = abi.URINGFS_LANE_UNDER_WAY) -> Generator[str, None, int]:
         """The next request is under way, at the place that is returned."""
         assert (yield from self.lock())
         head, tail = self.load(abi.LANE_SQ_HEAD), self.load(abi.LANE_POSTED_TAIL)
@@ -161,7 +161,7 @@ class LaneClient:
         yield "taken"
         places = range(abi.URINGFS_LANE_REQUESTS)
         place = next(place for place in places if not self.load(_place(place) + 8))
-        fields = (sqe.user_data, 0, head - 1 & U32, 0, abi.URINGFS_LANE_UNDER_WAY, sqe.opcode, sqe.flags, 0, 0, 0)
+        fields = (sqe.user_data, 0, head - 1 & U32, 0, state, sqe.opcode, sqe.flags, 0, 0, 0)
         self.memory.write(BASE + _place(place), abi.REQUEST.pack(*fields))
         self.store(_place(place) + 8, self.number)
         yield "has a place"
@@ -170,6 +170,14 @@ class LaneClient:
         yield from self._publish(tail, tail, head)
         yield from self.unlock(posted=False)
         return place
+
+    def begin_queued(self, place: int) -> bool:
+        """A worker begins one that was QUEUED. False: it has been cancelled."""
+        at = _place(place) + abi.REQUEST_STATE
+        if self.memory.fetch_and(BASE + at, ~abi.URINGFS_LANE_QUEUED & U32) & abi.URINGFS_LANE_CANCELED:
+            self.store(_place(place) + abi.REQUEST_HOLDER, 0)
+            return False
+        return True
 
     def end_outside(self, place: int) -> Steps:
         """It is complete: by itself if it has the lane and may post."""

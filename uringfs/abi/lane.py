@@ -40,6 +40,8 @@ URINGFS_LANE_CLOSED = 0xFFFF0000
 URINGFS_LANE_UNDER_WAY = 0  # uringfs_lane_request.state
 URINGFS_LANE_POSTING = 1
 URINGFS_LANE_FINISHED = 2
+URINGFS_LANE_QUEUED = 0x10  # bits of UNDER_WAY
+URINGFS_LANE_CANCELED = 0x20
 URINGFS_LANE_REQUESTS = 96
 
 ATTENTION_NAMES = {
@@ -84,6 +86,10 @@ LANE_WAKEUPS = 0x0F8
 LANE_COUNTERS = 0x100
 LANE_TAKEN = 0x200
 LANE_REQUESTS = 0x400
+REQUEST_HOLDER, REQUEST_STATE = (
+    8,
+    20,
+)  # offsets in a request; the word of its state has opcode, flags and failed, too
 
 URINGFS_LANE_RECALLED = 1 << 15  # claimed: whoever has claimed it is to submit it now
 URINGFS_LANE_POLLS = 1 << 1  # sleepers: one of them polls an eventfd, too
@@ -97,6 +103,9 @@ REQUEST = Struct("<QIIIBBBBiI")
 ANSWER = Struct("<IIIIIIII")
 URINGFS_LANE_OPENS = 1 << 0  # Answer.flags: a mapping keeps the ring file open
 URINGFS_LANE_TAILS = 1 << 1  # and: an enter may say URINGFS_ENTER_TAIL
+URINGFS_LANE_CANCELS = 1 << 2  # and: requests may stand there as QUEUED
+FLAGS_IN_MEMORY = URINGFS_LANE_TAILS | URINGFS_LANE_CANCELS
+FLAGS_IN_PAGE_CACHE = URINGFS_LANE_TAILS | URINGFS_LANE_OPENS  # where the daemon has no atomic operations
 
 
 class State(NamedTuple):

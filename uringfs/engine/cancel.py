@@ -51,7 +51,8 @@ class Criteria(NamedTuple):
         return not self.by_user_data or request.sqe.user_data == self.user_data
 
     def match_taken(self, taken: Taken) -> bool:
-        """Like match(), for a request that a client performs itself. Which file it is about nobody knows."""
+        """Like match(), for a request that a client performs itself. It has no file before it is issued, as in the
+        kernel, and which it has then nobody knows."""
         if self.flags & IORING_ASYNC_CANCEL_ANY:
             return True
         if self.flags & IORING_ASYNC_CANCEL_FD or (
@@ -71,9 +72,10 @@ def _has_file(request: Request, file: File) -> bool:
 
 
 def try_cancel(context: RingContext, criteria: Criteria) -> int:
-    """Cancel one, or all that are meant: how many were found."""
-    found = _cancel(context, criteria)[0]
-    return found + len(_running(context, criteria)) if criteria.all else found
+    """Cancel all that are meant: how many were found. Of what a client performs itself all count as one, as what a
+    task's io-wq has (io_wq_cancel_cb())."""
+    clients = {taken.holder for taken in _cancel_queued(context, criteria) + _running(context, criteria)}
+    return len(clients) + _cancel(context, criteria)[0]
 
 
 def finds(context: RingContext, criteria: Criteria) -> bool:
@@ -84,10 +86,18 @@ def finds(context: RingContext, criteria: Criteria) -> bool:
 def cancel_one(context: RingContext, criteria: Criteria) -> int:
     """__io_async_cancel(): 0, but 1 for one of the lists that count (io_cancel_remove()). -ENOENT; -EALREADY for
     one that is being performed and cannot be stopped."""
+    if _cancel_queued(context, criteria):
+        return 0
     found, counts = _cancel(context, criteria)
     if found:
         return 1 if counts else 0
     return -errno.EALREADY if _running(context, criteria) else -errno.ENOENT
+
+
+def _cancel_queued(context: RingContext, criteria: Criteria) -> list[Taken]:
+    """Requests that wait for a client's workers, and that the criteria match: they get ECANCELED."""
+    lane = context.ring.lane
+    return [] if lane is None else lane.cancel(criteria.match_taken, None if criteria.all else 1)
 
 
 def _running(context: RingContext, criteria: Criteria) -> list[Taken]:

@@ -8,6 +8,7 @@ control write, its end, or a look now and then.
 import errno
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
 
 import trio
@@ -93,6 +94,7 @@ class RingLane:
         self._closed = False
         self._depth = 0
         self._overdue = 0
+        self._canceled: list[Ending] = []
         self._wanted = False  # the daemon waits for it
         self._turns = ParkingLot()  # those who do
         self._comes_back = False
@@ -234,6 +236,7 @@ class RingLane:
     def let_go(self) -> None:
         if not self.had or self._depth or self._closed:
             return
+        self._post_canceled()
         self._cq.show()
         self.attend()
         state = self._cq.state(self._sq.head, self._seen)
@@ -334,7 +337,21 @@ class RingLane:
 
     def under_way(self) -> list[Taken]:
         """Requests that clients have taken, and perform."""
-        return [request for _, request in self.page.requests() if request.holder in self.holders]
+        return [request for _, request in self.page.under_way(self.holders)]
+
+    def cancel(self, match: Callable[[Taken], bool], most: int | None) -> list[Taken]:
+        """io_wq_cancel_pending_work(): those that no worker has begun get -ECANCELED, when the lane is let go; at
+        most `most`, the oldest first."""
+        if not self.had or self._closed:
+            return []
+        queued = self.page.queued(self.holders, match, self._sq.head)
+        canceled = list(islice((request for place, request in queued if self.page.cancel(place)), most))
+        self._canceled += [Ending(request.user_data, -errno.ECANCELED) for request in canceled]
+        return canceled
+
+    def _post_canceled(self) -> None:
+        while self._canceled:
+            self._end(self._canceled.pop(0))
 
     def any_under_way(self) -> bool:
         return bool(self.under_way())

@@ -6,9 +6,9 @@ from uringfs.abi import control as abi
 from uringfs.abi.kernels import CURRENT
 from uringfs.abi.lane import (
     ANSWER,
-    URINGFS_LANE_OPENS,
+    FLAGS_IN_MEMORY,
+    FLAGS_IN_PAGE_CACHE,
     URINGFS_LANE_POLLERS,
-    URINGFS_LANE_TAILS,
     URINGFS_LANE_VERSION,
     LaneAnswer,
 )
@@ -37,7 +37,7 @@ async def attach(context: Context, caller: Caller, message: abi.LaneAttach) -> i
         geometry.cq_entries,
         geometry.sq_array,
         lane.generation,
-        URINGFS_LANE_TAILS | (0 if context.ring.memory.backing_id else URINGFS_LANE_OPENS),
+        FLAGS_IN_MEMORY if context.ring.memory.backing_id else FLAGS_IN_PAGE_CACHE,
     )
     caller.memory.write(message.answer, ANSWER.pack(*answer)[: message.room])
     return 0

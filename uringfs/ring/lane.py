@@ -4,6 +4,7 @@ Words that clients write are arbitrary numbers here: they are masked, compared a
 anything takes. Which process is behind a number, and whether it lives, is for others to know.
 """
 
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from uringfs.abi import lane as abi
@@ -15,7 +16,7 @@ from uringfs.memory.base import RingMemory
 BASE = abi.URINGFS_OFF_LANE
 _REQUESTS_SIZE = abi.URINGFS_LANE_REQUESTS * abi.REQUEST.size
 # Of all requests, read as one number: the bits of their holders.
-_HOLDERS = sum(U32 << 8 * (n * abi.REQUEST.size + 8) for n in range(abi.URINGFS_LANE_REQUESTS))
+_HOLDERS = sum(U32 << 8 * (n * abi.REQUEST.size + abi.REQUEST_HOLDER) for n in range(abi.URINGFS_LANE_REQUESTS))
 # A client does not wait by itself then.
 ENDS_SLEEP = abi.URINGFS_LANE_GETEVENTS | abi.URINGFS_LANE_CLOSED
 
@@ -26,6 +27,10 @@ class Ending(NamedTuple):
     user_data: int
     res: int
     cqe_flags: int = 0
+
+
+def _place(number: int) -> int:
+    return BASE + abi.LANE_REQUESTS + number * abi.REQUEST.size
 
 
 class LanePage:
@@ -147,8 +152,29 @@ class LanePage:
         taken = map(Taken._make, abi.REQUEST.iter_unpack(data))
         return [(place, request) for place, request in enumerate(taken) if request.holder]
 
+    def under_way(self, holders: Container[int]) -> list[tuple[int, Taken]]:
+        """requests() of these holders that are not complete."""
+        requests = [one for one in self.requests() if one[1].holder in holders]
+        return [one for one in requests if not one[1].state & abi.URINGFS_LANE_CANCELED]
+
+    def queued(
+        self, holders: Container[int], match: Callable[[Taken], bool], head: int
+    ) -> list[tuple[int, Taken]]:
+        """under_way() that match and which no worker has begun, the oldest first. head: of the SQ."""
+        under_way = self.under_way(holders)
+        queued = [one for one in under_way if one[1].state & abi.URINGFS_LANE_QUEUED and match(one[1])]
+        return sorted(queued, key=lambda one: (one[1].sq - head) & U32)
+
     def free(self, place: int) -> None:
-        self._memory.store(BASE + abi.LANE_REQUESTS + place * abi.REQUEST.size + 8, 0)
+        self._memory.store(_place(place) + abi.REQUEST_HOLDER, 0)
+
+    def cancel(self, place: int) -> bool:
+        """With the lane: no worker begins this one any more. False: one has."""
+        at = _place(place) + abi.REQUEST_STATE
+        if self._memory.fetch_or(at, abi.URINGFS_LANE_CANCELED) & abi.URINGFS_LANE_QUEUED:
+            return True
+        self._memory.fetch_and(at, ~abi.URINGFS_LANE_CANCELED & U32)
+        return False
 
     # -- counters
 
@@ -178,9 +204,11 @@ def abandoned(request: Taken, state: State | None, canceled: int) -> Ending | No
     lock: what it was posting is complete if the tail is past it, and what it was taking is interrupted()'s."""
     if request.state == abi.URINGFS_LANE_FINISHED:
         return finished(request)
+    if request.state & abi.URINGFS_LANE_CANCELED:
+        return None
     if state is not None:
         posted = request.state == abi.URINGFS_LANE_POSTING and request.cq != state.tail
         taking = request.sq == state.done and state.sq_head != state.done
-        if posted or (taking and request.state == abi.URINGFS_LANE_UNDER_WAY):
+        if posted or (taking and request.state & ~abi.URINGFS_LANE_QUEUED == abi.URINGFS_LANE_UNDER_WAY):
             return None
     return Ending(request.user_data, canceled)

@@ -5,6 +5,7 @@ positions and changes none. CQEs that it has meanwhile stay outstanding until it
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from uringfs.abi.constants import IORING_OFF_CQ_RING
@@ -51,6 +52,9 @@ class Lane(Protocol):
 
     def look(self) -> None:
         """A client may have let go, posted, or left something to be posted."""
+
+    def cancel(self, match: Callable[[Taken], bool], most: int | None) -> list[Taken]:
+        """With the lane: those of them that have not begun get -ECANCELED when it is let go, at most `most`."""
 
     def attend(self) -> None:
         """Who has to hear of what happens in the lane may have changed."""

@@ -483,7 +483,7 @@ async def test_a_request_that_cannot_be_posted_is_left_to_the_daemon(bench: Benc
         (0, 5, 0, -errno.ENOENT),
         (IORING_ASYNC_CANCEL_OP, 0, IORING_OP_NOP, -errno.EALREADY),
         (IORING_ASYNC_CANCEL_OP, 0, IORING_OP_READV, -errno.ENOENT),
-        (IORING_ASYNC_CANCEL_ANY, 0, 0, 2),
+        (IORING_ASYNC_CANCEL_ANY, 0, 0, 1),
         (IORING_ASYNC_CANCEL_ALL, 2, 0, 1),
     ],
 )
@@ -497,6 +497,68 @@ async def test_what_a_client_performs_cannot_be_cancelled(
     assert bench.client.results() == [(9, res)]
     for place in places:
         assert run(client.end_outside(place)).taken == 1
+
+
+async def queued(bench: Bench, client: LaneClient, *numbers: int) -> list[int]:
+    bench.client.push(*map(nop, numbers))
+    return [run(client.begin_outside(abi.URINGFS_LANE_QUEUED)) for _ in numbers]
+
+
+@pytest.mark.parametrize(
+    ("flags", "addr", "opcode", "results"),
+    [
+        (0, 1, 0, [(9, 0), (1, -errno.ECANCELED)]),
+        (0, 5, 0, [(9, -errno.ENOENT)]),
+        (IORING_ASYNC_CANCEL_OP, 0, IORING_OP_NOP, [(9, 0), (1, -errno.ECANCELED)]),
+        (IORING_ASYNC_CANCEL_OP, 0, IORING_OP_READV, [(9, -errno.ENOENT)]),
+        (IORING_ASYNC_CANCEL_ANY, 0, 0, [(9, 1), (1, -errno.ECANCELED), (2, -errno.ECANCELED)]),
+        (IORING_ASYNC_CANCEL_ALL, 2, 0, [(9, 1), (2, -errno.ECANCELED)]),
+    ],
+)
+async def test_what_no_worker_has_begun_is_cancelled(
+    bench: Bench, flags: int, addr: int, opcode: int, results: list[tuple[int, int]]
+) -> None:
+    lane, client = await attach(bench)
+    places = await queued(bench, client, 1, 2)
+    await bench.submit(Sqe(IORING_OP_ASYNC_CANCEL, fd=-1, addr=addr, len=opcode, rw_flags=flags, user_data=9))
+    assert bench.client.results() == results
+    canceled = {user_data for user_data, _ in results}
+    assert {taken.user_data for taken in lane.under_way()} == {1, 2} - canceled
+    for place, user_data in zip(places, (1, 2), strict=True):
+        assert client.begin_queued(place) == (user_data not in canceled)
+        if user_data not in canceled:
+            assert run(client.end_outside(place)).taken == 1
+    assert not lane.page.requests()
+
+
+async def test_what_a_worker_has_begun_is_not_cancelled(bench: Bench) -> None:
+    _, client = await attach(bench)
+    (place,) = await queued(bench, client, 1)
+    assert client.begin_queued(place)
+    await bench.submit(Sqe(IORING_OP_ASYNC_CANCEL, fd=-1, addr=1, user_data=9))
+    assert run(client.end_outside(place)).taken == 1
+    assert bench.client.results() == [(9, -errno.EALREADY), (1, 0)]
+
+
+async def test_what_is_cancelled_is_not_drained(bench: Bench) -> None:
+    _, client = await attach(bench)
+    await queued(bench, client, 1)
+    await bench.submit(Sqe(IORING_OP_ASYNC_CANCEL, fd=-1, addr=1, user_data=9))
+    await bench.submit(nop(8, IOSQE_IO_DRAIN))
+    assert bench.client.results() == [(9, 0), (1, -errno.ECANCELED), (8, 0)]
+
+
+@pytest.mark.parametrize("canceled", [False, True])
+async def test_what_is_queued_when_its_process_dies_is_cancelled_once(
+    bench: Bench, autojump_clock: object, canceled: bool
+) -> None:
+    _, _, dying, thread = await two(bench)
+    await queued(bench, dying, 1)
+    if canceled:
+        await bench.submit(Sqe(IORING_OP_ASYNC_CANCEL, fd=-1, addr=1, user_data=9))
+    thread.exit()
+    await trio.sleep(5)
+    assert bench.client.results() == [*([(9, 0)] if canceled else []), (1, -errno.ECANCELED)]
 
 
 # -- the dead

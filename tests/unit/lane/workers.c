@@ -115,6 +115,21 @@ static bool wait_for(uint32_t count)
 	return true;
 }
 
+/* As the daemon does, with the lane, of the request with that user_data: true, no worker begins it any more. */
+static bool cancel(uint64_t user_data)
+{
+	struct uringfs_lane_request *q = r.lane.page->requests;
+	uint8_t before;
+
+	while (!lane_load(&q->holder) || q->user_data != user_data)
+		q++;
+	before = __atomic_fetch_or(&q->state, URINGFS_LANE_CANCELED, __ATOMIC_SEQ_CST);
+	if (before & URINGFS_LANE_QUEUED)
+		return true;
+	__atomic_fetch_and(&q->state, (uint8_t)~URINGFS_LANE_CANCELED, __ATOMIC_SEQ_CST);
+	return false;
+}
+
 static void submit(unsigned count, unsigned taken)
 {
 	uint32_t were;
@@ -173,6 +188,51 @@ static void test_under_way(void)
 	pthread_mutex_unlock(&gate);
 	CHECK(wait_for(1));
 	ring_expect(&r, 1, 1);
+	end();
+}
+
+static bool is_queued(unsigned place)
+{
+	return __atomic_load_n(&r.lane.page->requests[place].state, __ATOMIC_SEQ_CST) & URINGFS_LANE_QUEUED;
+}
+
+/* What is queued behind it is not performed, and posts nothing; what has begun goes on. */
+static void test_cancelled(void)
+{
+	make(1);
+	r.lane.queued = URINGFS_LANE_QUEUED;
+	memset(buf, 7, sizeof(buf));
+	pthread_mutex_lock(&gate);
+	for (unsigned i = 0; i < 3; i++)
+		read_at(i);
+	submit(3, 3);
+	while (is_queued(0))
+		sched_yield();
+	CHECK(is_queued(1) && is_queued(2));
+	CHECK(!cancel(1) && cancel(2));
+	pthread_mutex_unlock(&gate);
+	CHECK(wait_for(2));
+	ring_expect(&r, 1, 1);
+	ring_expect(&r, 3, 1);
+	lane_pool_end(pool);
+	CHECK(buf[0][0] == 0 && buf[1][0] == 7 && buf[2][0] == 2);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(r.lane.page->requests[i].holder, 0);
+	CHECK_EQ(r.lane.under_way, 0);
+	end();
+}
+
+/* A daemon that knows nothing of that */
+static void test_not_to_be_cancelled(void)
+{
+	make(1);
+	pthread_mutex_lock(&gate);
+	read_at(0);
+	read_at(1);
+	submit(2, 2);
+	CHECK(!is_queued(0) && !is_queued(1) && !cancel(2));
+	pthread_mutex_unlock(&gate);
+	CHECK(wait_for(2));
 	end();
 }
 
@@ -547,6 +607,8 @@ int main(void)
 		for (int i = 0; i < 20; i++)
 			test_many(workers);
 	test_under_way();
+	test_cancelled();
+	test_not_to_be_cancelled();
 	test_stable();
 	handed_over(URINGFS_LANE_DRAIN, 0, 0);
 	handed_over(0, 1, 0);

@@ -1,8 +1,9 @@
 """A model of the lane's lock: docs/lane.md, step by step, for two clients and the daemon, each client dying at
 every step. All orders of their steps are tried, states that were seen before are not tried again.
 
-Two requests stand in the queue, the daemon has a completion of its own to post, and an enter waits in it. At the
-end of every run nothing is lost or doubled, and everybody who waits knows.
+Two requests stand in the queue, the daemon has a completion of its own to post, and an enter waits in it. What is
+performed without the lock is queued first, and the daemon wants to cancel whatever is. At the end of every run
+nothing is lost or doubled, and everybody who waits knows.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,6 +50,8 @@ class State(NamedTuple):
     """The daemon's completion is not posted."""
     kicked: bool = False
     """A control write is on its way to the daemon."""
+    canceled: frozenset[int] = frozenset()
+    """What the daemon has cancelled before it began."""
     noticed: int = 0
     """The tail that waiters in the daemon know of."""
 
@@ -134,26 +137,37 @@ def _attention(state: State, me: int, local: Local) -> State:
     """An enter waits in the daemon."""
     if state.daemon or local.posted:
         return _with(state, me, local._replace(at="kick"))
-    return _with(state, me, _next_round(local))
+    return _with(state, me, _next_round(state, me, local))
 
 
 def _kick(state: State, me: int, local: Local) -> State:
     if local.rounds == 2 and any(place[0] == me for place in state.places):
         return _with(state, me, local._replace(at="hand over"))
-    return _with(state, me, _next_round(local), kicked=True)
+    return _with(state, me, _next_round(state, me, local), kicked=True)
 
 
 def _hand_over(state: State, me: int, local: Local) -> State:
     places = tuple((*place[:2], "FINISHED", 0) if place[0] == me else place for place in state.places)
-    return _with(state, me, _next_round(local), places=places, kicked=True)
+    return _with(state, me, Local("end", rounds=3), places=places, kicked=True)
 
 
-def _next_round(local: Local) -> Local:
-    return Local("start" if local.rounds < 2 else "end", rounds=local.rounds + 1)
+def _next_round(state: State, me: int, local: Local) -> Local:
+    """What is queued is begun in front of the third."""
+    queued = local.rounds == 1 and any(place[0] == me for place in state.places)
+    return Local("begin" if queued else "start" if local.rounds < 2 else "end", rounds=local.rounds + 1)
+
+
+def _begin(state: State, me: int, local: Local) -> State:
+    """By one operation that says whether it was cancelled before."""
+    (mine,) = (place for place in state.places if place[0] == me)
+    left = tuple(place for place in state.places if place[0] != me)
+    if mine[2] == "CANCELED":
+        return _with(state, me, local._replace(at="end"), places=left)
+    return _with(state, me, local._replace(at="start"), places=(*left, (*mine[:2], "UNDER_WAY", 0)))
 
 
 def _claim(state: State, me: int, local: Local) -> State:
-    places = (*state.places, (me, local.head, "UNDER_WAY", 0))
+    places = (*state.places, (me, local.head, "QUEUED", 0))
     return _with(state, me, local._replace(at="under way"), places=places)
 
 
@@ -199,6 +213,7 @@ STEPS: dict[str, Callable[[State, int, Local], State]] = {
     "kick": _kick,
     "hand over": _hand_over,
     "claim": _claim,
+    "begin": _begin,
     "under way": _under_way,
     "posting": _posting,
     "its cqe": _its_cqe,
@@ -240,16 +255,20 @@ def daemon_steps(state: State) -> State | None:
 
 def _post(state: State) -> State:
     """What it has, what clients have left to it, and requests of the dead."""
-    ends = [OWN] if state.outstanding else []
+    ends, canceled = [OWN] if state.outstanding else [], set(state.canceled)
     left: list[tuple[int, int, str, int]] = []
     for place in state.places:
         if place[2] == "FINISHED":
             ends.append(place[1])
         elif not _client(state, place[0]).alive:
+            ends += [place[1] + CANCELED] if place[2] != "CANCELED" else []
+        elif place[2] == "QUEUED":
             ends.append(place[1] + CANCELED)
+            canceled.add(place[1] + CANCELED)
+            left.append((*place[:2], "CANCELED", 0))
         else:
             left.append(place)
-    return _append(state, ends)._replace(outstanding=False, places=tuple(left))
+    return _append(state, ends)._replace(outstanding=False, places=tuple(left), canceled=frozenset(canceled))
 
 
 def _append(state: State, ends: list[int]) -> State:
@@ -271,7 +290,9 @@ def _bury(state: State) -> State:
             left.append(place)
         elif place[2] == "FINISHED":
             ends.append(place[1])
-        elif not (place[2] == "POSTING" and tail > place[3]) and not (taking and place[1] == done + 1):
+        elif place[2] == "CANCELED" or (place[2] == "POSTING" and tail > place[3]):
+            continue
+        elif not (taking and place[1] == done + 1):
             ends.append(place[1] + CANCELED)
     return _append(state, ends)._replace(places=tuple(left))
 
@@ -295,7 +316,17 @@ def _next(state: State, daemon: Callable[[State], State | None]) -> Iterator[Sta
         yield after
 
 
-INSIDE = frozenset(STEPS) - {"start", "lock", "look again", "back off", "attention", "kick", "hand over"}
+INSIDE = frozenset(STEPS) - {
+    "start",
+    "lock",
+    "look again",
+    "back off",
+    "attention",
+    "kick",
+    "hand over",
+    "begin",
+    "has looked",
+}
 HAS_IT = frozenset({"bury", "adopt", "post", "publish", "leave"})
 
 
@@ -315,7 +346,7 @@ def check_end(state: State) -> None:
     assert not state.lock or _client(state, state.lock).alive, state
     assert not state.places, state
     if all(_client(state, me).alive for me in CLIENTS):
-        assert not any(end > CANCELED for end in state.cqes), state
+        assert {end for end in state.cqes if end > CANCELED} == state.canceled, state
 
 
 def explore(daemon: Callable[[State], State | None] = daemon_steps) -> int:
@@ -361,7 +392,7 @@ def test_a_client_that_does_not_look_again_is_found(monkeypatch: pytest.MonkeyPa
 
 def test_a_client_that_does_not_kick_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def mute(state: State, me: int, local: Local) -> State:
-        return _with(state, me, _next_round(local))
+        return _with(state, me, _next_round(state, me, local))
 
     def forgetful(state: State) -> State | None:  # who neither comes back nor looks at the tail by itself
         if state.host.at == "start" and not (state.outstanding or state.kicked):
@@ -407,3 +438,20 @@ def test_a_daemon_that_forgets_what_the_dead_had_taken_is_found() -> None:
 
     with pytest.raises(AssertionError):
         explore(careless)
+
+
+def test_a_worker_that_looks_before_it_begins_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two operations, between which it is cancelled"""
+
+    def looks(state: State, me: int, local: Local) -> State:
+        canceled = any(place[0] == me and place[2] == "CANCELED" for place in state.places)
+        return _begin(state, me, local) if canceled else _with(state, me, local._replace(at="has looked"))
+
+    def begins(state: State, me: int, local: Local) -> State:
+        places = tuple((*place[:2], "UNDER_WAY", 0) if place[0] == me else place for place in state.places)
+        return _with(state, me, local._replace(at="start"), places=places)
+
+    _without("begin", looks, monkeypatch)
+    _without("has looked", begins, monkeypatch)
+    with pytest.raises(AssertionError):
+        explore()
