@@ -18,9 +18,10 @@ struct lane_claim {
 	int fd;		 /* its file, by a descriptor of ours; -1 */
 	int wake_fd;	 /* who posts signals this */
 	unsigned tries;
-	bool recalled;	/* another call comes behind it: it is to be submitted now */
-	bool signalled; /* wake_fd is */
-	bool unarmed;	/* wake_fd has to be made before, which is not for who has the lane */
+	bool recalled;	 /* another call comes behind it: it is to be submitted now */
+	bool signalled;	 /* wake_fd is */
+	bool unarmed;	 /* wake_fd has to be made before, which is not for who has the lane */
+	uint32_t events; /* that its file is to have */
 };
 
 /* ---- claims of others ---- */
@@ -257,6 +258,7 @@ static inline void lane_claim_last(struct lane_pass *p, struct lane_call *c)
 		return;
 	}
 	k->at = p->head;
+	k->events = p->waits_to;
 	k->wake_fd = l->wake - 1;
 	lane_will_wake(p, c, c->tail - p->tail, URINGFS_LANE_POLLS | l->holder << 16);
 	if (k->serial)
@@ -277,7 +279,8 @@ static inline long lane_poll_claim(struct lane_claim *k, int64_t until, const ui
 
 	fds[0].fd = k->fd;
 	fds[1].fd = k->wake_fd;
-	fds[0].events = fds[1].events = POLLIN;
+	fds[0].events = (short)k->events;
+	fds[1].events = POLLIN;
 	fds[0].revents = fds[1].revents = 0;
 	left = left > 0 ? left : 0;
 	ts.tv_sec = left / LANE_NSEC;

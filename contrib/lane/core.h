@@ -105,7 +105,8 @@ struct lane_pass {
 	bool posted;
 	uint32_t rouses;   /* clients that sleep are to be woken: struct uringfs_lane.sleepers */
 	bool foreign;	   /* one of them by the daemon */
-	int waits_for;	   /* the descriptor + 1 that the request which is left waits for */
+	int waits_for;	   /* the descriptor + 1 that the request which is left waits for ... */
+	uint32_t waits_to; /* ... to have these events */
 	int alias;	   /* a descriptor + 1 of the same file as that of the request ... */
 	uint32_t alias_at; /* ... at this position */
 	bool worker;	   /* not in a call on the ring */

@@ -48,7 +48,11 @@ static inline enum lane_outcome lane_issue_poll(struct lane_pass *p, const struc
 	if (lane_file_type(p, file) == LANE_MODE_RING)
 		return LANE_WAITS;
 	ret = l->host->poll(l, file->fd, sqe->poll32_events);
-	return ret > 0 ? lane_result(done, ret, false) : LANE_WAITS;
+	if (ret > 0)
+		return lane_result(done, ret, false);
+	p->waits_for = p->chained ? 0 : file->fd + 1;
+	p->waits_to = sqe->poll32_events;
+	return LANE_WAITS;
 }
 
 /* ---- CLOSE ---- */

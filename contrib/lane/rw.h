@@ -4,6 +4,8 @@
 #ifndef URINGFS_LANE_RW_H
 #define URINGFS_LANE_RW_H
 
+#include <poll.h>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +32,7 @@ static inline enum lane_outcome lane_waits_for(struct lane_pass *p, const struct
 {
 	if (!p->chained && !(file->flags & O_NONBLOCK))
 		p->waits_for = file->fd + 1;
+	p->waits_to = POLLIN;
 	return LANE_WAITS;
 }
 

@@ -205,7 +205,7 @@ static bool enter(struct trap_pool **p, struct trap_enter *e, struct lane_claim 
 bool trap_lane(struct trap_enter *e, const uint64_t *mask)
 {
 	bool waits = e->to_submit && e->flags & IORING_ENTER_GETEVENTS && e->min_complete;
-	struct lane_claim claim = {0, 0, -1, -1, 0, false, false, false};
+	struct lane_claim claim = {0, 0, -1, -1, 0, false, false, false, 0};
 	struct trap_pool *p = trap_busy_pool();
 	bool whole;
 

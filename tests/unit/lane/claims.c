@@ -56,7 +56,7 @@ static struct io_uring_sqe *receive(void)
 
 static struct lane_claim none(void)
 {
-	struct lane_claim k = {0, 0, -1, -1, 0, false, false, false};
+	struct lane_claim k = {0, 0, -1, -1, 0, false, false, false, 0};
 
 	return k;
 }
@@ -108,6 +108,34 @@ static void test_received(void)
 	CHECK_EQ(r.lane.page->sleepers, 0);
 	ring_expect(&r, 1, 0);
 	ring_expect(&r, 2, 1);
+	drop_file(k.fd);
+	end();
+}
+
+/* A POLL_ADD waits for what it asks for. */
+static void test_polled(void)
+{
+	struct lane_claim k = none();
+	struct lane_call c = call(1, 1, &k);
+	struct io_uring_sqe *sqe;
+	char buf[4096] = "";
+
+	make();
+	while (send(pair[0], buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	sqe = ring_sqe(&r, IORING_OP_POLL_ADD, pair[0]);
+	sqe->poll32_events = POLLOUT;
+	CHECK(!lane_enter_ring(&r.lane, &c));
+	CHECK(c.sleep_on && k.serial);
+	CHECK_EQ(send(pair[1], "x", 1, 0), 1); /* which is not what it waits for */
+	CHECK_EQ(lane_poll_claim(&k, lane_now() + 1000, &no_signals), -ETIMEDOUT);
+	while (recv(pair[1], buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	CHECK_EQ(lane_poll_claim(&k, LANE_EVER, &no_signals), 1);
+	c.sleep_on = NULL;
+	CHECK(lane_enter_ring(&r.lane, &c));
+	CHECK_EQ(c.taken, 1);
+	ring_expect(&r, 1, POLLOUT);
 	drop_file(k.fd);
 	end();
 }
@@ -425,6 +453,7 @@ static void test_another_process(void)
 int main(void)
 {
 	test_received();
+	test_polled();
 	test_closed();
 	test_lent(false);
 	test_lent(true);
