@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/param.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,7 +76,7 @@ static bool completion(Watcher *w, const struct io_event *event)
 	silent = item->signals_late ? (uint64_t)(uintptr_t)&item->iocb : 0;
 	mask &= item->events | EPOLLERR | EPOLLHUP; /* a wake-up names more */
 	item->armed--;
-	w->full = 0;
+	w->full = MIN(w->full, item->context);
 	w->heard |= item->once && event->obj != silent;
 	if (item->gone) {
 		if (!item->armed) {
