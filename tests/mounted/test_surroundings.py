@@ -41,6 +41,13 @@ def test_without_proc(command: tuple[str, ...]) -> None:
     assert "/proc" in said(*NO_PROC, *URINGFS, *command, status=OTHERS[command])
 
 
+@pytest.mark.parametrize("place", ["", "/", "/dev/null/x", "/none/x"])
+def test_a_recording_that_cannot_be_saved(place: str, tmp_path: Path) -> None:
+    """It is known before the program runs."""
+    said(*URINGFS, "record", "-o", place, "--", "touch", str(tmp_path / "ran"), status=RUN_FAILED)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(("command", "status"), [("opcodes", FAILED), ("nri", RUN_FAILED)])
 def test_in_a_checkout_that_nobody_has_built(command: str, status: int) -> None:
     """-S: a Python that sees nothing of what is installed."""

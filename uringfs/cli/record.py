@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from uringfs.cli import faults, instance, program, run, traced
 from uringfs.cli.program import CANNOT_EXECUTE, FAILED, NOT_FOUND, RunError
-from uringfs.cli.recording import Recording, Trace, save
+from uringfs.cli.recording import Recording, Trace, check_room, save
 from uringfs.watch.follow import Follower
 
 EXITS = {
@@ -43,6 +43,7 @@ def start(args: argparse.Namespace) -> int:
         print(f"uringfs record: --seed {seed}", file=sys.stderr)
     asked = Recording(args.inject, seed, command(args), str(args.as_kernel), virtual_time=args.virtual_time)
     try:
+        check_room(args.output)
         done = perform(asked, args.inject)
         save(args.output, done)
     except RunError as error:

@@ -94,6 +94,16 @@ def _said(entry: list[Any]) -> str:
     return f"{name} = {res} (ring {ring})"
 
 
+def check_room(path: str) -> None:
+    """OSError if no recording can be saved there: to be known before the program runs, not behind it."""
+    there = os.path.exists(path)
+    if there and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # the reader of a pipe would see its end
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    if not there:
+        os.unlink(path)
+
+
 def save(path: str, recording: Recording) -> None:
     """OSError"""
     with open(path, "w", encoding="utf-8") as file:
