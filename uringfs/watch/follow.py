@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Self
 
-from uringfs.watch.record import Record, each
+from uringfs.watch.record import Record, each, whole
 
 AT_ONCE = 1 << 20
 LINGER = 0.01
@@ -23,6 +23,8 @@ class Follower:
     def __init__(self, mounts: Sequence[str], wanted: str) -> None:
         """wanted: words of a filter (filters.py). OSError: of the first that cannot be followed."""
         self._fds: list[int] = []
+        self._begun: dict[int, bytes] = {}
+        """By descriptor: of an event, whose rest comes with the next read."""
         self._poll = select.poll()
         try:
             for mount in mounts:
@@ -44,15 +46,20 @@ class Follower:
 
     def _read(self, fd: int) -> list[Record]:
         try:
-            return list(each(os.read(fd, AT_ONCE)))
+            data = os.read(fd, AT_ONCE)
         except OSError as error:
             if error.errno in GONE:  # unmounted
                 self._drop(fd)
             elif error.errno not in (errno.EAGAIN, errno.EINTR):
                 raise
-        return []
+            return []
+        data = self._begun.pop(fd, b"") + data
+        end = whole(data)
+        self._begun[fd] = data[end:]
+        return list(each(data[:end]))
 
     def _drop(self, fd: int) -> None:
+        self._begun.pop(fd, None)
         self._fds.remove(fd)
         self._poll.unregister(fd)
         os.close(fd)

@@ -3,6 +3,7 @@
 The layout is this release's own: who wants a stable one asks for format=json. Knows structs and numbers only.
 """
 
+import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
@@ -115,6 +116,17 @@ def unpack(data: bytes, at: int = 0) -> tuple[Record, int]:
         start += length
     fields = (*head[2:18], head[22].rstrip(b"\0"), tuple.__new__(Sqe, head[23:]), *texts)
     return Record._make(fields), at + size
+
+
+def whole(data: bytes) -> int:
+    """How many of these bytes are whole records, from the first on: a read(2) may end in the middle of one."""
+    at = 0
+    while at + 4 <= len(data):
+        size = max(int.from_bytes(data[at : at + 4], sys.byteorder), HEAD.size)  # unpack() refuses a smaller one
+        if at + size > len(data):
+            break
+        at += size
+    return at
 
 
 def pack(record: Record) -> bytes:

@@ -109,7 +109,10 @@ class Subscription:
         return self.queue.size > MOST // 32
 
     def take(self, size: int) -> bytes:
-        """At most so many bytes of whole events, or lines; of one that is larger, a piece."""
+        """At most so many bytes of events, or lines; of the last, perhaps a piece."""
+        if len(self._rest) >= size:
+            found, self._rest = self._rest[:size], self._rest[size:]
+            return found
         rest = self.queue.take(size - len(self._rest)) if self.filter.format == "raw" else b""
         pieces = [self._rest, rest]
         room, count = size - len(self._rest) - len(rest), 0
