@@ -224,6 +224,33 @@ TEST(links)
 	run_link(&r, 12345, "", "e", AT_EMPTY_PATH);
 }
 
+/* Of what it has opened itself anybody may make names (Linux 6.10). */
+TEST(links_of_descriptors_of_a_user)
+{
+	struct ring r;
+	int fd, path;
+
+	enter_scratch();
+	OK(chmod(".", 0777));
+	ring_init(&r, 4, 0);
+	if (geteuid() == 0)
+		OK(setresuid(12345, 12345, 12345));
+	fd = (int)OK(open(".", O_RDWR | O_TMPFILE, 0600));
+	run_link(&r, fd, "", "tmp", AT_EMPTY_PATH);
+	note_mode("tmp");
+	run_link(&r, fd, "", "tmp", AT_EMPTY_PATH);
+	run_link(&r, fd, "", "more", AT_EMPTY_PATH | AT_SYMLINK_FOLLOW);
+	run_link(&r, fd, "", "none", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	path = (int)OK(open("tmp", O_PATH));
+	run_link(&r, path, "", "other", AT_EMPTY_PATH);
+	OK(unlink("tmp"));
+	OK(unlink("more"));
+	OK(unlink("other"));
+	run_link(&r, path, "", "gone", AT_EMPTY_PATH);
+	run_link(&r, (int)OK(open(".", O_RDONLY)), "", "dir", AT_EMPTY_PATH);
+	run_link(&r, AT_FDCWD, "", "dir", AT_EMPTY_PATH);
+}
+
 TEST(fields_that_are_refused)
 {
 	static const int ops[] = {IORING_OP_RENAMEAT, IORING_OP_UNLINKAT, IORING_OP_MKDIRAT, IORING_OP_SYMLINKAT,

@@ -45,6 +45,14 @@ class HelperCaller:
         """A descriptor in place of AT_FDCWD."""
         return self.cwd if at == AT_FDCWD else at
 
+    def own_descriptors(self) -> int | None:
+        """A descriptor of /proc/self/fd; None: there is no procfs in its place."""
+        try:
+            fd = self.hold(openat2(AT_FDCWD, b"/proc/self/fd", os.O_PATH))
+        except OSError:
+            return None
+        return fd if on_procfs(fd) else None
+
     def walk(self, at: int, resolve: int = 0) -> Walk:
         walk = Walk(self._numbers, at, resolve)
         self._walks.append(walk)

@@ -14,6 +14,7 @@ from typing import Any
 
 from uringfs.host.helper.caller import HelperCaller, act, on_places
 from uringfs.host.helper.kernel import (
+    AT_EMPTY_PATH,
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
     checked,
@@ -79,15 +80,13 @@ def symlinkat(caller: HelperCaller, target: bytes, at: int, path: bytes) -> Resu
 
 
 def linkat(caller: HelperCaller, old: int, path: bytes, new: int, other: bytes, flags: int) -> Result:
+    if not path:
+        return _link_descriptor(caller, old, new, other, flags)
+
     def find() -> tuple[Place, ...]:
-        if path:
-            one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
-            if not one.magic:
-                found(one.at, one.name)  # do_linkat() looks it up before it comes to the new name
-        elif old == NO_FILE:
-            raise failure(errno.EBADF)
-        else:
-            one = Place(caller.directory(old), b"")
+        one = caller.locate(old, path, bool(flags & AT_SYMLINK_FOLLOW))
+        if not one.magic:
+            found(one.at, one.name)  # do_linkat() looks it up before it comes to the new name
         return one, caller.parent(new, other)
 
     def args(one: Place, two: Place) -> tuple[Any, ...]:
@@ -95,6 +94,21 @@ def linkat(caller: HelperCaller, old: int, path: bytes, new: int, other: bytes, 
         return one.at, one.name, two.at, two.name, flags & ~AT_SYMLINK_FOLLOW | follow
 
     return _names(find, "linkat", args)
+
+
+def _link_descriptor(caller: HelperCaller, old: int, new: int, other: bytes, flags: int) -> Result:
+    """AT_EMPTY_PATH takes the credentials that have opened the descriptor (path_init()), which are the client's
+    and not a helper's. /proc/self/fd takes nobody's."""
+    if old == NO_FILE:
+        raise failure(errno.EBADF)
+    fd = caller.directory(old)
+    descriptors = caller.own_descriptors()
+    if descriptors is None:
+        one: tuple[Any, ...] = fd, b""
+    else:
+        one = descriptors, b"%d" % fd
+        flags = flags & ~AT_EMPTY_PATH | AT_SYMLINK_FOLLOW
+    return _names(lambda: (caller.parent(new, other),), "linkat", lambda two, *_: (*one, two.at, two.name, flags))
 
 
 def _names(find: Callable[[], tuple[Place, ...]], name: str, args: Callable[..., tuple[Any, ...]]) -> Result:
