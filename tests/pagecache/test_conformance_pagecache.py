@@ -12,6 +12,7 @@ from tests.support.record import skipped
 from tests.support.temporary import temporary
 
 OTHERS = {  # behaviours that become another user, whom the namespace does not have
+    ("names", "links_of_descriptors_of_a_user"),
     ("sendmsg_control", "another_ones_credentials"),
     ("socket", "another_user_connects"),
     ("sync", "truncation_takes_a_set_user_id_bit"),

@@ -404,8 +404,8 @@ class Request:
     def end(self) -> None:
         """Let go of all it has: what it keeps may refer to it, and must not wait for a collector of cycles."""
         if self.held:
-            for file in self.held:
-                file.close()
+            for held in reversed(self.held):  # a wait before its file
+                held.close()
             self.held.clear()
         if self.context.beginning or self.context.woken:
             self._is_going()

@@ -7,7 +7,8 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -105,8 +106,19 @@ async def serve(mount: MountOptions, ready: Callable[[], None], hangup: Callable
 
     UringError: the mount failed. BackendError: the kernel does not grant what the backend needs.
     """
-    with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+    with receive_signals() as signals:
         await _serve(mount, ready, hangup, signals)
+
+
+@contextmanager
+def receive_signals() -> Iterator[AsyncIterator[int]]:
+    """SIGHUP and those that would end the process, as they come. After that the timers of native code
+    (close_soon()) may still go off, and their signals would end it: they have no handler any more."""
+    with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+        try:
+            yield signals
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGRTMAX - 1, signal.SIGRTMAX))
 
 
 async def _serve(
