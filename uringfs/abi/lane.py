@@ -86,10 +86,8 @@ LANE_WAKEUPS = 0x0F8
 LANE_COUNTERS = 0x100
 LANE_TAKEN = 0x200
 LANE_REQUESTS = 0x400
-REQUEST_HOLDER, REQUEST_STATE = (
-    8,
-    20,
-)  # offsets in a request; the word of its state has opcode, flags and failed, too
+# offsets in a request; the word of its state has opcode, flags and failed, too
+REQUEST_HOLDER, REQUEST_STATE = 8, 20
 
 URINGFS_LANE_RECALLED = 1 << 15  # claimed: whoever has claimed it is to submit it now
 URINGFS_LANE_POLLS = 1 << 1  # sleepers: one of them polls an eventfd, too

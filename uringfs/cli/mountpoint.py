@@ -70,6 +70,12 @@ def named(word: str) -> str:
     return word
 
 
+def add_mounts(parser: argparse.ArgumentParser) -> None:
+    """--mount, as often as one likes: None, or a list."""
+    seen = "by default all mounts that are seen here"
+    parser.add_argument("--mount", metavar="DIR", type=named, action="append", help=seen)
+
+
 def _mounts() -> Iterator[tuple[str, str]]:
     """(mountpoint, file system type), those below first (proc(5), mountinfo)."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:

@@ -16,13 +16,7 @@ EXITS = {0: "shown", ls.FAILED: "there is no such ring that may be seen"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ring", metavar="RING", help="its file, /proc/PID/fd/N, or its number in `uringfs ls`")
-    parser.add_argument(
-        "--mount",
-        metavar="DIR",
-        type=points.named,
-        action="append",
-        help="by default all mounts that are seen here",
-    )
+    points.add_mounts(parser)
     parser.add_argument("--json", action="store_true", help="an object")
     parser.set_defaults(run=run)
 

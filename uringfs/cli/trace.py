@@ -32,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="all rings that you may see")
     parser.add_argument("-f", "--follow-forks", action="store_true", help="what the process has started, too")
-    parser.add_argument(
-        "--mount",
-        metavar="DIR",
-        type=points.named,
-        action="append",
-        help="by default all mounts that are seen here",
-    )
+    points.add_mounts(parser)
     parser.add_argument("-e", "--trace", metavar="FILTER", default="", help=FILTER_HELP)
     add_output_arguments(parser)
     parser.set_defaults(run=run)

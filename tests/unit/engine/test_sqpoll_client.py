@@ -1,7 +1,8 @@
 """A client's thread that polls an IORING_SETUP_SQPOLL ring in the daemon's place: docs/lane.md, "Polled rings"."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -49,16 +50,24 @@ class Shared(Polled):
         return [cqe.user_data for _, cqe in self.ring.cq.peek()]
 
 
-async def refusal(call: Callable[[], object]) -> int:
+@asynccontextmanager
+async def attached() -> AsyncIterator[Shared]:
+    """A client has attached to the ring, which is closed at the end."""
+    async with trio.open_nursery() as nursery:
+        shared = Shared(nursery)
+        await shared.attach()
+        yield shared
+        shared.context.close()
+
+
+async def refusal(call: Callable[[], Awaitable[object]]) -> int:
     with pytest.raises(UringError) as caught:
-        await call()  # type: ignore[misc]
+        await call()
     return caught.value.errno
 
 
 async def test_the_daemon_leaves_it_to_the_client(autojump_clock: trio.testing.MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        await shared.attach()
+    async with attached() as shared:
         assert await shared.serve() == 0
         assert shared.load(abi.LANE_POLLER) == 101
         shared.nop(1)
@@ -69,36 +78,27 @@ async def test_the_daemon_leaves_it_to_the_client(autojump_clock: trio.testing.M
         assert shared.seen() == [1]
         assert await shared.serve(8) == 1
         assert shared.seen() == [1, 2]
-        shared.context.close()
 
 
 async def test_asleep_it_leaves_no_flag_behind(autojump_clock: trio.testing.MockClock) -> None:
     """From then on NEED_WAKEUP is the client's to set and clear."""
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        await shared.attach()
+    async with attached() as shared:
         await trio.sleep(1)
         assert shared.asleep()
         await shared.serve()
         assert not shared.asleep()
-        shared.context.close()
 
 
 async def test_a_wakeup_is_handed_on(autojump_clock: trio.testing.MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        await shared.attach()
+    async with attached() as shared:
         await shared.serve()
         before = shared.load(abi.LANE_WAKEUPS)
         assert await shared.enter(1, IORING_ENTER_SQ_WAKEUP) == 1
         assert shared.load(abi.LANE_WAKEUPS) == before + 1
-        shared.context.close()
 
 
 async def test_when_it_has_ended_the_daemon_goes_on(autojump_clock: trio.testing.MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        await shared.attach()
+    async with attached() as shared:
         await shared.serve()
         shared.nop(1)
         shared.client.exit()
@@ -108,7 +108,6 @@ async def test_when_it_has_ended_the_daemon_goes_on(autojump_clock: trio.testing
         shared.client = shared.another(102, of=shared.thread)
         await shared.serve()
         assert shared.load(abi.LANE_POLLER) == 102
-        shared.context.close()
 
 
 async def test_when_the_creator_has_ended_it_is_told(autojump_clock: trio.testing.MockClock) -> None:
@@ -164,9 +163,7 @@ async def test_a_disabled_ring(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_sq_wait(autojump_clock: trio.testing.MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        await shared.attach()
+    async with attached() as shared:
         await shared.serve()
         for user_data in range(4):
             shared.nop(user_data)
@@ -176,4 +173,3 @@ async def test_sq_wait(autojump_clock: trio.testing.MockClock) -> None:
                 await trio.sleep(0.1)
                 assert shared.ring.sq.pending() == 4
                 await shared.serve(4)
-        shared.context.close()

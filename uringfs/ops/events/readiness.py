@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 import trio
@@ -56,9 +55,7 @@ class _Wait:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, typ: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
