@@ -16,8 +16,6 @@
 #include <sys/mman.h>
 
 #define POLLERS 16
-#define STACK (32 * 1024UL)
-#define GUARD 4096UL
 #define SPINS 128u /* looks between two at the time */
 #define MSEC 1000000LL
 #define GONE_LOOKS 10000 /* its id may be another thread's by then */
@@ -198,20 +196,6 @@ static struct table *find_table(bool anew)
 	return was == pid ? t : NULL;
 }
 
-static bool has_stack(struct poller *p)
-{
-	long at;
-
-	if (p->stack)
-		return true;
-	at = RAW(SYS_mmap, 0, GUARD + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	if (RAW_IS_ERROR(at))
-		return false;
-	RAW(SYS_mprotect, at, GUARD, PROT_NONE);
-	p->stack = (char *)at;
-	return true;
-}
-
 static struct poller *take_place(struct table *t)
 {
 	for (unsigned i = 0; t && i < POLLERS; i++)
@@ -223,7 +207,7 @@ static struct poller *take_place(struct table *t)
 static void start(struct poller *p)
 {
 	uint64_t old = trap_swap_mask(~(uint64_t)0);
-	long ret = trap_start_thread(p->stack + GUARD + STACK, &p->tid, live, p);
+	long ret = trap_start_thread(trap_stack(&p->stack), &p->tid, live, p);
 
 	trap_set_mask(&old);
 	p->last = ret > 0 ? (int)ret : 0;
@@ -249,7 +233,8 @@ void trap_poll(int fd, const struct io_uring_params *params)
 	old = trap_block();
 	t = find_table(true);
 	p = take_place(t);
-	if (p && !__atomic_load_n(&t->barred, __ATOMIC_SEQ_CST) && has_stack(p) && (p->lane = trap_lane_use(fd))) {
+	if (p && !__atomic_load_n(&t->barred, __ATOMIC_SEQ_CST) && trap_stack(&p->stack) &&
+	    (p->lane = trap_lane_use(fd))) {
 		p->owner = (int)RAW(SYS_gettid);
 		p->idle_ns = (params->sq_thread_idle ? params->sq_thread_idle : 1000) * MSEC;
 		p->cpu = params->flags & IORING_SETUP_SQ_AFF ? (int)params->sq_thread_cpu : -1;

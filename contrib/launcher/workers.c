@@ -207,18 +207,18 @@ static void work(void *arg)
 	lane_pool_work(&w->pool->pool);
 }
 
-static bool has_stack(struct worker *w)
+char *trap_stack(char **stack)
 {
 	long at;
 
-	if (w->stack)
-		return true;
-	at = map(GUARD + STACK);
-	if (RAW_IS_ERROR(at))
-		return false;
-	RAW(SYS_mprotect, at, GUARD, PROT_NONE);
-	w->stack = (char *)at;
-	return true;
+	if (!*stack) {
+		at = map(GUARD + STACK);
+		if (RAW_IS_ERROR(at))
+			return NULL;
+		RAW(SYS_mprotect, at, GUARD, PROT_NONE);
+		*stack = (char *)at;
+	}
+	return *stack + GUARD + STACK;
 }
 
 /* Its handler (trap.c) does nothing. */
@@ -268,13 +268,13 @@ static bool start_in_pool(struct trap_pool *p, void (*life)(void *))
 		w++;
 	if (w == p->workers + THREADS)
 		return false;
-	if (!has_stack(w)) {
+	if (!trap_stack(&w->stack)) {
 		__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 		return false;
 	}
 	w->pool = p;
 	old = trap_swap_mask(ALL_SIGNALS);
-	ret = trap_start_thread(w->stack + GUARD + STACK, &w->tid, life, w);
+	ret = trap_start_thread(trap_stack(&w->stack), &w->tid, life, w);
 	if (ret <= 0)
 		__atomic_store_n(&w->tid, 0, __ATOMIC_RELEASE);
 	w->last = ret > 0 ? (int)ret : 0;

@@ -25,6 +25,8 @@ struct trap_cpus {
 	uint64_t set[TRAP_CPUS / 64];
 };
 void trap_place_workers(const struct trap_cpus *cpus); /* of this thread */
+/* The top of a thread's stack, which is made the first time, with a guard below; NULL: there is no room */
+char *trap_stack(char **stack);
 /* As the kernel's: "iou-wrk-" or "iou-sqp-", and the submitter's number */
 void trap_name_thread(const char *kind, int owner);
 void trap_interrupt_thread(int tid); /* it leaves the system call that it is in */
